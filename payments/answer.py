@@ -1,0 +1,160 @@
+"""How a payment order is shown: its present body, and the POST answer that freezes.
+
+Both are exact bytes in a fixed order of members, from plain columns. The frozen answer must be the
+same years later, so nothing of it may depend on a clock, a request or personal data: the
+description and the buyer are not in it, because they can be erased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from json.encoder import encode_basestring_ascii
+from uuid import UUID
+
+from payments.defects import InvariantViolation
+from payments.fingerprint import canonical_json
+from payments.lifecycle import FREEZING_STATES, PaymentState
+
+# Answers frozen under a version are rendered by its rules for ever: a new version adds a renderer.
+API_VERSION = "2026-11-01"
+API_VERSIONS = frozenset({API_VERSION})
+
+CONTENT_TYPE_JSON = "application/json"
+CONTENT_TYPE_PROBLEM = "application/problem+json"
+STATUS_CREATED = 201
+STATUS_PAYMENT_REQUIRED = 402
+
+# A relative reference (RFC 9457, section 3.1.1 allows it), so that it leads to the documentation of
+# the deployment that answered.
+PROBLEM_TYPE_BASE = "/docs/problems#"
+PAYMENT_PATH_BASE = "/v1/payments/"
+
+TITLES: Mapping[str, str] = {
+    "declined": "The payment was declined",
+    "psp_unavailable": "No payment service provider ran the payment",
+}
+"""Failure code -> problem title. The detail says more where the PSP did."""
+TITLE_OF_OTHERS = "The payment failed"
+
+_FREEZING_STATUSES = frozenset(state.wire for state in FREEZING_STATES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderView:
+    """One payment order as columns. For the frozen answer: the columns of the moment it froze.
+
+    Times are aware UTC datetimes, amounts minor units.
+    """
+
+    idempotency_key: UUID
+    status: str
+    """A wire name of PaymentState."""
+    is_outcome_known: bool
+    amount_minor: int
+    amount_captured_minor: int
+    amount_refunded_minor: int
+    currency: str
+    seller_id: str
+    fee_minor: int | None
+    psp: str | None
+    psp_reference: str | None
+    attempt_count: int
+    failure_code: str | None
+    """None as long as the order has not failed; then the two below belong to it."""
+    decline_code: str | None
+    failure_message: str | None
+    next_action: Mapping[str, object] | None
+    next_retry_at: datetime | None
+    metadata_json: str | None
+    """Canonical JSON text of an object, shown as it is; None shows as {}."""
+    capture: str
+    created_at: datetime
+    effective_at: datetime | None
+    ledger_updated_at: datetime | None
+    wallet_updated_at: datetime | None
+    api_version: str
+
+
+def payment_body(view: OrderView) -> bytes:
+    """Return the order's JSON in ASCII: for GET, for a POST not yet frozen, and for the frozen one.
+
+    Raises InvariantViolation for an API version without a renderer and for times that aren't UTC.
+    """
+    if view.api_version not in API_VERSIONS:
+        raise InvariantViolation(f"no renderer for API version {view.api_version!r}")
+    next_action = "null" if view.next_action is None else canonical_json(view.next_action)
+    # Assembled by hand: the order of members is part of the bytes, and this is the hot path.
+    return (
+        f'{{"id":"{view.idempotency_key}","object":"payment_order"'
+        f',"status":{_string(view.status)}'
+        f',"outcome":"{"known" if view.is_outcome_known else "unknown"}"'
+        f',"amount":{view.amount_minor}'
+        f',"amount_captured":{view.amount_captured_minor}'
+        f',"amount_refunded":{view.amount_refunded_minor}'
+        f',"currency":{_string(view.currency)},"seller":{_string(view.seller_id)}'
+        f',"fee":{"null" if view.fee_minor is None else view.fee_minor}'
+        f',"psp":{_string(view.psp)},"psp_reference":{_string(view.psp_reference)}'
+        f',"attempts":{view.attempt_count},"failure":{_failure(view)}'
+        f',"next_action":{next_action},"next_retry_at":{_time(view.next_retry_at)}'
+        f',"metadata":{view.metadata_json or "{}"},"capture":{_string(view.capture)}'
+        f',"created_at":{_time(view.created_at)},"effective_at":{_time(view.effective_at)}'
+        f',"ledger_updated_at":{_time(view.ledger_updated_at)}'
+        f',"wallet_updated_at":{_time(view.wallet_updated_at)}}}'
+    ).encode("ascii")
+
+
+def frozen_answer(view: OrderView) -> tuple[int, str, bytes]:
+    """Return (HTTP status, content type, body) of the POST that created the order, for ever.
+
+    402 with a problem for a failed order, 201 for every other end. Raises InvariantViolation for an
+    order that has not ended yet.
+    """
+    if view.status not in _FREEZING_STATUSES:
+        raise InvariantViolation(f"the answer of an order that is {view.status} is not frozen")
+    if view.status == PaymentState.FAILED.wire:
+        return STATUS_PAYMENT_REQUIRED, CONTENT_TYPE_PROBLEM, _problem_body(view)
+    return STATUS_CREATED, CONTENT_TYPE_JSON, payment_body(view)
+
+
+def _problem_body(view: OrderView) -> bytes:
+    """Return the problem (RFC 9457) of a failed order, with the order itself as ``payment``.
+
+    Never retryable: the key is spent, a new try is a new order. The request id is in the header
+    alone, as it differs from answer to answer.
+    """
+    code = view.failure_code
+    if code is None:
+        raise InvariantViolation("a failed order has no failure code")
+    title = TITLES.get(code, TITLE_OF_OTHERS)
+    head = (
+        f'{{"type":{_string(PROBLEM_TYPE_BASE + code)},"title":{_string(title)}'
+        f',"status":{STATUS_PAYMENT_REQUIRED},"detail":{_string(view.failure_message or title)}'
+        f',"instance":"{PAYMENT_PATH_BASE}{view.idempotency_key}","code":{_string(code)}'
+        f',"decline_code":{_string(view.decline_code)},"retryable":false,"payment":'
+    )
+    return b"%b%b}" % (head.encode("ascii"), payment_body(view))
+
+
+def _failure(view: OrderView) -> str:
+    if view.failure_code is None:
+        return "null"
+    return (
+        f'{{"code":{_string(view.failure_code)},"decline_code":{_string(view.decline_code)}'
+        f',"message":{_string(view.failure_message)}}}'
+    )
+
+
+def _string(text: str | None) -> str:
+    return "null" if text is None else encode_basestring_ascii(text)
+
+
+def _time(moment: datetime | None) -> str:
+    """Return RFC 3339 in UTC with milliseconds; finer parts are cut off, never rounded up."""
+    if moment is None:
+        return "null"
+    text = moment.isoformat(timespec="milliseconds")
+    if not text.endswith("+00:00"):
+        raise InvariantViolation(f"{text} is not a time in UTC")
+    return f'"{text[:-6]}Z"'

@@ -1,0 +1,98 @@
+"""Attempts: one try at a PSP for one order, under one PSP key.
+
+The rule that keeps buyers from being charged twice: an attempt is *clean* only while it was written
+by the owner that holds it now and every try of it was proven ``not_sent``. Anything else is
+*tainted*, and a tainted attempt ends only by a definitive answer to its own key. "Not found" proves
+nothing: the request may still sit in a frozen owner's socket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import IntEnum
+
+
+class ResultClass(IntEnum):
+    """What a PSP's answer, or its silence, means for the order. Stored; never renumber."""
+
+    APPROVED = 1
+    DECLINED_FINAL = 2
+    NOT_SENT = 3
+    """Proven that the PSP did not and will not run the request (refused connection, 429, "did not run")."""
+    REQUIRES_ACTION = 4
+    UNKNOWN = 5
+    """Time-out, reset after the first byte, a replayed 500, a 409 from a concurrent twin, "not found"."""
+    CANCELED = 6
+    """The PSP confirms that the key is canceled: it never charges any more."""
+
+    @property
+    def is_definitive(self) -> bool:
+        """Whether this answer ends an attempt, also a tainted one."""
+        return self in (ResultClass.APPROVED, ResultClass.DECLINED_FINAL, ResultClass.CANCELED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspAnswer:
+    """One classified answer of a PSP. A connector returns it for everything, it never raises for a refusal."""
+
+    result: ResultClass
+    reference: str | None = None
+    """The PSP's own id of the charge; None when it gave none."""
+    decline_code: str | None = None
+    message: str = ""
+    """For people, at most 200 characters, free of card data."""
+    captured_minor: int = 0
+    currency: str | None = None
+    next_action_url: str | None = None
+    effective_at: datetime | None = None
+    """When the PSP says the money moved (UTC)."""
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What one attempt fixed before its first byte left. ``request`` is sent unchanged on every try."""
+
+    attempt_no: int
+    psp: str
+    psp_account: str
+    psp_key: str
+    request: bytes
+    epoch: int
+    created_at: datetime
+    is_tainted: bool
+    try_count: int = 0
+
+    @classmethod
+    def inherited(
+        cls,
+        *,
+        attempt_no: int,
+        psp: str,
+        psp_account: str,
+        psp_key: str,
+        request: bytes,
+        epoch: int,
+        created_at: datetime,
+    ) -> Attempt:
+        """Rebuild an attempt written by an earlier owner: whatever it did, we did not see it."""
+        return cls(
+            attempt_no=attempt_no,
+            psp=psp,
+            psp_account=psp_account,
+            psp_key=psp_key,
+            request=request,
+            epoch=epoch,
+            created_at=created_at,
+            is_tainted=True,
+        )
+
+    def after_try(self, result: ResultClass) -> Attempt:
+        """Return the attempt as it stands after one try. Taint never washes off."""
+        is_tainted = self.is_tainted or result is not ResultClass.NOT_SENT
+        return replace(self, is_tainted=is_tainted, try_count=self.try_count + 1)
+
+    def is_clean_for(self, epoch: int) -> bool:
+        """Whether another PSP, or a failure without the PSP's word, is allowed under this epoch."""
+        return not self.is_tainted and self.epoch == epoch

@@ -1,0 +1,117 @@
+"""What one decision of a partition's book takes in and gives out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from payments.accounts import AccountKey
+from payments.attempts import Attempt
+from payments.commands import PaymentCommand
+from payments.open_order import CallAnswer, OpenOrder, PspCall
+from payments.rows import (
+    AccountRow,
+    AttemptRow,
+    EventRow,
+    HeadRow,
+    OrderRow,
+    OutcomeRow,
+    ProgressRow,
+    RefusedRequestRow,
+    SliceDeltaRow,
+    TimerKind,
+    TimerRow,
+    TransferRow,
+)
+from payments.state import AccountHead, PartitionHead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptPlan:
+    """Where an attempt goes and what it says: everything that its row will fix."""
+
+    psp: str
+    psp_account: str
+    psp_key: str
+    request: bytes
+
+
+class Planner(Protocol):
+    """Chooses the PSP and builds the request; pure, and the same for the same command and number."""
+
+    def plan(self, command: PaymentCommand, attempt_no: int) -> AttemptPlan: ...
+
+    def key_lifetime_s(self, psp: str) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one decision takes in, for one partition."""
+
+    commands: Sequence[PaymentCommand] = ()
+    known: Mapping[UUID, bytes] = field(default_factory=dict)
+    """Fingerprint by order_uuid of those of ``commands`` that the ledger holds already."""
+    answers: Sequence[CallAnswer] = ()
+    due: Sequence[tuple[int, TimerKind]] = ()
+    """``(order_no, step)`` of timers whose time has come."""
+    dead_letter_count: int = 0
+    """Messages of this partition that can't be decoded and go to the dead letters with this batch."""
+    now: datetime
+    """The ledger's time."""
+
+
+@dataclass(slots=True)
+class Decided:
+    """What one decision writes, starts and leaves behind."""
+
+    partition_index: int
+    head_before: PartitionHead
+    orders: list[OrderRow] = field(default_factory=list)
+    attempts: list[AttemptRow] = field(default_factory=list)
+    progress: list[ProgressRow] = field(default_factory=list)
+    timers: list[TimerRow] = field(default_factory=list)
+    outcomes: list[OutcomeRow] = field(default_factory=list)
+    transfers: list[TransferRow] = field(default_factory=list)
+    accounts: list[AccountRow] = field(default_factory=list)
+    slices: list[SliceDeltaRow] = field(default_factory=list)
+    events: list[EventRow] = field(default_factory=list)
+    refused: list[RefusedRequestRow] = field(default_factory=list)
+    opened: list[OpenOrder] = field(default_factory=list)
+    planned: list[tuple[int, Attempt]] = field(default_factory=list)
+    """``(order_no, attempt)`` for each new attempt: its request is personal data, kept apart."""
+    changed: dict[int, OpenOrder] = field(default_factory=dict)
+    closed: dict[int, OpenOrder] = field(default_factory=dict)
+    dead_letter_count: int = 0
+    calls: list[PspCall] = field(default_factory=list)
+    slice_heads: dict[AccountKey, AccountHead] = field(default_factory=dict)
+    order_no_last: int = 0
+    account_no_last: int = 0
+    chain_hash: bytes = b""
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether anything must be written before the calls may start."""
+        return bool(
+            self.orders
+            or self.progress
+            or self.outcomes
+            or self.refused
+            or self.attempts
+            or self.dead_letter_count
+        )
+
+    def head_row(self) -> HeadRow:
+        """The fence of this partition, and its head after the batch."""
+        return HeadRow(
+            partition_index=self.partition_index,
+            epoch=self.head_before.epoch,
+            batch_seq_before=self.head_before.batch_seq,
+            order_no_last=self.order_no_last,
+            account_no_last=self.account_no_last,
+            chain_hash=self.chain_hash,
+            outcome_count=len(self.outcomes),
+            transfer_count=len(self.transfers),
+        )

@@ -1,0 +1,7 @@
+"""Our own bugs, told apart from refusals (values) and faults (the outside failed)."""
+
+from __future__ import annotations
+
+
+class InvariantViolation(Exception):
+    """A rule of the books or of the code was broken. Stops the partition; never caught below the supervisor."""

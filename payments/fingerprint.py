@@ -1,0 +1,180 @@
+"""The fingerprint of a payment's business fields: was this key used with the same request?
+
+Keyed digests, so that whoever reads the books can't guess a buyer's e-mail from them; one a field,
+so that a mismatch can be named. The key lives as long as the deployment: with another key every
+replay would look like another request.
+
+The canonical form takes strings as they were sent, without Unicode normalisation: two spellings of
+"é" are two requests, because the storefront gets back, and the PSP is sent, the bytes of the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
+from types import MappingProxyType
+
+from payments.defects import InvariantViolation
+
+FIELDS = (
+    "amount",
+    "currency",
+    "seller",
+    "checkout",
+    "payment_method",
+    "capture",
+    "description",
+    "metadata",
+    "buyer",
+)
+"""What is compared, in the order ``differs`` reports it. A change of these needs a new VERSION."""
+
+# What a missing or null field means. ``seller`` is filled in by the gateway: it depends on the API
+# key whose wallet is the default.
+DEFAULTS: Mapping[str, object] = MappingProxyType(
+    {
+        "checkout": None,
+        "capture": "automatic",
+        "description": None,
+        "metadata": MappingProxyType({}),
+        "buyer": MappingProxyType({}),
+    }
+)
+
+VERSION = 1
+# 128 bits: two requests under one key never meet by chance, nor by anyone without the key.
+WHOLE_BYTES = 16
+# 32 bits only name what differs; a chance match there never makes two requests the same.
+FIELD_BYTES = 4
+FINGERPRINT_BYTES = 1 + WHOLE_BYTES + len(FIELDS) * FIELD_BYTES
+
+KEY_BYTES_MIN = 16
+KEY_BYTES_MAX = 64  # BLAKE2b's own limit
+
+# JSON input is at most 8 deep; a caller with more is a caller that skipped that check.
+_DEPTH_MAX = 8
+
+_VERSION_PREFIX = bytes([VERSION])
+_STR_ONLY = frozenset({str})
+_PERSON_WHOLE = b"payment_order"
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of a value: ASCII, sorted, no white space, null members left out.
+
+    Takes str, int, bool, None, and mappings and lists of these; raises InvariantViolation for
+    anything else, floats above all.
+    """
+    return _canonical(value, 0)
+
+
+def _canonical(value: object, depth: int) -> str:
+    if value is None:
+        return "null"
+    kind = type(value)
+    if kind is str:
+        return encode_basestring_ascii(value)  # type: ignore[arg-type]  # type() does not narrow
+    if kind is int:
+        return str(value)
+    if kind is bool:
+        return "true" if value else "false"
+    if depth >= _DEPTH_MAX:
+        raise InvariantViolation(f"a business field is nested deeper than {_DEPTH_MAX}")
+    if kind is dict or isinstance(value, Mapping):
+        return _canonical_object(value, depth)  # type: ignore[arg-type]  # `kind is` does not narrow
+    if isinstance(value, list | tuple):
+        return f"[{','.join(_canonical(item, depth + 1) for item in value)}]"
+    raise InvariantViolation(
+        f"a business field holds a {kind.__name__}, which has no canonical form"
+    )
+
+
+def _canonical_object(value: Mapping[str, object], depth: int) -> str:
+    if not _STR_ONLY.issuperset(map(type, value)):
+        raise InvariantViolation("a business field has a member name that is no string")
+    members = [
+        f"{encode_basestring_ascii(name)}:{_canonical(value[name], depth + 1)}"
+        for name in sorted(value)
+        if value[name] is not None
+    ]
+    return f"{{{','.join(members)}}}"
+
+
+def fingerprint(fields: Mapping[str, object], key: bytes) -> bytes:
+    """Return FINGERPRINT_BYTES: version, keyed digest of the whole, a keyed digest a field.
+
+    ``fields`` holds some of FIELDS, with ``seller`` filled in; missing and null ones get their
+    default. Raises InvariantViolation for a field we don't know, a required one that is missing, or
+    a key of the wrong size.
+    """
+    if not fields.keys() <= _FIELD_SET:
+        raise InvariantViolation(f"not business fields: {sorted(fields.keys() - _FIELD_SET)}")
+    texts = [_field_text(fields.get(field), field) for field in FIELDS]
+    # A line break can't occur inside canonical JSON, so the joined text splits in one way only.
+    digests = [_VERSION_PREFIX]
+    for text, keyed in zip((b"\n".join(texts), *texts), _keyed_hashes(key), strict=True):
+        digest = keyed.copy()
+        digest.update(text)
+        digests.append(digest.digest())
+    return b"".join(digests)
+
+
+def same(a: bytes, b: bytes) -> bool:
+    """Whether two fingerprints are of the same request. Raises InvariantViolation if unreadable."""
+    _check(a)
+    _check(b)
+    return a[: 1 + WHOLE_BYTES] == b[: 1 + WHOLE_BYTES]
+
+
+def differs(a: bytes, b: bytes) -> list[str]:
+    """Return the fields that differ, in the order of FIELDS; empty only when the two are the same.
+
+    When the whole differs but no field's short digest does (one in four billion), every field is
+    named: one of them it is.
+    """
+    if same(a, b):
+        return []
+    found = [
+        field
+        for start, field in zip(_FIELD_STARTS, FIELDS, strict=True)
+        if a[start : start + FIELD_BYTES] != b[start : start + FIELD_BYTES]
+    ]
+    return found or list(FIELDS)
+
+
+_FIELD_SET = frozenset(FIELDS)
+_DEFAULT_TEXTS = {field: canonical_json(value).encode("ascii") for field, value in DEFAULTS.items()}
+_FIELD_STARTS = range(1 + WHOLE_BYTES, FINGERPRINT_BYTES, FIELD_BYTES)
+
+
+@lru_cache(maxsize=4)
+def _keyed_hashes(key: bytes) -> tuple[hashlib.blake2b, ...]:
+    """Return keyed hashes of the whole and of each field: half of the work, done once a key."""
+    if not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
+        raise InvariantViolation(f"the key must have {KEY_BYTES_MIN} to {KEY_BYTES_MAX} bytes")
+    whole = hashlib.blake2b(digest_size=WHOLE_BYTES, key=key, person=_PERSON_WHOLE)
+    return (
+        whole,
+        *(
+            hashlib.blake2b(digest_size=FIELD_BYTES, key=key, person=field.encode())
+            for field in FIELDS
+        ),
+    )
+
+
+def _field_text(value: object, field: str) -> bytes:
+    if value is not None:
+        return _canonical(value, 0).encode("ascii")
+    text = _DEFAULT_TEXTS.get(field)
+    if text is None:
+        raise InvariantViolation(f"the business field {field!r} is missing")
+    return text
+
+
+def _check(text: bytes) -> None:
+    if len(text) != FINGERPRINT_BYTES or text[0] != VERSION:
+        raise InvariantViolation(
+            f"no fingerprint of version {VERSION}: {len(text)} bytes, first {text[:1].hex()}"
+        )

@@ -1,0 +1,208 @@
+"""Identities: how an order, a PSP key, a transfer and a merchant are named.
+
+Our own ids consist of a prefix and letters: no digit, and no vowel that could form a word. So no
+id of ours can be taken for a card number, by us or by anyone's log scrubber.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import NamedTuple
+from uuid import UUID
+
+from payments.defects import InvariantViolation
+from payments.mode import Mode
+
+# The namespace of all order_uuids. Changing it gives every known order a second identity.
+ORDER_NAMESPACE = UUID("7a11f57c-0b5e-4d2a-9c3e-5d1ed6e7a0c4")
+
+# One letter for each hexadecimal digit, so that encoding is one C call.
+LETTERS = "bcdfghjkmnpqrstv"
+_HEX_TO_LETTERS = str.maketrans("0123456789abcdef", LETTERS)
+_LETTERS_TO_HEX = str.maketrans(LETTERS, "0123456789abcdef")
+
+# What Postgres keeps them in: smallint, bigint, smallint.
+PARTITION_INDEX_MAX = 2**15 - 1
+ORDER_NO_MAX = 2**63 - 1
+STEP_MAX = 2**15 - 1
+ATTEMPT_NO_MAX = 2**15 - 1
+
+# 80 bits: with a million merchants a collision has a chance of one in two trillion.
+MERCHANT_ID_RANDOM_BYTES = 10
+# 192 bits: beyond guessing, also for a key that lives for years.
+API_KEY_RANDOM_BYTES = 24
+
+SELLER_ID_LENGTH_MIN = 3
+# Fits in one line of a statement and of every log.
+SELLER_ID_LENGTH_MAX = 64
+# `me` names the key's own wallet in a path; a merchant's own wallet goes under its merchant id.
+SELLER_IDS_RESERVED = frozenset({"me"})
+MERCHANT_ID_PREFIX = "mrc_"
+
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_IDEMPOTENCY_KEY = re.compile(rf'{_UUID}|"{_UUID}"', re.IGNORECASE | re.ASCII)
+_PSP_KEY = re.compile(rf"tly_([{LETTERS}]{{32}})_([{LETTERS}]{{1,4}})")
+_TRANSFER_ID = re.compile(rf"tr_([{LETTERS}]{{1,4}})_([{LETTERS}]{{1,16}})_([{LETTERS}]{{1,4}})")
+_BATCH_ID = re.compile(rf"bt_([{LETTERS}]{{1,4}})_([{LETTERS}]{{1,16}})")
+_MERCHANT_ID = re.compile(rf"{MERCHANT_ID_PREFIX}[{LETTERS}]{{{2 * MERCHANT_ID_RANDOM_BYTES}}}")
+_API_KEY = re.compile(rf"sk_(test|live)_[{LETTERS}]{{{2 * API_KEY_RANDOM_BYTES}}}")
+_SELLER_ID = re.compile(
+    rf"[a-z][a-z0-9_.-]{{{SELLER_ID_LENGTH_MIN - 1},{SELLER_ID_LENGTH_MAX - 1}}}"
+)
+
+
+class PspKey(NamedTuple):
+    """What a PSP key says: whose attempt it is."""
+
+    order_uuid: UUID
+    attempt_no: int
+
+
+class TransferKey(NamedTuple):
+    """The identity of one ledger row."""
+
+    partition_index: int
+    order_no: int
+    step: int
+
+
+class BatchKey(NamedTuple):
+    """The identity of one partition's part in a flush."""
+
+    partition_index: int
+    batch_seq: int
+
+
+def order_uuid(merchant_id: str, mode: Mode, idempotency_key: UUID) -> UUID:
+    """Return the order's identity: uuid5 over ``merchant|mode|key``.
+
+    The same client key of two merchants, or in test and live, gives two orders.
+    """
+    if "|" in merchant_id:
+        raise InvariantViolation("a merchant id with | could forge another merchant's orders")
+    name = f"{merchant_id}|{mode.wire}|{idempotency_key}".encode()
+    # What uuid.uuid5 does, without its detour through an integer. SHA-1 only spreads here; whoever
+    # searches for collisions finds two keys of one merchant, his own.
+    digest = hashlib.sha1(ORDER_NAMESPACE.bytes + name, usedforsecurity=False).digest()
+    return UUID(bytes=digest[:16], version=5)
+
+
+def parse_idempotency_key(header: str) -> UUID | None:
+    """Return the key of a header, bare or a quoted Structured-Field string; None when no UUID.
+
+    Only 8-4-4-4-12 hexadecimal digits: Python's UUID() would also take braces and ``urn:uuid:``.
+    """
+    if _IDEMPOTENCY_KEY.fullmatch(header) is None:
+        return None
+    return UUID(header.strip('"'))
+
+
+def psp_key(order: UUID, attempt_no: int) -> str:
+    """Return the idempotency key of one attempt at a PSP.
+
+    It depends on the order and the attempt alone, never on the owner: a frozen owner and its
+    successor send the same key. It is readable back (``parse_psp_key``), so that a charge found at
+    the PSP leads to its order.
+    """
+    _check_range("attempt_no", attempt_no, ATTEMPT_NO_MAX)
+    return f"tly_{order.hex.translate(_HEX_TO_LETTERS)}_{_letters(attempt_no)}"
+
+
+def parse_psp_key(text: str) -> PspKey | None:
+    """Return what ``psp_key`` wrote, or None when the text is no key of ours."""
+    match = _PSP_KEY.fullmatch(text)
+    if match is None:
+        return None
+    key = PspKey(UUID(match[1].translate(_LETTERS_TO_HEX)), _number(match[2]))
+    return key if key.attempt_no <= ATTEMPT_NO_MAX and psp_key(*key) == text else None
+
+
+def transfer_id(partition_index: int, order_no: int, step: int) -> str:
+    """Return the public id of a ledger row, ``tr_…``."""
+    _check_range("partition_index", partition_index, PARTITION_INDEX_MAX)
+    _check_range("order_no", order_no, ORDER_NO_MAX)
+    _check_range("step", step, STEP_MAX)
+    return f"tr_{_letters(partition_index)}_{_letters(order_no)}_{_letters(step)}"
+
+
+def parse_transfer_id(text: str) -> TransferKey | None:
+    """Return what ``transfer_id`` wrote, or None when the text is no transfer id."""
+    match = _TRANSFER_ID.fullmatch(text)
+    if match is None:
+        return None
+    key = TransferKey(_number(match[1]), _number(match[2]), _number(match[3]))
+    is_in_range = (
+        key.partition_index <= PARTITION_INDEX_MAX
+        and key.order_no <= ORDER_NO_MAX
+        and key.step <= STEP_MAX
+    )
+    # One spelling a row: leading zeros (b) are refused.
+    return key if is_in_range and transfer_id(*key) == text else None
+
+
+def batch_id(partition_index: int, batch_seq: int) -> str:
+    """Return the public id of a partition's part in a flush, ``bt_…``."""
+    _check_range("partition_index", partition_index, PARTITION_INDEX_MAX)
+    _check_range("batch_seq", batch_seq, ORDER_NO_MAX)
+    return f"bt_{_letters(partition_index)}_{_letters(batch_seq)}"
+
+
+def parse_batch_id(text: str) -> BatchKey | None:
+    """Return what ``batch_id`` wrote, or None when the text is no batch id."""
+    match = _BATCH_ID.fullmatch(text)
+    if match is None:
+        return None
+    key = BatchKey(_number(match[1]), _number(match[2]))
+    is_in_range = key.partition_index <= PARTITION_INDEX_MAX and key.batch_seq <= ORDER_NO_MAX
+    return key if is_in_range and batch_id(*key) == text else None
+
+
+def new_merchant_id(random_bytes: bytes) -> str:
+    """Return ``mrc_…`` of exactly MERCHANT_ID_RANDOM_BYTES bytes of the caller's random source."""
+    if len(random_bytes) != MERCHANT_ID_RANDOM_BYTES:
+        raise InvariantViolation(f"a merchant id needs {MERCHANT_ID_RANDOM_BYTES} random bytes")
+    return MERCHANT_ID_PREFIX + random_bytes.hex().translate(_HEX_TO_LETTERS)
+
+
+def is_merchant_id(text: str) -> bool:
+    """Whether the text has the form of a merchant id."""
+    return _MERCHANT_ID.fullmatch(text) is not None
+
+
+def new_api_key(mode: Mode, random_bytes: bytes) -> str:
+    """Return ``sk_test_…`` or ``sk_live_…`` of exactly API_KEY_RANDOM_BYTES random bytes."""
+    if len(random_bytes) != API_KEY_RANDOM_BYTES:
+        raise InvariantViolation(f"an API key needs {API_KEY_RANDOM_BYTES} random bytes")
+    return f"sk_{mode.wire}_{random_bytes.hex().translate(_HEX_TO_LETTERS)}"
+
+
+def api_key_mode(text: str) -> Mode | None:
+    """Return the mode an API key's form claims, or None when it has not the form of a key."""
+    match = _API_KEY.fullmatch(text)
+    return None if match is None else Mode.parse(match[1])
+
+
+def is_seller_id(text: str) -> bool:
+    """Whether a merchant may name a seller so: 3-64 of ``a-z 0-9 _ . -``, a letter first.
+
+    ``mrc_…`` is refused: a seller must not look like a merchant's own wallet.
+    """
+    return (
+        _SELLER_ID.fullmatch(text) is not None
+        and text not in SELLER_IDS_RESERVED
+        and not text.startswith(MERCHANT_ID_PREFIX)
+    )
+
+
+def _letters(number: int) -> str:
+    return format(number, "x").translate(_HEX_TO_LETTERS)
+
+
+def _number(letters: str) -> int:
+    return int(letters.translate(_LETTERS_TO_HEX), 16)
+
+
+def _check_range(name: str, value: int, value_max: int) -> None:
+    if not 0 <= value <= value_max:
+        raise InvariantViolation(f"{name}={value} is outside 0..{value_max}")

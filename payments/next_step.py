@@ -1,0 +1,210 @@
+"""What a PSP's answer means for an order: it ended, or it waits for a next step.
+
+The ladder in ``after_answer`` is the specification. Two rules stand above it: an order ends only by a
+definitive answer to its attempt's own key, or, while that attempt is clean, by our own policy; and
+no step ever uses another key while the attempt is tainted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from payments.attempts import PspAnswer, ResultClass
+from payments.lifecycle import PaymentEvent, PaymentState
+from payments.open_order import OpenOrder
+from payments.rows import TimerKind
+
+# Keys are not sent in the last hour of the PSP's memory: its clock and ours need not agree.
+KEY_LIFETIME_MARGIN = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPolicy:
+    """When to try again. All times in milliseconds unless named otherwise."""
+
+    retry_ms_first: int = 200
+    """The upper end of the first wait; it doubles with each try."""
+    retry_ms_max: int = 10_000
+    """A PSP that comes back is found within ten seconds, and asked by one order at most this often."""
+    action_poll_ms: int = 1_000
+    """How often a buyer's pending action is looked up while no webhook tells of it."""
+    action_lifetime_s: int = 900
+    """How long a buyer may take for an action; then the key is canceled at the PSP."""
+    not_sent_age_s_max: int = 86_400
+    """After a day of proven "did not run", the order fails as psp_unavailable: the buyer has left."""
+
+    def wait_ms(self, order: OpenOrder, retry_after_s: float | None) -> int:
+        """Exponential with jitter in its upper half, never sooner than the PSP asked for.
+
+        The jitter comes from the order's own id, so that decisions stay reproducible.
+        """
+        doubled = self.retry_ms_first << min(max(order.attempt.try_count - 1, 0), 16)
+        ceiling = min(doubled, self.retry_ms_max)
+        seed = order.command.order_uuid.bytes + order.attempt.try_count.to_bytes(4, "big")
+        draw = int.from_bytes(hashlib.blake2b(seed, digest_size=4).digest(), "big")
+        jittered = ceiling // 2 + draw % (ceiling // 2 + 1)
+        # Rounded up: a try a fraction of a millisecond early would be refused again.
+        asked_for = 0 if retry_after_s is None else min(int(retry_after_s * 1000) + 1, 3_600_000)
+        return max(jittered, asked_for)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The order reached its end."""
+
+    event: PaymentEvent
+    captured_minor: int = 0
+    psp_reference: str | None = None
+    failure_code: str | None = None
+    decline_code: str | None = None
+    failure_message: str | None = None
+    effective_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The order stays open; ``step`` follows in ``delay_ms``."""
+
+    order: OpenOrder
+    step: TimerKind
+    delay_ms: int
+    event: PaymentEvent | None = None
+
+
+def after_answer(
+    order: OpenOrder,
+    step: TimerKind,
+    answer: PspAnswer,
+    *,
+    now: datetime,
+    epoch: int,
+    key_lifetime_s: int,
+    policy: StepPolicy,
+) -> Ended | Waiting:
+    """Decide what the answer to ``step`` means. ``now`` is the ledger's time."""
+    order = _with_try(order, step, answer)
+    match answer.result:
+        case ResultClass.APPROVED:
+            return _approved(order, answer, now, policy)
+        case ResultClass.DECLINED_FINAL:
+            return Ended(
+                event=PaymentEvent.DECLINED,
+                psp_reference=answer.reference or order.psp_reference,
+                failure_code="declined",
+                decline_code=answer.decline_code,
+                failure_message=answer.message or "The payment was declined.",
+                effective_at=answer.effective_at,
+            )
+        case ResultClass.CANCELED:
+            return _canceled(order, answer)
+        case ResultClass.REQUIRES_ACTION:
+            return _requires_action(order, step, answer, now, policy)
+        case ResultClass.NOT_SENT:
+            age_s = (now - order.attempt.created_at).total_seconds()
+            if order.attempt.is_clean_for(epoch) and age_s > policy.not_sent_age_s_max:
+                return Ended(
+                    event=PaymentEvent.DECLINED,
+                    failure_code="psp_unavailable",
+                    failure_message="No payment provider could run the payment in time.",
+                )
+            return _again(order, step, now, policy.wait_ms(order, answer.retry_after_s))
+        case ResultClass.UNKNOWN:
+            return _unknown(order, step, answer, now, key_lifetime_s, policy)
+
+
+def may_send(order: OpenOrder, *, now: datetime, key_lifetime_s: int) -> bool:
+    """Whether the PSP still surely remembers the attempt's key."""
+    age = now - order.attempt.created_at
+    return age < timedelta(seconds=key_lifetime_s) - KEY_LIFETIME_MARGIN
+
+
+def _with_try(order: OpenOrder, step: TimerKind, answer: PspAnswer) -> OpenOrder:
+    """Count the try. Only a send can taint: asking about a key runs nothing."""
+    attempt = order.attempt
+    counted = (
+        attempt.after_try(answer.result)
+        if step is TimerKind.SEND
+        else replace(attempt, try_count=attempt.try_count + 1)
+    )
+    return replace(order, attempt=counted, psp_reference=answer.reference or order.psp_reference)
+
+
+def _approved(
+    order: OpenOrder, answer: PspAnswer, now: datetime, policy: StepPolicy
+) -> Ended | Waiting:
+    command = order.command
+    if answer.captured_minor != command.amount_minor or answer.currency != command.currency:
+        # The PSP moved other money than we asked for. Nothing we could book is true, so it stays
+        # unknown, is asked again, and is left to a person.
+        unclear = replace(order, is_outcome_known=False)
+        return _again(unclear, TimerKind.QUERY, now, policy.retry_ms_max)
+    return Ended(
+        event=PaymentEvent.SUCCEEDED,
+        captured_minor=answer.captured_minor,
+        psp_reference=answer.reference or order.psp_reference,
+        effective_at=answer.effective_at,
+    )
+
+
+def _canceled(order: OpenOrder, answer: PspAnswer) -> Ended:
+    is_expired = order.action_expires_at is not None
+    return Ended(
+        event=PaymentEvent.EXPIRED if is_expired else PaymentEvent.CANCELED,
+        psp_reference=answer.reference or order.psp_reference,
+        effective_at=answer.effective_at,
+    )
+
+
+def _requires_action(
+    order: OpenOrder, step: TimerKind, answer: PspAnswer, now: datetime, policy: StepPolicy
+) -> Waiting:
+    expires_at = order.action_expires_at or now + timedelta(seconds=policy.action_lifetime_s)
+    is_news = order.status is not PaymentState.REQUIRES_ACTION
+    waiting = replace(
+        order,
+        status=PaymentState.REQUIRES_ACTION,
+        is_outcome_known=True,
+        next_action_url=answer.next_action_url or order.next_action_url,
+        action_expires_at=expires_at,
+        next_retry_at=None,
+    )
+    event = PaymentEvent.ACTION_REQUIRED if is_news else None
+    if step is TimerKind.CANCEL or now >= expires_at:
+        # Canceled is what the PSP confirms, so an unconfirmed cancel is asked for again.
+        delay_ms = policy.wait_ms(order, answer.retry_after_s) if step is TimerKind.CANCEL else 0
+        return Waiting(order=waiting, step=TimerKind.CANCEL, delay_ms=delay_ms, event=event)
+    left_ms = int((expires_at - now).total_seconds() * 1000) + 1
+    return Waiting(
+        order=waiting,
+        step=TimerKind.QUERY,
+        delay_ms=min(policy.action_poll_ms, left_ms),
+        event=event,
+    )
+
+
+def _unknown(
+    order: OpenOrder,
+    step: TimerKind,
+    answer: PspAnswer,
+    now: datetime,
+    key_lifetime_s: int,
+    policy: StepPolicy,
+) -> Waiting:
+    delay_ms = policy.wait_ms(order, answer.retry_after_s)
+    if order.status is PaymentState.REQUIRES_ACTION:
+        # The action stands as it was; only our look at it failed.
+        is_over = order.action_expires_at is not None and now >= order.action_expires_at
+        return _again(order, TimerKind.CANCEL if is_over else TimerKind.QUERY, now, delay_ms)
+    unclear = replace(order, is_outcome_known=False)
+    if step is TimerKind.QUERY and may_send(order, now=now, key_lifetime_s=key_lifetime_s):
+        # The PSP knows nothing yet, which proves nothing. Its own key is safe to send again.
+        return _again(unclear, TimerKind.SEND, now, delay_ms)
+    return _again(unclear, TimerKind.QUERY, now, delay_ms)
+
+
+def _again(order: OpenOrder, step: TimerKind, now: datetime, delay_ms: int) -> Waiting:
+    retry_at = now + timedelta(milliseconds=delay_ms)
+    shown = None if order.status is PaymentState.REQUIRES_ACTION else retry_at
+    return Waiting(order=replace(order, next_retry_at=shown), step=step, delay_ms=delay_ms)

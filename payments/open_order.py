@@ -1,0 +1,66 @@
+"""An order that has not ended, as its owner holds it in memory, and the PSP call it may be waiting for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from payments.attempts import Attempt, PspAnswer
+from payments.commands import PaymentCommand
+from payments.lifecycle import PaymentState
+from payments.rows import TimerKind
+from payments.state import OpenOrderRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOrder:
+    """Replaced as a whole by each decision; never changed in place."""
+
+    order_no: int
+    command: PaymentCommand
+    attempt: Attempt
+    status: PaymentState
+    is_outcome_known: bool
+    psp_reference: str | None
+    next_action_url: str | None
+    action_expires_at: datetime | None
+    next_retry_at: datetime | None
+    event_sequence: int
+
+    @classmethod
+    def from_record(cls, record: OpenOrderRecord) -> OpenOrder:
+        """Rebuild an order from the books."""
+        return cls(
+            order_no=record.order_no,
+            command=record.command,
+            attempt=record.attempt,
+            status=PaymentState(record.status),
+            is_outcome_known=record.is_outcome_known,
+            psp_reference=record.psp_reference,
+            next_action_url=record.next_action_url,
+            action_expires_at=record.action_expires_at,
+            next_retry_at=record.next_retry_at,
+            event_sequence=record.event_sequence,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspCall:
+    """A call to start once its attempt row is committed."""
+
+    partition_index: int
+    order_no: int
+    step: TimerKind
+    attempt: Attempt
+    psp_reference: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallAnswer:
+    """What came of a PspCall."""
+
+    partition_index: int
+    order_no: int
+    step: TimerKind
+    attempt_no: int
+    answer: PspAnswer

@@ -1,0 +1,82 @@
+"""From the domain's values to the rows that a flush writes."""
+
+from __future__ import annotations
+
+from payments.attempts import Attempt
+from payments.commands import PaymentCommand
+from payments.lifecycle import PaymentState
+from payments.next_step import Ended
+from payments.open_order import OpenOrder
+from payments.rows import AttemptRow, OrderRow, OutcomeRow, ProgressRow
+
+
+def order_row(partition_index: int, order_no: int, command: PaymentCommand) -> OrderRow:
+    """The order as it was accepted; never changed afterwards."""
+    return OrderRow(
+        partition_index=partition_index,
+        order_no=order_no,
+        order_uuid=command.order_uuid,
+        idempotency_key=command.idempotency_key,
+        merchant_no=command.merchant_no,
+        mode=command.mode,
+        seller_no=command.seller_no,
+        amount_minor=command.amount_minor,
+        currency=command.currency,
+        fee_minor=command.fee_minor,
+        fingerprint=command.fingerprint,
+        metadata_json=command.metadata_json,
+        api_version=command.api_version,
+        accepted_at=command.accepted_at,
+    )
+
+
+def attempt_row(partition_index: int, order_no: int, attempt: Attempt) -> AttemptRow:
+    """The attempt without its request, which is personal data."""
+    return AttemptRow(
+        partition_index=partition_index,
+        order_no=order_no,
+        attempt_no=attempt.attempt_no,
+        psp=attempt.psp,
+        psp_account=attempt.psp_account,
+        psp_key=attempt.psp_key,
+        epoch=attempt.epoch,
+    )
+
+
+def progress_row(partition_index: int, order: OpenOrder) -> ProgressRow:
+    """Where an open order stands."""
+    return ProgressRow(
+        partition_index=partition_index,
+        order_no=order.order_no,
+        status=order.status,
+        is_outcome_known=order.is_outcome_known,
+        attempt_no=order.attempt.attempt_no,
+        try_count=order.attempt.try_count,
+        psp_reference=order.psp_reference,
+        next_action_url=order.next_action_url,
+        action_expires_at=order.action_expires_at,
+        next_retry_at=order.next_retry_at,
+    )
+
+
+def outcome_row(
+    partition_index: int, batch_seq: int, order: OpenOrder, status: PaymentState, ended: Ended
+) -> OutcomeRow:
+    """How the order ended; ``order`` has its last event counted."""
+    return OutcomeRow(
+        partition_index=partition_index,
+        order_no=order.order_no,
+        batch_seq=batch_seq,
+        status=status,
+        amount_captured_minor=ended.captured_minor,
+        fee_minor=order.command.fee_minor,
+        currency=order.command.currency,
+        attempt_no=order.attempt.attempt_no,
+        psp=order.attempt.psp,
+        psp_reference=ended.psp_reference,
+        failure_code=ended.failure_code,
+        decline_code=ended.decline_code,
+        failure_message=ended.failure_message,
+        effective_at=ended.effective_at,
+        event_sequence=order.event_sequence,
+    )

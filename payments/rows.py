@@ -1,0 +1,207 @@
+"""What one flush writes, row by row. Each tuple's fields are in the order of its staging table.
+
+NamedTuples, because the driver copies tuples as they are: nothing is converted on the hot path.
+All amounts are minor units. All times are aware UTC datetimes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import IntEnum
+from typing import NamedTuple
+from uuid import UUID
+
+
+class TransferKind(IntEnum):
+    """Why a transfer was made. Stored; never renumber."""
+
+    CHARGE = 1
+    FEE = 2
+
+
+class TimerKind(IntEnum):
+    """What to do with an open order when its time has come. Stored; never renumber."""
+
+    SEND = 1
+    """Send the attempt (again), under its own key."""
+    QUERY = 2
+    """Ask the PSP what became of the attempt's key."""
+    CANCEL = 3
+    """Have the PSP cancel the key: the buyer did not act in time."""
+
+
+class PersonalPart(IntEnum):
+    """Which personal data a row of ``personal_data`` holds; attempt n's request is REQUEST_BASE + n."""
+
+    DETAIL = 0
+    REQUEST_BASE = 100
+
+
+class OrderRow(NamedTuple):
+    """One order at intake. Never changed afterwards."""
+
+    partition_index: int
+    order_no: int
+    order_uuid: UUID
+    idempotency_key: UUID
+    merchant_no: int
+    mode: int
+    seller_no: int
+    amount_minor: int
+    currency: str
+    fee_minor: int
+    fingerprint: bytes
+    metadata_json: str | None
+    """Canonical JSON text of the storefront's metadata, or None for none."""
+    api_version: str
+    accepted_at: datetime
+    """When a gateway accepted it first (the envelope's ``t``)."""
+
+
+class PersonalRow(NamedTuple):
+    """Personal data, apart from the books: a versioned envelope (storage.envelope) as bytes."""
+
+    partition_index: int
+    order_no: int
+    part: int
+    envelope: bytes
+
+
+class AttemptRow(NamedTuple):
+    """One attempt, committed before its call starts. Its request bytes are personal data (PersonalPart)."""
+
+    partition_index: int
+    order_no: int
+    attempt_no: int
+    psp: str
+    psp_account: str
+    psp_key: str
+    epoch: int
+
+
+class ProgressRow(NamedTuple):
+    """How an order that is still open stands now: replaces the row of ``open_order``."""
+
+    partition_index: int
+    order_no: int
+    status: int
+    is_outcome_known: bool
+    attempt_no: int
+    try_count: int
+    psp_reference: str | None
+    next_action_url: str | None
+    action_expires_at: datetime | None
+    next_retry_at: datetime | None
+    """Shown to the storefront; None when a call is about to start or the buyer's turn has come."""
+
+
+class TimerRow(NamedTuple):
+    """The one next step of an open order; replaces any earlier timer of it."""
+
+    partition_index: int
+    order_no: int
+    kind: int
+    delay_ms: int
+    """From the database's present: timers live on its clock alone."""
+
+
+class OutcomeRow(NamedTuple):
+    """How an order ended: the columns from which its frozen answer is rendered, for ever."""
+
+    partition_index: int
+    order_no: int
+    batch_seq: int
+    status: int
+    amount_captured_minor: int
+    fee_minor: int
+    currency: str
+    attempt_no: int
+    psp: str | None
+    psp_reference: str | None
+    failure_code: str | None
+    decline_code: str | None
+    failure_message: str | None
+    effective_at: datetime | None
+    event_sequence: int
+
+
+class TransferRow(NamedTuple):
+    """One movement of money, both halves in one row."""
+
+    partition_index: int
+    order_no: int
+    step: int
+    batch_seq: int
+    kind: int
+    debit_account_no: int
+    credit_account_no: int
+    amount_minor: int
+    currency: str
+
+
+class AccountRow(NamedTuple):
+    """A new account in this partition; its slice starts at zero and version 0."""
+
+    partition_index: int
+    account_no: int
+    merchant_no: int
+    mode: int
+    kind: int
+    holder: str
+    currency: str
+
+
+class SliceDeltaRow(NamedTuple):
+    """What a batch adds to one slice. ``version_before`` must be the stored one, else it is a defect."""
+
+    partition_index: int
+    account_no: int
+    version_before: int
+    transfer_count: int
+    debits_posted_minor: int
+    credits_posted_minor: int
+
+
+class EventRow(NamedTuple):
+    """One event of an order; ``sequence`` is gapless per order, from 1."""
+
+    partition_index: int
+    order_no: int
+    sequence: int
+    batch_seq: int
+    type: int
+
+
+class RefusedRequestRow(NamedTuple):
+    """A late request under a key that another body had taken: kept once per (order_uuid, fingerprint)."""
+
+    partition_index: int
+    order_uuid: UUID
+    fingerprint: bytes
+    accepted_at: datetime
+
+
+class DeadLetterRow(NamedTuple):
+    """An entry that could not be decoded: its raw stream fields in the versioned envelope, and why."""
+
+    partition_index: int
+    stream_id: str
+    order_uuid: UUID | None
+    merchant_no: int | None
+    mode: int | None
+    reason: str
+    detail: str
+    raw_envelope: bytes
+
+
+class HeadRow(NamedTuple):
+    """A partition's head after the batch. ``epoch`` and ``batch_seq_before`` are its fence."""
+
+    partition_index: int
+    epoch: int
+    batch_seq_before: int
+    order_no_last: int
+    account_no_last: int
+    chain_hash: bytes
+    outcome_count: int
+    transfer_count: int

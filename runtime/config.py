@@ -1,0 +1,224 @@
+"""One frozen configuration, from one TOML file and the environment, checked before anything starts.
+
+Every process of a deployment reads the same file. A value may be overridden by an environment variable
+``TALLY__<SECTION>__<KEY>`` (for example ``TALLY__GATEWAY__PORT=8090``). Secrets are never in the file: it
+names the files that hold them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+
+from payments.defects import InvariantViolation
+from payments.partitioning import ShardMap, ShardRange
+
+_ENVIRONMENT_PREFIX = "TALLY__"
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class ConfigError(Exception):
+    """The configuration can't be used. The message names the field and the rule."""
+
+
+class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is fixed when a deployment is created; the stores refuse another."""
+
+    id: UUID
+    partition_count: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 16
+    envelope_version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
+    is_sandbox: bool = True
+    """Allows sandbox tokens' PSPs, crash points and demonstration keys. Never true where money is real."""
+
+
+class ShardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One Postgres primary with its replicas, and the partitions it holds: [first, end)."""
+
+    name: str
+    partition_first: Annotated[int, msgspec.Meta(ge=0)]
+    partition_end: Count
+    addresses: Annotated[list[str], msgspec.Meta(min_length=1)]
+    """``host:port`` of every server of the shard; connections find the primary among them."""
+    database: str = "tallystick"
+
+
+class PostgresConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    shards: Annotated[list[ShardConfig], msgspec.Meta(min_length=1)]
+    gateway_password_file: str
+    owner_password_file: str
+    reader_password_file: str
+
+
+class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The durable queue. n = replica_count replicas, k = replicas_awaited are waited for."""
+
+    address: str
+    """``host:port`` of the primary."""
+    replica_addresses: list[str] = []
+    password_file: str
+    replicas_awaited: Annotated[int, msgspec.Meta(ge=0)] = 1
+    stream_length_max: Count = 20_000
+    """Messages waiting in one partition; beyond it new keys get 503 queue_backpressure."""
+    record_count_max: Count = 5_000_000
+    """Keys on the server, about 200 bytes each: bounds its memory at 1 GB at any rate."""
+
+    def __post_init__(self) -> None:
+        if self.replicas_awaited > len(self.replica_addresses):
+            raise ValueError(
+                f"replicas_awaited={self.replicas_awaited} must not exceed the"
+                f" {len(self.replica_addresses)} replica_addresses"
+            )
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    process_count: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    request_timeout_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 5_000
+    """How long a POST may wait for the queue's acknowledgement before it gets 503."""
+    drain_s: Annotated[int, msgspec.Meta(ge=0, le=300)] = 35
+    """Longer than the longest Prefer: wait, so that a drain cuts nobody off."""
+    metrics_port: Port = 0
+
+
+class ActorsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Partition hosts: how many at first, and how they share and give up partitions."""
+
+    host_count: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 2
+    lane_count: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    beat_ms: Count = 400
+    lease_ms: Count = 1_500
+    commands_per_flush_max: Count = 1_024
+    partitions_per_flush_max: Count = 8
+    calls_in_flight_max: Count = 512
+    """PSP calls at one time for one host: the PSP's and our sockets are finite."""
+    call_timeout_ms: Annotated[int, msgspec.Meta(ge=50, le=120_000)] = 5_000
+    open_orders_max: Count = 50_000
+    """Orders a host holds in memory (about 3 kB each); beyond it intake waits in the stream."""
+    drain_s: Annotated[int, msgspec.Meta(ge=0, le=300)] = 10
+    action_lifetime_s: Count = 900
+    """How long a buyer may take for 3-D Secure before the order expires."""
+    action_poll_ms: Count = 1_000
+    retry_ms_first: Count = 200
+    retry_ms_max: Count = 10_000
+
+    def __post_init__(self) -> None:
+        # Two lost beats are weather; three mean the owner is gone.
+        if self.lease_ms <= 3 * self.beat_ms:
+            raise ValueError(
+                f"lease_ms={self.lease_ms} must exceed three beats of {self.beat_ms} ms"
+            )
+
+
+class PspConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    kind: str = "simulator"
+    url: str = ""
+    account: str = "default"
+    seed: int = 0
+
+
+class RayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    address: str = ""
+    token_file: str = ""
+
+
+class SecretsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    api_key_pepper_file: str
+    fingerprint_key_file: str
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file. ``directory`` is where relative secret paths start: the file's own folder."""
+
+    deployment: DeploymentConfig
+    postgres: PostgresConfig
+    redis: RedisConfig
+    gateway: GatewayConfig = msgspec.field(default_factory=GatewayConfig)
+    actors: ActorsConfig = msgspec.field(default_factory=ActorsConfig)
+    psps: Annotated[list[PspConfig], msgspec.Meta(min_length=1)]
+    ray: RayConfig = msgspec.field(default_factory=RayConfig)
+    secrets: SecretsConfig
+    directory: str = ""
+
+    def __post_init__(self) -> None:
+        self.shard_map()
+
+    def shard_map(self) -> ShardMap:
+        """Which shard holds which partition. Raises ValueError for gaps and overlaps."""
+        ranges = tuple(
+            ShardRange(
+                name=shard.name,
+                first_index=shard.partition_first,
+                end_index=shard.partition_end,
+            )
+            for shard in self.postgres.shards
+        )
+        try:
+            return ShardMap(partition_count=self.deployment.partition_count, ranges=ranges)
+        except InvariantViolation as violation:
+            raise ValueError(f"postgres.shards: {violation}") from violation
+
+    def secret(self, path: str) -> str:
+        """Read a secret file. Raises ConfigError when it can't be read or is empty."""
+        full = Path(self.directory) / path
+        try:
+            text = full.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"secret file {full}: {error.strerror}") from error
+        if not text:
+            raise ConfigError(f"secret file {full} is empty")
+        return text
+
+    def postgres_dsn(self, shard: ShardConfig, role: str) -> str:
+        """The DSN of a role ("gateway", "owner", "reader") that follows the shard's primary."""
+        files = {
+            "gateway": self.postgres.gateway_password_file,
+            "owner": self.postgres.owner_password_file,
+            "reader": self.postgres.reader_password_file,
+        }
+        password = quote(self.secret(files[role]), safe="")
+        hosts = ",".join(shard.addresses)
+        return (
+            f"postgresql://tally_{role}:{password}@{hosts}/{shard.database}"
+            "?target_session_attrs=primary"
+        )
+
+
+def load_config(path: Path, environment: Mapping[str, str]) -> Config:
+    """Read and check the file. Raises ConfigError naming the field and the rule."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"configuration {path}: {error}") from error
+    _override(table, environment)
+    table["directory"] = str(path.resolve().parent)
+    try:
+        return msgspec.convert(table, Config, strict=True)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise ConfigError(f"configuration {path}: {error}") from error
+
+
+def _override(table: dict[str, object], environment: Mapping[str, str]) -> None:
+    """Apply TALLY__SECTION__KEY variables: parsed as TOML values, or as plain text where that fails."""
+    for name, text in environment.items():
+        if not name.startswith(_ENVIRONMENT_PREFIX):
+            continue
+        section_name, separator, key = name[len(_ENVIRONMENT_PREFIX) :].lower().partition("__")
+        section = table.setdefault(section_name, {})
+        if not separator or not key or not isinstance(section, dict):
+            raise ConfigError(f"{name} must have the form TALLY__SECTION__KEY")
+        try:
+            section[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            section[key] = text

@@ -1,0 +1,73 @@
+"""Named places where a test may have this process killed or frozen, as a power cut or a stall would.
+
+``TALLY_CRASH_AT=<point>[:n]`` kills the process (SIGKILL) when it reaches the point for the n-th time;
+``TALLY_FREEZE_AT=<point>[:n]`` stops it (SIGSTOP). Only in sandbox deployments; elsewhere it is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+
+POINTS = frozenset(
+    {
+        "before_append",
+        "after_append",
+        "before_intake_commit",
+        "after_intake_commit",
+        "before_psp_call",
+        "after_psp_call",
+        "before_settle_commit",
+        "after_settle_commit",
+        "before_removal",
+        "after_removal",
+        # Inside the transaction of a flush:
+        "flush_copying",
+        "flush_copied",
+        "flush_before_commit",
+        "flush_committed",
+    }
+)
+
+
+class CrashPointError(ValueError):
+    """The variable names no known point, or this is no sandbox."""
+
+
+class CrashPoints:
+    """Counts how often each armed point is reached. With nothing armed, ``reach`` is one dict look-up."""
+
+    def __init__(self, armed: Mapping[str, tuple[int, signal.Signals]]) -> None:
+        self._left = {point: count for point, (count, _) in armed.items()}
+        self._signals = {point: signum for point, (_, signum) in armed.items()}
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], *, is_sandbox: bool) -> CrashPoints:
+        """Arm what the environment names. Raises CrashPointError for what can't be armed."""
+        armed: dict[str, tuple[int, signal.Signals]] = {}
+        for variable, signum in (
+            ("TALLY_CRASH_AT", signal.SIGKILL),
+            ("TALLY_FREEZE_AT", signal.SIGSTOP),
+        ):
+            spec = environment.get(variable, "")
+            if not spec:
+                continue
+            if not is_sandbox:
+                raise CrashPointError(f"{variable} is refused outside sandbox deployments")
+            point, _, count = spec.partition(":")
+            if point not in POINTS:
+                raise CrashPointError(f"{variable}={spec}: known points are {sorted(POINTS)}")
+            if count and not (count.isdecimal() and int(count) >= 1):
+                raise CrashPointError(f"{variable}={spec}: the count must be a whole number from 1")
+            armed[point] = (int(count or "1"), signum)
+        return cls(armed)
+
+    def reach(self, point: str) -> None:
+        """Note that the point was reached; the process ends or stops here when its count is up."""
+        left = self._left.get(point)
+        if left is None:
+            return
+        self._left[point] = left - 1
+        if left == 1:
+            os.kill(os.getpid(), self._signals[point])

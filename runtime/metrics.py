@@ -1,0 +1,162 @@
+"""Metrics: a typed catalogue. Each is declared once, with its unit in its name.
+
+A process creates one ``Metrics`` and asks it for the series it records; nothing is global, so tests
+and several parts of one process never mix their counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# From a wait inside one machine to a request's whole deadline.
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# A micro-batch holds 1 to 100 entries.
+BATCH_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec:
+    """One metric: its name, what it says, and the names of its labels."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterSpec(MetricSpec):
+    """Something that only grows; its name ends in ``_total``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaugeSpec(MetricSpec):
+    """Something that goes up and down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistogramSpec(MetricSpec):
+    """How something is spread, in the unit of its name."""
+
+    buckets: tuple[float, ...]
+
+
+GATEWAY_ANSWERS = CounterSpec(
+    name="tallystick_gateway_answers_total",
+    help="HTTP answers by route template and status.",
+    labels=("route", "status"),
+)
+GATEWAY_PROBLEMS = CounterSpec(
+    name="tallystick_gateway_problems_total",
+    help="Problems answered, by code.",
+    labels=("code",),
+)
+GATEWAY_ACCEPT_SECONDS = HistogramSpec(
+    name="tallystick_gateway_accept_seconds",
+    help="From a valid payment order to its verdict: append, replication and look-up.",
+    buckets=LATENCY_BUCKETS_S,
+)
+GATEWAY_APPEND_ENTRIES = HistogramSpec(
+    name="tallystick_gateway_append_entries",
+    help="Entries in one micro-batch, that is in one call of the append script.",
+    buckets=BATCH_BUCKETS,
+)
+GATEWAY_APPEND_SECONDS = HistogramSpec(
+    name="tallystick_gateway_append_seconds",
+    help="One call of the append script.",
+    buckets=LATENCY_BUCKETS_S,
+)
+GATEWAY_SHORT_WAITS = CounterSpec(
+    name="tallystick_gateway_short_waits_total",
+    help="Waits for the replicas that ended before enough of them had answered.",
+)
+GATEWAY_LOOKUP_KEYS = HistogramSpec(
+    name="tallystick_gateway_lookup_keys",
+    help="Orders asked for in one look-up in Postgres.",
+    buckets=BATCH_BUCKETS,
+)
+GATEWAY_LOOKUP_FAILURES = CounterSpec(
+    name="tallystick_gateway_lookup_failures_total",
+    help="Look-ups that Postgres did not answer.",
+)
+GATEWAY_VERDICTS = CounterSpec(
+    name="tallystick_gateway_verdicts_total",
+    help="What became of payment orders at the door.",
+    labels=("verdict",),
+)
+GATEWAY_PENDING_ORDERS = GaugeSpec(
+    name="tallystick_gateway_pending_orders",
+    help="Payment orders that wait for their verdict.",
+)
+GATEWAY_WAITERS = GaugeSpec(
+    name="tallystick_gateway_waiters",
+    help="Requests held by Prefer: wait.",
+)
+GATEWAY_UNREPORTED_ORDERS = GaugeSpec(
+    name="tallystick_gateway_unreported_orders",
+    help="Acknowledged orders whose intake no owner has reported yet.",
+)
+GATEWAY_CONNECTIONS_REFUSED = CounterSpec(
+    name="tallystick_gateway_connections_refused_total",
+    help="Connections closed because of the limit or because no request came in time.",
+    labels=("reason",),
+)
+
+CATALOGUE: tuple[MetricSpec, ...] = (
+    GATEWAY_ANSWERS,
+    GATEWAY_PROBLEMS,
+    GATEWAY_ACCEPT_SECONDS,
+    GATEWAY_APPEND_ENTRIES,
+    GATEWAY_APPEND_SECONDS,
+    GATEWAY_SHORT_WAITS,
+    GATEWAY_LOOKUP_KEYS,
+    GATEWAY_LOOKUP_FAILURES,
+    GATEWAY_VERDICTS,
+    GATEWAY_PENDING_ORDERS,
+    GATEWAY_WAITERS,
+    GATEWAY_UNREPORTED_ORDERS,
+    GATEWAY_CONNECTIONS_REFUSED,
+)
+
+
+class Metrics:
+    """The metrics of one process. Ask for a series once and keep it: recording is then one call."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+
+    def counter(self, spec: CounterSpec, *labels: str) -> Counter:
+        """Return the series of these label values."""
+        counter = self._counters.get(spec.name)
+        if counter is None:
+            counter = Counter(spec.name, spec.help, spec.labels, registry=self._registry)
+            self._counters[spec.name] = counter
+        return counter.labels(*labels) if spec.labels else counter
+
+    def gauge(self, spec: GaugeSpec, *labels: str) -> Gauge:
+        """Return the series of these label values."""
+        gauge = self._gauges.get(spec.name)
+        if gauge is None:
+            gauge = Gauge(spec.name, spec.help, spec.labels, registry=self._registry)
+            self._gauges[spec.name] = gauge
+        return gauge.labels(*labels) if spec.labels else gauge
+
+    def histogram(self, spec: HistogramSpec, *labels: str) -> Histogram:
+        """Return the series of these label values."""
+        histogram = self._histograms.get(spec.name)
+        if histogram is None:
+            histogram = Histogram(
+                spec.name, spec.help, spec.labels, registry=self._registry, buckets=spec.buckets
+            )
+            self._histograms[spec.name] = histogram
+        return histogram.labels(*labels) if spec.labels else histogram
+
+    def exposition(self) -> bytes:
+        """Return all series in Prometheus' text format (CONTENT_TYPE)."""
+        return generate_latest(self._registry)
