@@ -1,0 +1,70 @@
+"""``python -m actors host|supervisor --config FILE``: a host without Ray, or the supervisor within it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+import structlog
+import uvloop
+
+from actors.building import build_host
+from runtime.config import Config, ConfigError, load_config
+from runtime.crash_points import CrashPointError
+from runtime.logs import configure_logs
+
+_log = structlog.get_logger(__name__)
+
+
+def _load(path: Path) -> Config:
+    try:
+        return load_config(path, os.environ)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.group()
+def main() -> None:
+    """Start one of the actors' processes."""
+
+
+@main.command()
+@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True)
+@click.option("--name", required=True, help="The host's name, unique in its deployment.")
+def host(config_path: Path, name: str) -> None:
+    """Run one partition host in this process until SIGTERM, then drain."""
+    config = _load(config_path)
+    configure_logs(process_name=name)
+    try:
+        uvloop.run(_run_host(config, name))
+    except CrashPointError as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _run_host(config: Config, name: str) -> None:
+    process = build_host(config, name=name, environment=os.environ)
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, process.stop)
+    await process.run()
+
+
+@main.command()
+@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True)
+@click.option("--timeout-s", type=float, default=60.0, show_default=True)
+def supervisor(config_path: Path, timeout_s: float) -> None:
+    """Make sure that the supervisor runs in the Ray cluster; print its process id."""
+    # Only this command needs Ray; importing it takes a second.
+    from actors.remote import start_supervisor
+
+    config = _load(config_path)
+    pid = start_supervisor(config, str(config_path.resolve()), timeout_s=timeout_s)
+    sys.stdout.write(f"{pid}\n")
+
+
+if __name__ == "__main__":
+    main()

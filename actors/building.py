@@ -1,0 +1,152 @@
+"""Builds a host from the configuration: real stores, real PSPs, the machine's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from uuid_utils import uuid7
+
+from actors.host import HostPorts, PartitionHost
+from actors.planning import FixedPlanner
+from actors.settings import HostSettings
+from payments.next_step import StepPolicy
+from psp.directory import open_psps
+from psp.port import Psp
+from psp.settings import PspSettings
+from runtime.clock import SystemClock
+from runtime.config import Config, ConfigError, PspConfig, ShardConfig
+from runtime.crash_points import CrashPoints
+from storage.intent import IntentStore
+from storage.ledger import PostgresLedger
+from storage.opening import connector, queue_settings, read_pool
+from storage.ownership import PostgresOwnership
+from storage.queue_owner import RedisOwnerQueue
+from storage.read_pool import ReadPool
+
+
+class HostProcess:
+    """All of one host process: a PartitionHost a shard, and what they share. Closes what it opened."""
+
+    def __init__(self, hosts: Sequence[PartitionHost], resources: Sequence[object]) -> None:
+        self.hosts = hosts
+        self._resources = resources
+
+    async def run(self) -> None:
+        """Run every shard's host; the first that fails ends them all."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for host in self.hosts:
+                    group.create_task(host.run())
+        finally:
+            await self.close()
+
+    def stop(self) -> None:
+        """Begin a drain: ``run`` ends when everything is handed over."""
+        for host in self.hosts:
+            host.stop()
+
+    async def close(self) -> None:
+        for resource in self._resources:
+            close = getattr(resource, "close", None)
+            if close is not None:
+                with contextlib.suppress(OSError):
+                    await close()
+
+
+def build_host(config: Config, *, name: str, environment: Mapping[str, str]) -> HostProcess:
+    """Open everything a host named ``name`` needs. Raises ConfigError; connects to nothing yet."""
+    clock = SystemClock()
+    crash_points = CrashPoints.from_environment(
+        environment, is_sandbox=config.deployment.is_sandbox
+    )
+    psps = open_psps([_psp_settings(psp, config) for psp in config.psps], clock=clock)
+    planner = FixedPlanner(psps, config.psps[0].name)
+    resources: list[object] = list(psps.values())
+    hosts: list[PartitionHost] = []
+    for shard in config.postgres.shards:
+        ports, opened = _ports(config, shard, name, psps, planner, crash_points, clock)
+        resources += opened
+        incarnation = UUID(bytes=uuid7().bytes)
+        hosts.append(PartitionHost(_settings(config, name), ports, incarnation, os.getpid()))
+    return HostProcess(hosts, resources)
+
+
+def _ports(
+    config: Config,
+    shard: ShardConfig,
+    name: str,
+    psps: Mapping[str, Psp],
+    planner: FixedPlanner,
+    crash_points: CrashPoints,
+    clock: SystemClock,
+) -> tuple[HostPorts, list[object]]:
+    link = connector(config, shard, "owner", application_name=f"tally host {name}")
+    ledger = PostgresLedger(link, lane_count=config.actors.lane_count, probe=crash_points.reach)
+    ownership = PostgresOwnership(link, ledger)
+    settings = queue_settings(config)
+    reading_queue, reply_queue = (
+        RedisOwnerQueue(settings, clock=clock),
+        RedisOwnerQueue(settings, clock=clock),
+    )
+    pool: ReadPool = read_pool(
+        config, shard, "owner", application_name=f"tally host {name} intents", session_count_max=1
+    )
+    intents = IntentStore(pool)
+
+    async def read_draining() -> frozenset[str]:
+        return (await intents.read()).drains
+
+    ports = HostPorts(
+        ledger=ledger,
+        ownership=ownership,
+        reading_queue=reading_queue,
+        reply_queue=reply_queue,
+        psps=psps,
+        planner=planner,
+        read_draining=read_draining,
+        clock=clock,
+        crash_points=crash_points,
+    )
+    return ports, [ownership, ledger, reading_queue, reply_queue, pool]
+
+
+def _settings(config: Config, name: str) -> HostSettings:
+    actors = config.actors
+    return HostSettings(
+        name=name,
+        node=socket.gethostname(),
+        partition_count=config.deployment.partition_count,
+        beat_ms=actors.beat_ms,
+        lease_ms=actors.lease_ms,
+        commands_per_flush_max=actors.commands_per_flush_max,
+        partitions_per_flush_max=actors.partitions_per_flush_max,
+        calls_in_flight_max=actors.calls_in_flight_max,
+        call_timeout_ms=actors.call_timeout_ms,
+        open_orders_max=actors.open_orders_max,
+        drain_s=actors.drain_s,
+        policy=StepPolicy(
+            retry_ms_first=actors.retry_ms_first,
+            retry_ms_max=actors.retry_ms_max,
+            action_poll_ms=actors.action_poll_ms,
+            action_lifetime_s=actors.action_lifetime_s,
+        ),
+    )
+
+
+def _psp_settings(psp: PspConfig, config: Config) -> PspSettings:
+    if psp.kind == "in_process":
+        return PspSettings(name=psp.name, kind="in_process", account=psp.account, seed=psp.seed)
+    if psp.kind == "simulator":
+        return PspSettings(
+            name=psp.name,
+            kind="simulator",
+            url=psp.url,
+            account=psp.account,
+            connections_max=config.actors.calls_in_flight_max,
+        )
+    raise ConfigError(f"psps: {psp.name}: unknown kind {psp.kind!r}")

@@ -1,0 +1,278 @@
+"""A partition host: owns partitions of one shard, and carries their orders from the stream to the books.
+
+A plain class with its ports handed in: a test builds it on fakes, ``actors.remote`` runs it in a Ray
+actor, ``python -m actors host`` in a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from actors.calls import PspCalls
+from actors.claiming import Claiming, ClaimPorts
+from actors.lane_worker import LanePorts, LaneWorker
+from actors.ledger_clock import LedgerClock
+from actors.reading import StreamReader, room_left
+from actors.replying import Replier
+from actors.settings import (
+    COMMIT_LATE_S,
+    STORE_RETRY_S,
+    TIMERS_EVERY_S,
+    TIMERS_READ_MAX,
+    HostSettings,
+)
+from payments.decided import Planner
+from payments.open_order import CallAnswer
+from payments.rows import TimerKind
+from psp.port import Psp
+from runtime.clock import Clock
+from runtime.crash_points import CrashPoints
+from runtime.faults import Fault
+from storage.ports import (
+    Message,
+    OwnerLedger,
+    OwnerQueue,
+    Ownership,
+    StorageUnavailable,
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class LeaseLost(Fault):
+    """Somebody released our lease: this incarnation must not go on. A new one may start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPorts:
+    """Everything outside that a host uses."""
+
+    ledger: OwnerLedger
+    ownership: Ownership
+    reading_queue: OwnerQueue
+    reply_queue: OwnerQueue
+    """A second connection: the first may be blocked in a read."""
+    psps: Mapping[str, Psp]
+    planner: Planner
+    read_draining: Callable[[], Coroutine[Any, Any, frozenset[str]]]
+    """Names of hosts that the operator wants to own nothing."""
+    clock: Clock
+    crash_points: CrashPoints
+
+
+class PartitionHost:
+    """One incarnation of a host. ``run`` ends by a drain, or raises when it must not go on."""
+
+    def __init__(
+        self, settings: HostSettings, ports: HostPorts, incarnation: UUID, pid: int
+    ) -> None:
+        self._settings = settings
+        self._ports = ports
+        self._incarnation = incarnation
+        self._pid = pid
+        self._stop = asyncio.Event()
+        self._defect: asyncio.Future[None] | None = None
+        self._calls = PspCalls(
+            ports.psps,
+            self._on_answer,
+            self._on_defect,
+            in_flight_max=settings.calls_in_flight_max,
+            timeout_ms=settings.call_timeout_ms,
+            crash_points=ports.crash_points,
+        )
+        self._replier = Replier(ports.reply_queue)
+        self._reader = StreamReader(
+            ports.reading_queue,
+            readable=self._readable,
+            room=self._room,
+            on_messages=self._on_messages,
+            clock=ports.clock,
+            crash_points=ports.crash_points,
+        )
+        ledger_clock = LedgerClock(ports.clock)
+        self._lanes = [
+            LaneWorker(
+                settings,
+                LanePorts(
+                    ledger=ports.ledger,
+                    lane=lane,
+                    calls=self._calls,
+                    ledger_clock=ledger_clock,
+                    clock=ports.clock,
+                    crash_points=ports.crash_points,
+                    on_taken_in=self._reader.note_taken_in,
+                    on_replies=self._replier.add,
+                    on_lost=self._on_lost,
+                    on_unclear=self._on_unclear,
+                ),
+            )
+            for lane in ports.ledger.lanes
+        ]
+        self._claiming = Claiming(
+            settings,
+            ClaimPorts(
+                ownership=ports.ownership,
+                lanes=self._lanes,
+                calls=self._calls,
+                planner=ports.planner,
+                reread=self._reader.reread,
+                read_draining=ports.read_draining,
+                on_defect=self._on_defect,
+                clock=ports.clock,
+            ),
+            incarnation,
+        )
+
+    # --- what it is doing ---------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._settings.name
+
+    @property
+    def partition_indexes(self) -> frozenset[int]:
+        return self._claiming.held
+
+    @property
+    def open_count(self) -> int:
+        return sum(lane.open_count for lane in self._lanes)
+
+    @property
+    def calls(self) -> PspCalls:
+        return self._calls
+
+    @property
+    def fenced_count(self) -> int:
+        """Flushes of partitions that had another owner or epoch: refused late writes."""
+        return sum(lane.fenced_count for lane in self._lanes)
+
+    def stop(self) -> None:
+        """Begin a drain: finish what runs, hand the partitions over, end ``run``."""
+        self._stop.set()
+
+    # --- life ---------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Own partitions until stopped. Raises LeaseLost, or the defect that must end the process."""
+        self._defect = asyncio.get_running_loop().create_future()
+        await self._retrying(self._register)
+        workers = [
+            asyncio.create_task(work, name=name)
+            for name, work in (
+                ("beats", self._beat()),
+                ("claims", self._claiming.run()),
+                ("timers", self._fire_timers()),
+                ("reader", self._reader.run()),
+                ("replies", self._replier.run()),
+                *((f"lane {index}", lane.run()) for index, lane in enumerate(self._lanes)),
+            )
+        ]
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            watched: list[asyncio.Future[Any]] = [*workers, stopping, self._defect]
+            done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                ended.result()
+            by_name = {task.get_name(): task for task in workers}
+            await self._drain(by_name["claims"])
+        finally:
+            await _cancelled([*workers, stopping])
+            await self._reader.drain()
+
+    async def _register(self) -> None:
+        await self._ports.ownership.register(
+            incarnation=self._incarnation,
+            host_name=self._settings.name,
+            node=self._settings.node,
+            pid=self._pid,
+        )
+        _log.info("host_started", host=self.name, incarnation=str(self._incarnation))
+
+    async def _drain(self, claims: asyncio.Task[None]) -> None:
+        await _cancelled([claims])
+        _log.info("host_draining", host=self.name, partitions=len(self.partition_indexes))
+        await self._claiming.give_up_all()
+        await self._calls.close(timeout_s=0)
+        with contextlib.suppress(StorageUnavailable):
+            await self._ports.ownership.release_lease(self._incarnation)
+        _log.info("host_drained", host=self.name)
+
+    async def _beat(self) -> None:
+        """Raise the lease's counter. While the ledger is away no lease lapses: nobody can read either."""
+        while True:
+            with contextlib.suppress(StorageUnavailable):
+                if not await self._ports.ownership.beat(self._incarnation):
+                    raise LeaseLost(f"the lease of {self.name} was released")
+            self._calls.pause(any(lane.flush_age_s() > COMMIT_LATE_S for lane in self._lanes))
+            await asyncio.sleep(self._settings.beat_ms / 1000)
+
+    async def _retrying(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            try:
+                return await step()
+            except StorageUnavailable as unavailable:
+                _log.warning("ledger_unavailable", reason=unavailable.reason)
+                await asyncio.sleep(STORE_RETRY_S)
+
+    # --- timers ---------------------------------------------------------------------------------------
+
+    async def _fire_timers(self) -> None:
+        while True:
+            await asyncio.sleep(TIMERS_EVERY_S)
+            held = self.partition_indexes - self._claiming.retiring
+            if not held or not self.open_count:
+                continue
+            try:
+                due = await self._ports.ledger.due_timers(sorted(held), count_max=TIMERS_READ_MAX)
+            except StorageUnavailable as unavailable:
+                _log.warning("timers_postponed", reason=unavailable.reason)
+                continue
+            for timer in due:
+                self._lane_of(timer.partition_index).offer_due(
+                    timer.partition_index, timer.order_no, TimerKind(timer.kind)
+                )
+
+    # --- what comes in ----------------------------------------------------------------------------------
+
+    def _lane_of(self, partition_index: int) -> LaneWorker:
+        return self._lanes[partition_index % len(self._lanes)]
+
+    def _readable(self) -> frozenset[int]:
+        halted = frozenset().union(*(lane.halted for lane in self._lanes))
+        return self.partition_indexes - self._claiming.retiring - halted
+
+    def _room(self) -> int:
+        message_count = sum(lane.message_count for lane in self._lanes)
+        return room_left(message_count, self.open_count, self._settings.open_orders_max)
+
+    def _on_messages(self, partition_index: int, messages: Sequence[Message]) -> None:
+        if partition_index in self._claiming.retiring:
+            return  # its next owner reads them
+        self._lane_of(partition_index).offer_messages(partition_index, messages)
+
+    def _on_answer(self, answer: CallAnswer) -> None:
+        self._lane_of(answer.partition_index).offer_answer(answer)
+
+    def _on_lost(self, partition_indexes: frozenset[int]) -> None:
+        self._claiming.note_lost(partition_indexes)
+
+    def _on_unclear(self, partition_indexes: frozenset[int]) -> None:
+        self._claiming.note_unclear(partition_indexes)
+
+    def _on_defect(self, error: BaseException) -> None:
+        if self._defect is not None and not self._defect.done():
+            self._defect.set_exception(error)
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end; their own failures were looked at where they ran."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

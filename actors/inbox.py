@@ -1,0 +1,86 @@
+"""What waits for the next decision of a partition: messages read, answers that came, timers that are due."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from payments.open_order import CallAnswer
+from payments.rows import TimerKind
+from storage.ports import Message
+
+
+@dataclass(slots=True)
+class Work:
+    """One partition's part of a flush, taken from its inbox and put back if the flush fails."""
+
+    messages: list[Message] = field(default_factory=list)
+    answers: list[CallAnswer] = field(default_factory=list)
+    due: list[tuple[int, TimerKind]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.messages) + len(self.answers) + len(self.due)
+
+
+class Inbox:
+    """One partition's waiting work, oldest first."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque()
+        self._answers: deque[CallAnswer] = deque()
+        self._due: dict[int, TimerKind] = {}
+        self.waiting_since_s: float | None = None
+        """Monotonic seconds at which the oldest of it arrived; None when empty."""
+
+    def __len__(self) -> int:
+        return len(self._messages) + len(self._answers) + len(self._due)
+
+    @property
+    def message_count(self) -> int:
+        return len(self._messages)
+
+    def add_messages(self, messages: Iterable[Message], at_s: float) -> None:
+        self._messages.extend(messages)
+        self._touch(at_s)
+
+    def add_answer(self, answer: CallAnswer, at_s: float) -> None:
+        self._answers.append(answer)
+        self._touch(at_s)
+
+    def add_due(self, order_no: int, step: TimerKind, at_s: float) -> None:
+        self._due[order_no] = step
+        self._touch(at_s)
+
+    def take(self, count_max: int, at_s: float) -> Work:
+        """Take the oldest work: answers first, since each frees memory and a buyer waits for it."""
+        work = Work()
+        while self._answers and len(work.answers) < count_max:
+            work.answers.append(self._answers.popleft())
+        while self._messages and len(work.messages) < count_max:
+            work.messages.append(self._messages.popleft())
+        answered = {answer.order_no for answer in work.answers}
+        for order_no in list(self._due)[:count_max]:
+            step = self._due.pop(order_no)
+            if order_no not in answered:
+                work.due.append((order_no, step))
+        self.waiting_since_s = at_s if len(self) else None
+        return work
+
+    def put_back(self, work: Work, at_s: float) -> None:
+        """Return work whose flush was not written."""
+        self._messages.extendleft(reversed(work.messages))
+        self._answers.extendleft(reversed(work.answers))
+        for order_no, step in work.due:
+            self._due.setdefault(order_no, step)
+        self._touch(at_s)
+
+    def drop_messages(self) -> int:
+        """Forget what was read: it will be read again. Returns how many."""
+        count = len(self._messages)
+        self._messages.clear()
+        return count
+
+    def _touch(self, at_s: float) -> None:
+        if self.waiting_since_s is None and len(self):
+            self.waiting_since_s = at_s

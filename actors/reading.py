@@ -1,0 +1,104 @@
+"""The host's reader: one connection that reads its partitions' streams and removes what was taken in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
+
+import structlog
+
+from actors.settings import (
+    INBOX_MESSAGES_MAX,
+    READ_COUNT_MAX,
+    READ_WAIT_MS_MAX,
+    REMOVAL_EVERY_S,
+    STORE_RETRY_S,
+)
+from runtime.clock import Clock
+from runtime.crash_points import CrashPoints
+from storage.ports import Message, OwnerQueue, StorageUnavailable
+
+_log = structlog.get_logger(__name__)
+
+# While the inbox is full nothing is read; a flush takes a few milliseconds to make room.
+_FULL_WAIT_S = 0.005
+
+
+class StreamReader:
+    """Alternates reading and removing on one connection: only there do both speak of the same entries."""
+
+    def __init__(
+        self,
+        queue: OwnerQueue,
+        *,
+        readable: Callable[[], frozenset[int]],
+        room: Callable[[], int],
+        on_messages: Callable[[int, Sequence[Message]], None],
+        clock: Clock,
+        crash_points: CrashPoints,
+    ) -> None:
+        self._queue = queue
+        self._readable = readable
+        self._room = room
+        self._on_messages = on_messages
+        self._clock = clock
+        self._crash_points = crash_points
+        self._taken_in: list[Message] = []
+        self._removed_at_s = clock.monotonic_s()
+        self.read_count = 0
+        self.removed_count = 0
+
+    def note_taken_in(self, messages: Sequence[Message]) -> None:
+        """These are in the ledger: remove them soon. Bounded by what may be read before a removal."""
+        self._taken_in.extend(messages)
+
+    def reread(self, partition_indexes: frozenset[int]) -> None:
+        """Read these from their beginning again: free, since the ledger knows what it has."""
+        self._queue.reread(partition_indexes)
+
+    async def run(self) -> None:
+        """Read and remove until cancelled. A store that is away is waited for."""
+        while True:
+            try:
+                await self._turn()
+            except StorageUnavailable as unavailable:
+                _log.warning("queue_unavailable", reason=unavailable.reason)
+                await asyncio.sleep(STORE_RETRY_S)
+
+    async def drain(self) -> None:
+        """Remove what is taken in, once; called after ``run`` ended. What can't be removed is read again."""
+        try:
+            await self._remove()
+        except StorageUnavailable as unavailable:
+            _log.warning("removal_left_undone", reason=unavailable.reason)
+
+    async def _turn(self) -> None:
+        if self._clock.monotonic_s() - self._removed_at_s >= REMOVAL_EVERY_S:
+            await self._remove()
+        owned = self._readable()
+        self._queue.own(owned)
+        count_max = min(READ_COUNT_MAX, self._room())
+        if not owned or count_max <= 0:
+            await asyncio.sleep(_FULL_WAIT_S if owned else READ_WAIT_MS_MAX / 1000)
+            return
+        messages = await self._queue.read(count_max=count_max, wait_ms_max=READ_WAIT_MS_MAX)
+        self.read_count += len(messages)
+        ordered = sorted(messages, key=attrgetter("partition_index"))
+        for partition_index, group in groupby(ordered, key=attrgetter("partition_index")):
+            self._on_messages(partition_index, list(group))
+
+    async def _remove(self) -> None:
+        self._removed_at_s = self._clock.monotonic_s()
+        if not self._taken_in:
+            return
+        messages, self._taken_in = self._taken_in, []
+        self._crash_points.reach("before_removal")
+        self.removed_count += await self._queue.remove(messages)
+        self._crash_points.reach("after_removal")
+
+
+def room_left(message_count: int, open_count: int, open_orders_max: int) -> int:
+    """How many messages may be read now, so that neither the inbox nor the open orders outgrow memory."""
+    return min(INBOX_MESSAGES_MAX - message_count, open_orders_max - open_count - message_count)

@@ -1,0 +1,56 @@
+"""What a partition host needs to know, checked as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from payments.next_step import StepPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """Limits and rhythms of one partition host. Defaults are those of the configuration."""
+
+    name: str
+    node: str
+    partition_count: int
+    beat_ms: int = 400
+    lease_ms: int = 1_500
+    commands_per_flush_max: int = 1_024
+    partitions_per_flush_max: int = 8
+    calls_in_flight_max: int = 512
+    call_timeout_ms: int = 5_000
+    open_orders_max: int = 50_000
+    drain_s: int = 10
+    policy: StepPolicy = field(default_factory=StepPolicy)
+
+    def __post_init__(self) -> None:
+        # Two lost beats are weather; three mean the owner is gone.
+        if self.lease_ms <= 3 * self.beat_ms:
+            raise ValueError(
+                f"lease_ms={self.lease_ms} must exceed three beats of {self.beat_ms} ms"
+            )
+
+
+# A read takes what the stream has, up to this; larger reads only grow the flush after next.
+READ_COUNT_MAX = 2_000
+
+# An idle owner looks at its removals and its claims this often, and a message ends the wait at once.
+READ_WAIT_MS_MAX = 200
+
+# How often messages taken in are removed: rare enough to share one round trip, well under the second
+# after which a removal is dropped.
+REMOVAL_EVERY_S = 0.2
+
+# Messages read and not yet decided, in one host: two full flushes for each lane keep it busy.
+INBOX_MESSAGES_MAX = 8_000
+
+# Timers are read in one indexed query this often: a tenth of the shortest wait anybody would notice.
+TIMERS_EVERY_S = 0.1
+TIMERS_READ_MAX = 2_000
+
+# Between two tries to reach a store that failed. The store decides when it is back, so no backoff beyond.
+STORE_RETRY_S = 0.25
+
+# No PSP call starts while a commit has been waiting this long: the standby is probably gone.
+COMMIT_LATE_S = 2.0
