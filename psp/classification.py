@@ -1,0 +1,90 @@
+"""What an HTTP answer of the sandbox PSP means for an attempt. Pure.
+
+The rule is one-sided: NOT_SENT, DECLINED_FINAL and CANCELED only where the PSP's own words prove
+it. Everything that we don't recognize is UNKNOWN, which costs a query; a wrong proof costs a second
+charge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from payments.attempts import PspAnswer, ResultClass
+from psp.simulator.wire import AnswerBody
+
+MESSAGE_CHARACTERS_MAX = 200
+"""The port's bound on a message."""
+
+_APPROVED = frozenset({"captured", "authorized"})
+_ANSWER = msgspec.json.Decoder(AnswerBody)
+
+
+def classify_send(psp_key: str, http_status: int, body: bytes) -> PspAnswer:
+    """Return what the answer to a charge, capture, void or refund means for its own key."""
+    try:
+        answer = _ANSWER.decode(body)
+    except msgspec.MsgspecError:
+        return unknown(f"unreadable answer, HTTP {http_status}")
+    if answer.key is not None and answer.key != psp_key:
+        return unknown("the answer is about another key")
+    return _answered(_result(http_status, answer), answer, http_status)
+
+
+def classify_query(psp_key: str, http_status: int, body: bytes) -> PspAnswer:
+    """Return what the answer to a query or cancel means for the key that it asked about."""
+    return of_another_request(classify_send(psp_key, http_status, body))
+
+
+def of_another_request(answer: PspAnswer) -> PspAnswer:
+    """Return a query's or cancel's answer as it regards the charge.
+
+    That the *question* was not sent proves nothing about the charge, which may well have been.
+    """
+    if answer.result is ResultClass.NOT_SENT:
+        return replace(answer, result=ResultClass.UNKNOWN)
+    return answer
+
+
+def unknown(message: str) -> PspAnswer:
+    return PspAnswer(result=ResultClass.UNKNOWN, message=message[:MESSAGE_CHARACTERS_MAX])
+
+
+def not_sent(message: str) -> PspAnswer:
+    return PspAnswer(result=ResultClass.NOT_SENT, message=message[:MESSAGE_CHARACTERS_MAX])
+
+
+def _result(http_status: int, answer: AnswerBody) -> ResultClass:
+    is_about_key = answer.key is not None
+    match http_status, answer.code:
+        case 200, None if is_about_key and answer.object != "charge":
+            return ResultClass.APPROVED
+        case 200, None if is_about_key and answer.status in _APPROVED:
+            return ResultClass.APPROVED
+        case 202, None if is_about_key and answer.status == "requires_action":
+            return ResultClass.REQUIRES_ACTION
+        case 402, None if is_about_key and answer.decline_code is not None:
+            return ResultClass.DECLINED_FINAL
+        case 410, _ if is_about_key:
+            return ResultClass.CANCELED
+        case (429, _) | (503, "did_not_run"):
+            return ResultClass.NOT_SENT
+        case _:
+            # Among them 500, both kinds of 409, 404, and a 503 of some proxy on the way.
+            return ResultClass.UNKNOWN
+
+
+def _answered(result: ResultClass, answer: AnswerBody, http_status: int) -> PspAnswer:
+    message = answer.message or ("" if answer.key is not None else f"HTTP {http_status}")
+    return PspAnswer(
+        result=result,
+        reference=answer.reference,
+        decline_code=answer.decline_code,
+        message=message[:MESSAGE_CHARACTERS_MAX],
+        captured_minor=answer.captured,
+        currency=answer.currency,
+        next_action_url=answer.next_action_url,
+        effective_at=answer.at,
+        retry_after_s=answer.retry_after_s,
+    )

@@ -1,0 +1,170 @@
+"""A PSP inside our own process: the simulator's rules without HTTP and without a log.
+
+For engine benchmarks and unit tests only. It forgets everything when the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from payments.attempts import PspAnswer
+from psp.classification import classify_query, classify_send, of_another_request, unknown
+from psp.port import Capabilities, ChargeTerms, SettlementLine
+from psp.sandbox_format import CAPABILITIES, canonical_charge, settlement_line
+from psp.simulator.decisions import Decision, Delivery, Reply
+from psp.simulator.sandbox import Sandbox, Sleep
+from psp.simulator.state import SandboxState
+from psp.simulator.wire import ChangeKind, ChargeRequest, OracleRow, Record, Scenario, Totals
+from runtime.clock import Clock
+
+Answer = TypeVar("Answer")
+
+_CHARGE = msgspec.json.Decoder(ChargeRequest)
+
+
+class InProcessPsp:
+    """Answers as the simulator would. A lost answer is UNKNOWN at once: no test waits for a time-
+    out.
+
+    ``sleep`` is used for latencies and for ``tok_slow_<ms>``; one that returns at once makes those
+    immediate as well.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        account: str,
+        seed: int,
+        clock: Clock,
+        scenario: Scenario | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._name = name
+        self._account = account
+        self._sleep = sleep
+        self._running: set[object] = set()
+        self._state = SandboxState(seed=seed)
+        self._sandbox = Sandbox(
+            self._state,
+            append=self._append,
+            clock=clock,
+            sleep=sleep,
+            public_url="https://sandbox.invalid",
+            scenario=scenario or Scenario(),
+        )
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def account(self) -> str:
+        return self._account
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    def canonical_charge(self, terms: ChargeTerms) -> bytes:
+        return canonical_charge(terms)
+
+    async def charge(self, psp_key: str, request: bytes, *, timeout_s: float) -> PspAnswer:
+        running = self._sandbox.charge(psp_key, _CHARGE.decode(request))
+        return await self._sent(psp_key, running, timeout_s)
+
+    async def capture(
+        self, psp_key: str, reference: str, amount_minor: int, *, timeout_s: float
+    ) -> PspAnswer:
+        return await self._change(psp_key, reference, ChangeKind.CAPTURE, amount_minor, timeout_s)
+
+    async def void(self, psp_key: str, reference: str, *, timeout_s: float) -> PspAnswer:
+        return await self._change(psp_key, reference, ChangeKind.VOID, None, timeout_s)
+
+    async def refund(
+        self, psp_key: str, reference: str, amount_minor: int, *, timeout_s: float
+    ) -> PspAnswer:
+        return await self._change(psp_key, reference, ChangeKind.REFUND, amount_minor, timeout_s)
+
+    async def query(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:
+        reply = await self._within(timeout_s, self._sandbox.query(psp_key))
+        if reply is None:
+            return unknown("the answer came too late")
+        return classify_query(psp_key, *_as_http(reply))
+
+    async def cancel(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:
+        running = self._sandbox.cancel(psp_key)
+        return of_another_request(await self._sent(psp_key, running, timeout_s))
+
+    async def settlement_report(self, *, since: datetime) -> AsyncIterator[SettlementLine]:
+        for row in self._state.settlement_rows(int(since.timestamp() * 1000)):
+            yield settlement_line(row)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    # -- what only a sandbox has ------------------------------------------------------------------
+
+    def set_scenario(self, scenario: Scenario) -> None:
+        self._sandbox.scenario = scenario
+
+    async def complete_action(self, reference: str, *, is_approved: bool = True) -> None:
+        """Answer 3-D Secure in the buyer's place."""
+        await self._sandbox.act(reference, is_approved=is_approved)
+
+    def oracle_rows(self, after: int = 0) -> Iterator[OracleRow]:
+        """Yield what was really charged."""
+        return self._state.oracle_rows(after)
+
+    def totals(self) -> Totals:
+        return self._state.totals()
+
+    async def _append(self, record: Record) -> None:
+        self._state.apply(record)
+
+    async def _change(
+        self,
+        psp_key: str,
+        reference: str,
+        kind: ChangeKind,
+        amount_minor: int | None,
+        timeout_s: float,
+    ) -> PspAnswer:
+        running = self._sandbox.change(psp_key, reference, kind, amount_minor)
+        return await self._sent(psp_key, running, timeout_s)
+
+    async def _sent(
+        self, psp_key: str, running: Coroutine[None, None, Decision], timeout_s: float
+    ) -> PspAnswer:
+        decision = await self._within(timeout_s, running)
+        if decision is None:
+            return unknown("the answer came too late")
+        if decision.delivery is not Delivery.ANSWER or decision.reply is None:
+            return unknown("no answer")
+        delay_s = decision.answer_delay_ms / 1000
+        if delay_s > 0:
+            await self._sleep(min(delay_s, timeout_s))
+        if delay_s >= timeout_s:
+            return unknown("the answer came too late")
+        return classify_send(psp_key, *_as_http(decision.reply))
+
+    async def _within(
+        self, timeout_s: float, running: Coroutine[None, None, Answer]
+    ) -> Answer | None:
+        """Await the PSP's answer, or return None at the deadline; the PSP goes on regardless."""
+        if self._sandbox.scenario.latency_ms_median <= 0:
+            return await running
+        task = asyncio.ensure_future(running)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        await asyncio.wait([task], timeout=timeout_s)
+        return task.result() if task.done() else None
+
+
+def _as_http(reply: Reply) -> tuple[int, bytes]:
+    return reply.status, msgspec.json.encode(reply.body)

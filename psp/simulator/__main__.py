@@ -1,0 +1,136 @@
+"""``python -m psp.simulator``: one PSP of its own, in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import uvloop
+from aiohttp import web
+
+from psp.simulator.log import LOG_VERSION, DurableLog, LogUnusable
+from psp.simulator.sandbox import Sandbox
+from psp.simulator.server import SimulatorServer
+from psp.simulator.state import SandboxState
+from psp.simulator.wire import OpenRecord, Scenario
+from runtime.clock import SystemClock
+
+SHUTDOWN_S = 3.0
+"""How long requests that still run may take after SIGTERM; a charge takes milliseconds."""
+
+SOCKET_BACKLOG = 1_024
+"""Connections that may wait to be accepted: every host's pool may reconnect at once after a
+restart.
+"""
+
+SEED_MAX = 2**63 - 1
+"""The seed is kept as 8 bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorConfig:
+    """What the command line says."""
+
+    host: str
+    port: int
+    data: Path
+    seed: int
+    name: str
+    scenario: Scenario
+
+
+def config_of(arguments: list[str]) -> SimulatorConfig:
+    """Return the configuration; exits with a usage message if it can't be."""
+    parser = argparse.ArgumentParser(prog="python -m psp.simulator", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument(
+        "--port", type=int, required=True, help="port to listen on; 0 takes a free one"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="directory of its log")
+    parser.add_argument("--seed", type=int, default=1, help="draws references and latencies")
+    parser.add_argument("--name", default="simulator", help="what its pages call it")
+    parser.add_argument("--latency-ms", type=float, default=None, help="fixed; 0 answers at once")
+    parser.add_argument(
+        "--latency-ms-median", type=float, default=0.0, help="of a log-normal latency"
+    )
+    parser.add_argument("--latency-ms-sigma", type=float, default=0.0, help="its shape; 0 is fixed")
+    parsed = parser.parse_args(arguments)
+    if not 0 <= parsed.seed <= SEED_MAX:
+        parser.error(f"--seed has to be between 0 and {SEED_MAX}")
+    is_fixed = parsed.latency_ms is not None
+    latency = {
+        "latency_ms_median": parsed.latency_ms if is_fixed else parsed.latency_ms_median,
+        "latency_ms_sigma": 0.0 if is_fixed else parsed.latency_ms_sigma,
+    }
+    try:
+        scenario = msgspec.convert(latency, type=Scenario)
+    except msgspec.ValidationError as out_of_range:
+        parser.error(str(out_of_range))
+    return SimulatorConfig(
+        host=parsed.host,
+        port=parsed.port,
+        data=parsed.data,
+        seed=parsed.seed,
+        name=parsed.name,
+        scenario=scenario,
+    )
+
+
+async def serve(config: SimulatorConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises LogUnusable when the log can't be opened or written any
+    more.
+    """
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    state = SandboxState(seed=config.seed)
+    opening = OpenRecord(v=LOG_VERSION, name=config.name, seed=config.seed)
+    log = DurableLog.opened(config.data, opening, on_durable=state.apply)
+    try:
+        listening = socket.create_server((config.host, config.port), backlog=SOCKET_BACKLOG)
+        host, port = listening.getsockname()[:2]
+        sandbox = Sandbox(
+            state,
+            append=log.append,
+            clock=SystemClock(),
+            sleep=asyncio.sleep,
+            public_url=f"http://{host}:{port}",
+            scenario=config.scenario,
+        )
+        # No line per request: a log line would cost more than the charge.
+        runner = web.AppRunner(
+            SimulatorServer(sandbox, name=config.name).application(),
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_S,
+        )
+        await runner.setup()
+        await web.SockSite(runner, listening, backlog=SOCKET_BACKLOG).start()
+        sys.stdout.write(msgspec.json.encode({"ready": True, "port": port}).decode() + "\n")
+        sys.stdout.flush()
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([stopped, log.writer], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        await runner.cleanup()
+    finally:
+        await log.close()
+    log.writer.result()
+
+
+def main() -> int:
+    config = config_of(sys.argv[1:])
+    try:
+        uvloop.run(serve(config))
+    except (LogUnusable, OSError) as fault:
+        sys.stderr.write(f"psp.simulator: {fault}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""What each sandbox token does, and everything that is drawn by seed. Pure: no clock, no I/O.
+
+Both sandbox PSPs, over HTTP and in process, read their rules here, so that the rules exist once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+from hashlib import blake2b
+from statistics import NormalDist
+
+TOKEN_PREFIX = "tok_"  # noqa: S105 - a prefix, not a secret
+
+SLOW_MS_MAX = 120_000
+"""The longest ``tok_slow_<ms>``: well past any client's timeout, short enough that no test hangs.
+"""
+
+REFUSES_AFTER_CHARGE_MS = 3_000
+"""How long ``tok_charge_then_refuse`` denies what it did: longer than an owner's first few retries.
+"""
+
+RETRY_AFTER_RATE_LIMITED_S = 1
+"""What a rate-limited first try is told to wait; the smallest whole second that HTTP's header can
+say.
+"""
+
+DIGEST_BYTES = 12
+"""96 bits name a key: a million keys collide with a probability of about 2**-57."""
+
+DIGESTS_CACHED_MAX = 4_096
+"""One charge asks for its digest six times; this holds the keys of far more requests than run at
+once.
+"""
+
+# Sixteen consonants stand for the hexadecimal digits: a reference without a single digit can never
+# be taken for a card number, and one without vowels spells no word.
+_HEX_TO_LETTERS = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")
+_LETTERS_TO_HEX = str.maketrans("bcdfghjklmnpqrst", "0123456789abcdef")
+_REFERENCE = re.compile(r"ch_([bcdfghjklmnpqrst]{24})")
+_DECLINE = re.compile(r"tok_decline_([a-z][a-z_]{0,39})")
+_SLOW = re.compile(r"tok_slow_([0-9]{1,6})")
+
+
+class FirstTry(Enum):
+    """What becomes of the first try of a key; every later one runs."""
+
+    RUNS = auto()
+    HANGS = auto()
+    """Nothing is charged and nothing is answered."""
+    FAILS = auto()
+    """A 500 without a charge."""
+    RATE_LIMITED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What one token makes the PSP do."""
+
+    decline_code: str | None = None
+    needs_action: bool = False
+    """The buyer has to confirm (3-D Secure) before anything is charged."""
+    first_try: FirstTry = FirstTry.RUNS
+    answer_delay_ms: int = 0
+    """How long the answer waits after the charge was made."""
+    drops_answer: bool = False
+    """The charge is made, then the connection is closed without an answer."""
+    refuses_after_ms: int = 0
+    """How long, after the charge, the key is answered 503 "did not run" against the truth."""
+    is_refused_while_down: bool = False
+
+
+SCRIPTS: Mapping[str, Script] = {
+    "tok_approve": Script(),
+    "tok_3ds": Script(needs_action=True),
+    "tok_timeout_before": Script(first_try=FirstTry.HANGS),
+    "tok_charge_then_timeout": Script(drops_answer=True),
+    "tok_charge_then_refuse": Script(drops_answer=True, refuses_after_ms=REFUSES_AFTER_CHARGE_MS),
+    "tok_error_500": Script(first_try=FirstTry.FAILS),
+    "tok_rate_limited": Script(first_try=FirstTry.RATE_LIMITED),
+    "tok_down": Script(is_refused_while_down=True),
+}
+
+UNKNOWN_TOKEN = Script(decline_code="invalid_token")
+"""A token that we don't know is a decline like any other: stored, and replayed under its key."""
+
+
+def script_of(token: str) -> Script:
+    """Return what a token does; one outside the table is declined as ``invalid_token``."""
+    if (script := SCRIPTS.get(token)) is not None:
+        return script
+    if (declined := _DECLINE.fullmatch(token)) is not None:
+        return Script(decline_code=declined[1])
+    if (slow := _SLOW.fullmatch(token)) is not None:
+        return Script(answer_delay_ms=min(int(slow[1]), SLOW_MS_MAX))
+    return UNKNOWN_TOKEN
+
+
+@lru_cache(maxsize=DIGESTS_CACHED_MAX)
+def digest_of_key(seed: int, key: str) -> bytes:
+    """Return the 12 bytes that name a key inside; the same seed and key give the same bytes."""
+    return blake2b(key.encode(), digest_size=DIGEST_BYTES, key=_seed_bytes(seed)).digest()
+
+
+def reference_of_digest(digest: bytes) -> str:
+    """Return the public id of a charge, ``ch_`` and 24 letters. It is the digest, so no index is
+    needed.
+    """
+    return "ch_" + digest.hex().translate(_HEX_TO_LETTERS)
+
+
+def digest_of_reference(reference: str) -> bytes | None:
+    """Return the digest inside a reference, or None if it isn't one of ours."""
+    found = _REFERENCE.fullmatch(reference)
+    return None if found is None else bytes.fromhex(found[1].translate(_LETTERS_TO_HEX))
+
+
+def fingerprint_of_request(request: bytes) -> int:
+    """Return 56 bits that tell one request body from another (exact in every JSON reader)."""
+    return int.from_bytes(blake2b(request, digest_size=7).digest(), "big")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """How long the PSP thinks: log-normal, so that most answers are near the median and few very
+    late.
+    """
+
+    median_ms: float = 0.0
+    sigma: float = 0.0
+
+    def delay_s(self, seed: int, key: str) -> float:
+        """Return the seconds this key takes: drawn from seed and key alone, whatever the order of
+        arrival.
+        """
+        if self.median_ms <= 0:
+            return 0.0
+        drawn = blake2b(key.encode(), digest_size=8, key=_seed_bytes(seed), person=b"latency")
+        # The middle of one of 2**53 equal steps: never 0 or 1, where the quantile is infinite.
+        share = ((int.from_bytes(drawn.digest(), "big") >> 11) + 0.5) / 2**53
+        return self.median_ms / 1000 * math.exp(self.sigma * NormalDist().inv_cdf(share))
+
+
+def _seed_bytes(seed: int) -> bytes:
+    return seed.to_bytes(8, "big")

@@ -1,0 +1,296 @@
+"""How the sandbox PSP decides: pure rules from a request and the state to a record and a reply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import msgspec
+
+from psp.simulator.behaviour import (
+    RETRY_AFTER_RATE_LIMITED_S,
+    FirstTry,
+    Script,
+    fingerprint_of_request,
+    script_of,
+)
+from psp.simulator.state import Change, Charge, SandboxState, instant
+from psp.simulator.wire import (
+    AnswerBody,
+    BurnRecord,
+    ChangeKind,
+    ChangeRecord,
+    ChargeRecord,
+    ChargeRequest,
+    ChargeStatus,
+    Record,
+    Scenario,
+)
+
+FIRST_TRIES_MAX = 100_000
+"""How many keys are remembered whose first try did not run. The oldest is forgotten first, and
+fails once more.
+"""
+
+
+class Delivery(Enum):
+    """What becomes of a reply on its way back."""
+
+    ANSWER = auto()
+    DROP = auto()
+    """The connection is closed without a byte."""
+    HANG = auto()
+    """The client waits until it gives up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One HTTP answer before it is bytes."""
+
+    status: int
+    body: AnswerBody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to make durable first, then what to answer."""
+
+    record: Record | None = None
+    reply: Reply | None = None
+    """None: the state of the key, read after ``record`` was applied."""
+    delivery: Delivery = Delivery.ANSWER
+    answer_delay_ms: int = 0
+
+
+def problem(status: int, code: str, message: str, *, retry_after_s: float | None = None) -> Reply:
+    """Return a reply that says why there is no charge to show."""
+    return Reply(
+        status=status, body=AnswerBody(code=code, message=message, retry_after_s=retry_after_s)
+    )
+
+
+DID_NOT_RUN = problem(
+    503, "did_not_run", "Not available; the request did not run.", retry_after_s=1
+)
+IN_PROGRESS = problem(409, "key_in_progress", "Another request with this key is running.")
+LOCKED = problem(
+    429,
+    "lock_timeout",
+    "Another request changes this charge; this one did not run.",
+    retry_after_s=0.1,
+)
+KEY_REUSED = problem(409, "idempotency_key_reused", "This key was used with other parameters.")
+NOT_FOUND = problem(404, "not_found", "No such charge.")
+FAILED = problem(500, "internal", "Something went wrong.")
+RATE_LIMITED = problem(
+    429, "rate_limited", "Too many requests.", retry_after_s=RETRY_AFTER_RATE_LIMITED_S
+)
+
+
+class SandboxRules:
+    """The rules over one state. Deciding changes nothing but the memory of first tries."""
+
+    def __init__(self, state: SandboxState, *, public_url: str) -> None:
+        self._state = state
+        self._public_url = public_url
+        self._first_tries: dict[str, None] = {}
+
+    def decide_charge(
+        self, key: str, request: ChargeRequest, *, scenario: Scenario, now_ms: int
+    ) -> Decision:
+        """Decide a charge, or replay what its key already did, as it stands now."""
+        fingerprint = fingerprint_of_request(msgspec.json.encode(request))
+        if (charge := self._state.charge_of_key(key)) is not None:
+            if charge.fingerprint != fingerprint:
+                return Decision(reply=KEY_REUSED)
+            return Decision(reply=self._charge_reply(charge, now_ms))
+        if self._state.change_of_key(key) is not None:
+            return Decision(reply=KEY_REUSED)
+        if self._state.is_burned(key):
+            return Decision(reply=_key_canceled(key))
+        script = script_of(request.token)
+        if scenario.down and script.is_refused_while_down:
+            return Decision(reply=DID_NOT_RUN)
+        if (refused := self._decide_first_try(key, script)) is not None:
+            return refused
+        return Decision(
+            record=_charge_record(key, request, script, fingerprint, now_ms),
+            delivery=Delivery.DROP if script.drops_answer else Delivery.ANSWER,
+            answer_delay_ms=script.answer_delay_ms,
+        )
+
+    def _decide_first_try(self, key: str, script: Script) -> Decision | None:
+        if script.first_try is FirstTry.RUNS:
+            return None
+        if key in self._first_tries:
+            del self._first_tries[key]
+            return None
+        if len(self._first_tries) >= FIRST_TRIES_MAX:
+            del self._first_tries[next(iter(self._first_tries))]
+        self._first_tries[key] = None
+        if script.first_try is FirstTry.HANGS:
+            return Decision(reply=FAILED, delivery=Delivery.HANG)
+        return Decision(reply=FAILED if script.first_try is FirstTry.FAILS else RATE_LIMITED)
+
+    def decide_change(
+        self, key: str, charge: Charge, kind: ChangeKind, amount_minor: int, *, now_ms: int
+    ) -> Decision:
+        """Decide a capture, void or refund under its own key. A refusal is stored and replayed as
+        well.
+        """
+        asked = f"{kind} {charge.key} {amount_minor}"
+        fingerprint = fingerprint_of_request(asked.encode())
+        if (seen := self._state.change_of_key(key)) is not None:
+            same = seen.fingerprint == fingerprint
+            return Decision(reply=self._change_reply(seen) if same else KEY_REUSED)
+        if self._state.charge_of_key(key) is not None:
+            return Decision(reply=KEY_REUSED)
+        if self._state.is_burned(key):
+            return Decision(reply=_key_canceled(key))
+        record = ChangeRecord(
+            charge_key=charge.key,
+            kind=kind,
+            key=key,
+            amount=amount_minor,
+            fingerprint=fingerprint,
+            refusal=_refusal(charge, kind, amount_minor),
+            at_ms=now_ms,
+        )
+        return Decision(record=record)
+
+    def decide_action(self, charge: Charge, *, is_approved: bool, now_ms: int) -> Decision:
+        """Decide what the buyer answered to 3-D Secure; a second answer changes nothing."""
+        if charge.status is not ChargeStatus.REQUIRES_ACTION:
+            return Decision(reply=self._charge_reply(charge, now_ms))
+        kind = ChangeKind.COMPLETE if is_approved else ChangeKind.FAIL
+        return Decision(record=_own_change(charge, kind, now_ms))
+
+    def decide_cancel(self, key: str, *, now_ms: int) -> Decision:
+        """Decide whether a key can be kept from charging: unseen, waiting for its buyer, or only
+        authorized.
+        """
+        charge = self._state.charge_of_key(key)
+        if charge is None:
+            is_known = self._state.is_burned(key) or self._state.change_of_key(key) is not None
+            if is_known:
+                return Decision()
+            self._first_tries.pop(key, None)
+            return Decision(record=BurnRecord(key=key, at_ms=now_ms))
+        if charge.refuses_until_ms > now_ms:
+            return Decision(reply=DID_NOT_RUN)
+        if charge.status is ChargeStatus.REQUIRES_ACTION:
+            return Decision(record=_own_change(charge, ChangeKind.CANCEL, now_ms))
+        if charge.status is ChargeStatus.AUTHORIZED:
+            return Decision(record=_own_change(charge, ChangeKind.VOID, now_ms))
+        return Decision()
+
+    def answer_of_key(self, key: str, *, now_ms: int) -> Reply:
+        """Return what a key did, as it stands now; 404 if it did nothing that is durable."""
+        if (charge := self._state.charge_of_key(key)) is not None:
+            return self._charge_reply(charge, now_ms)
+        if (change := self._state.change_of_key(key)) is not None:
+            return self._change_reply(change)
+        return _key_canceled(key) if self._state.is_burned(key) else NOT_FOUND
+
+    def _charge_reply(self, charge: Charge, now_ms: int) -> Reply:
+        if charge.refuses_until_ms > now_ms:
+            return DID_NOT_RUN
+        return Reply(status=_HTTP_STATUS[charge.status], body=self._body(charge))
+
+    def _change_reply(self, change: Change) -> Reply:
+        body = msgspec.structs.replace(
+            self._body(change.charge),
+            object=change.kind.value,
+            key=change.key,
+            amount=change.amount_minor,
+            decline_code=change.refusal,
+            next_action_url=None,
+            at=instant(change.at_ms),
+        )
+        return Reply(status=200 if change.refusal is None else 402, body=body)
+
+    def _body(self, charge: Charge) -> AnswerBody:
+        reference = self._state.reference_of(charge)
+        waits = charge.status is ChargeStatus.REQUIRES_ACTION
+        return AnswerBody(
+            object="charge",
+            key=charge.key,
+            reference=reference,
+            status=charge.status,
+            amount=charge.amount_minor,
+            currency=charge.currency,
+            captured=charge.captured_minor,
+            refunded=charge.refunded_minor,
+            decline_code=charge.decline_code,
+            next_action_url=f"{self._public_url}/actions/{reference}" if waits else None,
+            at=instant(charge.at_ms),
+        )
+
+
+_HTTP_STATUS = {
+    ChargeStatus.CAPTURED: 200,
+    ChargeStatus.AUTHORIZED: 200,
+    ChargeStatus.REQUIRES_ACTION: 202,
+    ChargeStatus.DECLINED: 402,
+    ChargeStatus.VOIDED: 410,
+    ChargeStatus.CANCELED: 410,
+}
+
+
+def _key_canceled(key: str) -> Reply:
+    body = AnswerBody(
+        key=key, code="key_canceled", message="This key is canceled; it never charges."
+    )
+    return Reply(status=410, body=body)
+
+
+def _charge_record(
+    key: str, request: ChargeRequest, script: Script, fingerprint: int, now_ms: int
+) -> ChargeRecord:
+    if script.decline_code is not None:
+        status = ChargeStatus.DECLINED
+    elif script.needs_action:
+        status = ChargeStatus.REQUIRES_ACTION
+    else:
+        status = ChargeStatus.CAPTURED if request.capture else ChargeStatus.AUTHORIZED
+    return ChargeRecord(
+        key=key,
+        merchant=request.metadata.merchant,
+        order_key=request.metadata.order_key,
+        amount=request.amount,
+        currency=request.currency,
+        capture=request.capture,
+        status=status,
+        decline_code=script.decline_code,
+        fingerprint=fingerprint,
+        refuses_until_ms=now_ms + script.refuses_after_ms if script.refuses_after_ms else 0,
+        at_ms=now_ms,
+    )
+
+
+def _own_change(charge: Charge, kind: ChangeKind, now_ms: int) -> ChangeRecord:
+    """Return a change that needs no key of its own: to repeat it changes nothing."""
+    return ChangeRecord(
+        charge_key=charge.key,
+        kind=kind,
+        key=None,
+        amount=charge.amount_minor,
+        fingerprint=0,
+        refusal=None,
+        at_ms=now_ms,
+    )
+
+
+def _refusal(charge: Charge, kind: ChangeKind, amount_minor: int) -> str | None:
+    """Return the first reason to refuse a change, or None."""
+    if kind is ChangeKind.REFUND:
+        if charge.status is not ChargeStatus.CAPTURED:
+            return "charge_not_captured"
+        if amount_minor > charge.captured_minor - charge.refunded_minor:
+            return "amount_above_captured"
+        return None
+    if charge.status is not ChargeStatus.AUTHORIZED:
+        return "charge_not_authorized"
+    if kind is ChangeKind.CAPTURE and amount_minor > charge.amount_minor:
+        return "amount_above_authorized"
+    return None

@@ -1,0 +1,245 @@
+"""The simulator's HTTP face: routes, headers and what a dropped connection looks like. No rule
+lives here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+
+import msgspec
+from aiohttp import web
+
+from psp.simulator.decisions import NOT_FOUND, Decision, Delivery, Reply, problem
+from psp.simulator.pages import Pages
+from psp.simulator.sandbox import Sandbox, scenario_changed
+from psp.simulator.wire import (
+    AMOUNT_MINOR_MAX,
+    ChangeKind,
+    ChangeRequest,
+    ChargeRequest,
+    Key,
+)
+
+BODY_BYTES_MAX = 65_536
+"""Largest request body; ours have about 300 bytes."""
+
+HANG_S_MAX = 60.0
+"""How long an unanswered connection is kept: longer than any sensible client waits."""
+
+HANG_CHECK_S = 0.1
+"""How soon a hanging request notices that its client is gone, or that the server stops."""
+
+STREAM_ROWS_PER_WRITE = 500
+"""Rows of a report per write, about 150 kB: others are served in between, and memory stays bounded.
+"""
+
+_CHARGE = msgspec.json.Decoder(ChargeRequest)
+_CHANGE = msgspec.json.Decoder(ChangeRequest)
+_ENCODER = msgspec.json.Encoder()
+
+
+class SimulatorServer:
+    """Serves one Sandbox."""
+
+    def __init__(self, sandbox: Sandbox, *, name: str) -> None:
+        self._sandbox = sandbox
+        self._pages = Pages(name)
+        self._is_stopping = False
+
+    def application(self) -> web.Application:
+        """Return the routes, ready for a runner."""
+        application = web.Application(client_max_size=BODY_BYTES_MAX)
+        application.on_shutdown.append(self._stop_hanging)
+        application.add_routes(
+            [
+                web.post("/v1/charges", self._post_charge),
+                web.get("/v1/charges", self._get_charge_of_key),
+                web.get("/v1/charges/{reference}", self._get_charge),
+                web.post("/v1/charges/{reference}/{kind:capture|refund|void}", self._post_change),
+                web.post("/v1/keys/{key}/cancel", self._post_cancel),
+                web.get("/v1/settlements", self._get_settlements),
+                web.get("/_oracle/charges", self._get_oracle_charges),
+                web.get("/_oracle/totals", self._get_oracle_totals),
+                web.get("/_sim/scenario", self._get_scenario),
+                web.post("/_sim/scenario", self._post_scenario),
+                web.post("/_sim/actions/{reference}/{decision:complete|fail}", self._post_action),
+                web.get("/actions/{reference}", self._get_action_page),
+                web.post("/actions/{reference}", self._post_action_page),
+                web.get("/healthz", self._get_health),
+                web.get("/", self._get_page),
+            ]
+        )
+        return application
+
+    async def _stop_hanging(self, _application: web.Application) -> None:
+        self._is_stopping = True
+
+    # -- money ----------------------------------------------------------------------------------
+
+    async def _post_charge(self, request: web.Request) -> web.StreamResponse:
+        try:
+            key = _key_of(request)
+            body = _CHARGE.decode(await request.read())
+        except msgspec.MsgspecError as unreadable:
+            return _invalid(unreadable)
+        return await self._deliver(request, await self._sandbox.charge(key, body))
+
+    async def _post_change(self, request: web.Request) -> web.StreamResponse:
+        kind = ChangeKind(request.match_info["kind"])
+        try:
+            key = _key_of(request)
+            amount_minor = (
+                None if kind is ChangeKind.VOID else _CHANGE.decode(await request.read()).amount
+            )
+        except msgspec.MsgspecError as unreadable:
+            return _invalid(unreadable)
+        reference = request.match_info["reference"]
+        decision = await self._sandbox.change(key, reference, kind, amount_minor)
+        return await self._deliver(request, decision)
+
+    async def _post_cancel(self, request: web.Request) -> web.StreamResponse:
+        try:
+            key = msgspec.convert(request.match_info["key"], type=Key)
+        except msgspec.ValidationError as unreadable:
+            return _invalid(unreadable)
+        return await self._deliver(request, await self._sandbox.cancel(key))
+
+    async def _get_charge_of_key(self, request: web.Request) -> web.Response:
+        if (key := request.query.get("key")) is None:
+            return _answer(problem(400, "invalid_request", "The parameter `key` is missing."))
+        return _answer(await self._sandbox.query(key))
+
+    async def _get_charge(self, request: web.Request) -> web.Response:
+        return _answer(await self._sandbox.query_reference(request.match_info["reference"]))
+
+    async def _deliver(self, request: web.Request, decision: Decision) -> web.StreamResponse:
+        """Answer, late or not at all, as the decision says."""
+        if decision.reply is None:
+            raise web.HTTPInternalServerError
+        if decision.answer_delay_ms:
+            await self._wait_for_client(request, decision.answer_delay_ms / 1000)
+        elif decision.delivery is Delivery.HANG:
+            await self._wait_for_client(request, HANG_S_MAX)
+        if decision.delivery is not Delivery.ANSWER and request.transport is not None:
+            request.transport.abort()
+        return _answer(decision.reply)
+
+    async def _wait_for_client(self, request: web.Request, wait_s: float) -> None:
+        """Wait that long, less if the client goes away or the server stops."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + wait_s
+        while (rest_s := deadline_s - loop.time()) > 0:
+            if request.transport is None or self._is_stopping:
+                return
+            await asyncio.sleep(min(HANG_CHECK_S, rest_s))
+
+    # -- reports and the oracle -----------------------------------------------------------------
+
+    async def _get_settlements(self, request: web.Request) -> web.StreamResponse:
+        try:
+            since = datetime.fromisoformat(request.query.get("since", "1970-01-01T00:00:00Z"))
+        except ValueError:
+            since = None
+        if since is None or since.tzinfo is None:
+            message = "`since` has to be an RFC 3339 time with its offset."
+            return _answer(problem(400, "invalid_request", message))
+        rows = self._sandbox.state.settlement_rows(int(since.timestamp() * 1000))
+        return await _stream(request, rows)
+
+    async def _get_oracle_charges(self, request: web.Request) -> web.StreamResponse:
+        after = request.query.get("after", "0")
+        if not after.isascii() or not after.isdigit() or int(after) > AMOUNT_MINOR_MAX:
+            return _answer(problem(400, "invalid_request", "`after` has to be a whole number."))
+        return await _stream(request, self._sandbox.state.oracle_rows(after=int(after)))
+
+    async def _get_oracle_totals(self, _request: web.Request) -> web.Response:
+        return _json(self._sandbox.state.totals())
+
+    # -- experiments and pages ------------------------------------------------------------------
+
+    async def _get_scenario(self, _request: web.Request) -> web.Response:
+        return _json(self._sandbox.scenario)
+
+    async def _post_scenario(self, request: web.Request) -> web.Response:
+        try:
+            changed = scenario_changed(self._sandbox.scenario, await request.read())
+        except msgspec.MsgspecError as unreadable:
+            return _invalid(unreadable)
+        self._sandbox.scenario = changed
+        return _json(changed)
+
+    async def _post_action(self, request: web.Request) -> web.StreamResponse:
+        is_approved = request.match_info["decision"] == "complete"
+        decision = await self._sandbox.act(request.match_info["reference"], is_approved=is_approved)
+        return await self._deliver(request, decision)
+
+    async def _get_action_page(self, request: web.Request) -> web.Response:
+        reference = request.match_info["reference"]
+        charge = self._sandbox.state.charge_of_reference(reference)
+        if charge is None:
+            return _answer(NOT_FOUND)
+        return _html(self._pages.action(charge, reference))
+
+    async def _post_action_page(self, request: web.Request) -> web.StreamResponse:
+        form = await request.post()
+        decision = form.get("decision")
+        if decision not in ("complete", "fail"):
+            return _answer(problem(400, "invalid_request", "`decision` is complete or fail."))
+        reference = request.match_info["reference"]
+        decided = await self._sandbox.act(reference, is_approved=decision == "complete")
+        if decided.reply is NOT_FOUND:
+            return _answer(NOT_FOUND)
+        raise web.HTTPSeeOther(request.path)
+
+    async def _get_health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    async def _get_page(self, _request: web.Request) -> web.Response:
+        return _html(self._pages.charges(self._sandbox.state, self._sandbox.scenario))
+
+
+def _key_of(request: web.Request) -> str:
+    """Return the idempotency key. Raises msgspec.ValidationError."""
+    return msgspec.convert(request.headers.get("Idempotency-Key"), type=Key)
+
+
+def _answer(reply: Reply) -> web.Response:
+    headers = None
+    if reply.body.retry_after_s is not None:
+        # The header knows whole seconds only; the body has the exact figure.
+        headers = {"Retry-After": str(math.ceil(reply.body.retry_after_s))}
+    return web.Response(
+        status=reply.status,
+        body=_ENCODER.encode(reply.body),
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+def _invalid(reason: msgspec.MsgspecError) -> web.Response:
+    return _answer(problem(400, "invalid_request", str(reason)[:200]))
+
+
+def _json(body: msgspec.Struct) -> web.Response:
+    return web.Response(body=_ENCODER.encode(body), content_type="application/json")
+
+
+def _html(page: str) -> web.Response:
+    # Nothing is loaded from anywhere; the one inline style is our own.
+    policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
+    return web.Response(text=page, content_type="text/html", headers=headers)
+
+
+async def _stream(request: web.Request, rows: Iterator[msgspec.Struct]) -> web.StreamResponse:
+    """Send rows as NDJSON, some hundred at a time."""
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    while chunk := list(islice(rows, STREAM_ROWS_PER_WRITE)):
+        await response.write(_ENCODER.encode_lines(chunk))
+    await response.write_eof()
+    return response

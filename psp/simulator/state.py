@@ -1,0 +1,295 @@
+"""What the sandbox PSP remembers: its charges, what happened to them, and its canceled keys. Pure.
+
+State changes through ``apply(record)`` alone, in the order of the log, so that a replay of the log
+gives the same state to the last number. A million charges fit in about 0.5 GB: rows are compact
+structs outside the reach of the garbage collector, and the public reference is computed, not
+stored.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from heapq import merge
+from uuid import UUID
+
+import msgspec
+
+from payments.defects import InvariantViolation
+from psp.simulator.behaviour import digest_of_key, digest_of_reference, reference_of_digest
+from psp.simulator.wire import (
+    BurnRecord,
+    ChangeKind,
+    ChangeRecord,
+    ChargeRecord,
+    ChargeStatus,
+    CurrencyTotals,
+    OracleRow,
+    Record,
+    SettlementRow,
+    Totals,
+)
+
+SETTLEMENT_FEE_BASIS_POINTS = 150
+"""What this PSP keeps of each capture, so that settlement reports have a fee to reconcile."""
+
+_IN_ORACLE = frozenset(
+    {ChargeStatus.CAPTURED, ChargeStatus.AUTHORIZED, ChargeStatus.DECLINED, ChargeStatus.VOIDED}
+)
+
+
+class Charge(msgspec.Struct, gc=False):
+    """One charge as it stands. Holds no references to containers, so the collector may skip it."""
+
+    key: str
+    merchant: str
+    order_key: bytes | None
+    amount_minor: int
+    currency: str
+    status: ChargeStatus
+    decline_code: str | None
+    captures_at_once: bool
+    fingerprint: int
+    refuses_until_ms: int
+    at_ms: int
+    captured_minor: int = 0
+    refunded_minor: int = 0
+
+
+class Change(msgspec.Struct, gc=False):
+    """One capture, void or refund under its own key, done or refused for good."""
+
+    charge: Charge
+    key: str
+    kind: ChangeKind
+    amount_minor: int
+    fingerprint: int
+    refusal: str | None
+    at_ms: int
+
+
+class SandboxState:
+    """Charges, changes and canceled keys, found by key or by reference."""
+
+    def __init__(self, *, seed: int) -> None:
+        self.seed = seed
+        self.last_at_ms = 0
+        self._charges: dict[bytes, Charge] = {}
+        self._oracle: list[Charge] = []
+        self._changes: dict[bytes, Change] = {}
+        self._burned: set[bytes] = set()
+        # Last change of the few charges that changed after they were made, oldest change first.
+        self._changed_at_ms: dict[str, int] = {}
+        # One shared string for each name that repeats in every charge.
+        self._merchants: dict[str, str] = {}
+        self._currencies: dict[str, str] = {}
+        self._by_status: Counter[ChargeStatus] = Counter()
+        self._by_currency: dict[str, CurrencyTotals] = {}
+
+    def charge_of_key(self, key: str) -> Charge | None:
+        return self._charges.get(digest_of_key(self.seed, key))
+
+    def charge_of_reference(self, reference: str) -> Charge | None:
+        digest = digest_of_reference(reference)
+        return None if digest is None else self._charges.get(digest)
+
+    def change_of_key(self, key: str) -> Change | None:
+        return self._changes.get(digest_of_key(self.seed, key))
+
+    def is_burned(self, key: str) -> bool:
+        return digest_of_key(self.seed, key) in self._burned
+
+    def reference_of(self, charge: Charge) -> str:
+        return reference_of_digest(digest_of_key(self.seed, charge.key))
+
+    def apply(self, record: Record) -> None:
+        """Take one durable record in. Raises InvariantViolation if it contradicts the state."""
+        if isinstance(record, ChargeRecord):
+            self._apply_charge(record)
+        elif isinstance(record, ChangeRecord):
+            self._apply_change(record)
+        elif isinstance(record, BurnRecord):
+            self._apply_burn(record)
+        else:
+            return
+        self.last_at_ms = max(self.last_at_ms, record.at_ms)
+
+    def _apply_charge(self, record: ChargeRecord) -> None:
+        digest = digest_of_key(self.seed, record.key)
+        if digest in self._charges or digest in self._burned or digest in self._changes:
+            raise InvariantViolation(f"a second charge under the key {record.key}")
+        charge = Charge(
+            key=record.key,
+            merchant=self._merchants.setdefault(record.merchant, record.merchant),
+            order_key=None if record.order_key is None else record.order_key.bytes,
+            amount_minor=record.amount,
+            currency=self._currency(record.currency),
+            status=ChargeStatus.REQUIRES_ACTION,
+            decline_code=record.decline_code,
+            captures_at_once=record.capture,
+            fingerprint=record.fingerprint,
+            refuses_until_ms=record.refuses_until_ms,
+            at_ms=record.at_ms,
+        )
+        self._charges[digest] = charge
+        self._by_status[charge.status] += 1
+        if record.status is not ChargeStatus.REQUIRES_ACTION:
+            self._move(charge, record.status)
+        if record.status is ChargeStatus.CAPTURED:
+            self._add_capture(charge, charge.amount_minor)
+
+    def _apply_change(self, record: ChangeRecord) -> None:
+        charge = self.charge_of_key(record.charge_key)
+        if charge is None:
+            raise InvariantViolation(f"a change of an unknown charge, key {record.charge_key}")
+        if record.key is not None:
+            self._keep_change(charge, record.key, record)
+        if record.refusal is not None:
+            return
+        self._alter(charge, record)
+        self._changed_at_ms.pop(charge.key, None)
+        self._changed_at_ms[charge.key] = record.at_ms
+
+    def _keep_change(self, charge: Charge, key: str, record: ChangeRecord) -> None:
+        change = Change(
+            charge=charge,
+            key=key,
+            kind=record.kind,
+            amount_minor=record.amount,
+            fingerprint=record.fingerprint,
+            refusal=record.refusal,
+            at_ms=record.at_ms,
+        )
+        digest = digest_of_key(self.seed, key)
+        if digest in self._charges or digest in self._burned or digest in self._changes:
+            raise InvariantViolation(f"a second use of the key {key}")
+        self._changes[digest] = change
+
+    def _alter(self, charge: Charge, record: ChangeRecord) -> None:
+        match record.kind:
+            case ChangeKind.CAPTURE:
+                self._move(charge, ChargeStatus.CAPTURED)
+                self._add_capture(charge, record.amount)
+            case ChangeKind.COMPLETE if charge.captures_at_once:
+                self._move(charge, ChargeStatus.CAPTURED)
+                self._add_capture(charge, charge.amount_minor)
+            case ChangeKind.COMPLETE:
+                self._move(charge, ChargeStatus.AUTHORIZED)
+            case ChangeKind.FAIL:
+                charge.decline_code = "authentication_failed"
+                self._move(charge, ChargeStatus.DECLINED)
+            case ChangeKind.VOID:
+                self._move(charge, ChargeStatus.VOIDED)
+            case ChangeKind.CANCEL:
+                self._move(charge, ChargeStatus.CANCELED)
+            case ChangeKind.REFUND:
+                self._add_refund(charge, record.amount)
+
+    def _apply_burn(self, record: BurnRecord) -> None:
+        digest = digest_of_key(self.seed, record.key)
+        if digest in self._charges or digest in self._changes:
+            raise InvariantViolation(f"the used key {record.key} can't be burned")
+        self._burned.add(digest)
+
+    def _move(self, charge: Charge, status: ChargeStatus) -> None:
+        if charge.status not in _IN_ORACLE and status in _IN_ORACLE:
+            self._oracle.append(charge)
+        self._by_status[charge.status] -= 1
+        self._by_status[status] += 1
+        charge.status = status
+
+    def _add_capture(self, charge: Charge, amount_minor: int) -> None:
+        # The very same integer object where all of it is captured: no second one to store.
+        is_whole = amount_minor == charge.amount_minor
+        charge.captured_minor = charge.amount_minor if is_whole else amount_minor
+        totals = self._by_currency[charge.currency]
+        totals.captured += amount_minor
+        totals.fee += fee_minor(amount_minor)
+
+    def _add_refund(self, charge: Charge, amount_minor: int) -> None:
+        charge.refunded_minor += amount_minor
+        if charge.refunded_minor > charge.captured_minor:
+            raise InvariantViolation(f"more refunded than captured, key {charge.key}")
+        self._by_currency[charge.currency].refunded += amount_minor
+
+    def _currency(self, currency: str) -> str:
+        """Return the one stored copy of a currency code."""
+        if currency not in self._by_currency:
+            self._by_currency[currency] = CurrencyTotals()
+        return self._currencies.setdefault(currency, currency)
+
+    # -- what others may read --------------------------------------------------------------------
+
+    def oracle_rows(self, after: int = 0) -> Iterator[OracleRow]:
+        """Yield the oracle's rows whose ``n`` exceeds ``after``; rows added meanwhile are yielded
+        too.
+        """
+        n = max(after, 0)
+        while n < len(self._oracle):
+            charge = self._oracle[n]
+            n += 1
+            yield OracleRow(
+                n=n,
+                reference=self.reference_of(charge),
+                key=charge.key,
+                merchant=charge.merchant,
+                order_key=None if charge.order_key is None else str(UUID(bytes=charge.order_key)),
+                amount=charge.amount_minor,
+                currency=charge.currency,
+                status=charge.status,
+                captured=charge.captured_minor,
+                refunded=charge.refunded_minor,
+                at=instant(charge.at_ms),
+            )
+
+    def settlement_rows(self, since_ms: int) -> Iterator[SettlementRow]:
+        """Yield charges that moved money and were made or changed since then, oldest movement
+        first.
+        """
+        changed = dict(self._changed_at_ms)
+        untouched = (
+            (row.at_ms, n, row) for n, row in enumerate(self._oracle) if row.key not in changed
+        )
+        later = (
+            (at_ms, -1, self._charges[digest_of_key(self.seed, key)])
+            for key, at_ms in changed.items()
+        )
+        for at_ms, _, charge in merge(untouched, later, key=lambda item: item[0]):
+            if at_ms < since_ms or charge.captured_minor == 0:
+                continue
+            yield SettlementRow(
+                reference=self.reference_of(charge),
+                key=charge.key,
+                merchant=charge.merchant,
+                order_key=None if charge.order_key is None else UUID(bytes=charge.order_key),
+                amount=charge.amount_minor,
+                captured=charge.captured_minor,
+                refunded=charge.refunded_minor,
+                fee=fee_minor(charge.captured_minor),
+                currency=charge.currency,
+                status=charge.status,
+                at=instant(at_ms),
+            )
+
+    def totals(self) -> Totals:
+        return Totals(
+            charges=len(self._oracle),
+            by_status={status.value: self._by_status[status] for status in ChargeStatus},
+            by_currency={
+                currency: msgspec.structs.replace(sums)
+                for currency, sums in sorted(self._by_currency.items())
+            },
+            canceled_keys=len(self._burned) + self._by_status[ChargeStatus.CANCELED],
+        )
+
+
+def fee_minor(amount_minor: int) -> int:
+    """Return the PSP's own fee of a capture, rounded half to even."""
+    whole, rest = divmod(amount_minor * SETTLEMENT_FEE_BASIS_POINTS, 10_000)
+    return whole + (rest > 5_000 or (rest == 5_000 and whole % 2 == 1))
+
+
+def instant(at_ms: int) -> datetime:
+    """Return milliseconds since 1970 as an aware UTC datetime, exact to the millisecond."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)

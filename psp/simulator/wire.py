@@ -1,0 +1,206 @@
+"""What goes over the wire and into the log, as msgspec shapes. Amounts are minor units."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+AMOUNT_MINOR_MAX = 2**53 - 1
+"""The largest integer that every JSON reader keeps exact."""
+
+KEY_CHARACTERS_MAX = 255
+"""Longest idempotency key, as at the PSPs that we imitate."""
+
+Amount = Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MINOR_MAX)]
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Key = Annotated[str, msgspec.Meta(pattern="^[!-~]+$", max_length=KEY_CHARACTERS_MAX)]
+
+
+class ChargeStatus(StrEnum):
+    """Where a charge stands. The oracle lists the first four; the others never moved money."""
+
+    # Enum's own hash runs Python code for every look-up; it costs a third of a replay's time.
+    __hash__ = str.__hash__
+
+    CAPTURED = "captured"
+    AUTHORIZED = "authorized"
+    DECLINED = "declined"
+    VOIDED = "voided"
+    REQUIRES_ACTION = "requires_action"
+    CANCELED = "canceled"
+
+
+class ChangeKind(StrEnum):
+    """What can happen to a charge after it was made."""
+
+    CAPTURE = "capture"
+    VOID = "void"
+    REFUND = "refund"
+    COMPLETE = "complete"
+    """The buyer confirmed (3-D Secure)."""
+    FAIL = "fail"
+    """The buyer did not confirm."""
+    CANCEL = "cancel"
+
+
+class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose order a charge belongs to, carried for the merchant's books."""
+
+    merchant: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    order_key: UUID | None = None
+
+
+class ChargeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of ``POST /v1/charges``. Stored by its sender and re-sent: fields are only ever
+    added.
+    """
+
+    v: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
+    amount: Amount
+    currency: Currency
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    capture: bool = True
+    description: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    metadata: Metadata = Metadata()
+
+
+class ChangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of a capture or refund; a void has none."""
+
+    amount: Amount
+
+
+class AnswerBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The body of every JSON answer about a key: a charge as it stands, or ``code`` saying why
+    there is none.
+    """
+
+    object: str = "problem"
+    """``charge``, the kind of a change (``refund`` …), or ``problem``."""
+    key: str | None = None
+    reference: str | None = None
+    status: ChargeStatus | None = None
+    amount: int | None = None
+    currency: str | None = None
+    captured: int = 0
+    refunded: int = 0
+    decline_code: str | None = None
+    next_action_url: str | None = None
+    at: Instant | None = None
+    """When the charge or change was made."""
+    code: str | None = None
+    message: str = ""
+    retry_after_s: float | None = None
+
+
+class OracleRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``GET /_oracle/charges``."""
+
+    n: int
+    reference: str
+    key: str
+    merchant: str
+    order_key: str | None
+    amount: int
+    currency: str
+    status: ChargeStatus
+    captured: int
+    refunded: int
+    at: Instant
+
+
+class SettlementRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``GET /v1/settlements``: a charge that moved money, as it stands."""
+
+    reference: str
+    key: str
+    merchant: str
+    order_key: UUID | None
+    amount: int
+    captured: int
+    refunded: int
+    fee: int
+    currency: str
+    status: ChargeStatus
+    at: Instant
+
+
+class CurrencyTotals(msgspec.Struct, kw_only=True):
+    """Sums of one currency."""
+
+    captured: int = 0
+    refunded: int = 0
+    fee: int = 0
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of ``GET /_oracle/totals``."""
+
+    charges: int
+    """How many rows the oracle has; the last one's ``n``."""
+    by_status: dict[str, int]
+    by_currency: dict[str, CurrencyTotals]
+    canceled_keys: int
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an experimenter has switched on. Lost at a restart, on purpose."""
+
+    down: bool = False
+    """Refuses ``tok_down`` with 503 "did not run"."""
+    outage: bool = False
+    """Refuses everything under ``/v1`` with 503 "did not run"."""
+    latency_ms_median: Annotated[float, msgspec.Meta(ge=0, le=60_000)] = 0.0
+    latency_ms_sigma: Annotated[float, msgspec.Meta(ge=0, le=3)] = 0.0
+
+
+class OpenRecord(msgspec.Struct, frozen=True, kw_only=True, tag="open", tag_field="t"):
+    """The first record of a log: whose it is. Another seed would give other references."""
+
+    v: int
+    name: str
+    seed: int
+
+
+class ChargeRecord(msgspec.Struct, frozen=True, kw_only=True, tag="charge", tag_field="t"):
+    """A charge was made, authorized, declined, or waits for its buyer."""
+
+    key: str
+    merchant: str
+    order_key: UUID | None
+    amount: int
+    currency: str
+    capture: bool
+    status: ChargeStatus
+    decline_code: str | None
+    fingerprint: int
+    refuses_until_ms: int
+    at_ms: int
+
+
+class ChangeRecord(msgspec.Struct, frozen=True, kw_only=True, tag="change", tag_field="t"):
+    """Something happened to a charge, or was refused for good (``refusal``)."""
+
+    charge_key: str
+    kind: ChangeKind
+    key: str | None
+    """The change's own idempotency key; None where nobody has to repeat it."""
+    amount: int
+    fingerprint: int
+    refusal: str | None
+    at_ms: int
+
+
+class BurnRecord(msgspec.Struct, frozen=True, kw_only=True, tag="burn", tag_field="t"):
+    """A key that was never used is canceled: it never charges."""
+
+    key: str
+    at_ms: int
+
+
+Record = OpenRecord | ChargeRecord | ChangeRecord | BurnRecord
