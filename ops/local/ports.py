@@ -1,0 +1,98 @@
+"""Which loopback port each server of a stack gets: chosen once, then kept in a state file."""
+
+from __future__ import annotations
+
+import errno
+import json
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+
+from ops.local.durable import write_durably
+from ops.local.faults import PortInUse
+from ops.local.layout import StackHome
+
+LOOPBACK = "127.0.0.1"
+
+# Offsets from the port base. Add new names at the end: a stack made by an older version then
+# keeps its ports, and gets the new one beside them.
+PORT_NAMES: tuple[str, ...] = (
+    "gateway",
+    "postgres_1",
+    "postgres_2",
+    "valkey_1",
+    "valkey_2",
+    "psp_simulator",
+    "ray_gcs",
+    "ray_dashboard",
+    "ray_client",
+    "ray_node",
+    "ray_object",
+    "metrics",
+)
+STORE_PORT_NAMES: tuple[str, ...] = ("postgres_1", "postgres_2", "valkey_1", "valkey_2")
+
+# Free ports are looked for below the range that Linux hands to outgoing connections (32768 and
+# up by default): a port from there could be taken by any client between two starts of the stack.
+FREE_PORT_MIN = 20_000
+FREE_PORT_MAX = 32_000
+# A machine where that many tries in a row hit taken ports is out of ports; say so.
+FREE_PORT_TRIES_MAX = 500
+
+
+def claim_ports(
+    home: StackHome, port_base: int, names: tuple[str, ...] = PORT_NAMES
+) -> dict[str, int]:
+    """The port of each name: from the state file, else port_base + offset (0: free ones).
+
+    A stack that was given another base than last time moves to it; base 0 keeps what it has.
+    """
+    path = home.run / "ports.json"
+    ports: dict[str, int] = {}
+    if path.exists():
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if state["port_base"] == port_base:
+            ports = state["ports"]
+    missing = [name for name in names if name not in ports]
+    if not missing:
+        return ports
+    taken = set(ports.values())
+    for name in missing:
+        if port_base:
+            ports[name] = port_base + PORT_NAMES.index(name)
+        else:
+            ports[name] = free_port(taken)
+            taken.add(ports[name])
+    write_durably(path, json.dumps({"port_base": port_base, "ports": ports}, indent=1) + "\n")
+    return ports
+
+
+def free_port(taken: Iterable[int] = ()) -> int:
+    """A loopback port that nobody listens on now and that is not in `taken`."""
+    unwanted = set(taken)
+    for _ in range(FREE_PORT_TRIES_MAX):
+        port = FREE_PORT_MIN + secrets.randbelow(FREE_PORT_MAX - FREE_PORT_MIN)
+        if port not in unwanted and is_free(port):
+            return port
+    raise PortInUse("any server", FREE_PORT_MIN)
+
+
+def is_free(port: int) -> bool:
+    """Can a server listen on this loopback port now?"""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the servers do: connections of a former run in TIME_WAIT don't hold the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def require_free(ports: Mapping[str, int], names: Iterable[str]) -> None:
+    """Raise PortInUse for the first of these names whose port somebody else has."""
+    for name in names:
+        if not is_free(ports[name]):
+            raise PortInUse(name, ports[name])

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from ops.local.faults import PortInUse
+from ops.local.layout import StackHome
+from ops.local.ports import (
+    FREE_PORT_MAX,
+    FREE_PORT_MIN,
+    LOOPBACK,
+    PORT_NAMES,
+    STORE_PORT_NAMES,
+    claim_ports,
+    free_port,
+    is_free,
+    require_free,
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> StackHome:
+    return StackHome.prepare(tmp_path / "var")
+
+
+def test_a_base_gives_every_server_its_own_port(home: StackHome) -> None:
+    """Ports follow the base, none is given twice, and none is Ray's 6379."""
+    ports = claim_ports(home, 18_400)
+    assert ports["gateway"] == 18_400
+    assert sorted(ports.values()) == list(range(18_400, 18_400 + len(PORT_NAMES)))
+
+
+def test_free_ports_are_kept(home: StackHome) -> None:
+    """A second start gets the ports of the first, and servers added since get new ones."""
+    stores = claim_ports(home, 0, STORE_PORT_NAMES)
+    assert claim_ports(home, 0, STORE_PORT_NAMES) == stores
+    everything = claim_ports(home, 0)
+    assert {name: everything[name] for name in STORE_PORT_NAMES} == stores
+    assert len(set(everything.values())) == len(PORT_NAMES)
+    assert all(FREE_PORT_MIN <= port < FREE_PORT_MAX for port in everything.values())
+
+
+def test_another_base_moves_the_stack(home: StackHome) -> None:
+    """The way out of a port conflict works also for a stack that has run before."""
+    claim_ports(home, 18_400)
+    assert claim_ports(home, 19_400)["gateway"] == 19_400
+
+
+def test_a_taken_port_is_named_with_the_way_out() -> None:
+    """The fault carries name and port, and tells how to see who listens and what to set."""
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        assert not is_free(port)
+        with pytest.raises(PortInUse, match=r"ss -ltnp.*TALLY_PORT_BASE") as fault:
+            require_free({"gateway": port}, ["gateway"])
+    assert (fault.value.name, fault.value.port) == ("gateway", port)
+
+
+def test_no_port_is_given_twice() -> None:
+    """What is already promised to another server is not given out again, but refused."""
+    with pytest.raises(PortInUse):
+        free_port(range(FREE_PORT_MIN, FREE_PORT_MAX))
