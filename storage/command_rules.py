@@ -1,0 +1,87 @@
+"""What a command must fulfil to cross the queue: the same rules for writing and for reading it.
+
+The gateway has refused bad requests long before, in words for people. These rules keep its own
+mistakes, and those of gateways of other versions, out of the owners' books.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from payments.commands import PaymentCommand
+from payments.currencies import EXPONENTS
+from payments.fingerprint import FINGERPRINT_BYTES
+from payments.identity import order_uuid as derive_order_uuid
+from payments.money import AMOUNT_MINOR_MAX
+from storage.sealing import DECODE_FAULTS
+
+# What Postgres keeps merchant_no and seller_no in: integer.
+NUMBER_MAX = 2**31 - 1
+MERCHANT_ID_LENGTH_MAX = 64
+PAYMENT_METHOD_LENGTH_MAX = 255
+# The API's limits for one request.
+DESCRIPTION_LENGTH_MAX = 500
+METADATA_KEY_COUNT_MAX = 50
+METADATA_KEY_LENGTH_MAX = 40
+METADATA_VALUE_LENGTH_MAX = 500
+# A channel name: `reply:` and a gateway's id.
+REPLY_TO_BYTES_MAX = 64
+
+REPLY_TO = re.compile(b"[!-~]{0,%d}" % REPLY_TO_BYTES_MAX)
+_MERCHANT_ID = re.compile(f"[a-zA-Z0-9_.-]{{1,{MERCHANT_ID_LENGTH_MAX}}}")
+_API_VERSION = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+_metadata_decoder = msgspec.json.Decoder(dict[str, str])
+_object_decoder = msgspec.json.Decoder(dict[str, object])
+
+
+def problem_of(command: PaymentCommand) -> str | None:
+    """Return the first rule that a command breaks, or None. The same for writing and reading."""
+    numbers_fit = 1 <= command.merchant_no <= NUMBER_MAX and 1 <= command.seller_no <= NUMBER_MAX
+    if not numbers_fit:
+        return f"merchant_no or seller_no is outside 1..{NUMBER_MAX}"
+    if not 1 <= command.amount_minor <= AMOUNT_MINOR_MAX:
+        return f"amount_minor is outside 1..{AMOUNT_MINOR_MAX}"
+    if not 0 <= command.fee_minor <= command.amount_minor:
+        return "fee_minor is outside 0..amount_minor"
+    if command.currency not in EXPONENTS:
+        return "currency is not one of ISO 4217"
+    if len(command.fingerprint) != FINGERPRINT_BYTES:
+        return f"fingerprint is not {FINGERPRINT_BYTES} bytes"
+    if _MERCHANT_ID.fullmatch(command.merchant_id) is None:
+        return "merchant_id is malformed"
+    if _API_VERSION.fullmatch(command.api_version) is None:
+        return "api_version is not a date"
+    if REPLY_TO.fullmatch(command.reply_to.encode(errors="replace")) is None:
+        return f"reply_to is not printable or over {REPLY_TO_BYTES_MAX} bytes"
+    # Identity is derived, so a payload under another order's key can't be charged.
+    derived = derive_order_uuid(command.merchant_id, command.mode, command.idempotency_key)
+    if derived != command.order_uuid:
+        return "order_uuid does not follow from merchant, mode and idempotency_key"
+    return _problem_of_texts(command)
+
+
+def _problem_of_texts(command: PaymentCommand) -> str | None:
+    if not 1 <= len(command.payment_method) <= PAYMENT_METHOD_LENGTH_MAX:
+        return f"payment_method is not 1..{PAYMENT_METHOD_LENGTH_MAX} characters"
+    if command.description is not None and len(command.description) > DESCRIPTION_LENGTH_MAX:
+        return f"description is over {DESCRIPTION_LENGTH_MAX} characters"
+    try:
+        if command.buyer_json is not None:
+            _object_decoder.decode(command.buyer_json)
+        metadata = (
+            {} if command.metadata_json is None else _metadata_decoder.decode(command.metadata_json)
+        )
+    except DECODE_FAULTS:
+        return "buyer_json or metadata_json is no JSON object of the kind allowed"
+    if len(metadata) > METADATA_KEY_COUNT_MAX:
+        return f"metadata has over {METADATA_KEY_COUNT_MAX} keys"
+    for key, value in metadata.items():
+        if len(key) > METADATA_KEY_LENGTH_MAX or len(value) > METADATA_VALUE_LENGTH_MAX:
+            return "a metadata key or value is too long"
+        # Postgres' jsonb refuses it, and one such row would fail the flush of all its neighbours.
+        if "\0" in key or "\0" in value:
+            return "metadata holds a zero character"
+    return None

@@ -1,0 +1,271 @@
+"""The envelope of a command on the stream. Personal data in the books has its own (sealing).
+
+A stream message has eight fields. All but ``p`` stay readable when ``p`` is not, so that a message
+of an unknown version or with a damaged payload can still be set aside under its own order:
+
+===== ============================ ===========================================================
+field holds                        form
+===== ============================ ===========================================================
+``c`` the kind of command          ``payment``
+``m`` merchant and mode            ``<merchant_no>|<test or live>``
+``k`` order_uuid                   36 characters, lower case
+``f`` fingerprint                  FINGERPRINT_BYTES raw bytes
+``v`` schema version, encryption   ``<version>|<flag>``, now ``1|0``
+``t`` accepted_at                  milliseconds since 1970, set once
+``r`` reply channel                printable ASCII; empty when nobody listens
+``p`` payload                      MessagePack array, see ``_Payload``
+===== ============================ ===========================================================
+
+Messages of exceptions name fields, lengths and limits, never contents: they end up in logs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from payments.commands import PaymentCommand
+from payments.defects import InvariantViolation
+from payments.fingerprint import FINGERPRINT_BYTES
+from payments.mode import Mode
+from storage.command_rules import NUMBER_MAX, REPLY_TO, problem_of
+from storage.ports import QueueEntry
+from storage.sealing import (
+    DECODE_FAULTS,
+    ENCRYPTION_NONE,
+    SCHEMA_VERSION,
+    Detail,
+    EnvelopeUnreadable,
+    check_version,
+    decode_detail,
+    describe,
+    encode_detail,
+    open_sealed,
+    seal,
+)
+
+__all__ = [
+    "Detail",
+    "EnvelopeHeader",
+    "EnvelopeUnreadable",
+    "accepted_at_ms",
+    "decode_detail",
+    "decode_fields",
+    "encode_command",
+    "encode_detail",
+    "open_sealed",
+    "queue_entry",
+    "read_header",
+    "seal",
+]
+
+KIND_PAYMENT = b"payment"
+
+# One request body is at most 64 KiB; escaped to ASCII, JSON text grows threefold at worst. The rest
+# of a payload is small.
+PAYLOAD_BYTES_MAX = 256 * 1024
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+# The last millisecond that a datetime can hold.
+_ACCEPTED_AT_MS_MAX = 253_402_300_799_999
+
+_MERCHANT_AND_MODE = re.compile(rb"([1-9][0-9]{0,9})\|(test|live)")
+_ORDER_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_VERSION_AND_FLAG = re.compile(rb"([0-9]{1,3})\|([0-9]{1,3})")
+_ACCEPTED_AT_MS = re.compile(rb"[0-9]{1,15}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvelopeHeader:
+    """What can be read of a message without its payload; None for each part that can't."""
+
+    kind: bytes | None
+    merchant_no: int | None
+    mode: Mode | None
+    order_uuid: UUID | None
+    fingerprint: bytes | None
+    accepted_at: datetime | None
+    reply_to: str | None
+
+
+class _Payload(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Field ``p``, version 1. New fields go to the end with a default; readers skip others."""
+
+    idempotency_key: bytes
+    merchant_id: str
+    seller_no: int
+    amount_minor: int
+    currency: str
+    fee_minor: int
+    payment_method: str
+    description: str | None
+    buyer_json: str | None
+    metadata_json: str | None
+    api_version: str
+
+
+_payload_encoder = msgspec.msgpack.Encoder()
+_payload_decoder = msgspec.msgpack.Decoder(_Payload)
+
+
+def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
+    """Return the fields of a command, names and values alternating, ready for XADD.
+
+    ``accepted_at`` is kept to the millisecond. Raises InvariantViolation for a command that
+    ``decode_fields`` would refuse: what can't be read later must not be accepted now.
+    """
+    if (problem := problem_of(command)) is not None:
+        raise InvariantViolation(f"a command that can't be queued: {problem}")
+    payload = _payload_encoder.encode(
+        _Payload(
+            idempotency_key=command.idempotency_key.bytes,
+            merchant_id=command.merchant_id,
+            seller_no=command.seller_no,
+            amount_minor=command.amount_minor,
+            currency=command.currency,
+            fee_minor=command.fee_minor,
+            payment_method=command.payment_method,
+            description=command.description,
+            buyer_json=command.buyer_json,
+            metadata_json=command.metadata_json,
+            api_version=command.api_version,
+        )
+    )
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise InvariantViolation(f"a payload of {len(payload)} bytes is over {PAYLOAD_BYTES_MAX}")
+    return (
+        b"c", KIND_PAYMENT,
+        b"m", b"%d|%s" % (command.merchant_no, command.mode.wire.encode()),
+        b"k", str(command.order_uuid).encode(),
+        b"f", command.fingerprint,
+        b"v", b"%d|%d" % (SCHEMA_VERSION, ENCRYPTION_NONE),
+        b"t", b"%d" % accepted_at_ms(command.accepted_at),
+        b"r", command.reply_to.encode(),
+        b"p", payload,
+    )  # fmt: skip
+
+
+def accepted_at_ms(accepted_at: datetime) -> int:
+    """Return whole milliseconds since 1970 of an aware datetime, rounded down, exact."""
+    return (accepted_at - _EPOCH) // _MILLISECOND
+
+
+def queue_entry(command: PaymentCommand, partition_index: int) -> QueueEntry:
+    """Return the command as the append script takes it."""
+    return QueueEntry(
+        partition_index=partition_index,
+        order_uuid=command.order_uuid,
+        fingerprint=command.fingerprint,
+        accepted_at_ms=accepted_at_ms(command.accepted_at),
+        fields=encode_command(command),
+    )
+
+
+def read_header(raw: Sequence[bytes]) -> EnvelopeHeader:
+    """Return what can be read without the payload. Never raises: damaged parts are None."""
+    fields = dict(zip(raw[0::2], raw[1::2], strict=False))
+    merchant = _MERCHANT_AND_MODE.fullmatch(fields.get(b"m", b""))
+    merchant_no = None if merchant is None else int(merchant[1])
+    if merchant is None or merchant_no is None or merchant_no > NUMBER_MAX:
+        merchant_no, mode = None, None
+    else:
+        mode = Mode.parse(merchant[2].decode())
+    key = _ORDER_UUID.fullmatch(fields.get(b"k", b""))
+    fingerprint = fields.get(b"f", b"")
+    accepted = _ACCEPTED_AT_MS.fullmatch(fields.get(b"t", b""))
+    reply_to = REPLY_TO.fullmatch(fields.get(b"r", b"\0"))
+    return EnvelopeHeader(
+        kind=fields.get(b"c"),
+        merchant_no=merchant_no,
+        mode=mode,
+        order_uuid=None if key is None else UUID(key[0].decode()),
+        fingerprint=fingerprint if len(fingerprint) == FINGERPRINT_BYTES else None,
+        accepted_at=None if accepted is None else _datetime_of_ms(int(accepted[0])),
+        reply_to=None if reply_to is None else reply_to[0].decode(),
+    )
+
+
+def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) -> PaymentCommand:
+    """Return the command of a stream message. Raises EnvelopeUnreadable, and nothing else.
+
+    Everything is checked again: the stream is written by gateways of other versions, and by anyone
+    who can reach it. Whoever has read the header of these very fields hands it in.
+    """
+    names = raw[0::2]
+    if len(raw) % 2 != 0 or len(set(names)) != len(names):
+        raise EnvelopeUnreadable(
+            "fields_malformed", f"{len(raw)} names and values, or a name twice"
+        )
+    fields = dict(zip(names, raw[1::2], strict=True))
+    header = header or read_header(raw)
+    if header.kind != KIND_PAYMENT:
+        raise EnvelopeUnreadable("command_unknown", "field c names no command of this version")
+    _check_version(fields)
+    if header.merchant_no is None or header.mode is None:
+        raise EnvelopeUnreadable("field_unreadable", "m")
+    if header.order_uuid is None:
+        raise EnvelopeUnreadable("field_unreadable", "k")
+    if header.fingerprint is None:
+        raise EnvelopeUnreadable("field_unreadable", "f")
+    if header.accepted_at is None:
+        raise EnvelopeUnreadable("field_unreadable", "t")
+    if header.reply_to is None:
+        raise EnvelopeUnreadable("field_unreadable", "r")
+    payload = _decode_payload(fields)
+    if len(payload.idempotency_key) != 16:
+        raise EnvelopeUnreadable("value_out_of_range", "idempotency_key is not 16 bytes")
+    command = PaymentCommand(
+        order_uuid=header.order_uuid,
+        idempotency_key=UUID(bytes=payload.idempotency_key),
+        merchant_no=header.merchant_no,
+        merchant_id=payload.merchant_id,
+        mode=header.mode,
+        seller_no=payload.seller_no,
+        amount_minor=payload.amount_minor,
+        currency=payload.currency,
+        fee_minor=payload.fee_minor,
+        payment_method=payload.payment_method,
+        description=payload.description,
+        buyer_json=payload.buyer_json,
+        metadata_json=payload.metadata_json,
+        fingerprint=header.fingerprint,
+        accepted_at=header.accepted_at,
+        api_version=payload.api_version,
+        reply_to=header.reply_to,
+    )
+    if (problem := problem_of(command)) is not None:
+        raise EnvelopeUnreadable("value_out_of_range", problem)
+    return command
+
+
+def _check_version(fields: Mapping[bytes, bytes]) -> None:
+    match = _VERSION_AND_FLAG.fullmatch(fields.get(b"v", b""))
+    if match is None:
+        raise EnvelopeUnreadable("field_unreadable", "v")
+    check_version(int(match[1]), int(match[2]))
+
+
+def _decode_payload(fields: Mapping[bytes, bytes]) -> _Payload:
+    payload = fields.get(b"p")
+    if payload is None:
+        raise EnvelopeUnreadable("field_unreadable", "p")
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        raise EnvelopeUnreadable(
+            "payload_too_large", f"{len(payload)} bytes of {PAYLOAD_BYTES_MAX}"
+        )
+    try:
+        return _payload_decoder.decode(payload)
+    except DECODE_FAULTS as fault:
+        raise EnvelopeUnreadable("payload_malformed", describe(fault)) from None
+
+
+def _datetime_of_ms(milliseconds: int) -> datetime | None:
+    if milliseconds > _ACCEPTED_AT_MS_MAX:
+        return None
+    return _EPOCH + milliseconds * _MILLISECOND

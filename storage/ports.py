@@ -1,0 +1,330 @@
+"""The storage ports: what owners and gateways may ask of the stores, and which faults they meet.
+
+Two implementations of each pass one contract suite: the real stores, and the fakes of unit tests and
+of the simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+from uuid import UUID
+
+from payments.accounts import AccountKey
+from payments.commands import PaymentCommand
+from payments.rows import (
+    AccountRow,
+    AttemptRow,
+    DeadLetterRow,
+    EventRow,
+    HeadRow,
+    OrderRow,
+    OutcomeRow,
+    PersonalRow,
+    ProgressRow,
+    RefusedRequestRow,
+    SliceDeltaRow,
+    TimerRow,
+    TransferRow,
+)
+from payments.state import AccountHead as AccountHead
+from payments.state import OpenOrderRecord as OpenOrderRecord
+from payments.state import PartitionHead as PartitionHead
+from payments.state import PartitionState as PartitionState
+from runtime.faults import Fault
+from runtime.faults import StorageUnavailable as StorageUnavailable
+
+
+class PartitionFenced(Fault):
+    """Some partitions of a flush belong to another owner or epoch now. Nothing of the flush was written."""
+
+    def __init__(self, partition_indexes: frozenset[int]) -> None:
+        super().__init__(f"fenced out of partitions {sorted(partition_indexes)}")
+        self.partition_indexes = partition_indexes
+
+
+class CommitUnknown(Fault):
+    """The flush may or may not have been committed. Take the partitions over from yourself, then read."""
+
+    def __init__(self, partition_indexes: frozenset[int], reason: str) -> None:
+        super().__init__(f"commit unknown for partitions {sorted(partition_indexes)}: {reason}")
+        self.partition_indexes = partition_indexes
+        self.reason = reason
+
+
+class LaneReplaced(Fault):
+    """The lane's connection is another one than these partitions' claims recorded. Nothing was written.
+
+    Claim them again: a takeover must know every backend that may still write for a partition.
+    """
+
+    def __init__(self, partition_indexes: frozenset[int]) -> None:
+        super().__init__(f"the lane was replaced; claim again: {sorted(partition_indexes)}")
+        self.partition_indexes = partition_indexes
+
+
+@dataclass(slots=True, kw_only=True)
+class Flush:
+    """One transaction of an owner, for several partitions of one shard. ``heads`` is its fence."""
+
+    heads: list[HeadRow] = field(default_factory=list)
+    orders: list[OrderRow] = field(default_factory=list)
+    personal: list[PersonalRow] = field(default_factory=list)
+    attempts: list[AttemptRow] = field(default_factory=list)
+    progress: list[ProgressRow] = field(default_factory=list)
+    timers: list[TimerRow] = field(default_factory=list)
+    outcomes: list[OutcomeRow] = field(default_factory=list)
+    """An outcome also deletes the order's ``open_order`` row and its timer."""
+    transfers: list[TransferRow] = field(default_factory=list)
+    accounts: list[AccountRow] = field(default_factory=list)
+    slices: list[SliceDeltaRow] = field(default_factory=list)
+    events: list[EventRow] = field(default_factory=list)
+    refused: list[RefusedRequestRow] = field(default_factory=list)
+    dead_letters: list[DeadLetterRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushReceipt:
+    """``recorded_at`` is the database's transaction time: the time of everything the flush wrote."""
+
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueTimer:
+    """A timer whose time has come by the database's clock."""
+
+    partition_index: int
+    order_no: int
+    kind: int
+
+
+class Lane(Protocol):
+    """One connection on which an owner's flushes follow each other."""
+
+    async def append(self, flush: Flush) -> FlushReceipt:
+        """Write one flush, whole or not at all.
+
+        Raises PartitionFenced (nothing written), CommitUnknown, or StorageUnavailable (nothing
+        written, surely). Rows that break an invariant raise InvariantViolation. After a fault, or
+        after a caller that was cancelled, the connection is opened anew at the next call, which then
+        raises LaneReplaced (nothing written): the partitions it names need a claim first.
+        """
+        ...
+
+
+class OwnerLedger(Protocol):
+    """The ledger of one shard, as a partition host uses it."""
+
+    @property
+    def lanes(self) -> Sequence[Lane]: ...
+
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
+        """Return fingerprint by order_uuid for those of ``(partition_index, order_uuid)`` already in the books."""
+        ...
+
+    async def account_heads(
+        self, keys: Sequence[tuple[int, AccountKey]]
+    ) -> Mapping[tuple[int, AccountKey], AccountHead]:
+        """Return those accounts that exist; a missing key means it has no slice in that partition yet."""
+        ...
+
+    async def due_timers(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[DueTimer]:
+        """Return timers that are due, oldest first. They stay until a flush replaces or ends them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseView:
+    """One host incarnation's lease as read: alive as long as ``counter`` keeps changing."""
+
+    incarnation: UUID
+    host_name: str
+    pid: int
+    counter: int
+    is_released: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionView:
+    """Who owns a partition, by the books."""
+
+    partition_index: int
+    epoch: int
+    owner: UUID | None
+
+
+class Ownership(Protocol):
+    """Leases, claims and takeovers in one shard. Leases decide who tries, epochs decide who may."""
+
+    async def register(self, *, incarnation: UUID, host_name: str, node: str, pid: int) -> None: ...
+
+    async def beat(self, incarnation: UUID) -> bool:
+        """Raise the lease's counter. False when the lease was released by somebody: stop owning."""
+        ...
+
+    async def leases(self) -> Sequence[LeaseView]: ...
+
+    async def partitions(self) -> Sequence[PartitionView]: ...
+
+    async def claim(
+        self, *, partition_index: int, epoch_seen: int, incarnation: UUID, lane_index: int
+    ) -> PartitionState | None:
+        """Take a partition over and read its state, or return None when somebody was faster.
+
+        Terminates the recorded backends of the last owner that are not waiting for the standby, bumps
+        the epoch from ``epoch_seen``, commits synchronously, and only then reads. Claiming one's own
+        partition resolves an unknown commit. The partition is appended to on the lane ``lane_index``
+        from then on, and on no other.
+
+        Raises StorageUnavailable (try again: a transaction in doubt may hold it up), or CommitUnknown
+        when the claim itself is in doubt: read the epoch again, and claim again.
+        """
+        ...
+
+    async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:
+        """Give partitions up, nothing in flight: any host may claim them at once."""
+        ...
+
+    async def release_lease(self, incarnation: UUID) -> None:
+        """End a lease now, by its host on a drain or by whoever reaped its process."""
+        ...
+
+
+# --- the queue -------------------------------------------------------------------------------------
+
+
+class AppendStatus(Enum):
+    """What the append script did with one entry."""
+
+    NEW = 0
+    DUPLICATE = 1
+    """The key record exists already; nothing was appended, but a counter was touched (see wait_durable)."""
+    FULL = 2
+    """Refused by admission: the stream or the server holds too much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueEntry:
+    """One command for one partition: the stream's fields, encoded (storage.envelope)."""
+
+    partition_index: int
+    order_uuid: UUID
+    fingerprint: bytes
+    accepted_at_ms: int
+    fields: tuple[bytes, ...]
+    """Field names and values alternating, ready for XADD."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendResult:
+    """``fingerprint``, ``accepted_at_ms`` and ``stream_id`` are those of the first append under the key."""
+
+    status: AppendStatus
+    fingerprint: bytes
+    accepted_at_ms: int
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendBatch:
+    """Results in the order of the entries, and the connection they are tied to."""
+
+    results: Sequence[AppendResult]
+    generation: int
+
+
+class ConnectionReplaced(Fault):
+    """The connection that ran the script is gone: waiting elsewhere would prove nothing. Run it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """An accepted order that may not be in the ledger yet."""
+
+    fingerprint: bytes
+    accepted_at_ms: int
+    command: PaymentCommand | None
+    """None when the entry is gone (taken in) or can't be decoded."""
+
+
+class GatewayQueue(Protocol):
+    """One connection on which a gateway appends; several may be used side by side."""
+
+    async def append(self, entries: Sequence[QueueEntry]) -> AppendBatch:
+        """Run the append script once for all entries (at most APPEND_ENTRIES_MAX).
+
+        Raises StorageUnavailable: here the entries may have been taken all the same (a reply can get
+        lost); appending them again is safe.
+        """
+        ...
+
+    async def wait_durable(self, batch: AppendBatch, *, timeout_ms: int) -> bool:
+        """True once the replicas promised hold everything this connection wrote; False when the time was short.
+
+        Raises ConnectionReplaced when the connection of ``batch`` is gone, StorageUnavailable on other failures.
+        """
+        ...
+
+    async def find(
+        self, partition_index: int, order_uuid: UUID, *, timeout_ms: int
+    ) -> KeyRecord | None:
+        """Return the key record, touched and durable on the replicas promised.
+
+        Raises StorageUnavailable when it can't be read or is not durable within the time.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One stream item as read. ``command`` is None when it can't be decoded; then ``reason`` says why."""
+
+    partition_index: int
+    stream_id: str
+    generation: int
+    read_at_s: float
+    """Monotonic seconds of the reader's clock."""
+    order_uuid: UUID | None
+    fingerprint: bytes | None
+    command: PaymentCommand | None
+    reason: str
+    raw: tuple[bytes, ...]
+    """All field names and values alternating, as they were."""
+
+
+class OwnerQueue(Protocol):
+    """One connection on which a host reads its partitions' streams and removes what it has taken in."""
+
+    def own(self, partition_indexes: frozenset[int]) -> None:
+        """Read exactly these from now on; newly named ones start at 0-0."""
+        ...
+
+    def reread(self, partition_indexes: frozenset[int]) -> None:
+        """Start these again at 0-0: free, since the ledger dedupes."""
+        ...
+
+    async def read(self, *, count_max: int, wait_ms_max: int) -> Sequence[Message]:
+        """Return the next messages of owned partitions, or none after the wait. Raises StorageUnavailable."""
+        ...
+
+    async def remove(self, messages: Sequence[Message]) -> int:
+        """Delete exactly these, whose intake is committed, and let their key records expire. Returns how many.
+
+        Messages read on an earlier connection or more than a second ago are dropped, not removed: they
+        are read again.
+        """
+        ...
+
+    async def publish(self, reply_to: str, payload: bytes) -> None:
+        """Send one reply message. Nobody listening is no fault."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,229 @@
+"""The queue's two ports in memory, on one FakeQueueServer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from uuid import UUID
+
+from payments.defects import InvariantViolation
+from runtime.faults import StorageUnavailable
+from storage.envelope import EnvelopeUnreadable, decode_fields
+from storage.ports import (
+    AppendBatch,
+    AppendResult,
+    AppendStatus,
+    ConnectionReplaced,
+    KeyRecord,
+    Message,
+    QueueEntry,
+)
+from storage.queue import APPEND_ENTRIES_MAX, KEY_RECORD_TTL_S, REMOVAL_AGE_S_MAX
+from storage.queue_owner import message_of
+from tests.fakes.fake_queue_server import (
+    FakeConnection,
+    FakeCopy,
+    FakeQueueServer,
+    FakeRecord,
+    StreamId,
+    id_text,
+    parsed_id,
+)
+
+__all__ = ["FakeGatewayQueue", "FakeOwnerQueue", "FakeQueueServer"]
+
+
+class FakeGatewayQueue:
+    """``storage.ports.GatewayQueue`` in memory."""
+
+    def __init__(self, server: FakeQueueServer) -> None:
+        self._server = server
+        self._connection = FakeConnection(server)
+
+    async def append(self, entries: Sequence[QueueEntry]) -> AppendBatch:
+        if not 1 <= len(entries) <= APPEND_ENTRIES_MAX:
+            raise InvariantViolation(f"{len(entries)} entries are not 1..{APPEND_ENTRIES_MAX}")
+        generation = self._connection.generation()
+        return AppendBatch(
+            results=[self._append_one(entry) for entry in entries], generation=generation
+        )
+
+    async def wait_durable(self, batch: AppendBatch, *, timeout_ms: int) -> bool:
+        self._server.require_reachable()
+        if not self._connection.has(batch.generation):
+            raise ConnectionReplaced(f"the connection of generation {batch.generation} is gone")
+        return await self._is_durable(timeout_ms)
+
+    async def find(
+        self, partition_index: int, order_uuid: UUID, *, timeout_ms: int
+    ) -> KeyRecord | None:
+        self._connection.generation()
+        record = self._server.copy.records.get((partition_index, order_uuid))
+        if record is None:
+            return None
+        raw = self._server.copy.streams[partition_index].get(record.stream_id)
+        self._touch(partition_index, order_uuid)
+        if not await self._is_durable(timeout_ms):
+            raise StorageUnavailable("redis", "the record is not on the replicas in time")
+        try:
+            command = None if raw is None else decode_fields(raw)
+        except EnvelopeUnreadable:
+            command = None
+        return KeyRecord(
+            fingerprint=record.fingerprint,
+            accepted_at_ms=record.accepted_at_ms,
+            command=command,
+        )
+
+    async def close(self) -> None:
+        self._connection.drop()
+
+    def _append_one(self, entry: QueueEntry) -> AppendResult:
+        index, copy = entry.partition_index, self._server.copy
+        known = copy.records.get((index, entry.order_uuid))
+        if known is not None:
+            self._touch(index, entry.order_uuid)
+            return AppendResult(
+                status=AppendStatus.DUPLICATE,
+                fingerprint=known.fingerprint,
+                accepted_at_ms=known.accepted_at_ms,
+                stream_id=id_text(known.stream_id),
+            )
+        stream_id = self._server.next_id(index)
+        # Redis counts keys: the streams are keys too, also when they are empty.
+        record_count = len(copy.records) + len(copy.last_ids)
+        is_full = (
+            len(copy.streams[index]) >= self._server.stream_length_max
+            or record_count >= self._server.record_count_max
+        )
+        if not is_full:
+            self._server.write(lambda copy: _add(copy, entry, stream_id))
+            self._server.appended.set()
+        return AppendResult(
+            status=AppendStatus.FULL if is_full else AppendStatus.NEW,
+            fingerprint=entry.fingerprint,
+            accepted_at_ms=entry.accepted_at_ms,
+            stream_id="" if is_full else id_text(stream_id),
+        )
+
+    def _touch(self, partition_index: int, order_uuid: UUID) -> None:
+        def change(copy: FakeCopy) -> None:
+            copy.records[partition_index, order_uuid].touch_count += 1
+
+        self._server.write(change)
+
+    async def _is_durable(self, timeout_ms: int) -> bool:
+        if not self._server.is_replica_in_step:
+            self._server.replicated.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._server.replicated.wait(), timeout_ms / 1000)
+        return self._server.is_replica_in_step
+
+
+class FakeOwnerQueue:
+    """``storage.ports.OwnerQueue`` in memory."""
+
+    def __init__(self, server: FakeQueueServer) -> None:
+        self._server = server
+        self._connection = FakeConnection(server)
+        self._cursors: dict[int, StreamId] = {}
+        self._generation = 0
+        self._rotation = 0
+
+    def own(self, partition_indexes: frozenset[int]) -> None:
+        self._cursors = {i: self._cursors.get(i, (0, 0)) for i in sorted(partition_indexes)}
+
+    def reread(self, partition_indexes: frozenset[int]) -> None:
+        self._cursors |= dict.fromkeys(partition_indexes & self._cursors.keys(), (0, 0))
+
+    async def read(self, *, count_max: int, wait_ms_max: int) -> Sequence[Message]:
+        messages = self._read_now(count_max) if self._cursors else []
+        if not messages and wait_ms_max > 0:
+            self._server.appended.clear()
+            try:
+                await asyncio.wait_for(self._server.appended.wait(), wait_ms_max / 1000)
+            except TimeoutError:
+                return []
+            messages = self._read_now(count_max) if self._cursors else []
+        return messages
+
+    async def remove(self, messages: Sequence[Message]) -> int:
+        generation = self._current_generation()
+        oldest_s = self._server.clock.monotonic_s() - REMOVAL_AGE_S_MAX
+        removed_count = 0
+        for message in messages:
+            if message.generation != generation:
+                continue
+            if message.read_at_s < oldest_s:
+                self.reread(frozenset({message.partition_index}))
+                continue
+            stream = self._server.copy.streams[message.partition_index]
+            removed_count += parsed_id(message.stream_id) in stream
+            self._remove_one(message)
+        return removed_count
+
+    async def publish(self, reply_to: str, payload: bytes) -> None:
+        self._current_generation()
+        self._server.published.append((reply_to, payload))
+        if (subscriber := self._server.subscribers.get(reply_to)) is not None:
+            subscriber(payload)
+
+    async def close(self) -> None:
+        self._connection.drop()
+
+    def _current_generation(self) -> int:
+        generation = self._connection.generation()
+        if generation != self._generation:
+            self._generation = generation
+            self._cursors = dict.fromkeys(self._cursors, (0, 0))
+        return generation
+
+    def _read_now(self, count_max: int) -> list[Message]:
+        """Take from each partition in turn until there are enough."""
+        generation = self._current_generation()
+        now_s = self._server.clock.monotonic_s()
+        indexes = list(self._cursors)
+        self._rotation = (self._rotation + 1) % len(indexes)
+        waiting = {
+            index: sorted(i for i in self._server.copy.streams[index] if i > self._cursors[index])
+            for index in indexes[self._rotation :] + indexes[: self._rotation]
+        }
+        messages: list[Message] = []
+        while any(waiting.values()) and len(messages) < count_max:
+            for index, stream_ids in waiting.items():
+                if stream_ids and len(messages) < count_max:
+                    stream_id = stream_ids.pop(0)
+                    self._cursors[index] = stream_id
+                    raw = self._server.copy.streams[index][stream_id]
+                    messages.append(
+                        message_of(
+                            raw,
+                            partition_index=index,
+                            stream_id=id_text(stream_id),
+                            generation=generation,
+                            read_at_s=now_s,
+                        )
+                    )
+        return messages
+
+    def _remove_one(self, message: Message) -> None:
+        stream_id, index = parsed_id(message.stream_id), message.partition_index
+        expires_at_s = self._server.clock.monotonic_s() + KEY_RECORD_TTL_S
+
+        def change(copy: FakeCopy) -> None:
+            copy.streams[index].pop(stream_id, None)
+            if message.order_uuid is not None and (index, message.order_uuid) in copy.records:
+                copy.records[index, message.order_uuid].expires_at_s = expires_at_s
+
+        self._server.write(change)
+
+
+def _add(copy: FakeCopy, entry: QueueEntry, stream_id: StreamId) -> None:
+    copy.streams[entry.partition_index][stream_id] = entry.fields
+    copy.last_ids[entry.partition_index] = stream_id
+    copy.records[entry.partition_index, entry.order_uuid] = FakeRecord(
+        fingerprint=entry.fingerprint,
+        accepted_at_ms=entry.accepted_at_ms,
+        stream_id=stream_id,
+    )
