@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from payments.commands import PaymentCommand
 from payments.fingerprint import FINGERPRINT_BYTES
+from payments.fingerprint import VERSION
 from payments.identity import order_uuid
 from payments.mode import Mode
 from storage.envelope import queue_entry
@@ -34,7 +35,7 @@ def a_command(key: UUID | None = None, *, amount_minor: int = 1999) -> PaymentCo
         description="order 1001",
         buyer_json='{"email":"a@example.org","reference":"b-1"}',
         metadata_json='{"cart":"c-9"}',
-        fingerprint=amount_minor.to_bytes(FINGERPRINT_BYTES, "big"),
+        fingerprint=bytes([VERSION]) + amount_minor.to_bytes(FINGERPRINT_BYTES - 1, "big"),
         accepted_at=ACCEPTED_AT,
         api_version="2026-11-01",
         reply_to="reply:gateway-1",

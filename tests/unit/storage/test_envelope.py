@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
-from payments.fingerprint import FINGERPRINT_BYTES
+from payments.fingerprint import FINGERPRINT_BYTES, VERSION
 from payments.identity import order_uuid
 from payments.mode import Mode
 from payments.money import AMOUNT_MINOR_MAX
@@ -39,6 +39,8 @@ moments = st.integers(0, 253_402_300_799_999).map(
     lambda ms: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
 )
 
+_REST_BYTES = FINGERPRINT_BYTES - 1
+
 
 def json_text(value: object) -> str:
     return msgspec.json.encode(value).decode()
@@ -63,7 +65,7 @@ def commands(draw: st.DrawFn) -> PaymentCommand:
         description=draw(st.none() | texts),
         buyer_json=draw(st.none() | metadata.map(json_text)),
         metadata_json=draw(st.none() | metadata.map(json_text)),
-        fingerprint=draw(st.binary(min_size=FINGERPRINT_BYTES, max_size=FINGERPRINT_BYTES)),
+        fingerprint=bytes([VERSION]) + draw(st.binary(min_size=_REST_BYTES, max_size=_REST_BYTES)),
         accepted_at=draw(moments),
         api_version=draw(st.dates().map(str)),
         reply_to=draw(printable),
@@ -262,6 +264,7 @@ def test_a_repeated_field_is_unreadable() -> None:
         replace(a_command(), amount_minor=0, fee_minor=0),
         replace(a_command(), fee_minor=2000),
         replace(a_command(), fingerprint=b""),
+        replace(a_command(), fingerprint=bytes([VERSION + 1]) + bytes(FINGERPRINT_BYTES - 1)),
         replace(a_command(), mode=Mode.LIVE),
         replace(a_command(), reply_to="ü"),
         replace(a_command(), metadata_json="[]"),
