@@ -1,0 +1,114 @@
+"""The ledger of one shard as a partition host uses it: lanes to write on, and look-ups."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+import asyncpg
+
+from payments.accounts import AccountKey
+from payments.state import AccountHead
+from storage.connections import INDEX_LOOPS, Connector
+from storage.lane import PostgresLane, no_probe
+from storage.ports import DueTimer
+from storage.sessions import Session, postgres_faults
+from storage.sql_files import load_statements
+
+_SQL = load_statements("ledger.sql")
+
+
+class PostgresLedger:
+    """Implements ``storage.ports.OwnerLedger`` on the primary of one shard."""
+
+    def __init__(
+        self, connector: Connector, *, lane_count: int, probe: Callable[[str], None] = no_probe
+    ) -> None:
+        self._lanes = [PostgresLane(connector, probe=probe) for _ in range(lane_count)]
+        self._reader = Reader(connector, INDEX_LOOPS)
+
+    @property
+    def lanes(self) -> Sequence[PostgresLane]:
+        return self._lanes
+
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
+        """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
+        if not keys:
+            return {}
+        rows = await self._reader.fetch(
+            _SQL["known_orders"],
+            [partition_index for partition_index, _ in keys],
+            [order_uuid for _, order_uuid in keys],
+        )
+        return {row["order_uuid"]: row["fingerprint"] for row in rows}
+
+    async def account_heads(
+        self, keys: Sequence[tuple[int, AccountKey]]
+    ) -> Mapping[tuple[int, AccountKey], AccountHead]:
+        """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
+        if not keys:
+            return {}
+        rows = await self._reader.fetch(
+            _SQL["account_heads"],
+            [partition_index for partition_index, _ in keys],
+            [key.merchant_no for _, key in keys],
+            [int(key.mode) for _, key in keys],
+            [int(key.kind) for _, key in keys],
+            [key.holder for _, key in keys],
+            [key.currency for _, key in keys],
+        )
+        return {
+            keys[row["position"] - 1]: AccountHead(
+                account_no=row["account_no"],
+                version=row["version"],
+                debits_posted_minor=row["debits_posted_minor"],
+                credits_posted_minor=row["credits_posted_minor"],
+            )
+            for row in rows
+        }
+
+    async def due_timers(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[DueTimer]:
+        """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
+        if not partition_indexes:
+            return []
+        rows = await self._reader.fetch(_SQL["due_timers"], list(partition_indexes), count_max)
+        return [
+            DueTimer(
+                partition_index=row["partition_index"], order_no=row["order_no"], kind=row["kind"]
+            )
+            for row in rows
+        ]
+
+    async def close(self) -> None:
+        """End all connections, each after what it has in flight."""
+        for lane in self._lanes:
+            await lane.close()
+        await self._reader.close()
+
+
+class Reader:
+    """One connection for statements that follow each other; opened when needed."""
+
+    def __init__(self, connector: Connector, settings: Mapping[str, str]) -> None:
+        self._connector = connector
+        self._settings = settings
+        self._session: Session | None = None
+        self._turn = asyncio.Lock()
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run one statement. Raises StorageUnavailable."""
+        async with self._turn:
+            if self._session is None or not self._session.is_open:
+                self._session = None
+                self._session = await self._connector.open_marked(self._settings)
+            with postgres_faults():
+                return await self._session.finish(self._session.fetch(sql, *arguments))
+
+    async def close(self) -> None:
+        async with self._turn:
+            if self._session is not None:
+                await self._session.close()
+                self._session = None

@@ -1,0 +1,530 @@
+-- The schema as all migrations together make it. For reading: it is written by a program and checked by
+-- a test; what is run is in migrations/. The tables named <parent>_h0 to <parent>_h7 are left out.
+
+CREATE TABLE account (
+    partition_index smallint NOT NULL,
+    account_no bigint NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
+    kind smallint NOT NULL,
+    holder text NOT NULL,
+    currency character(3) NOT NULL
+);
+
+CREATE TABLE api_key (
+    key_id text NOT NULL,
+    secret_hmac bytea NOT NULL,
+    role smallint NOT NULL,
+    merchant_no integer,
+    mode smallint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_key_check CHECK (((role = 1) = (merchant_no IS NOT NULL))),
+    CONSTRAINT api_key_mode_check CHECK ((mode = ANY (ARRAY[1, 2]))),
+    CONSTRAINT api_key_role_check CHECK ((role = ANY (ARRAY[1, 2]))),
+    CONSTRAINT api_key_secret_hmac_check CHECK ((length(secret_hmac) = 32))
+);
+
+CREATE TABLE attempt (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    attempt_no smallint NOT NULL,
+    psp text NOT NULL,
+    psp_account text NOT NULL,
+    psp_key text NOT NULL,
+    epoch bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
+)
+PARTITION BY HASH (partition_index);
+
+CREATE TABLE audit (
+    audit_no bigint NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    subject text NOT NULL,
+    detail jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE audit ALTER COLUMN audit_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME audit_audit_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE dead_letter (
+    dead_letter_no bigint NOT NULL,
+    partition_index smallint NOT NULL,
+    stream_id text NOT NULL,
+    order_uuid uuid,
+    merchant_no integer,
+    mode smallint,
+    reason text NOT NULL,
+    detail text NOT NULL,
+    raw_envelope bytea NOT NULL,
+    raw_sha256 bytea GENERATED ALWAYS AS (sha256(raw_envelope)) STORED NOT NULL,
+    created_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
+);
+
+ALTER TABLE dead_letter ALTER COLUMN dead_letter_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME dead_letter_dead_letter_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE deployment (
+    is_singleton boolean DEFAULT true NOT NULL,
+    deployment_id uuid NOT NULL,
+    partition_count smallint NOT NULL,
+    shard_name text NOT NULL,
+    partition_first smallint NOT NULL,
+    partition_end smallint NOT NULL,
+    envelope_version smallint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT deployment_check CHECK (((partition_first < partition_end) AND (partition_end <= partition_count))),
+    CONSTRAINT deployment_is_singleton_check CHECK (is_singleton),
+    CONSTRAINT deployment_partition_count_check CHECK ((partition_count > 0)),
+    CONSTRAINT deployment_partition_first_check CHECK ((partition_first >= 0))
+);
+
+CREATE TABLE transfer (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    step smallint NOT NULL,
+    batch_seq bigint NOT NULL,
+    kind smallint NOT NULL,
+    debit_account_no bigint NOT NULL,
+    credit_account_no bigint NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency character(3) NOT NULL,
+    recorded_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT transfer_amount_minor_check CHECK ((amount_minor > 0)),
+    CONSTRAINT transfer_check CHECK ((debit_account_no <> credit_account_no))
+)
+PARTITION BY HASH (partition_index);
+
+CREATE VIEW entries AS
+ SELECT transfer.partition_index,
+    transfer.order_no,
+    transfer.step,
+    'debit'::text AS side,
+    transfer.debit_account_no AS account_no,
+    transfer.amount_minor,
+    transfer.currency,
+    transfer.recorded_at
+   FROM transfer
+UNION ALL
+ SELECT transfer.partition_index,
+    transfer.order_no,
+    transfer.step,
+    'credit'::text AS side,
+    transfer.credit_account_no AS account_no,
+    transfer.amount_minor,
+    transfer.currency,
+    transfer.recorded_at
+   FROM transfer;
+
+CREATE TABLE event (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    sequence integer NOT NULL,
+    batch_seq bigint NOT NULL,
+    type smallint NOT NULL,
+    db_transaction xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    created_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
+)
+PARTITION BY HASH (partition_index);
+
+CREATE TABLE host_lease (
+    incarnation uuid NOT NULL,
+    host_name text NOT NULL,
+    node text NOT NULL,
+    pid integer NOT NULL,
+    counter bigint DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    released_at timestamp with time zone
+)
+WITH (fillfactor='30');
+
+CREATE TABLE intent (
+    key text NOT NULL,
+    value jsonb NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE ledger_batch (
+    ledger_batch_no bigint NOT NULL,
+    recorded_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    partition_indexes smallint[] NOT NULL,
+    epochs bigint[] NOT NULL,
+    batch_seqs bigint[] NOT NULL,
+    outcome_counts integer[] NOT NULL,
+    transfer_counts integer[] NOT NULL,
+    chain_hashes bytea[] NOT NULL
+);
+
+ALTER TABLE ledger_batch ALTER COLUMN ledger_batch_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME ledger_batch_ledger_batch_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE merchant (
+    merchant_no integer NOT NULL,
+    merchant_id text NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT merchant_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+ALTER TABLE merchant ALTER COLUMN merchant_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME merchant_merchant_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE open_order (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    status smallint NOT NULL,
+    is_outcome_known boolean NOT NULL,
+    attempt_no smallint NOT NULL,
+    try_count integer NOT NULL,
+    psp_reference text,
+    next_action_url text,
+    action_expires_at timestamp with time zone,
+    next_retry_at timestamp with time zone
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
+
+CREATE TABLE order_outcome (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    batch_seq bigint NOT NULL,
+    status smallint NOT NULL,
+    amount_captured_minor bigint NOT NULL,
+    fee_minor bigint NOT NULL,
+    currency character(3) NOT NULL,
+    attempt_no smallint NOT NULL,
+    psp text,
+    psp_reference text,
+    failure_code text,
+    decline_code text,
+    failure_message text,
+    effective_at timestamp with time zone,
+    event_sequence integer NOT NULL,
+    recorded_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT order_outcome_amount_captured_minor_check CHECK ((amount_captured_minor >= 0)),
+    CONSTRAINT order_outcome_fee_minor_check CHECK ((fee_minor >= 0))
+)
+PARTITION BY HASH (partition_index);
+
+CREATE TABLE partition (
+    partition_index smallint NOT NULL,
+    epoch bigint DEFAULT 0 NOT NULL,
+    batch_seq bigint DEFAULT 0 NOT NULL,
+    owner uuid,
+    backend_pids integer[] DEFAULT '{}'::integer[] NOT NULL,
+    backend_starts timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[] NOT NULL,
+    order_no_last bigint DEFAULT 0 NOT NULL,
+    account_no_last bigint DEFAULT 0 NOT NULL,
+    chain_hash bytea NOT NULL,
+    stall_count integer DEFAULT 0 NOT NULL,
+    claimed_at timestamp with time zone
+)
+WITH (fillfactor='20');
+
+CREATE TABLE payment_order (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    order_uuid uuid NOT NULL,
+    idempotency_key uuid NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
+    seller_no integer NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency character(3) NOT NULL,
+    fee_minor bigint NOT NULL,
+    fingerprint bytea NOT NULL,
+    metadata jsonb,
+    api_version text NOT NULL,
+    accepted_at timestamp with time zone NOT NULL,
+    taken_in_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT payment_order_amount_minor_check CHECK (((amount_minor >= 1) AND (amount_minor <= '9007199254740991'::bigint))),
+    CONSTRAINT payment_order_check CHECK (((fee_minor >= 0) AND (fee_minor <= amount_minor)))
+)
+PARTITION BY HASH (partition_index);
+
+CREATE TABLE personal_data (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    part smallint NOT NULL,
+    envelope bytea NOT NULL
+)
+PARTITION BY HASH (partition_index);
+
+CREATE TABLE refused_request (
+    partition_index smallint NOT NULL,
+    order_uuid uuid NOT NULL,
+    fingerprint bytea NOT NULL,
+    accepted_at timestamp with time zone NOT NULL,
+    refused_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
+);
+
+CREATE TABLE schema_migration (
+    name text NOT NULL,
+    checksum bytea NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT schema_migration_checksum_check CHECK ((length(checksum) = 32))
+);
+
+CREATE TABLE seller (
+    seller_no integer NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
+    seller_id text NOT NULL,
+    name text NOT NULL,
+    fee_basis_points integer NOT NULL,
+    fee_fixed jsonb DEFAULT '{}'::jsonb NOT NULL,
+    fee_fixed_default bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT seller_fee_basis_points_check CHECK (((fee_basis_points >= 0) AND (fee_basis_points <= 10000))),
+    CONSTRAINT seller_fee_fixed_default_check CHECK ((fee_fixed_default >= 0)),
+    CONSTRAINT seller_mode_check CHECK ((mode = ANY (ARRAY[1, 2]))),
+    CONSTRAINT seller_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+ALTER TABLE seller ALTER COLUMN seller_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME seller_seller_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE server_start (
+    postmaster_started_at timestamp with time zone NOT NULL,
+    marked_by text NOT NULL,
+    marked_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE slice (
+    partition_index smallint NOT NULL,
+    account_no bigint NOT NULL,
+    version bigint NOT NULL,
+    debits_posted_minor bigint NOT NULL,
+    credits_posted_minor bigint NOT NULL,
+    debits_pending_minor bigint DEFAULT 0 NOT NULL,
+    credits_pending_minor bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT slice_credits_pending_minor_check CHECK ((credits_pending_minor >= 0)),
+    CONSTRAINT slice_credits_posted_minor_check CHECK ((credits_posted_minor >= 0)),
+    CONSTRAINT slice_debits_pending_minor_check CHECK ((debits_pending_minor >= 0)),
+    CONSTRAINT slice_debits_posted_minor_check CHECK ((debits_posted_minor >= 0))
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.02');
+
+CREATE TABLE timer (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    kind smallint NOT NULL,
+    due_at timestamp with time zone NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.02');
+
+ALTER TABLE ONLY account
+    ADD CONSTRAINT account_merchant_no_mode_kind_holder_currency_partition_ind_key UNIQUE (merchant_no, mode, kind, holder, currency, partition_index);
+
+ALTER TABLE ONLY account
+    ADD CONSTRAINT account_pkey PRIMARY KEY (partition_index, account_no);
+
+ALTER TABLE ONLY api_key
+    ADD CONSTRAINT api_key_pkey PRIMARY KEY (key_id);
+
+ALTER TABLE ONLY attempt
+    ADD CONSTRAINT attempt_pkey PRIMARY KEY (partition_index, order_no, attempt_no);
+
+ALTER TABLE ONLY audit
+    ADD CONSTRAINT audit_pkey PRIMARY KEY (audit_no);
+
+ALTER TABLE ONLY dead_letter
+    ADD CONSTRAINT dead_letter_partition_index_stream_id_raw_sha256_key UNIQUE (partition_index, stream_id, raw_sha256);
+
+ALTER TABLE ONLY dead_letter
+    ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (dead_letter_no);
+
+ALTER TABLE ONLY deployment
+    ADD CONSTRAINT deployment_pkey PRIMARY KEY (is_singleton);
+
+ALTER TABLE ONLY event
+    ADD CONSTRAINT event_pkey PRIMARY KEY (partition_index, order_no, sequence);
+
+ALTER TABLE ONLY host_lease
+    ADD CONSTRAINT host_lease_pkey PRIMARY KEY (incarnation);
+
+ALTER TABLE ONLY intent
+    ADD CONSTRAINT intent_pkey PRIMARY KEY (key);
+
+ALTER TABLE ONLY ledger_batch
+    ADD CONSTRAINT ledger_batch_pkey PRIMARY KEY (ledger_batch_no);
+
+ALTER TABLE ONLY merchant
+    ADD CONSTRAINT merchant_merchant_id_key UNIQUE (merchant_id);
+
+ALTER TABLE ONLY merchant
+    ADD CONSTRAINT merchant_pkey PRIMARY KEY (merchant_no);
+
+ALTER TABLE ONLY open_order
+    ADD CONSTRAINT open_order_pkey PRIMARY KEY (partition_index, order_no);
+
+ALTER TABLE ONLY order_outcome
+    ADD CONSTRAINT order_outcome_pkey PRIMARY KEY (partition_index, order_no);
+
+ALTER TABLE ONLY partition
+    ADD CONSTRAINT partition_pkey PRIMARY KEY (partition_index);
+
+ALTER TABLE ONLY payment_order
+    ADD CONSTRAINT payment_order_pkey PRIMARY KEY (partition_index, order_no);
+
+ALTER TABLE ONLY personal_data
+    ADD CONSTRAINT personal_data_pkey PRIMARY KEY (partition_index, order_no, part);
+
+ALTER TABLE ONLY refused_request
+    ADD CONSTRAINT refused_request_pkey PRIMARY KEY (partition_index, order_uuid, fingerprint);
+
+ALTER TABLE ONLY schema_migration
+    ADD CONSTRAINT schema_migration_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY seller
+    ADD CONSTRAINT seller_merchant_no_mode_seller_id_key UNIQUE (merchant_no, mode, seller_id);
+
+ALTER TABLE ONLY seller
+    ADD CONSTRAINT seller_pkey PRIMARY KEY (seller_no);
+
+ALTER TABLE ONLY server_start
+    ADD CONSTRAINT server_start_pkey PRIMARY KEY (postmaster_started_at);
+
+ALTER TABLE ONLY slice
+    ADD CONSTRAINT slice_pkey PRIMARY KEY (partition_index, account_no);
+
+ALTER TABLE ONLY timer
+    ADD CONSTRAINT timer_pkey PRIMARY KEY (partition_index, order_no);
+
+ALTER TABLE ONLY transfer
+    ADD CONSTRAINT transfer_pkey PRIMARY KEY (partition_index, order_no, step);
+
+CREATE INDEX payment_order_list ON ONLY payment_order USING btree (merchant_no, mode, accepted_at, order_no);
+
+CREATE UNIQUE INDEX payment_order_uuid ON ONLY payment_order USING btree (order_uuid, partition_index) INCLUDE (order_no);
+
+CREATE INDEX timer_due ON timer USING btree (partition_index, due_at);
+
+ALTER TABLE ONLY api_key
+    ADD CONSTRAINT api_key_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
+
+ALTER TABLE ONLY seller
+    ADD CONSTRAINT seller_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
+
+GRANT SELECT ON TABLE account TO tally_reader;
+GRANT SELECT ON TABLE account TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE account TO tally_owner;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE api_key TO tally_gateway;
+
+GRANT SELECT ON TABLE attempt TO tally_reader;
+GRANT SELECT ON TABLE attempt TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE attempt TO tally_owner;
+
+GRANT SELECT ON TABLE audit TO tally_reader;
+GRANT SELECT,INSERT ON TABLE audit TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE audit TO tally_owner;
+
+GRANT SELECT ON TABLE dead_letter TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE dead_letter TO tally_owner;
+
+GRANT SELECT ON TABLE deployment TO tally_reader;
+GRANT SELECT ON TABLE deployment TO tally_gateway;
+GRANT SELECT ON TABLE deployment TO tally_owner;
+
+GRANT SELECT ON TABLE transfer TO tally_reader;
+GRANT SELECT ON TABLE transfer TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE transfer TO tally_owner;
+
+GRANT SELECT ON TABLE entries TO tally_reader;
+GRANT SELECT ON TABLE entries TO tally_gateway;
+GRANT SELECT ON TABLE entries TO tally_owner;
+
+GRANT SELECT ON TABLE event TO tally_reader;
+GRANT SELECT ON TABLE event TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE event TO tally_owner;
+
+GRANT SELECT ON TABLE host_lease TO tally_reader;
+GRANT SELECT ON TABLE host_lease TO tally_gateway;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE host_lease TO tally_owner;
+
+GRANT SELECT ON TABLE intent TO tally_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE intent TO tally_gateway;
+GRANT SELECT,INSERT,UPDATE ON TABLE intent TO tally_owner;
+
+GRANT SELECT ON TABLE ledger_batch TO tally_reader;
+GRANT SELECT ON TABLE ledger_batch TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE ledger_batch TO tally_owner;
+
+GRANT SELECT ON TABLE merchant TO tally_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE merchant TO tally_gateway;
+GRANT SELECT ON TABLE merchant TO tally_owner;
+
+GRANT SELECT ON TABLE open_order TO tally_reader;
+GRANT SELECT ON TABLE open_order TO tally_gateway;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE open_order TO tally_owner;
+
+GRANT SELECT ON TABLE order_outcome TO tally_reader;
+GRANT SELECT ON TABLE order_outcome TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE order_outcome TO tally_owner;
+
+GRANT SELECT ON TABLE partition TO tally_reader;
+GRANT SELECT ON TABLE partition TO tally_gateway;
+GRANT SELECT,UPDATE ON TABLE partition TO tally_owner;
+
+GRANT SELECT ON TABLE payment_order TO tally_reader;
+GRANT SELECT ON TABLE payment_order TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE payment_order TO tally_owner;
+
+GRANT SELECT ON TABLE personal_data TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE personal_data TO tally_owner;
+
+GRANT SELECT ON TABLE refused_request TO tally_reader;
+GRANT SELECT ON TABLE refused_request TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE refused_request TO tally_owner;
+
+GRANT SELECT ON TABLE schema_migration TO tally_reader;
+GRANT SELECT ON TABLE schema_migration TO tally_gateway;
+GRANT SELECT ON TABLE schema_migration TO tally_owner;
+
+GRANT SELECT ON TABLE seller TO tally_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE seller TO tally_gateway;
+GRANT SELECT ON TABLE seller TO tally_owner;
+
+GRANT SELECT ON TABLE server_start TO tally_reader;
+GRANT SELECT ON TABLE server_start TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE server_start TO tally_owner;
+
+GRANT SELECT ON TABLE slice TO tally_reader;
+GRANT SELECT ON TABLE slice TO tally_gateway;
+GRANT SELECT,INSERT,UPDATE ON TABLE slice TO tally_owner;
+
+GRANT SELECT ON TABLE timer TO tally_reader;
+GRANT SELECT ON TABLE timer TO tally_gateway;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE timer TO tally_owner;

@@ -1,0 +1,51 @@
+-- What the command line's status shows, under the read-only role. What that role may not see is NULL.
+
+-- store --
+-- The server that answers, and the size of this database on it.
+SELECT pg_is_in_recovery() AS is_standby,
+       pg_postmaster_start_time() AS started_at,
+       pg_database_size(current_database()) AS database_bytes,
+       current_setting('synchronous_standby_names') AS synchronous_standby_names;
+
+-- slots --
+-- Replication slots and the WAL that each holds back.
+SELECT slot_name::text AS slot_name, active AS is_active, wal_status,
+       pg_wal_lsn_diff(
+           CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END,
+           restart_lsn)::bigint AS retained_bytes
+FROM pg_replication_slots
+WHERE slot_type = 'physical'
+ORDER BY slot_name;
+
+-- standbys --
+-- Details are for members of pg_monitor alone; the rows themselves for everybody.
+SELECT pid, application_name, state, sync_state,
+       pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn)::bigint AS flush_lag_bytes
+FROM pg_stat_replication
+WHERE NOT pg_is_in_recovery()
+ORDER BY application_name, pid;
+
+-- hosts --
+-- Host incarnations that have not been released, and what each owns.
+SELECT lease.incarnation, lease.host_name, lease.node, lease.pid, lease.counter, lease.started_at,
+       extract(epoch FROM statement_timestamp() - lease.started_at)::float8 AS age_s,
+       coalesce(array_agg(owned.partition_index::integer ORDER BY owned.partition_index)
+                FILTER (WHERE owned.partition_index IS NOT NULL), '{}') AS partition_indexes
+FROM host_lease AS lease
+LEFT JOIN partition AS owned ON owned.owner = lease.incarnation
+WHERE lease.released_at IS NULL
+GROUP BY lease.incarnation
+ORDER BY lease.host_name, lease.started_at;
+
+-- open_counts --
+SELECT status, count(*) AS order_count FROM open_order GROUP BY status;
+
+-- outcome_counts --
+-- Reads every outcome: bounded by the caller's statement_timeout.
+SELECT status, count(*) AS order_count FROM order_outcome GROUP BY status;
+
+-- may_read_dead_letters --
+SELECT has_table_privilege('dead_letter', 'SELECT') AS is_allowed;
+
+-- dead_letter_count --
+SELECT count(*) AS letter_count FROM dead_letter;

@@ -1,0 +1,160 @@
+"""What `status` shows of a shard: its store, its hosts, and how many orders stand where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from payments.lifecycle import PaymentState
+from storage.read_pool import ReadPool
+from storage.sessions import Session
+from storage.sql_files import load_statements
+
+# Outcomes are counted by reading them all, some millions a second; status must answer within a second
+# or two on books of any size, and rather shows no number than an old one.
+OUTCOME_COUNT_MS_MAX = 1_500
+
+COUNT_TRANSACTION = f"BEGIN READ ONLY; SET LOCAL statement_timeout = {OUTCOME_COUNT_MS_MAX}"
+
+_SQL = load_statements("status.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotStatus:
+    """A replication slot: the WAL that the primary keeps for one standby."""
+
+    name: str
+    is_active: bool
+    wal_status: str | None
+    """Postgres' word: reserved, extended, unreserved, lost; None before its first use."""
+    retained_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandbyStatus:
+    """A standby that is connected now. Details are None where the role may not see them."""
+
+    application_name: str | None
+    state: str | None
+    sync_state: str | None
+    """Postgres' word: sync, quorum, potential, async."""
+    flush_lag_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatus:
+    """One Postgres server. ``started_at`` changes with every start."""
+
+    is_standby: bool
+    started_at: datetime
+    database_bytes: int
+    synchronous_standby_names: str
+    """Which standbys commits wait for; empty when one copy has been accepted."""
+    slots: Sequence[SlotStatus]
+    standbys: Sequence[StandbyStatus]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStatus:
+    """A host incarnation whose lease is not released. It lives as long as ``counter`` rises."""
+
+    incarnation: UUID
+    host_name: str
+    node: str
+    pid: int
+    counter: int
+    started_at: datetime
+    age_s: float
+    """Since its start, by the database's clock."""
+    partition_indexes: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCounts:
+    """How many orders stand where, by the wire name of their state."""
+
+    open_by_status: Mapping[str, int]
+    ended_by_status: Mapping[str, int] | None
+    """None when there are too many to count in OUTCOME_COUNT_MS_MAX."""
+    dead_letter_count: int | None
+    """None where the role may not see them."""
+
+
+class StatusQueries:
+    """Asks one shard. Every method raises StorageUnavailable."""
+
+    def __init__(self, pool: ReadPool) -> None:
+        self._pool = pool
+
+    async def store(self) -> StoreStatus:
+        """Return how the server fares that the pool leads to: the primary."""
+        return await self._pool.run(_store)
+
+    async def hosts(self) -> Sequence[HostStatus]:
+        """Return hosts by name. One whose process died stays until somebody releases its lease."""
+        return [HostStatus(**row) for row in await self._pool.fetch(_SQL["hosts"])]
+
+    async def counts(self) -> OrderCounts:
+        """Return the counts; each is exact, but they are not of one moment."""
+        open_rows = await self._pool.fetch(_SQL["open_counts"])
+        return OrderCounts(
+            open_by_status=_by_status(open_rows),
+            ended_by_status=await self._pool.run(_ended_by_status),
+            dead_letter_count=await self._pool.run(_dead_letter_count),
+        )
+
+
+async def _store(session: Session) -> StoreStatus:
+    server = (await session.fetch(_SQL["store"]))[0]
+    slots = await session.fetch(_SQL["slots"])
+    standbys = await session.fetch(_SQL["standbys"])
+    return StoreStatus(
+        is_standby=server["is_standby"],
+        started_at=server["started_at"],
+        database_bytes=server["database_bytes"],
+        synchronous_standby_names=server["synchronous_standby_names"],
+        slots=[
+            SlotStatus(
+                name=row["slot_name"],
+                is_active=row["is_active"],
+                wal_status=row["wal_status"],
+                retained_bytes=row["retained_bytes"],
+            )
+            for row in slots
+        ],
+        standbys=[
+            StandbyStatus(
+                application_name=row["application_name"],
+                state=row["state"],
+                sync_state=row["sync_state"],
+                flush_lag_bytes=row["flush_lag_bytes"],
+            )
+            for row in standbys
+        ],
+    )
+
+
+async def _ended_by_status(session: Session) -> Mapping[str, int] | None:
+    await session.execute(COUNT_TRANSACTION)
+    try:
+        counts = _by_status(await session.fetch(_SQL["outcome_counts"]))
+    except asyncpg.QueryCanceledError:
+        counts = None
+    # Rolls back what the server has canceled, and ends the read-only transaction otherwise.
+    await session.execute("ROLLBACK")
+    return counts
+
+
+async def _dead_letter_count(session: Session) -> int | None:
+    if not (await session.fetch(_SQL["may_read_dead_letters"]))[0]["is_allowed"]:
+        return None
+    count: int = (await session.fetch(_SQL["dead_letter_count"]))[0]["letter_count"]
+    return count
+
+
+def _by_status(rows: Sequence[asyncpg.Record]) -> Mapping[str, int]:
+    return {PaymentState(row["status"]).wire: row["order_count"] for row in rows}

@@ -1,0 +1,153 @@
+"""One shard under the ledger's contract suite: in memory, and on real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Protocol
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from payments.state import PartitionState
+from storage.connections import Connector
+from storage.ledger import PostgresLedger
+from storage.ownership import PostgresOwnership
+from storage.ports import OwnerLedger, Ownership
+from tests.books import ACCEPTED_AT, PARTITION_COUNT, Writer
+from tests.fakes.fake_books import FakeBooks
+from tests.fakes.fake_ledger import FakeLedger, FakeOwnership
+
+LANE_COUNT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One host's view of the shard."""
+
+    ledger: OwnerLedger
+    ownership: Ownership
+    incarnation: UUID
+
+    async def claim(self, partition_index: int, *, lane_index: int = 0) -> PartitionState:
+        """Claim at the epoch that stands now."""
+        views = {view.partition_index: view for view in await self.ownership.partitions()}
+        state = await self.ownership.claim(
+            partition_index=partition_index,
+            epoch_seen=views[partition_index].epoch,
+            incarnation=self.incarnation,
+            lane_index=lane_index,
+        )
+        assert state is not None
+        return state
+
+    async def writer(self, partition_index: int, *, lane_index: int = 0) -> Writer:
+        """Claim an empty partition and return its writer."""
+        return Writer((await self.claim(partition_index, lane_index=lane_index)).head)
+
+
+class Shard(Protocol):
+    """What the suite needs besides the ports."""
+
+    def host(self) -> Host: ...
+
+    async def count(self, table: str) -> int: ...
+
+    async def pass_time(self, milliseconds: int) -> None: ...
+
+    async def take_away(self, partition_index: int) -> None:
+        """Raise the epoch as a takeover does, but end no connection."""
+        ...
+
+    def drop_connection(self, host: Host, lane_index: int) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class FakeShard:
+    """The fake, with a clock of its own."""
+
+    def __init__(self) -> None:
+        self._now = ACCEPTED_AT
+        self.books = FakeBooks.empty(PARTITION_COUNT, now=lambda: self._now)
+
+    def host(self) -> Host:
+        ledger = FakeLedger(self.books, lane_count=LANE_COUNT)
+        ownership = FakeOwnership(self.books, ledger)
+        return Host(ledger=ledger, ownership=ownership, incarnation=uuid4())
+
+    async def count(self, table: str) -> int:
+        tables: dict[str, Sequence[object]] = {
+            "payment_order": list(self.books.orders),
+            "transfer": list(self.books.transfers),
+            "order_outcome": list(self.books.outcomes),
+            "open_order": list(self.books.open_orders),
+            "timer": list(self.books.timers),
+            "event": list(self.books.events),
+            "refused_request": list(self.books.refused),
+            "dead_letter": list(self.books.dead_letters),
+        }
+        return len(tables[table])
+
+    async def pass_time(self, milliseconds: int) -> None:
+        self._now += timedelta(milliseconds=milliseconds)
+
+    async def take_away(self, partition_index: int) -> None:
+        held = self.books.partitions[partition_index]
+        held.head = replace(held.head, epoch=held.head.epoch + 1)
+
+    def drop_connection(self, host: Host, lane_index: int) -> None:
+        assert isinstance(host.ledger, FakeLedger)
+        host.ledger.lanes[lane_index].replace()
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+
+class PostgresShard:
+    """A database of its own; hosts connect as the owner's role, counts are taken by ``admin_dsn``."""
+
+    def __init__(self, owner_dsn: str, admin_dsn: str) -> None:
+        self._owner_dsn = owner_dsn
+        self._admin = Connector(admin_dsn, application_name="tests")
+        self._hosts: list[tuple[PostgresLedger, PostgresOwnership]] = []
+
+    def host(self) -> Host:
+        connector = Connector(self._owner_dsn, application_name=f"host-{len(self._hosts)}")
+        ledger = PostgresLedger(connector, lane_count=LANE_COUNT)
+        ownership = PostgresOwnership(connector, ledger)
+        self._hosts.append((ledger, ownership))
+        return Host(ledger=ledger, ownership=ownership, incarnation=uuid4())
+
+    async def count(self, table: str) -> int:
+        rows = await self.ask(f"SELECT count(*) FROM {table}")
+        return int(rows[0][0])
+
+    async def take_away(self, partition_index: int) -> None:
+        await self.ask(
+            f"UPDATE partition SET epoch = epoch + 1 WHERE partition_index = {partition_index}"
+        )
+
+    async def ask(self, sql: str) -> list[asyncpg.Record]:
+        """Run one statement as the superuser."""
+        session = await self._admin.open()
+        try:
+            return await session.fetch(sql)
+        finally:
+            await session.close()
+
+    async def pass_time(self, milliseconds: int) -> None:
+        await asyncio.sleep(milliseconds / 1000)
+
+    def drop_connection(self, host: Host, lane_index: int) -> None:
+        assert isinstance(host.ledger, PostgresLedger)
+        session = host.ledger.lanes[lane_index]._session
+        assert session is not None
+        session.abort()
+
+    async def close(self) -> None:
+        for ledger, ownership in self._hosts:
+            await ownership.close()
+            await ledger.close()

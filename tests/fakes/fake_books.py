@@ -1,0 +1,276 @@
+"""The books of one shard in memory: what Postgres would hold, and which rows it would refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Container, Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from payments.accounts import AccountKey, AccountKind
+from payments.attempts import Attempt
+from payments.chain import GENESIS
+from payments.commands import PaymentCommand
+from payments.defects import InvariantViolation
+from payments.fingerprint import canonical_json
+from payments.lifecycle import PaymentState
+from payments.mode import Mode
+from payments.money import AMOUNT_MINOR_MAX
+from payments.rows import (
+    AccountRow,
+    AttemptRow,
+    DeadLetterRow,
+    EventRow,
+    OrderRow,
+    OutcomeRow,
+    PersonalPart,
+    ProgressRow,
+    RefusedRequestRow,
+    TransferRow,
+)
+from payments.state import AccountHead, OpenOrderRecord, PartitionHead
+from storage.ports import Flush, LeaseView
+from storage.sealing import decode_detail, open_sealed
+
+OrderKey = tuple[int, int]
+"""(partition_index, order_no)."""
+
+
+@dataclass(slots=True)
+class FakePartition:
+    """One row of ``partition``. ``backend`` is the lane connection that its claim recorded."""
+
+    head: PartitionHead
+    owner: UUID | None = None
+    backend: object | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FakeTimer:
+    kind: int
+    due_at: datetime
+
+
+@dataclass
+class FakeBooks:
+    """All rows, by their primary keys. ``now`` is the database's clock."""
+
+    now: Callable[[], datetime]
+    partitions: dict[int, FakePartition]
+    leases: dict[UUID, LeaseView] = field(default_factory=dict)
+    orders: dict[OrderKey, OrderRow] = field(default_factory=dict)
+    order_keys: dict[UUID, OrderKey] = field(default_factory=dict)
+    personal: dict[tuple[int, int, int], bytes] = field(default_factory=dict)
+    attempts: dict[tuple[int, int, int], tuple[AttemptRow, datetime]] = field(default_factory=dict)
+    open_orders: dict[OrderKey, ProgressRow] = field(default_factory=dict)
+    timers: dict[OrderKey, FakeTimer] = field(default_factory=dict)
+    outcomes: dict[OrderKey, tuple[OutcomeRow, datetime]] = field(default_factory=dict)
+    transfers: dict[tuple[int, int, int], tuple[TransferRow, datetime]] = field(
+        default_factory=dict
+    )
+    accounts: dict[tuple[int, AccountKey], int] = field(default_factory=dict)
+    slices: dict[tuple[int, int], AccountHead] = field(default_factory=dict)
+    events: dict[tuple[int, int, int], EventRow] = field(default_factory=dict)
+    refused: dict[tuple[int, UUID, bytes], RefusedRequestRow] = field(default_factory=dict)
+    dead_letters: dict[tuple[int, str, bytes], DeadLetterRow] = field(default_factory=dict)
+    in_doubt: list[tuple[frozenset[int], Flush]] = field(default_factory=list)
+    """Flushes whose COMMIT waits for a standby: not visible, and decided before the next claim."""
+
+    @classmethod
+    def empty(cls, partition_count: int, now: Callable[[], datetime]) -> FakeBooks:
+        """Return new books of one shard that holds all partitions."""
+        heads = (
+            PartitionHead(
+                partition_index=index,
+                epoch=0,
+                batch_seq=0,
+                order_no_last=0,
+                account_no_last=0,
+                chain_hash=GENESIS,
+            )
+            for index in range(partition_count)
+        )
+        partitions = {head.partition_index: FakePartition(head) for head in heads}
+        return cls(now=now, partitions=partitions)
+
+    def decide_in_doubt(self, partition_index: int) -> None:
+        """What a claim waits for: every COMMIT in doubt that holds the partition's row is decided."""
+        for held, flush in list(self.in_doubt):
+            if partition_index in held:
+                self.in_doubt.remove((held, flush))
+                self.write(flush)
+
+    def fenced_out(self, flush: Flush) -> frozenset[int]:
+        """Return the partitions of a flush whose epoch or batch_seq is not the one it names."""
+        return frozenset(
+            row.partition_index
+            for row in flush.heads
+            if (head := self.partitions[row.partition_index].head).epoch != row.epoch
+            or head.batch_seq != row.batch_seq_before
+        )
+
+    def write(self, flush: Flush) -> datetime:
+        """Write all rows or none. Raises InvariantViolation where Postgres refuses a row."""
+        self._check(flush)
+        at = self.now()
+        for row in flush.heads:
+            held = self.partitions[row.partition_index]
+            held.head = PartitionHead(
+                partition_index=row.partition_index,
+                epoch=row.epoch,
+                batch_seq=row.batch_seq_before + 1,
+                order_no_last=row.order_no_last,
+                account_no_last=row.account_no_last,
+                chain_hash=row.chain_hash,
+            )
+        for order in flush.orders:
+            key = (order.partition_index, order.order_no)
+            self.orders[key] = order
+            self.order_keys[order.order_uuid] = key
+            self.open_orders[key] = ProgressRow(
+                *key, PaymentState.PROCESSING, True, 1, 0, None, None, None, None
+            )
+        for personal in flush.personal:
+            self.personal[personal[:3]] = personal.envelope
+        for attempt in flush.attempts:
+            self.attempts[attempt[:3]] = (attempt, at)
+        for event in flush.events:
+            self.events[event[:3]] = event
+        for refused in flush.refused:
+            self.refused.setdefault(refused[:3], refused)
+        for letter in flush.dead_letters:
+            self.dead_letters.setdefault((*letter[:2], letter.raw_envelope), letter)
+        for progress in flush.progress:
+            self.open_orders[progress[:2]] = progress
+        for timer in flush.timers:
+            due_at = at + timedelta(milliseconds=timer.delay_ms)
+            self.timers[timer[:2]] = FakeTimer(timer.kind, due_at)
+        self._write_money(flush, at)
+        return at
+
+    def account_head(self, partition_index: int, key: AccountKey) -> AccountHead | None:
+        """Return the slice of an account in a partition, or None when there is none."""
+        account_no = self.accounts.get((partition_index, key))
+        return None if account_no is None else self.slices[partition_index, account_no]
+
+    def open_order_records(self, partition_index: int) -> list[OpenOrderRecord]:
+        """Return what a new owner of the partition finds, in the order of the numbers."""
+        keys = sorted(key for key in self.open_orders if key[0] == partition_index)
+        return [self._record(key, self.open_orders[key]) for key in keys]
+
+    def _check(self, flush: Flush) -> None:
+        _refuse_known("order", self.orders, (row[:2] for row in flush.orders))
+        _refuse_known("order_uuid", self.order_keys, (row.order_uuid for row in flush.orders))
+        _refuse_known("personal data", self.personal, (row[:3] for row in flush.personal))
+        _refuse_known("attempt", self.attempts, (row[:3] for row in flush.attempts))
+        _refuse_known("event", self.events, (row[:3] for row in flush.events))
+        _refuse_known("outcome", self.outcomes, (row[:2] for row in flush.outcomes))
+        _refuse_known("transfer", self.transfers, (row[:3] for row in flush.transfers))
+        _refuse_known("account number", self.slices, (row[:2] for row in flush.accounts))
+        _refuse_known("account", self.accounts, (_account_key(row) for row in flush.accounts))
+        if any(not 1 <= row.amount_minor <= AMOUNT_MINOR_MAX for row in flush.orders):
+            raise InvariantViolation("an order's amount is out of range")
+        if any(
+            row.amount_minor <= 0 or row.debit_account_no == row.credit_account_no
+            for row in flush.transfers
+        ):
+            raise InvariantViolation("a transfer moves nothing")
+        is_open = self.open_orders.keys() | {row[:2] for row in flush.orders}
+        ended = {row[:2] for row in flush.outcomes}
+        changed = {row[:2] for row in flush.progress} - ended
+        if not ended | changed <= is_open:
+            raise InvariantViolation("an order that is not open moved or ended")
+        opened = {row[:2] for row in flush.accounts}
+        for row in flush.slices:
+            stored = self.slices.get(row[:2])
+            version = stored.version if stored else (0 if row[:2] in opened else None)
+            if version != row.version_before:
+                raise InvariantViolation(f"slice {row[:2]} is at {version}")
+
+    def _write_money(self, flush: Flush, at: datetime) -> None:
+        for account in flush.accounts:
+            self.accounts[_account_key(account)] = account.account_no
+            self.slices[account[:2]] = AccountHead(
+                account_no=account.account_no,
+                version=0,
+                debits_posted_minor=0,
+                credits_posted_minor=0,
+            )
+        for delta in flush.slices:
+            stored = self.slices[delta[:2]]
+            self.slices[delta[:2]] = replace(
+                stored,
+                version=stored.version + delta.transfer_count,
+                debits_posted_minor=stored.debits_posted_minor + delta.debits_posted_minor,
+                credits_posted_minor=stored.credits_posted_minor + delta.credits_posted_minor,
+            )
+        for transfer in flush.transfers:
+            self.transfers[transfer[:3]] = (transfer, at)
+        for outcome in flush.outcomes:
+            self.outcomes[outcome[:2]] = (outcome, at)
+            self.open_orders.pop(outcome[:2])
+            self.timers.pop(outcome[:2], None)
+
+    def _record(self, key: OrderKey, progress: ProgressRow) -> OpenOrderRecord:
+        row = self.orders[key]
+        attempt, created_at = self.attempts[*key, progress.attempt_no]
+        detail = decode_detail(self.personal[*key, PersonalPart.DETAIL])
+        request = self.personal[*key, PersonalPart.REQUEST_BASE + progress.attempt_no]
+        metadata = None if row.metadata_json is None else json.loads(row.metadata_json)
+        command = PaymentCommand(
+            order_uuid=row.order_uuid,
+            idempotency_key=row.idempotency_key,
+            merchant_no=row.merchant_no,
+            merchant_id=detail.merchant_id,
+            mode=Mode(row.mode),
+            seller_no=row.seller_no,
+            amount_minor=row.amount_minor,
+            currency=row.currency,
+            fee_minor=row.fee_minor,
+            payment_method=detail.payment_method,
+            description=detail.description,
+            buyer_json=detail.buyer_json,
+            metadata_json=None if metadata is None else canonical_json(metadata),
+            fingerprint=row.fingerprint,
+            accepted_at=row.accepted_at,
+            api_version=row.api_version,
+            reply_to="",
+        )
+        inherited = Attempt.inherited(
+            attempt_no=attempt.attempt_no,
+            psp=attempt.psp,
+            psp_account=attempt.psp_account,
+            psp_key=attempt.psp_key,
+            request=open_sealed(request),
+            epoch=attempt.epoch,
+            created_at=created_at,
+        )
+        return OpenOrderRecord(
+            order_no=row.order_no,
+            command=command,
+            attempt=replace(inherited, try_count=progress.try_count),
+            status=progress.status,
+            is_outcome_known=progress.is_outcome_known,
+            psp_reference=progress.psp_reference,
+            next_action_url=progress.next_action_url,
+            action_expires_at=progress.action_expires_at,
+            next_retry_at=progress.next_retry_at,
+            event_sequence=max(event[2] for event in self.events if event[:2] == key),
+            has_timer=key in self.timers,
+        )
+
+
+def _account_key(row: AccountRow) -> tuple[int, AccountKey]:
+    key = AccountKey(
+        row.merchant_no, Mode(row.mode), AccountKind(row.kind), row.holder, row.currency
+    )
+    return row.partition_index, key
+
+
+def _refuse_known(what: str, stored: Container[object], keys: Iterable[Hashable]) -> None:
+    seen: set[Hashable] = set()
+    for key in keys:
+        if key in stored or key in seen:
+            raise InvariantViolation(f"{what} {key} is in the books already")
+        seen.add(key)

@@ -1,0 +1,264 @@
+"""Lanes, ledger and ownership in memory: the contract of the real ones, with faults on request.
+
+Several hosts share one ``FakeBooks``; each has a ``FakeLedger`` and a ``FakeOwnership`` of its own::
+
+    books = FakeBooks.empty(partition_count=16, now=clock.now)
+    ledger = FakeLedger(books, lane_count=1)
+    ownership = FakeOwnership(books, ledger)
+    ledger.faults.append(AppendFault.UNKNOWN_PENDING)  # the next append meets it
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from enum import Enum, auto
+from uuid import UUID
+
+from payments.accounts import AccountKey
+from payments.defects import InvariantViolation
+from payments.state import AccountHead, PartitionState
+from runtime.faults import StorageUnavailable
+from storage.ports import (
+    CommitUnknown,
+    DueTimer,
+    Flush,
+    FlushReceipt,
+    LaneReplaced,
+    LeaseView,
+    PartitionFenced,
+    PartitionView,
+)
+from tests.fakes.fake_books import FakeBooks
+
+
+class AppendFault(Enum):
+    """What can happen to one append. After each of these the lane has lost its connection."""
+
+    UNAVAILABLE = auto()
+    """Lost before COMMIT was sent: not written."""
+    UNKNOWN_WRITTEN = auto()
+    """Lost during COMMIT: written."""
+    UNKNOWN_LOST = auto()
+    """Lost during COMMIT: not written."""
+    UNKNOWN_PENDING = auto()
+    """COMMIT waits for a standby: written, and visible, only once a claim has waited for it."""
+
+
+class FakeLane:
+    """Implements ``storage.ports.Lane``. ``probe`` is called where the real lane calls its own."""
+
+    def __init__(
+        self, books: FakeBooks, faults: deque[AppendFault], probe: Callable[[str], None]
+    ) -> None:
+        self._books = books
+        self._faults = faults
+        self._probe = probe
+        self._turn = asyncio.Lock()
+        self._connection = object()
+        self._pledged: dict[int, object] = {}
+
+    @property
+    def backend(self) -> object:
+        """The connection of now."""
+        return self._connection
+
+    def replace(self) -> None:
+        """Lose the connection, as a server's restart does."""
+        self._connection = object()
+
+    def pledge(self, partition_index: int, backend: object) -> None:
+        self._pledged[partition_index] = backend
+
+    def withdraw(self, partition_index: int) -> None:
+        self._pledged.pop(partition_index, None)
+
+    async def append(self, flush: Flush) -> FlushReceipt:
+        """See ``storage.ports.Lane``."""
+        indexes = frozenset(head.partition_index for head in flush.heads)
+        if len(indexes) != len(flush.heads) or not indexes:
+            raise InvariantViolation("a flush needs one head for each of its partitions")
+        async with self._turn:
+            stale = frozenset(i for i in indexes if self._pledged.get(i) is not self._connection)
+            if stale:
+                raise LaneReplaced(stale)
+            try:
+                # Other tasks run while the rows travel, as they do with a real server.
+                await asyncio.sleep(0)
+                return self._write(flush, indexes)
+            except asyncio.CancelledError:
+                self.replace()
+                raise
+
+    def _write(self, flush: Flush, indexes: frozenset[int]) -> FlushReceipt:
+        fault = self._faults.popleft() if self._faults else None
+        self._probe("flush_copying")
+        self._probe("flush_copied")
+        if fenced_out := self._books.fenced_out(flush):
+            raise PartitionFenced(fenced_out)
+        if fault is not None:
+            self.replace()
+        if fault is AppendFault.UNAVAILABLE:
+            raise StorageUnavailable("postgres", "connection lost")
+        if fault is AppendFault.UNKNOWN_LOST:
+            raise CommitUnknown(indexes, "connection lost")
+        if fault is AppendFault.UNKNOWN_PENDING:
+            self._books.in_doubt.append((indexes, flush))
+            raise CommitUnknown(indexes, "no answer")
+        self._probe("flush_before_commit")
+        recorded_at = self._books.write(flush)
+        self._probe("flush_committed")
+        if fault is AppendFault.UNKNOWN_WRITTEN:
+            raise CommitUnknown(indexes, "connection lost")
+        return FlushReceipt(recorded_at=recorded_at)
+
+
+class FakeLedger:
+    """Implements ``storage.ports.OwnerLedger``. ``faults`` are met by appends in turn."""
+
+    def __init__(
+        self,
+        books: FakeBooks,
+        *,
+        lane_count: int,
+        probe: Callable[[str], None] = lambda _point: None,
+    ) -> None:
+        self._books = books
+        self.faults: deque[AppendFault] = deque()
+        self._lanes = [FakeLane(books, self.faults, probe) for _ in range(lane_count)]
+        self.is_available = True
+        """False: every look-up raises StorageUnavailable."""
+
+    @property
+    def lanes(self) -> Sequence[FakeLane]:
+        return self._lanes
+
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        found = {
+            order_uuid: self._books.order_keys[order_uuid]
+            for partition_index, order_uuid in keys
+            if self._books.order_keys.get(order_uuid, (None,))[0] == partition_index
+        }
+        return {
+            order_uuid: self._books.orders[key].fingerprint for order_uuid, key in found.items()
+        }
+
+    async def account_heads(
+        self, keys: Sequence[tuple[int, AccountKey]]
+    ) -> Mapping[tuple[int, AccountKey], AccountHead]:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        heads = ((key, self._books.account_head(*key)) for key in keys)
+        return {key: head for key, head in heads if head is not None}
+
+    async def due_timers(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[DueTimer]:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        now = self._books.now()
+        due = sorted(
+            (timer.due_at, key, timer.kind)
+            for key, timer in self._books.timers.items()
+            if key[0] in partition_indexes and timer.due_at <= now
+        )
+        return [
+            DueTimer(partition_index=key[0], order_no=key[1], kind=kind)
+            for _, key, kind in due[:count_max]
+        ]
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    async def _reach(self) -> None:
+        await asyncio.sleep(0)
+        if not self.is_available:
+            raise StorageUnavailable("postgres", "made unavailable by the test")
+
+
+class FakeOwnership:
+    """Implements ``storage.ports.Ownership``. ``claim_faults`` are raised by claims in turn."""
+
+    def __init__(self, books: FakeBooks, ledger: FakeLedger) -> None:
+        self._books = books
+        self._ledger = ledger
+        self.claim_faults: deque[StorageUnavailable | CommitUnknown] = deque()
+        self.is_available = True
+        """False: every call raises StorageUnavailable."""
+
+    async def register(self, *, incarnation: UUID, host_name: str, node: str, pid: int) -> None:
+        """See ``storage.ports.Ownership``. The node is not kept: nobody reads it through the port."""
+        await self._reach()
+        lease = LeaseView(
+            incarnation=incarnation, host_name=host_name, pid=pid, counter=0, is_released=False
+        )
+        self._books.leases.setdefault(incarnation, lease)
+
+    async def beat(self, incarnation: UUID) -> bool:
+        """See ``storage.ports.Ownership``."""
+        await self._reach()
+        lease = self._books.leases.get(incarnation)
+        if lease is None or lease.is_released:
+            return False
+        self._books.leases[incarnation] = replace(lease, counter=lease.counter + 1)
+        return True
+
+    async def leases(self) -> Sequence[LeaseView]:
+        await self._reach()
+        return list(self._books.leases.values())
+
+    async def partitions(self) -> Sequence[PartitionView]:
+        await self._reach()
+        return [
+            PartitionView(partition_index=index, epoch=held.head.epoch, owner=held.owner)
+            for index, held in sorted(self._books.partitions.items())
+        ]
+
+    async def claim(
+        self, *, partition_index: int, epoch_seen: int, incarnation: UUID, lane_index: int
+    ) -> PartitionState | None:
+        """See ``storage.ports.Ownership``."""
+        await self._reach()
+        if self.claim_faults:
+            raise self.claim_faults.popleft()
+        lane = self._ledger.lanes[lane_index]
+        self._books.decide_in_doubt(partition_index)
+        held = self._books.partitions[partition_index]
+        if held.head.epoch != epoch_seen:
+            return None
+        held.head = replace(held.head, epoch=epoch_seen + 1)
+        held.owner = incarnation
+        held.backend = lane.backend
+        for other in self._ledger.lanes:
+            other.withdraw(partition_index)
+        lane.pledge(partition_index, lane.backend)
+        open_orders = self._books.open_order_records(partition_index)
+        return PartitionState(head=held.head, open_orders=open_orders)
+
+    async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:
+        """See ``storage.ports.Ownership``."""
+        await self._reach()
+        for index in partition_indexes:
+            for lane in self._ledger.lanes:
+                lane.withdraw(index)
+            held = self._books.partitions[index]
+            if held.owner == incarnation:
+                held.owner = held.backend = None
+
+    async def release_lease(self, incarnation: UUID) -> None:
+        """See ``storage.ports.Ownership``."""
+        await self._reach()
+        if (lease := self._books.leases.get(incarnation)) is not None:
+            self._books.leases[incarnation] = replace(lease, is_released=True)
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    async def _reach(self) -> None:
+        await asyncio.sleep(0)
+        if not self.is_available:
+            raise StorageUnavailable("postgres", "made unavailable by the test")
