@@ -17,6 +17,13 @@ from psp.simulator.wire import AnswerBody
 MESSAGE_CHARACTERS_MAX = 200
 """The port's bound on a message."""
 
+REFERENCE_CHARACTERS_MAX = 255
+"""References of the PSPs we know have at most 64; ledger rows hold this one for ever."""
+
+CODE_CHARACTERS_MAX = 64
+URL_CHARACTERS_MAX = 2_048
+"""What browsers and proxies take; it also keeps an open order's row within a page."""
+
 _APPROVED = frozenset({"captured", "authorized"})
 _ANSWER = msgspec.json.Decoder(AnswerBody)
 
@@ -29,12 +36,28 @@ def classify_send(psp_key: str, http_status: int, body: bytes) -> PspAnswer:
         return unknown(f"unreadable answer, HTTP {http_status}")
     if answer.key is not None and answer.key != psp_key:
         return unknown("the answer is about another key")
+    if not _fits_the_books(answer):
+        return unknown("the answer holds a text that can't be kept")
     return _answered(_result(http_status, answer), answer, http_status)
 
 
 def classify_query(psp_key: str, http_status: int, body: bytes) -> PspAnswer:
     """Return what the answer to a query or cancel means for the key that it asked about."""
     return of_another_request(classify_send(psp_key, http_status, body))
+
+
+def _fits_the_books(answer: AnswerBody) -> bool:
+    """Whether its texts can be stored: a PSP's oversized field must not stop a partition."""
+    bounds = (
+        (answer.reference, REFERENCE_CHARACTERS_MAX),
+        (answer.decline_code, CODE_CHARACTERS_MAX),
+        (answer.next_action_url, URL_CHARACTERS_MAX),
+        (answer.message, None),
+    )
+    return all(
+        text is None or ("\0" not in text and (bound is None or len(text) <= bound))
+        for text, bound in bounds
+    )
 
 
 def of_another_request(answer: PspAnswer) -> PspAnswer:

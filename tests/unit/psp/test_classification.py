@@ -42,6 +42,22 @@ TABLE = [
 ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"reference": "r" * 256},
+        {"reference": "r\0"},
+        {"next_action_url": "https://psp.example/" + "a" * 2_048},
+        {"decline_code": "d" * 65},
+        {"message": "\0"},
+    ],
+)
+def test_a_text_that_cannot_be_kept_decides_nothing(text: dict[str, str]) -> None:
+    """An answer whose texts don't fit the books is UNKNOWN, whatever it claims."""
+    body = {"key": KEY, "object": "charge", "status": "captured", **text}
+    assert classify_send(KEY, 200, msgspec.json.encode(body)).result is ResultClass.UNKNOWN
+
+
 @pytest.mark.parametrize(("http_status", "body", "result"), TABLE)
 def test_each_answer_has_one_meaning(
     http_status: int, body: dict[str, object], result: ResultClass
