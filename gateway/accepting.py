@@ -1,0 +1,244 @@
+"""Accepting orders: append first, look up after, tell what the two say together.
+
+Each request is appended by a lane and, in parallel, looked up in the books. What comes back is put
+together by ``gateway.idempotency``; a slow tick looks after deadlines and second look-ups.
+Everything that can wait is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from functools import partial
+from uuid import UUID
+
+from gateway.appending import AppendLanes
+from gateway.idempotency import AppendState, BooksState, Verdict
+from gateway.lookups import Answer, Lookups
+from gateway.open_requests import Decided, OpenRequest
+from gateway.settings import GatewaySettings
+from gateway.unreported import Unreported
+from runtime.clock import Clock
+from runtime.crash_points import CrashPoints
+from runtime.faults import StorageUnavailable
+from runtime.metrics import (
+    GATEWAY_ACCEPT_SECONDS,
+    GATEWAY_PENDING_ORDERS,
+    GATEWAY_UNREPORTED_ORDERS,
+    GATEWAY_VERDICTS,
+    Metrics,
+)
+from storage.ports import GatewayQueue, QueueEntry
+
+# How late a deadline may be noticed: small against the deadline, cheap with thousands of requests.
+TICK_S = 0.05
+# While a request waits for the replicas or for Postgres, the books are asked again so often.
+LOOKUP_AGAIN_S = 0.1
+# Reports of intake come within milliseconds; one that is this late is lost, so the books are asked.
+REPORT_LATE_S = 2.0
+LATE_CHECK_S = 1.0
+# So many unreported orders are looked up at a time: the rate at which one process accepts, so that the
+# memory stays bounded also while no report comes through at all.
+LATE_CHECKED_MAX = 2_000
+# Orders sent again at a time, so that new ones get their turn in between.
+RESEND_PORTION = 500
+
+_REFUSED = Decided(Verdict.BACKPRESSURE, None, None, None, may_run=False)
+
+
+class Accepting:
+    """The way of every payment order from its request to a verdict."""
+
+    def __init__(
+        self,
+        queues: Sequence[GatewayQueue],
+        lookups: Lookups,
+        settings: GatewaySettings,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        crash_points: CrashPoints | None = None,
+    ) -> None:
+        self._lookups = lookups
+        self._settings = settings
+        self._clock = clock
+        self._lanes = AppendLanes(
+            queues, learned=self._learned, clock=clock, metrics=metrics, crash_points=crash_points
+        )
+        self._unreported = Unreported(settings.unreported_orders_max)
+        self._open: set[OpenRequest] = set()
+        self._open_by_order: dict[UUID, set[OpenRequest]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._seconds = metrics.histogram(GATEWAY_ACCEPT_SECONDS)
+        self._verdicts = {
+            verdict: metrics.counter(GATEWAY_VERDICTS, verdict.value) for verdict in Verdict
+        }
+        metrics.gauge(GATEWAY_PENDING_ORDERS).set_function(lambda: len(self._open))
+        metrics.gauge(GATEWAY_UNREPORTED_ORDERS).set_function(lambda: len(self._unreported))
+
+    def start(self) -> None:
+        """Start the lanes and the tick. Call ``close`` in the end."""
+        self._lanes.start()
+        self._tasks = [
+            asyncio.create_task(self._tick_on()),
+            asyncio.create_task(self._forget_late_on()),
+        ]
+
+    async def close(self) -> None:
+        """Stop. Requests still open are left undecided: drain before."""
+        await self._lanes.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def run_until_failure(self) -> None:
+        """Never return; raise what a task died of that every request depends on."""
+        # asyncio.wait leaves the tasks alone when it is cancelled itself.
+        done, _ = await asyncio.wait(
+            (*self._tasks, *self._lanes.tasks), return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in done:
+            task.result()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every task that requests depend on still runs; a dead one is a defect."""
+        return self._lanes.is_alive and not any(task.done() for task in self._tasks)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether new orders are refused because too many are under way or unreported."""
+        count = len(self._open)
+        return count >= self._settings.pending_orders_max or not self._unreported.has_room_for(
+            count + 1
+        )
+
+    async def accept(self, entry: QueueEntry) -> Decided:
+        """Return the verdict on one order, within the request's deadline."""
+        if self.is_full:
+            self._verdicts[Verdict.BACKPRESSURE].inc()
+            return _REFUSED
+        started_s = self._clock.monotonic_s()
+        request = OpenRequest(
+            entry,
+            deadline_s=started_s + self._settings.request_deadline_s,
+            future=asyncio.get_running_loop().create_future(),
+        )
+        self._add(request)
+        self._lanes.submit(request)
+        self._look_up(request, started_s)
+        try:
+            decided = await request.future
+        finally:
+            self._drop(request)
+        now_s = self._clock.monotonic_s()
+        if decided.verdict in (Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED):
+            self._unreported.keep(entry, now_s)
+        self._seconds.observe(now_s - started_s)
+        self._verdicts[decided.verdict].inc()
+        return decided
+
+    def taken_in(self, order_uuids: Iterable[UUID]) -> None:
+        """Note that the books hold these orders now, as an owner reported."""
+        order_uuids = list(order_uuids)
+        self._unreported.reported(order_uuids)
+        now_s = self._clock.monotonic_s()
+        for order_uuid in order_uuids:
+            for request in self._open_by_order.get(order_uuid, ()):
+                # The books decide, also whether it was this body or another one.
+                self._look_up(request, now_s)
+
+    async def resend(self) -> int:
+        """Append every unreported order again, after the queue's primary changed. Returns how many.
+
+        They stay unreported until an owner says otherwise.
+        """
+        entries = self._unreported.all()
+        for start in range(0, len(entries), RESEND_PORTION):
+            await asyncio.gather(
+                *(self._append_again(entry) for entry in entries[start : start + RESEND_PORTION])
+            )
+        return len(entries)
+
+    async def _append_again(self, entry: QueueEntry) -> None:
+        request = OpenRequest(
+            entry,
+            deadline_s=self._clock.monotonic_s() + self._settings.request_deadline_s,
+            future=asyncio.get_running_loop().create_future(),
+        )
+        self._add(request)
+        self._lanes.submit(request)
+        self._look_up(request, self._clock.monotonic_s())
+        try:
+            await request.future
+        finally:
+            self._drop(request)
+
+    def _add(self, request: OpenRequest) -> None:
+        self._open.add(request)
+        self._open_by_order.setdefault(request.entry.order_uuid, set()).add(request)
+
+    def _drop(self, request: OpenRequest) -> None:
+        self._open.discard(request)
+        same_order = self._open_by_order.get(request.entry.order_uuid)
+        if same_order is not None:
+            same_order.discard(request)
+            if not same_order:
+                del self._open_by_order[request.entry.order_uuid]
+
+    def _learned(self, request: OpenRequest) -> None:
+        request.settle(is_past_deadline=False)
+
+    def _look_up(self, request: OpenRequest, now_s: float) -> None:
+        if request.is_decided or (request.lookup is not None and not request.lookup.done()):
+            return
+        request.lookup_at_s = now_s
+        request.lookup = self._lookups.ask(
+            (request.entry.partition_index, request.entry.order_uuid)
+        )
+        request.lookup.add_done_callback(partial(self._looked_up, request))
+
+    def _looked_up(self, request: OpenRequest, answer: Answer) -> None:
+        if answer.cancelled():
+            return
+        fault = answer.exception()
+        if fault is None:
+            request.order = answer.result()
+            request.books = BooksState.ABSENT if request.order is None else BooksState.HELD
+        elif not isinstance(fault, StorageUnavailable):
+            request.fail(RuntimeError(f"the look-up failed: {fault}"))
+            return
+        elif self._lookups.is_away and request.books is BooksState.NONE:
+            request.books = BooksState.UNAVAILABLE
+        request.settle(is_past_deadline=False)
+
+    async def _tick_on(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_s = self._clock.monotonic_s()
+            for request in list(self._open):
+                self._tick(request, now_s)
+
+    def _tick(self, request: OpenRequest, now_s: float) -> None:
+        if request.settle(is_past_deadline=now_s >= request.deadline_s):
+            return
+        # Waiting for the replicas: the books may take it in meanwhile. Or the books did not answer.
+        is_asking_worth_it = request.append is not AppendState.NONE or request.books in (
+            BooksState.NONE,
+            BooksState.UNAVAILABLE,
+        )
+        if is_asking_worth_it and now_s - request.lookup_at_s >= LOOKUP_AGAIN_S:
+            self._look_up(request, now_s)
+
+    async def _forget_late_on(self) -> None:
+        """Ask the books for orders whose report is overdue: a lost one must not fill the memory."""
+        while True:
+            await asyncio.sleep(LATE_CHECK_S)
+            kept_before_s = self._clock.monotonic_s() - REPORT_LATE_S
+            entries = self._unreported.older_than(kept_before_s, LATE_CHECKED_MAX)
+            keys = [(entry.partition_index, entry.order_uuid) for entry in entries]
+            try:
+                self._unreported.reported(await self._lookups.held(keys))
+            except StorageUnavailable:
+                # They stay, and are asked for again.
+                continue

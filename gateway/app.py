@@ -1,0 +1,130 @@
+"""The gateway's application: its parts put together, and its routes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from aiohttp import web
+
+from gateway.accepting import Accepting
+from gateway.authentication import Authentication
+from gateway.documentation import problems_page
+from gateway.door import Door
+from gateway.finding import Finding
+from gateway.health import Check, Health
+from gateway.lookups import Lookups
+from gateway.payments import Payments
+from gateway.seller_cache import SellerCache
+from gateway.sellers import Sellers
+from gateway.server import CLIENT_BYTES_MAX
+from gateway.settings import GatewaySettings
+from gateway.waiting import Waiters
+from gateway.wallets import Wallets
+from runtime.clock import Clock
+from runtime.crash_points import CrashPoints
+from runtime.metrics import Metrics
+from storage.ports import GatewayQueue
+from storage.read_ports import Directory, PaymentQueries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependencies:
+    """What the gateway talks to. Whoever made them closes them, after the application has ended."""
+
+    settings: GatewaySettings
+    clock: Clock
+    queries: PaymentQueries
+    directory: Directory
+    append_queues: Sequence[GatewayQueue]
+    """One lane each; two keep the server busy while one waits for the replicas."""
+    find_queues: Sequence[GatewayQueue]
+    """Apart from the lanes: a GET must not wait behind their waits."""
+    reply_to: str = ""
+    """This process's reply channel; empty when nobody listens on it."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    crash_points: CrashPoints | None = None
+
+
+class Gateway:
+    """All parts of one gateway process, behind its application."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        settings, clock = dependencies.settings, dependencies.clock
+        self.metrics = Metrics()
+        self.lookups = Lookups(dependencies.queries, clock=clock, metrics=self.metrics)
+        self.accepting = Accepting(
+            dependencies.append_queues,
+            self.lookups,
+            settings,
+            clock=clock,
+            metrics=self.metrics,
+            crash_points=dependencies.crash_points,
+        )
+        self.waiters = Waiters(
+            self.lookups, count_max=settings.waiters_max, clock=clock, metrics=self.metrics
+        )
+        self.health = Health(dependencies.checks, self.accepting, clock=clock, metrics=self.metrics)
+        self.door = Door(
+            Authentication(dependencies.directory, settings, clock=clock), self.metrics
+        )
+        sellers = SellerCache(dependencies.directory, settings, clock=clock)
+        self.app = web.Application(
+            middlewares=[self.door.middleware()], client_max_size=CLIENT_BYTES_MAX
+        )
+        self._add_routes(dependencies, sellers)
+        self.app.cleanup_ctx.append(self._run)
+
+    def replied(self, *, taken_in: Sequence[UUID], settled: Sequence[UUID]) -> None:
+        """Take one reply of an owner: orders that the books hold now, and orders that settled."""
+        self.accepting.taken_in(taken_in)
+        self.waiters.reported_settled(settled)
+
+    def _add_routes(self, dependencies: Dependencies, sellers: SellerCache) -> None:
+        payments = Payments(
+            settings=dependencies.settings,
+            clock=dependencies.clock,
+            accepting=self.accepting,
+            waiters=self.waiters,
+            finding=Finding(self.lookups, dependencies.find_queues, sellers),
+            sellers=sellers,
+            queries=dependencies.queries,
+            reply_to=dependencies.reply_to,
+        )
+        of_sellers = Sellers(dependencies.directory, sellers, dependencies.settings)
+        wallets = Wallets(dependencies.queries, sellers)
+        public, merchant, health = self.door.public, self.door.merchant, self.health
+        self.app.add_routes(
+            [
+                web.post("/v1/payments", merchant(payments.create)),
+                web.get("/v1/payments", merchant(payments.list_all), allow_head=False),
+                web.get("/v1/payments/{id}", merchant(payments.show), allow_head=False),
+                web.get(
+                    "/v1/payments/{id}/transfers",
+                    merchant(payments.list_transfers),
+                    allow_head=False,
+                ),
+                web.post("/v1/sellers", merchant(of_sellers.create)),
+                web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
+                web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
+                web.get("/healthz", public(health.alive)),
+                web.get("/readyz", public(health.ready)),
+                web.get("/metrics", public(health.metrics)),
+                web.get("/docs/problems", public(problems_page)),
+            ]
+        )
+
+    async def _run(self, _app: web.Application) -> AsyncIterator[None]:
+        """Run what works beside the handlers, from the first request to after the last."""
+        self.accepting.start()
+        self.waiters.start()
+        yield
+        await asyncio.gather(self.accepting.close(), self.waiters.close())
+        await self.lookups.close()
+
+
+def build_app(dependencies: Dependencies) -> web.Application:
+    """Return the gateway's application. Serve it with ``gateway.server.GatewayRunner``."""
+    return Gateway(dependencies).app

@@ -1,0 +1,98 @@
+"""Who is asking: Bearer API keys, checked in constant time, cached so that an outage of Postgres
+does not stop those who are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.caches import ReadThroughCache
+from gateway.problems import Code, Problem, store_unavailable
+from gateway.settings import CACHE_STALE_S_MAX, GatewaySettings
+from payments.mode import Mode
+from runtime.clock import Clock
+from runtime.faults import StorageUnavailable
+from storage.api_keys import ParsedKey, matches, parse_api_key
+from storage.read_ports import ApiKeyRecord, Directory, KeyRole
+
+# One record is about 300 bytes: 3 MiB for as many keys as a gateway sees in a day.
+KEYS_CACHED_MAX = 10_000
+# A key that was just created may be asked for by someone too fast; a flood of bad keys is no load.
+ABSENT_S = 5.0
+
+_MISSING = Problem(
+    code=Code.API_KEY_MISSING,
+    detail="Send an API key: Authorization: Bearer sk_test_…",
+    param="header:Authorization",
+)
+_INVALID = Problem(
+    code=Code.API_KEY_INVALID,
+    detail="The API key does not exist, was revoked, or is written wrongly.",
+    param="header:Authorization",
+)
+_NOT_A_MERCHANT = Problem(
+    code=Code.MERCHANT_KEY_REQUIRED,
+    detail="An operator's key names no merchant. Use a merchant's key here.",
+    param="header:Authorization",
+)
+_DIRECTORY_AWAY = store_unavailable(
+    "API keys can't be checked at the moment. Nothing was kept.", may_run=False
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merchant:
+    """The merchant and mode that a request acts for."""
+
+    merchant_no: int
+    merchant_id: str
+    mode: Mode
+
+
+class Authentication:
+    """Checks the Authorization header of requests."""
+
+    def __init__(self, directory: Directory, settings: GatewaySettings, *, clock: Clock) -> None:
+        self._pepper = settings.api_key_pepper
+        self._records: ReadThroughCache[str, ApiKeyRecord] = ReadThroughCache(
+            directory.api_key,
+            clock=clock,
+            fresh_s=settings.cache_fresh_s,
+            stale_s_max=CACHE_STALE_S_MAX,
+            absent_s=ABSENT_S,
+            count_max=KEYS_CACHED_MAX,
+        )
+
+    async def merchant(self, header: str | None) -> Merchant | Problem:
+        """Return whom the header stands for, or the problem with it."""
+        if header is None:
+            return _MISSING
+        claimed = parse_bearer(header)
+        if claimed is None:
+            return _INVALID
+        text, key = claimed
+        record = self._records.fresh(key.key_id)
+        if record is None:
+            try:
+                record = await self._records.get(key.key_id)
+            except StorageUnavailable:
+                return _DIRECTORY_AWAY
+        if record is None or not matches(record, text, self._pepper) or record.is_revoked:
+            return _INVALID
+        if record.role is not KeyRole.MERCHANT:
+            return _NOT_A_MERCHANT
+        # A merchant's record names its merchant: checked where keys are issued and stored.
+        assert record.merchant_no is not None
+        assert record.merchant_id is not None
+        return Merchant(
+            merchant_no=record.merchant_no, merchant_id=record.merchant_id, mode=record.mode
+        )
+
+
+def parse_bearer(header: str) -> tuple[str, ParsedKey] | None:
+    """Return the key's text and what it claims, or None when the header has not that form."""
+    scheme, _, text = header.partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    text = text.strip()
+    key = parse_api_key(text)
+    return None if key is None else (text, key)

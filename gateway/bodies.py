@@ -1,0 +1,149 @@
+"""Request bodies: from bytes to a checked shape, or the problem that says where it is wrong.
+
+The order matters: card numbers are looked for before anything else reads the bytes, because the
+messages of everything that follows may name parts of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import TypeVar
+
+import msgspec
+from aiohttp import hdrs, web
+
+from gateway.problems import Code, Problem
+from gateway.settings import BODY_BYTES_MAX
+from payments.card_numbers import contains_card_number_in_json
+
+T = TypeVar("T")
+
+CONTENT_TYPE_JSON = "application/json"
+
+PAN_PROBLEM = Problem(
+    code=Code.PAN_NOT_ACCEPTED,
+    detail="The request holds what looks like a card number. It was neither read nor kept.",
+)
+
+_TOO_LARGE = Problem(
+    code=Code.BODY_TOO_LARGE, detail=f"A body may have at most {BODY_BYTES_MAX} bytes."
+)
+_WRONG_CONTENT_TYPE = Problem(
+    code=Code.CONTENT_TYPE_UNSUPPORTED,
+    detail=f"Send the body as {CONTENT_TYPE_JSON}, in UTF-8, without a Content-Encoding.",
+    param="header:Content-Type",
+)
+_TOO_SLOW = Problem(
+    code=Code.REQUEST_TIMEOUT, detail="The body did not arrive in time. Send the request again."
+)
+
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING_FIELD = re.compile(r"Object missing required field `(\w+)`")
+_AT_PATH = re.compile(r" - at `([^`]*)`$")
+# Names of members that are safe to repeat in an answer.
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+
+
+async def read_body(request: web.Request, timeout_s: float) -> bytes | Problem:
+    """Return the whole body, or the problem of one that is no JSON, too large or too slow."""
+    if not _is_json(request):
+        return _WRONG_CONTENT_TYPE
+    length = request.content_length
+    if length is not None and length > BODY_BYTES_MAX:
+        return _TOO_LARGE
+    try:
+        if request.content.is_eof():
+            # The usual case: the body came with the head, and nothing has to be waited for.
+            body = await request.read()
+        else:
+            async with asyncio.timeout(timeout_s):
+                body = await request.read()
+    except TimeoutError:
+        return _TOO_SLOW
+    except web.HTTPRequestEntityTooLarge:
+        return _TOO_LARGE
+    return body if len(body) <= BODY_BYTES_MAX else _TOO_LARGE
+
+
+def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T | Problem:
+    """Return the body in the decoder's shape, or the first problem in it.
+
+    A member that a JSON object names twice is refused: readers before us may have checked the one,
+    and we would act on the other.
+    """
+    if contains_card_number_in_json(body):
+        return PAN_PROBLEM
+    try:
+        decoded = decoder.decode(body)
+        # Only now that the shape is known to be flat: this decoder would follow any depth.
+        _MEMBER_READER.decode(body.decode())
+    except msgspec.ValidationError as error:
+        return _shape_problem(str(error))
+    except _MemberRepeated:
+        return Problem(
+            code=Code.JSON_MEMBER_REPEATED,
+            detail="A JSON object names one of its members more than once.",
+            param="$",
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        return Problem(
+            code=Code.JSON_INVALID, detail="The body can't be read as JSON in UTF-8.", param="$"
+        )
+    return decoded
+
+
+class _MemberRepeated(Exception):
+    """Ends the reading of a body; never leaves this module."""
+
+
+def _refuse_repeated(members: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in members}) != len(members):
+        raise _MemberRepeated
+
+
+# Built once: a decoder with a hook costs as much to build as to use.
+_MEMBER_READER = json.JSONDecoder(object_pairs_hook=_refuse_repeated)
+
+
+def _is_json(request: web.Request) -> bool:
+    headers = request.headers
+    if hdrs.CONTENT_ENCODING in headers:
+        return False
+    if headers.get(hdrs.CONTENT_TYPE) == CONTENT_TYPE_JSON:
+        # Nearly everybody's, and spared the parser.
+        return True
+    charset = request.charset
+    return request.content_type == CONTENT_TYPE_JSON and (
+        charset is None or charset.lower() in ("utf-8", "utf8")
+    )
+
+
+def _shape_problem(message: str) -> Problem:
+    """Return the problem of a validation error: the library names the place, we name the code."""
+    found = _AT_PATH.search(message)
+    path = found[1] if found is not None else "$"
+    what = message if found is None else message[: found.start()]
+    if not path.startswith("$"):
+        # An error in a member's name: "`key` in `$.metadata`". The names are what clients make up.
+        path = "$"
+    if (unknown := _UNKNOWN_FIELD.fullmatch(what)) is not None:
+        name = unknown[1]
+        is_plain = _PLAIN_NAME.fullmatch(name) is not None
+        return Problem(
+            code=Code.FIELD_UNKNOWN,
+            detail="The API has no such field here.",
+            param=f"{path}.{name}" if is_plain else path,
+        )
+    if (missing := _MISSING_FIELD.fullmatch(what)) is not None:
+        return Problem(
+            code=Code.FIELD_MISSING,
+            detail="A required field is missing.",
+            param=f"{path}.{missing[1]}",
+        )
+    if what.startswith("Integer value out of range"):
+        return Problem(
+            code=Code.AMOUNT_TOO_LARGE, detail="The number is out of every range.", param=path
+        )
+    return Problem(code=Code.FIELD_TYPE_INVALID, detail=f"{what}.", param=path)

@@ -1,0 +1,147 @@
+"""Builds a gateway process from the configuration: real stores, the machine's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+
+import uuid_utils
+
+from gateway.app import Dependencies, Gateway
+from gateway.checks import books_check, queue_check
+from gateway.settings import GatewaySettings, PaymentRoute
+from payments.identity import LETTERS
+from payments.mode import Mode
+from psp.port import Capabilities
+from psp.sandbox_format import CAPABILITIES
+from runtime.clock import SystemClock
+from runtime.config import Config, ConfigError, PspConfig
+from runtime.crash_points import CrashPoints
+from storage.directory import PostgresDirectory
+from storage.opening import queue_settings, read_pool
+from storage.queries import PostgresQueries
+from storage.queue import RedisGatewayQueue, reply_channel
+from storage.read_pool import ReadPool
+from storage.replies import Reply, ReplyListener
+from storage.status import StatusQueries
+
+# Two connections: one appends while the other waits for the replicas. More split the batches.
+APPEND_LANE_COUNT = 2
+# Reads of key records take turns on these.
+FIND_CONNECTION_COUNT = 2
+# Look-ups, lists, wallets and the directory of one process.
+POSTGRES_SESSIONS_MAX = 8
+# Health checks ask through a session of their own: they must answer while the others are busy.
+CHECK_SESSIONS_MAX = 1
+
+_CAPABILITIES: Mapping[str, Capabilities] = {"simulator": CAPABILITIES, "in_process": CAPABILITIES}
+_HEX_TO_LETTERS = str.maketrans("0123456789abcdef", LETTERS)
+_NUMBER_AT_END = re.compile(r"[0-9]{1,3}$")
+
+
+class GatewayProcess:
+    """One gateway with the stores it opened. Connects to nothing before it is used."""
+
+    def __init__(self, config: Config, *, name: str, environment: Mapping[str, str]) -> None:
+        """Raises ConfigError, GatewaySettingsInvalid and CrashPointError."""
+        if len(config.postgres.shards) != 1:
+            raise ConfigError("postgres.shards: a gateway reads one shard in this release")
+        (shard,) = config.postgres.shards
+        self.settings = gateway_settings(config, name)
+        self._pool = read_pool(
+            config,
+            shard,
+            "gateway",
+            application_name=name,
+            session_count_max=POSTGRES_SESSIONS_MAX,
+        )
+        self._check_pool: ReadPool = read_pool(
+            config,
+            shard,
+            "gateway",
+            application_name=f"{name} checks",
+            session_count_max=CHECK_SESSIONS_MAX,
+        )
+        queue = queue_settings(config)
+        self._queues = [
+            RedisGatewayQueue(queue) for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT)
+        ]
+        check_of_queue, self._check_connection = queue_check(queue)
+        # A new channel each time: replies meant for an earlier process of this name are not ours.
+        incarnation = uuid_utils.uuid7().hex.translate(_HEX_TO_LETTERS)
+        reply_to = reply_channel(f"{name[:24]}:{incarnation}")
+        self.gateway = Gateway(
+            Dependencies(
+                settings=self.settings,
+                clock=SystemClock(),
+                queries=PostgresQueries(self._pool),
+                directory=PostgresDirectory(self._pool),
+                append_queues=self._queues[:APPEND_LANE_COUNT],
+                find_queues=self._queues[APPEND_LANE_COUNT:],
+                reply_to=reply_to,
+                checks={
+                    "queue": check_of_queue,
+                    "books": books_check(StatusQueries(self._check_pool)),
+                },
+                crash_points=CrashPoints.from_environment(
+                    environment, is_sandbox=config.deployment.is_sandbox
+                ),
+            )
+        )
+        self._listener = ReplyListener(queue, reply_to, on_reply=self._replied)
+        self._listening: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to listen for replies. Call ``close`` in the end."""
+        self._listening = asyncio.create_task(self._listener.run())
+
+    async def close(self) -> None:
+        """Close everything that was opened."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+        for queue in self._queues:
+            await queue.close()
+        await self._check_connection.close()
+        await self._pool.close()
+        await self._check_pool.close()
+
+    def _replied(self, reply: Reply) -> None:
+        self.gateway.replied(taken_in=reply.taken_in, settled=reply.settled)
+
+
+def gateway_settings(config: Config, name: str) -> GatewaySettings:
+    """Return what the configuration says about the gateway process ``name`` (``gateway-0``).
+
+    Raises ConfigError and GatewaySettingsInvalid.
+    """
+    of_gateway = config.gateway
+    number = _NUMBER_AT_END.search(name)
+    own_offset = 0 if number is None else int(number[0])
+    return GatewaySettings(
+        name=name,
+        host=of_gateway.host,
+        port=of_gateway.port,
+        partition_count=config.deployment.partition_count,
+        routes=tuple(_route(psp) for psp in config.psps),
+        fingerprint_key=config.secret(config.secrets.fingerprint_key_file).encode(),
+        api_key_pepper=config.secret(config.secrets.api_key_pepper_file).encode(),
+        direct_port=of_gateway.metrics_port + own_offset if of_gateway.metrics_port else None,
+        request_deadline_s=of_gateway.request_timeout_ms / 1_000,
+        drain_s=float(of_gateway.drain_s),
+    )
+
+
+def _route(psp: PspConfig) -> PaymentRoute:
+    """Return what a PSP takes. Sandboxes serve the test mode alone."""
+    capabilities = _CAPABILITIES.get(psp.kind)
+    if capabilities is None:
+        raise ConfigError(f"psps: {psp.name}: unknown kind {psp.kind!r}")
+    return PaymentRoute(
+        psp=psp.name,
+        mode=Mode.TEST if capabilities.is_sandbox else Mode.LIVE,
+        token_prefixes=capabilities.token_prefixes,
+        currencies=capabilities.currencies,
+        minimum_minor=capabilities.minimum_minor,
+    )

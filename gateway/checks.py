@@ -1,0 +1,51 @@
+"""What /readyz looks at: the queue with its replicas, and the books with their standby."""
+
+from __future__ import annotations
+
+from gateway.health import Check, CheckResult, CheckState
+from storage.queue_connection import QueueConnection
+from storage.queue_settings import QueueSettings
+from storage.status import StatusQueries
+
+
+def queue_check(settings: QueueSettings) -> tuple[Check, QueueConnection]:
+    """Return the check of the queue, and its connection to be closed. Without it nothing goes."""
+    connection = QueueConnection(settings)
+
+    async def run() -> CheckResult:
+        async with connection.turn:
+            (info,) = await connection.exchange((("INFO", "replication"),))
+        return of_replication(bytes(info), settings)
+
+    return Check(run=run, is_vital=True), connection
+
+
+def of_replication(info: bytes, settings: QueueSettings) -> CheckResult:
+    """Judge ``INFO replication``: enough replicas to promise what we promise?"""
+    lines = info.splitlines()
+    if b"role:master" not in lines:
+        return CheckResult(state=CheckState.FAILED, detail="connected to a replica")
+    online_count = sum(line.startswith(b"slave") and b"state=online" in line for line in lines)
+    detail = f"{online_count} of {settings.replica_count} replicas"
+    if online_count < settings.replicas_awaited:
+        return CheckResult(state=CheckState.FAILED, detail=detail)
+    if online_count < settings.replica_count:
+        return CheckResult(state=CheckState.DEGRADED, detail=detail)
+    return CheckResult(state=CheckState.OK, detail=detail)
+
+
+def books_check(status: StatusQueries) -> Check:
+    """Return the check of one shard. Not vital: orders are accepted while the books are away."""
+
+    async def run() -> CheckResult:
+        store = await status.store()
+        standby_count = len(store.standbys)
+        detail = f"{standby_count} standbys"
+        if not store.synchronous_standby_names:
+            return CheckResult(
+                state=CheckState.DEGRADED, detail=f"{detail}; commits wait for none of them"
+            )
+        state = CheckState.OK if standby_count > 0 else CheckState.DEGRADED
+        return CheckResult(state=state, detail=detail)
+
+    return Check(run=run, is_vital=False)

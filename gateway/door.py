@@ -1,0 +1,222 @@
+"""The front door: what happens to every request, whatever its route.
+
+Outside in: a request id; card numbers refused in path, query and headers; the handler; refusals and
+failures turned into problems; the headers that every answer has; one count. No line is logged for a
+request that was answered as it should be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import unquote_plus
+
+import uuid_utils
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+
+from gateway.authentication import Authentication, Merchant, parse_bearer
+from gateway.bodies import PAN_PROBLEM
+from gateway.problems import Code, Problem, problem_response
+from payments.answer import API_VERSION, API_VERSIONS
+from payments.card_numbers import contains_card_number
+from payments.identity import LETTERS, parse_idempotency_key
+from runtime.logs import get_logger
+from runtime.metrics import GATEWAY_ANSWERS, GATEWAY_PROBLEMS, Metrics
+
+HEADER_REQUEST_ID = "Request-Id"
+HEADER_VERSION = "Tallystick-Version"
+HEADER_IDEMPOTENCY_KEY = "Idempotency-Key"
+SERVER_NAME = "tallystick"
+
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+
+Answer = web.Response | Problem
+Handler = Callable[[web.Request], Awaitable[Answer]]
+MerchantHandler = Callable[[web.Request, Merchant], Awaitable[Answer]]
+AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_HEX_TO_LETTERS = str.maketrans("0123456789abcdef", LETTERS)
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+# An idempotency key in a path or a cursor. Its digit groups may look like a card number by chance.
+_WHOLE_UUID = re.compile(
+    r"(?<![^/=&])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![^/?&])",
+    re.IGNORECASE | re.ASCII,
+)
+
+# aiohttp's own refusals, by status.
+_BY_STATUS = {
+    404: Problem(code=Code.NOT_FOUND, detail="The API has no such path."),
+    405: Problem(code=Code.METHOD_NOT_ALLOWED, detail="See the Allow header for the methods here."),
+    413: Problem(code=Code.BODY_TOO_LARGE, detail="The body is over the limit."),
+    417: Problem(code=Code.EXPECTATION_FAILED, detail="Only Expect: 100-continue is understood."),
+}
+MALFORMED = Problem(
+    code=Code.REQUEST_MALFORMED, detail="The request's head or body can't be read as HTTP/1.1."
+)
+INTERNAL_ERROR = Problem(
+    code=Code.INTERNAL_ERROR,
+    detail=(
+        "This is our fault. Retrying with the same Idempotency-Key is safe; if it goes on, tell us"
+        " the request id."
+    ),
+)
+_VERSION_UNKNOWN = Problem(
+    code=Code.VERSION_UNKNOWN,
+    detail=f"Known versions: {', '.join(sorted(API_VERSIONS))}.",
+    param=f"header:{HEADER_VERSION}",
+)
+
+
+def new_request_id() -> str:
+    """Return ``req_`` and 32 letters, rising with time: no digits, so no card number by chance."""
+    return f"req_{uuid_utils.uuid7().hex.translate(_HEX_TO_LETTERS)}"
+
+
+class Door:
+    """Wraps handlers, and answers what never reaches one."""
+
+    def __init__(self, authentication: Authentication, metrics: Metrics) -> None:
+        self._authentication = authentication
+        self._metrics = metrics
+        self._log = get_logger("gateway.door")
+        self._answers: dict[tuple[str, int], Callable[[], None]] = {}
+
+    def public(self, handler: Handler) -> AiohttpHandler:
+        """Return the handler of a route without authentication."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            answer = await handler(request)
+            return self._response(answer, request[REQUEST_ID])
+
+        return handle
+
+    def merchant(self, handler: MerchantHandler) -> AiohttpHandler:
+        """Return the handler of a route that acts for a merchant."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            answer = await self._for_merchant(request, handler)
+            return self._response(answer, request[REQUEST_ID])
+
+        return handle
+
+    def middleware(self) -> Middleware:
+        """Return the one middleware around all routes, those that don't exist included."""
+
+        @web.middleware
+        async def pass_through(request: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
+            request_id = new_request_id()
+            request[REQUEST_ID] = request_id
+            response: web.StreamResponse
+            try:
+                if has_card_number(request):
+                    response = self._response(PAN_PROBLEM, request_id)
+                else:
+                    response = await handler(request)
+            except web.HTTPException as refusal:
+                response = self.of_refusal(refusal, request_id)
+            except web.RequestPayloadError:
+                response = self._response(MALFORMED, request_id)
+                response.force_close()
+            finish(response, request_id)
+            self._count(request, response.status)
+            return response
+
+        return pass_through
+
+    def of_refusal(self, refusal: web.HTTPException, request_id: str) -> web.Response:
+        """Return the problem of a refusal by aiohttp itself."""
+        problem = _BY_STATUS.get(refusal.status, MALFORMED)
+        response = self._response(problem, request_id)
+        if hdrs.ALLOW in refusal.headers:
+            response.headers[hdrs.ALLOW] = refusal.headers[hdrs.ALLOW]
+        return response
+
+    def of_failure(
+        self, request: web.BaseRequest, status: int, defect: BaseException | None
+    ) -> web.Response:
+        """Return the answer where neither handler nor middleware could: the server asks for it.
+
+        A defect is logged, once, and its answer says nothing about it. What was no HTTP request at
+        all is not logged: it is the client's affair, and may hold anything.
+        """
+        request_id = request.get(REQUEST_ID) or new_request_id()
+        is_ours = status >= 500
+        if is_ours:
+            self._log.error("request_failed", request_id=request_id, exc_info=defect)
+        response = self._response(INTERNAL_ERROR if is_ours else MALFORMED, request_id)
+        finish(response, request_id)
+        self._counter("failed" if is_ours else "unreadable", response.status)()
+        return response
+
+    async def _for_merchant(self, request: web.Request, handler: MerchantHandler) -> Answer:
+        headers = request.headers
+        merchant = await self._authentication.merchant(headers.get(hdrs.AUTHORIZATION))
+        if isinstance(merchant, Problem):
+            return merchant
+        version = headers.get(HEADER_VERSION)
+        if version is not None and version not in API_VERSIONS:
+            return _VERSION_UNKNOWN
+        return await handler(request, merchant)
+
+    def _response(self, answer: Answer, request_id: str) -> web.Response:
+        if not isinstance(answer, Problem):
+            return answer
+        self._metrics.counter(GATEWAY_PROBLEMS, answer.code.wire).inc()
+        return problem_response(answer, request_id)
+
+    def _count(self, request: web.Request, status: int) -> None:
+        resource = request.match_info.route.resource
+        self._counter("none" if resource is None else resource.canonical, status)()
+
+    def _counter(self, route: str, status: int) -> Callable[[], None]:
+        count = self._answers.get((route, status))
+        if count is None:
+            count = self._metrics.counter(GATEWAY_ANSWERS, route, str(status)).inc
+            self._answers[route, status] = count
+        return count
+
+
+def finish(response: web.StreamResponse, request_id: str) -> None:
+    """Set the headers that every answer has."""
+    headers = response.headers
+    headers[HEADER_REQUEST_ID] = request_id
+    headers[HEADER_VERSION] = API_VERSION
+    headers[hdrs.SERVER] = SERVER_NAME
+
+
+def has_card_number(request: web.Request) -> bool:
+    """Whether a card number stands in the path, the query or a header.
+
+    Headers that have a format of their own are exempt while they keep to it: a UUID or a trace id
+    may hold digits that look like a card number by chance.
+    """
+    target = request.raw_path
+    if "%" in target or "+" in target:
+        target = f"{target}\n{unquote_plus(target)}"
+    parts: list[bytes] = []
+    for name, value in request.raw_headers:
+        has_own_format = _OWN_FORMATS.get(name.lower())
+        if has_own_format is None or not has_own_format(value):
+            parts += (name, value)
+    headers = b"\n".join(parts).decode("utf-8", "replace")
+    return contains_card_number(f"{_WHOLE_UUID.sub('', target)}\n{headers}")
+
+
+def _is_bearer(value: bytes) -> bool:
+    return parse_bearer(value.decode("utf-8", "replace")) is not None
+
+
+def _is_idempotency_key(value: bytes) -> bool:
+    return parse_idempotency_key(value.decode("utf-8", "replace")) is not None
+
+
+def _is_trace(value: bytes) -> bool:
+    return _TRACEPARENT.fullmatch(value) is not None
+
+
+_OWN_FORMATS: Mapping[bytes, Callable[[bytes], bool]] = {
+    b"authorization": _is_bearer,
+    b"idempotency-key": _is_idempotency_key,
+    b"traceparent": _is_trace,
+}

@@ -1,0 +1,109 @@
+"""What a payment order is told at the door: a pure decision from what the queue and the books say.
+
+The books (Postgres) win over the queue (Redis): they know every order that was ever taken in. A
+key counts as reused only after the books were asked, and an order as accepted only once the append
+is on every copy that was promised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from payments import fingerprint
+from storage.read_ports import StoredOrder
+
+
+class AppendState(Enum):
+    """What the append script said about one order."""
+
+    NONE = "none"
+    """No answer yet."""
+    NEW = "new"
+    SAME = "same"
+    """The key is there already, from a request with the same fingerprint."""
+    OTHER = "other"
+    """The key is there already, from a request with another fingerprint."""
+    FULL = "full"
+    UNAVAILABLE = "unavailable"
+
+
+class BooksState(Enum):
+    """What the look-up in the books said about one order."""
+
+    NONE = "none"
+    """No answer yet."""
+    ABSENT = "absent"
+    HELD = "held"
+    UNAVAILABLE = "unavailable"
+    """Out of reach for so long that waiting is no use."""
+
+
+class Verdict(Enum):
+    """What the request is told."""
+
+    ACCEPTED = "accepted"
+    """202: queued on every copy promised, and no other order in the books under this key."""
+    ACCEPTED_DEFERRED = "accepted_deferred"
+    """202 with a deferred key check: the books can't be asked."""
+    RUNNING = "running"
+    """202 with the present state of the order in the books."""
+    FROZEN = "frozen"
+    """The frozen answer of the order in the books."""
+    REUSED = "reused"
+    """422: the key belongs to a request with another fingerprint."""
+    BACKPRESSURE = "backpressure"
+    """503: too much is waiting already; surely not kept."""
+    UNPROVEN = "unproven"
+    """503: not known to be on every copy promised. The order may run."""
+    UNDECIDED_KEY = "undecided_key"
+    """503: the queue knows another fingerprint, and the books can't be asked which was first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known about one request. ``order`` is set exactly when ``books`` is HELD."""
+
+    fingerprint: bytes
+    append: AppendState
+    is_durable: bool
+    """Whether the append is on every copy promised. Only NEW and SAME can be."""
+    books: BooksState
+    order: StoredOrder | None
+    is_past_deadline: bool
+
+
+_VERDICTS: Mapping[AppendState, tuple[Verdict, Verdict]] = {
+    AppendState.NEW: (Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED),
+    AppendState.SAME: (Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED),
+    AppendState.OTHER: (Verdict.REUSED, Verdict.UNDECIDED_KEY),
+    AppendState.FULL: (Verdict.BACKPRESSURE, Verdict.BACKPRESSURE),
+    AppendState.UNAVAILABLE: (Verdict.UNPROVEN, Verdict.UNPROVEN),
+}
+"""By append: the verdict when the books hold no such order, and when they can't be asked."""
+
+_TO_BE_PROVEN = frozenset({AppendState.NEW, AppendState.SAME})
+
+
+def decide(evidence: Evidence) -> Verdict | None:
+    """Return what the request is told, or None while more may come that changes it.
+
+    Past the deadline there always is a verdict.
+    """
+    if evidence.order is not None:
+        return _of_the_books(evidence.fingerprint, evidence.order)
+    append = evidence.append
+    if append is AppendState.NONE or (append in _TO_BE_PROVEN and not evidence.is_durable):
+        # Until the deadline the copies may catch up, or the books may take the order in.
+        return Verdict.UNPROVEN if evidence.is_past_deadline else None
+    if evidence.books is BooksState.NONE and not evidence.is_past_deadline:
+        return None
+    if_absent, if_unknown = _VERDICTS[append]
+    return if_absent if evidence.books is BooksState.ABSENT else if_unknown
+
+
+def _of_the_books(own_fingerprint: bytes, order: StoredOrder) -> Verdict:
+    if not fingerprint.same(own_fingerprint, order.fingerprint):
+        return Verdict.REUSED
+    return Verdict.FROZEN if order.is_frozen else Verdict.RUNNING

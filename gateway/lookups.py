@@ -1,0 +1,136 @@
+"""Look-ups of orders in the books, batched: one query for all that ask at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from uuid import UUID
+
+from runtime.clock import Clock
+from runtime.faults import StorageUnavailable
+from runtime.metrics import GATEWAY_LOOKUP_FAILURES, GATEWAY_LOOKUP_KEYS, Metrics
+from storage.read_ports import PaymentQueries, StoredOrder
+
+OrderKey = tuple[int, UUID]
+"""(partition_index, order_uuid)."""
+
+Answer = asyncio.Future[StoredOrder | None]
+
+# One query of 500 keys stays at a few milliseconds, so that no request waits behind a long one.
+LOOKUP_KEYS_MAX = 500
+# While one query waits for the server, the next keys gather; more at once only split the batches.
+LOOKUPS_IN_FLIGHT_MAX = 4
+# Beyond this the books answer more slowly than we ask: say so instead of piling up.
+LOOKUPS_PENDING_MAX = 20_000
+# One lost connection is no outage: so long look-ups are tried again before the books count as away.
+AWAY_AFTER_S = 1.0
+
+
+class Lookups:
+    """The gateway's way to ask which orders the books hold. Never older than the call itself."""
+
+    def __init__(self, queries: PaymentQueries, *, clock: Clock, metrics: Metrics) -> None:
+        self._queries = queries
+        self._clock = clock
+        self._keys_per_lookup = metrics.histogram(GATEWAY_LOOKUP_KEYS)
+        self._failures = metrics.counter(GATEWAY_LOOKUP_FAILURES)
+        self._pending: deque[tuple[OrderKey, Answer]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_start_planned = False
+        self._failing_since_s: float | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether no look-up has succeeded for AWAY_AFTER_S although some were tried."""
+        since_s = self._failing_since_s
+        return since_s is not None and self._clock.monotonic_s() - since_s >= AWAY_AFTER_S
+
+    def ask(self, key: OrderKey) -> Answer:
+        """Return the future order, or None when the books hold none. Fails with StorageUnavailable.
+
+        Cancel it when the answer is no longer wanted.
+        """
+        loop = asyncio.get_running_loop()
+        answer: Answer = loop.create_future()
+        if len(self._pending) >= LOOKUPS_PENDING_MAX:
+            answer.set_exception(StorageUnavailable("postgres", "too many look-ups wait"))
+            return answer
+        self._pending.append((key, answer))
+        if not self._is_start_planned and len(self._tasks) < LOOKUPS_IN_FLIGHT_MAX:
+            # On the next turn of the loop: whoever else asks in this turn comes along.
+            self._is_start_planned = True
+            loop.call_soon(self._start)
+        return answer
+
+    async def find(self, key: OrderKey) -> StoredOrder | None:
+        """Return the order, or None when the books hold none. Raises StorageUnavailable."""
+        return await self.ask(key)
+
+    async def held(self, keys: Sequence[OrderKey]) -> list[UUID]:
+        """Return those of many orders that the books hold, asked apart from what requests ask.
+
+        Raises StorageUnavailable.
+        """
+        held: list[UUID] = []
+        for start in range(0, len(keys), LOOKUP_KEYS_MAX):
+            held += await self._queries.orders(keys[start : start + LOOKUP_KEYS_MAX])
+        return held
+
+    async def close(self) -> None:
+        """Give up what is still asked."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        while self._pending:
+            self._pending.popleft()[1].cancel()
+
+    def _start(self) -> None:
+        self._is_start_planned = False
+        while self._pending and len(self._tasks) < LOOKUPS_IN_FLIGHT_MAX:
+            batch = self._take()
+            if not batch:
+                return
+            task = asyncio.create_task(self._run(batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _take(self) -> list[tuple[OrderKey, Answer]]:
+        batch: list[tuple[OrderKey, Answer]] = []
+        while self._pending and len(batch) < LOOKUP_KEYS_MAX:
+            asked = self._pending.popleft()
+            if not asked[1].done():
+                batch.append(asked)
+        return batch
+
+    async def _run(self, batch: list[tuple[OrderKey, Answer]]) -> None:
+        self._keys_per_lookup.observe(len(batch))
+        try:
+            found = await self._queries.orders([key for key, _ in batch])
+        except StorageUnavailable as fault:
+            self._failures.inc()
+            if self._failing_since_s is None:
+                self._failing_since_s = self._clock.monotonic_s()
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(fault)
+            return
+        except BaseException as defect:
+            # Whoever waits must not wait for ever because of a defect here: they get to see it.
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(RuntimeError(f"look-up failed: {type(defect).__name__}"))
+            raise
+        self._failing_since_s = None
+        for (_, order_uuid), answer in batch:
+            if not answer.done():
+                answer.set_result(found.get(order_uuid))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._pending:
+            self._start()
+        if not task.cancelled():
+            # A defect surfaces in the loop's exception handler, which logs it.
+            task.result()

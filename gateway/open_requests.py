@@ -1,0 +1,131 @@
+"""One payment order on its way to a verdict: what was asked, and what is known so far."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from gateway.idempotency import AppendState, BooksState, Evidence, Verdict, decide
+from gateway.lookups import Answer
+from payments import fingerprint
+from payments.defects import InvariantViolation
+from storage.ports import AppendResult, AppendStatus, QueueEntry
+from storage.read_ports import StoredOrder
+
+
+class Decided(NamedTuple):
+    """A verdict and what belongs to it."""
+
+    verdict: Verdict
+    order: StoredOrder | None
+    """The order in the books, where there is one."""
+    first_fingerprint: bytes | None
+    """The queue's fingerprint of the key's first request, where the queue knows one."""
+    first_accepted_at_ms: int | None
+    """When the queue's first request under the key was accepted."""
+    may_run: bool
+    """Whether the append may have happened."""
+
+
+class OpenRequest:
+    """Mutable, and owned by ``Accepting``: lanes and look-ups tell it what they learn."""
+
+    __slots__ = (
+        "append",
+        "books",
+        "deadline_s",
+        "entry",
+        "first_accepted_at_ms",
+        "first_fingerprint",
+        "future",
+        "is_durable",
+        "is_started",
+        "lookup",
+        "lookup_at_s",
+        "order",
+    )
+
+    def __init__(
+        self, entry: QueueEntry, *, deadline_s: float, future: asyncio.Future[Decided]
+    ) -> None:
+        self.entry = entry
+        self.deadline_s = deadline_s
+        self.future = future
+        self.append = AppendState.NONE
+        self.is_started = False
+        self.is_durable = False
+        self.first_fingerprint: bytes | None = None
+        self.first_accepted_at_ms: int | None = None
+        self.books = BooksState.NONE
+        self.order: StoredOrder | None = None
+        self.lookup: Answer | None = None
+        self.lookup_at_s = 0.0
+
+    @property
+    def is_decided(self) -> bool:
+        return self.future.done()
+
+    @property
+    def is_proof_wanted(self) -> bool:
+        """Whether waiting for the copies can still change the verdict."""
+        return (
+            not self.future.done()
+            and not self.is_durable
+            and self.append in (AppendState.NEW, AppendState.SAME)
+        )
+
+    def fail(self, defect: Exception) -> None:
+        """End with a defect: of this request alone, its neighbours go on."""
+        if not self.future.done():
+            self.future.set_exception(defect)
+
+    def appended(self, result: AppendResult) -> None:
+        """Note what the script said."""
+        self.first_fingerprint = result.fingerprint
+        self.first_accepted_at_ms = result.accepted_at_ms
+        if result.status is AppendStatus.FULL:
+            self.append = AppendState.FULL
+        elif result.status is AppendStatus.NEW:
+            self.append = AppendState.NEW
+        else:
+            self.append = self._compared(result.fingerprint)
+
+    def settle(self, *, is_past_deadline: bool) -> bool:
+        """Resolve the future if what is known is enough. Returns whether it is resolved now."""
+        if self.future.done():
+            return True
+        evidence = Evidence(
+            fingerprint=self.entry.fingerprint,
+            append=self.append,
+            is_durable=self.is_durable,
+            books=self.books,
+            order=self.order,
+            is_past_deadline=is_past_deadline,
+        )
+        try:
+            verdict = decide(evidence)
+        except InvariantViolation as defect:
+            self.fail(defect)
+            return True
+        if verdict is None:
+            return False
+        if self.lookup is not None and not self.lookup.done():
+            self.lookup.cancel()
+        self.future.set_result(
+            Decided(
+                verdict,
+                self.order,
+                self.first_fingerprint,
+                self.first_accepted_at_ms,
+                self.is_started,
+            )
+        )
+        return True
+
+    def _compared(self, first_fingerprint: bytes) -> AppendState:
+        try:
+            is_same = fingerprint.same(first_fingerprint, self.entry.fingerprint)
+        except InvariantViolation as defect:
+            self.fail(defect)
+            return AppendState.UNAVAILABLE
+        return AppendState.SAME if is_same else AppendState.OTHER

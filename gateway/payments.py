@@ -1,0 +1,289 @@
+"""``/v1/payments``: take orders, show them, list them, and show their transfers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from aiohttp import web
+
+from gateway.accepting import Accepting
+from gateway.authentication import Merchant
+from gateway.bodies import decode_body, read_body
+from gateway.door import Answer
+from gateway.finding import NOT_FOUND, Finding
+from gateway.idempotency import Verdict
+from gateway.lookups import OrderKey
+from gateway.open_requests import Decided
+from gateway.parameters import payment_filter, single_parameters
+from gateway.payment_requests import PAYMENT_DECODER, PaymentRequest, payment_refusal
+from gateway.problems import Code, Problem, store_unavailable
+from gateway.rendering import (
+    accepted_view,
+    frozen_response,
+    json_bytes_response,
+    payment_list_response,
+    running_response,
+    transfer_list_response,
+)
+from gateway.request_headers import prefer_wait_s, read_idempotency_key
+from gateway.seller_cache import SellerCache
+from gateway.settings import GatewaySettings
+from gateway.waiting import Waiters, is_wait_over
+from payments import fingerprint
+from payments.answer import API_VERSION, payment_body
+from payments.commands import PaymentCommand
+from payments.identity import order_uuid, parse_idempotency_key
+from payments.money import Money
+from payments.partitioning import partition_index
+from runtime.clock import Clock
+from runtime.faults import StorageUnavailable
+from storage.envelope import accepted_at_ms, queue_entry
+from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord, StoredOrder
+
+HEADER_PREFERENCE_APPLIED = "Preference-Applied"
+
+_MICROSECOND = timedelta(microseconds=1)
+
+_SELLER_UNKNOWN = Problem(
+    code=Code.SELLER_UNKNOWN,
+    detail="The merchant has no such seller in this mode. Create it with POST /v1/sellers.",
+    param="$.seller",
+)
+_SELLERS_AWAY = store_unavailable(
+    "The seller can't be looked up now. Nothing was kept.", may_run=False
+)
+_BOOKS_AWAY = store_unavailable("The books can't be read now.", may_run=False)
+_BACKPRESSURE = Problem(
+    code=Code.QUEUE_BACKPRESSURE,
+    detail="The queue is full. Nothing was kept; send the same request again soon.",
+    details={"may_run": False},
+)
+_UNDECIDED_KEY = store_unavailable(
+    "The queue knows this key with another request, and the books can't be asked which was first."
+    " Send the same request again soon.",
+    may_run=True,
+)
+_CURSOR_UNKNOWN = Problem(
+    code=Code.PARAMETER_INVALID,
+    detail="The cursor names no payment of this merchant and mode.",
+    param="query",
+)
+
+
+class Payments:
+    """The handlers of the payments' routes."""
+
+    def __init__(
+        self,
+        *,
+        settings: GatewaySettings,
+        clock: Clock,
+        accepting: Accepting,
+        waiters: Waiters,
+        finding: Finding,
+        sellers: SellerCache,
+        queries: PaymentQueries,
+        reply_to: str,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._accepting = accepting
+        self._waiters = waiters
+        self._finding = finding
+        self._sellers = sellers
+        self._queries = queries
+        self._reply_to = reply_to
+
+    async def create(self, request: web.Request, merchant: Merchant) -> Answer:
+        """POST /v1/payments: 201, 202 or 402, or a refusal."""
+        key = read_idempotency_key(request.headers)
+        if isinstance(key, Problem):
+            return key
+        body = await read_body(request, self._settings.body_s)
+        if isinstance(body, Problem):
+            return body
+        wanted = decode_body(body, PAYMENT_DECODER)
+        if isinstance(wanted, Problem):
+            return wanted
+        refusal = payment_refusal(wanted, merchant.mode, self._settings.routes)
+        if refusal is not None:
+            return refusal
+        seller = await self._seller(merchant, wanted.seller)
+        if isinstance(seller, Problem):
+            return seller
+        command = self._command(key, wanted, merchant, seller)
+        wait_s = prefer_wait_s(request.headers)
+        if wait_s == 0 or not self._waiters.has_room:
+            decided = await self._accept(command)
+            return _answer(decided, command, seller.seller_id)
+        return await self._create_and_wait(command, seller.seller_id, wait_s)
+
+    async def show(self, request: web.Request, merchant: Merchant) -> Answer:
+        """GET /v1/payments/{id}: the payment as it stands now."""
+        parameters = single_parameters(request, ())
+        if isinstance(parameters, Problem):
+            return parameters
+        key = self._order_key(request, merchant)
+        if key is None:
+            return NOT_FOUND
+        found = await self._finding.find(key)
+        if isinstance(found, Problem):
+            return found
+        return json_bytes_response(payment_body(found.view))
+
+    async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
+        """GET /v1/payments: one page, newest first."""
+        wanted = payment_filter(request, merchant.merchant_id, merchant.mode)
+        if isinstance(wanted, Problem):
+            return wanted
+        try:
+            page = await self._queries.list_payments(merchant.merchant_no, merchant.mode, wanted)
+        except CursorUnknown:
+            return _CURSOR_UNKNOWN
+        except StorageUnavailable:
+            return _BOOKS_AWAY
+        return payment_list_response((order.view for order in page.orders), has_more=page.has_more)
+
+    async def list_transfers(self, request: web.Request, merchant: Merchant) -> Answer:
+        """GET /v1/payments/{id}/transfers: every movement of money of the payment, in order."""
+        parameters = single_parameters(request, ())
+        if isinstance(parameters, Problem):
+            return parameters
+        key = self._order_key(request, merchant)
+        if key is None:
+            return NOT_FOUND
+        found = await self._finding.find(key)
+        if isinstance(found, Problem):
+            return found
+        if found.order is None:
+            return transfer_list_response(())
+        try:
+            return transfer_list_response(await self._queries.transfers(*key))
+        except StorageUnavailable:
+            return _BOOKS_AWAY
+
+    async def _accept(self, command: PaymentCommand) -> Decided:
+        index = partition_index(command.order_uuid, self._settings.partition_count)
+        return await self._accepting.accept(queue_entry(command, index))
+
+    async def _create_and_wait(
+        self, command: PaymentCommand, seller_id: str, wait_s: int
+    ) -> Answer:
+        """Hold the answer until the order settles, at most ``wait_s`` from now."""
+        until_s = self._clock.monotonic_s() + wait_s
+        index = partition_index(command.order_uuid, self._settings.partition_count)
+        settled: StoredOrder | None = None
+        # Registered before the append: the outcome may be there before the append has answered.
+        with self._waiters.waiter((index, command.order_uuid)) as waiter:
+            decided = await self._accept(command)
+            is_waiting_worth_it = decided.verdict is Verdict.ACCEPTED or (
+                decided.verdict is Verdict.RUNNING
+                and decided.order is not None
+                and not is_wait_over(decided.order)
+            )
+            if is_waiting_worth_it:
+                settled = await waiter.wait(max(0.0, until_s - self._clock.monotonic_s()))
+        if settled is not None:
+            is_same = fingerprint.same(command.fingerprint, settled.fingerprint)
+            verdict = Verdict.REUSED
+            if is_same:
+                verdict = Verdict.FROZEN if settled.is_frozen else Verdict.RUNNING
+            decided = decided._replace(verdict=verdict, order=settled)
+        answer = _answer(decided, command, seller_id)
+        if isinstance(answer, web.Response):
+            answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
+        return answer
+
+    async def _seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
+        """Return whose wallet is credited: the one named, else the merchant's own."""
+        wanted_id = merchant.merchant_id if seller_id is None else seller_id
+        try:
+            seller = await self._sellers.seller(merchant.merchant_no, merchant.mode, wanted_id)
+        except StorageUnavailable:
+            return _SELLERS_AWAY
+        return _SELLER_UNKNOWN if seller is None else seller
+
+    def _command(
+        self, key: UUID, wanted: PaymentRequest, merchant: Merchant, seller: SellerRecord
+    ) -> PaymentCommand:
+        now = self._clock.now()
+        return PaymentCommand(
+            order_uuid=order_uuid(merchant.merchant_id, merchant.mode, key),
+            idempotency_key=key,
+            merchant_no=merchant.merchant_no,
+            merchant_id=merchant.merchant_id,
+            mode=merchant.mode,
+            seller_no=seller.seller_no,
+            amount_minor=wanted.amount,
+            currency=wanted.currency,
+            fee_minor=seller.fee.fee(Money(wanted.amount, wanted.currency)).amount_minor,
+            payment_method=wanted.payment_method,
+            description=wanted.description,
+            buyer_json=wanted.buyer_json(),
+            metadata_json=wanted.metadata_json(),
+            fingerprint=fingerprint.fingerprint(
+                wanted.fingerprint_fields(seller.seller_id), self._settings.fingerprint_key
+            ),
+            # The queue and the books keep milliseconds; an answer must not show more.
+            accepted_at=now - now.microsecond % 1_000 * _MICROSECOND,
+            api_version=API_VERSION,
+            reply_to=self._reply_to,
+        )
+
+    def _order_key(self, request: web.Request, merchant: Merchant) -> OrderKey | None:
+        key = parse_idempotency_key(request.match_info["id"])
+        if key is None:
+            return None
+        order = order_uuid(merchant.merchant_id, merchant.mode, key)
+        return partition_index(order, self._settings.partition_count), order
+
+
+def _answer(decided: Decided, command: PaymentCommand, seller_id: str) -> Answer:
+    """Return what a verdict says to the storefront."""
+    verdict, order = decided.verdict, decided.order
+    match verdict:
+        case Verdict.FROZEN | Verdict.RUNNING:
+            assert order is not None
+            is_replay = order.view.created_at != command.accepted_at
+            if verdict is Verdict.FROZEN:
+                return frozen_response(order.view, is_replay=is_replay)
+            return running_response(order.view, is_replay=is_replay, is_deferred=False)
+        case Verdict.ACCEPTED | Verdict.ACCEPTED_DEFERRED:
+            first_ms = decided.first_accepted_at_ms
+            assert first_ms is not None
+            return running_response(
+                accepted_view(command, seller_id, first_ms),
+                is_replay=first_ms != accepted_at_ms(command.accepted_at),
+                is_deferred=verdict is Verdict.ACCEPTED_DEFERRED,
+            )
+        case Verdict.REUSED:
+            first = order.fingerprint if order is not None else decided.first_fingerprint
+            assert first is not None
+            return _reused(command.fingerprint, first)
+        case Verdict.BACKPRESSURE:
+            return _BACKPRESSURE
+        case Verdict.UNPROVEN:
+            return _unproven(may_run=decided.may_run)
+        case Verdict.UNDECIDED_KEY:
+            return _UNDECIDED_KEY
+
+
+def _reused(own_fingerprint: bytes, first_fingerprint: bytes) -> Problem:
+    return Problem(
+        code=Code.IDEMPOTENCY_KEY_REUSED,
+        detail="This key names another request already. Nothing was charged for this one.",
+        param="header:Idempotency-Key",
+        details={"differs": fingerprint.differs(own_fingerprint, first_fingerprint)},
+    )
+
+
+def _unproven(*, may_run: bool) -> Problem:
+    if may_run:
+        detail = (
+            "The order is not safely stored yet, and may run all the same. Send the same request"
+            " again with the same Idempotency-Key: it is never charged twice."
+        )
+    else:
+        detail = "The order was not stored. Send the same request again soon."
+    return store_unavailable(detail, may_run=may_run)

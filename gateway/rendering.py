@@ -1,0 +1,159 @@
+"""How orders and lists are answered: bodies from ``payments.answer``, headers from here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from aiohttp import web
+
+from payments.answer import (
+    CONTENT_TYPE_JSON,
+    PAYMENT_PATH_BASE,
+    OrderView,
+    frozen_answer,
+    payment_body,
+)
+from payments.commands import PaymentCommand
+from payments.lifecycle import PaymentState
+from storage.read_ports import SellerRecord, TransferRecord, WalletRecord
+
+HEADER_REPLAYED = "Idempotent-Replayed"
+HEADER_KEY_CHECK = "Tallystick-Key-Check"
+KEY_CHECK_DEFERRED = "deferred"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encoder = msgspec.json.Encoder()
+
+
+def accepted_view(command: PaymentCommand, seller_id: str, accepted_at_ms: int) -> OrderView:
+    """Return an accepted order as it stands before its owner has taken it in."""
+    return OrderView(
+        idempotency_key=command.idempotency_key,
+        status=PaymentState.PROCESSING.wire,
+        is_outcome_known=True,
+        amount_minor=command.amount_minor,
+        amount_captured_minor=0,
+        amount_refunded_minor=0,
+        currency=command.currency,
+        seller_id=seller_id,
+        fee_minor=command.fee_minor,
+        psp=None,
+        psp_reference=None,
+        attempt_count=0,
+        failure_code=None,
+        decline_code=None,
+        failure_message=None,
+        next_action=None,
+        next_retry_at=None,
+        metadata_json=command.metadata_json,
+        capture="automatic",
+        created_at=_EPOCH + timedelta(milliseconds=accepted_at_ms),
+        effective_at=None,
+        ledger_updated_at=None,
+        wallet_updated_at=None,
+        api_version=command.api_version,
+    )
+
+
+def running_response(view: OrderView, *, is_replay: bool, is_deferred: bool) -> web.Response:
+    """Return the 202 of an order that has not settled."""
+    response = web.Response(status=202, body=payment_body(view), headers=_payment_headers(view))
+    if is_replay:
+        response.headers[HEADER_REPLAYED] = "true"
+    if is_deferred:
+        response.headers[HEADER_KEY_CHECK] = KEY_CHECK_DEFERRED
+    return response
+
+
+def frozen_response(view: OrderView, *, is_replay: bool) -> web.Response:
+    """Return the answer of a settled order: the same bytes every time."""
+    status, content_type, body = frozen_answer(view)
+    response = web.Response(status=status, body=body, headers=_payment_headers(view))
+    response.headers["Content-Type"] = content_type
+    if is_replay:
+        response.headers[HEADER_REPLAYED] = "true"
+    return response
+
+
+def json_response(document: object, status: int = 200) -> web.Response:
+    """Return a document as JSON."""
+    return json_bytes_response(_encoder.encode(document), status)
+
+
+def json_bytes_response(body: bytes, status: int = 200) -> web.Response:
+    """Return JSON that is encoded already."""
+    return web.Response(
+        status=status,
+        body=body,
+        headers={"Content-Type": CONTENT_TYPE_JSON, "Cache-Control": "no-store"},
+    )
+
+
+def payment_list_response(views: Iterable[OrderView], *, has_more: bool) -> web.Response:
+    """Return a page of payments."""
+    data = b",".join(payment_body(view) for view in views)
+    more = b"true" if has_more else b"false"
+    return json_bytes_response(b'{"object":"list","data":[%b],"has_more":%b}' % (data, more))
+
+
+def transfer_list_response(transfers: Sequence[TransferRecord]) -> web.Response:
+    """Return all transfers of one payment."""
+    data = [
+        {
+            "id": transfer.transfer_id,
+            "object": "transfer",
+            "kind": transfer.kind,
+            "debit_account": transfer.debit_account,
+            "credit_account": transfer.credit_account,
+            "amount": transfer.amount_minor,
+            "currency": transfer.currency,
+            "created_at": rfc3339(transfer.created_at),
+            "batch": transfer.batch,
+        }
+        for transfer in transfers
+    ]
+    return json_response({"object": "list", "data": data, "has_more": False})
+
+
+def seller_document(seller: SellerRecord) -> dict[str, object]:
+    """Return a seller as the API shows it."""
+    return {
+        "id": seller.seller_id,
+        "object": "seller",
+        "name": seller.name,
+        "fee": seller.fee.to_json(),
+        "created_at": rfc3339(seller.created_at),
+    }
+
+
+def wallet_document(owner: str, wallet: WalletRecord) -> dict[str, object]:
+    """Return a wallet as the API shows it; ``owner`` is the seller's id."""
+    return {
+        "object": "wallet",
+        "owner": owner,
+        "balances": [
+            {
+                "currency": balance.currency,
+                "posted": balance.posted_minor,
+                "pending": balance.pending_minor,
+                "available": balance.available_minor,
+            }
+            for balance in wallet.balances
+        ],
+        "as_of": rfc3339(wallet.as_of),
+    }
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return an aware time in UTC with milliseconds, such as ``2026-11-01T12:00:00.000Z``."""
+    return f"{moment.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+def _payment_headers(view: OrderView) -> dict[str, str]:
+    return {
+        "Content-Type": CONTENT_TYPE_JSON,
+        "Location": f"{PAYMENT_PATH_BASE}{view.idempotency_key}",
+        "Cache-Control": "no-store",
+    }

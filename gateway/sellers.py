@@ -1,0 +1,156 @@
+"""``/v1/sellers``: whose wallets a merchant's payments credit."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from aiohttp import web
+
+from gateway.authentication import Merchant
+from gateway.bodies import decode_body, read_body
+from gateway.door import Answer
+from gateway.parameters import read_limit, single_parameters
+from gateway.payment_requests import zero_character_refusal
+from gateway.problems import Code, Problem, store_unavailable
+from gateway.rendering import json_response, seller_document
+from gateway.seller_cache import SellerCache
+from gateway.settings import GatewaySettings
+from payments.fees import FeeSchedule, fee_schedule_refusal
+from payments.identity import SELLER_ID_LENGTH_MAX, SELLER_ID_LENGTH_MIN, is_seller_id
+from runtime.faults import StorageUnavailable
+from storage.read_ports import Directory, SellerExists
+
+NAME_CHARACTERS_MAX = 200
+
+_PLAIN_PATH = re.compile(r"\$[.A-Za-z_]{1,60}")
+_DIRECTORY_AWAY = store_unavailable("Sellers can't be read now.", may_run=False)
+_CREATION_UNCERTAIN = store_unavailable(
+    "The seller may or may not have been created. Send the same request again: if it was, the"
+    " answer is seller_exists.",
+    may_run=True,
+)
+_EXISTS = Problem(
+    code=Code.SELLER_EXISTS, detail="This id is taken by a seller of yours.", param="$.id"
+)
+
+
+class FeeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """A fee: basis points of the amount, and a fixed part a currency in minor units."""
+
+    basis_points: int
+    fixed: dict[str, int] = {}
+    fixed_default: int = 0
+
+
+class SellerRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """The body of ``POST /v1/sellers``. Without a fee the merchant's own applies."""
+
+    id: str
+    name: str
+    fee: FeeBody | None = None
+
+
+_DECODER = msgspec.json.Decoder(SellerRequest)
+
+
+class Sellers:
+    """The handlers of the sellers' routes."""
+
+    def __init__(
+        self, directory: Directory, sellers: SellerCache, settings: GatewaySettings
+    ) -> None:
+        self._directory = directory
+        self._sellers = sellers
+        self._settings = settings
+
+    async def create(self, request: web.Request, merchant: Merchant) -> Answer:
+        """POST /v1/sellers: 201, or 409 when the id is taken."""
+        body = await read_body(request, self._settings.body_s)
+        if isinstance(body, Problem):
+            return body
+        wanted = decode_body(body, _DECODER)
+        if isinstance(wanted, Problem):
+            return wanted
+        refusal = _seller_refusal(wanted)
+        if refusal is not None:
+            return refusal
+        try:
+            fee = await self._fee(wanted.fee, merchant)
+        except StorageUnavailable:
+            return _DIRECTORY_AWAY
+        if isinstance(fee, Problem):
+            return fee
+        try:
+            seller = await self._directory.create_seller(
+                merchant.merchant_no, merchant.mode, wanted.id, wanted.name, fee
+            )
+        except SellerExists:
+            return _EXISTS
+        except StorageUnavailable:
+            return _CREATION_UNCERTAIN
+        self._sellers.created(merchant.merchant_no, merchant.mode, seller)
+        return json_response(seller_document(seller), 201)
+
+    async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
+        """GET /v1/sellers: one page, ordered by id."""
+        parameters = single_parameters(request, ("limit", "starting_after"))
+        if isinstance(parameters, Problem):
+            return parameters
+        limit = read_limit(parameters)
+        if isinstance(limit, Problem):
+            return limit
+        after = parameters.get("starting_after")
+        if after is not None and ("\0" in after or len(after) > SELLER_ID_LENGTH_MAX):
+            return Problem(
+                code=Code.PARAMETER_INVALID,
+                detail="The cursor must be the id of a seller.",
+                param="query:starting_after",
+            )
+        try:
+            sellers, has_more = await self._directory.sellers(
+                merchant.merchant_no, merchant.mode, starting_after=after, count_max=limit
+            )
+        except StorageUnavailable:
+            return _DIRECTORY_AWAY
+        data = [seller_document(seller) for seller in sellers]
+        return json_response({"object": "list", "data": data, "has_more": has_more})
+
+    async def _fee(self, wanted: FeeBody | None, merchant: Merchant) -> FeeSchedule | Problem:
+        if wanted is not None:
+            document = msgspec.to_builtins(wanted)
+            refusal = fee_schedule_refusal(document)
+            return FeeSchedule.from_json(document) if refusal is None else _fee_problem(*refusal)
+        own = await self._sellers.seller(merchant.merchant_no, merchant.mode, merchant.merchant_id)
+        if own is None:
+            return Problem(
+                code=Code.FIELD_MISSING, detail="The merchant has no fee of its own.", param="$.fee"
+            )
+        return own.fee
+
+
+def _seller_refusal(wanted: SellerRequest) -> Problem | None:
+    if not is_seller_id(wanted.id):
+        return Problem(
+            code=Code.SELLER_INVALID,
+            detail=(
+                f"A seller's id has {SELLER_ID_LENGTH_MIN} to {SELLER_ID_LENGTH_MAX} characters of"
+                " a-z 0-9 _ . -, a letter first, and is neither `me` nor `mrc_…`."
+            ),
+            param="$.id",
+        )
+    if not 1 <= len(wanted.name) <= NAME_CHARACTERS_MAX:
+        return Problem(
+            code=Code.SELLER_INVALID,
+            detail=f"A seller's name has 1 to {NAME_CHARACTERS_MAX} characters.",
+            param="$.name",
+        )
+    return zero_character_refusal(wanted.name, "$.name")
+
+
+def _fee_problem(path: str, reason: str) -> Problem:
+    """Return the problem of a fee; a path with a made-up currency in it is cut."""
+    param = path if _PLAIN_PATH.fullmatch(path) is not None else "$.fixed"
+    return Problem(
+        code=Code.FEE_INVALID, detail=f"This {reason}.", param=param.replace("$", "$.fee", 1)
+    )

@@ -1,0 +1,61 @@
+"""Acknowledged orders that no owner has reported as taken in: kept, so that they can be sent again.
+
+A promotion of a Redis copy may lose what only the old primary and another copy held. Then every
+gateway sends its unreported orders again through the same script, which knows duplicates.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple
+from uuid import UUID
+
+from storage.ports import QueueEntry
+
+
+class _Kept(NamedTuple):
+    entry: QueueEntry
+    kept_at_s: float
+
+
+class Unreported:
+    """Bounded book-keeping. Times are the caller's monotonic seconds."""
+
+    def __init__(self, count_max: int) -> None:
+        self._count_max = count_max
+        self._kept: OrderedDict[UUID, _Kept] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def has_room_for(self, count: int) -> bool:
+        """Whether so many more could be kept."""
+        return len(self._kept) + count <= self._count_max
+
+    def keep(self, entry: QueueEntry, now_s: float) -> None:
+        """Keep an order that is about to be acknowledged."""
+        self._kept[entry.order_uuid] = _Kept(entry, now_s)
+
+    def reported(self, order_uuids: Iterable[UUID]) -> None:
+        """Forget orders that the books hold now."""
+        for order_uuid in order_uuids:
+            self._kept.pop(order_uuid, None)
+
+    def older_than(self, kept_before_s: float, count_max: int) -> list[QueueEntry]:
+        """Return the oldest of those kept before then, and put them last: others come next time."""
+        found: list[QueueEntry] = []
+        for order_uuid, kept in list(self._first(count_max)):
+            if kept.kept_at_s > kept_before_s:
+                break
+            found.append(kept.entry)
+            self._kept.move_to_end(order_uuid)
+        return found
+
+    def all(self) -> list[QueueEntry]:
+        """Return everything kept."""
+        return [kept.entry for kept in self._kept.values()]
+
+    def _first(self, count_max: int) -> Iterable[tuple[UUID, _Kept]]:
+        for _, item in zip(range(count_max), self._kept.items(), strict=False):
+            yield item

@@ -1,0 +1,47 @@
+"""``/v1/wallets/{owner}``: what a seller may have of us."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.authentication import Merchant
+from gateway.door import Answer
+from gateway.parameters import single_parameters
+from gateway.problems import Code, Problem, store_unavailable
+from gateway.rendering import json_response, wallet_document
+from gateway.seller_cache import SellerCache
+from runtime.faults import StorageUnavailable
+from storage.read_ports import PaymentQueries
+
+OWNER_ME = "me"
+
+_NOT_FOUND = Problem(
+    code=Code.WALLET_NOT_FOUND, detail="The merchant has no such seller in this mode."
+)
+_BOOKS_AWAY = store_unavailable("The books can't be read now.", may_run=False)
+
+
+class Wallets:
+    """The handler of the wallets' route."""
+
+    def __init__(self, queries: PaymentQueries, sellers: SellerCache) -> None:
+        self._queries = queries
+        self._sellers = sellers
+
+    async def show(self, request: web.Request, merchant: Merchant) -> Answer:
+        """GET /v1/wallets/{owner}: balances by currency. ``me`` is the merchant's own wallet."""
+        parameters = single_parameters(request, ())
+        if isinstance(parameters, Problem):
+            return parameters
+        owner = request.match_info["owner"]
+        seller_id = merchant.merchant_id if owner == OWNER_ME else owner
+        try:
+            seller = await self._sellers.seller(merchant.merchant_no, merchant.mode, seller_id)
+            if seller is None:
+                return _NOT_FOUND
+            wallet = await self._queries.wallet(
+                merchant.merchant_no, merchant.mode, seller.seller_no
+            )
+        except StorageUnavailable:
+            return _BOOKS_AWAY
+        return json_response(wallet_document(seller_id, wallet))

@@ -1,0 +1,290 @@
+"""A whole gateway on fakes, for tests: HTTP in front, the queue and the books in memory behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from aiohttp import ClientSession, TCPConnector, web
+
+from gateway.app import Dependencies, Gateway
+from gateway.health import Check
+from gateway.rendering import accepted_view
+from gateway.server import GatewayRunner
+from gateway.settings import GatewaySettings, PaymentRoute
+from payments.commands import PaymentCommand
+from payments.fees import SANDBOX_FEE
+from payments.identity import order_uuid
+from payments.lifecycle import PaymentState
+from payments.mode import Mode
+from payments.partitioning import partition_index
+from runtime.clock import SystemClock
+from storage.api_keys import RANDOM_BYTES, issue_api_key
+from storage.envelope import accepted_at_ms, decode_fields
+from storage.read_ports import KeyRole, MerchantRecord, StoredOrder
+from tests.fakes.fake_queries import FakeDirectory, FakeQueries
+from tests.fakes.fake_queue import FakeGatewayQueue
+from tests.fakes.fake_queue_server import FakeQueueServer
+
+PEPPER = b"p" * 32
+FINGERPRINT_KEY = b"f" * 32
+PARTITION_COUNT = 16
+MERCHANT_ID = "mrc_bcdfghjkmnpqrstvbcdf"
+
+ROUTES = (
+    PaymentRoute(
+        psp="simulator",
+        mode=Mode.TEST,
+        token_prefixes=("tok_",),
+        minimum_minor={"USD": 50},
+    ),
+    PaymentRoute(
+        psp="stripe",
+        mode=Mode.LIVE,
+        token_prefixes=("pm_",),
+        currencies=frozenset({"USD", "EUR"}),
+    ),
+)
+
+
+def settings(**changes: Any) -> GatewaySettings:
+    """Return settings with short deadlines, so that tests of them are short."""
+    defaults = GatewaySettings(
+        name="gateway-0",
+        host="127.0.0.1",
+        port=0,
+        partition_count=PARTITION_COUNT,
+        routes=ROUTES,
+        fingerprint_key=FINGERPRINT_KEY,
+        api_key_pepper=PEPPER,
+        request_deadline_s=0.4,
+        drain_s=2.0,
+    )
+    return replace(defaults, **changes)
+
+
+def payment(**changes: object) -> dict[str, object]:
+    """Return the body of a payment order."""
+    return {"amount": 1999, "currency": "USD", "payment_method": "tok_approve", **changes}
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> Any:
+        """The code of a problem, checked to be one."""
+        assert self.headers["Content-Type"] == "application/problem+json", self.body
+        document = self.json
+        assert document["status"] == self.status
+        assert document["request_id"] == self.headers["Request-Id"]
+        assert document["type"] == f"/docs/problems#{document['code']}"
+        return document["code"]
+
+
+class GatewayStack:
+    """Use it in an ``async with`` block."""
+
+    def __init__(
+        self,
+        *,
+        gateway_settings: GatewaySettings | None = None,
+        checks: Mapping[str, Check] | None = None,
+        stream_length_max: int = 10_000,
+    ) -> None:
+        self.settings = gateway_settings or settings()
+        self.clock = SystemClock()
+        self.queries = FakeQueries()
+        self.directory = FakeDirectory()
+        self.queue = FakeQueueServer(self.clock, stream_length_max=stream_length_max)
+        self.merchant: MerchantRecord = self.directory.put_merchant(MERCHANT_ID, fee=SANDBOX_FEE)
+        self.key = self.issue_key()
+        self.gateway = Gateway(
+            Dependencies(
+                settings=self.settings,
+                clock=self.clock,
+                queries=self.queries,
+                directory=self.directory,
+                append_queues=[FakeGatewayQueue(self.queue) for _ in range(2)],
+                find_queues=[FakeGatewayQueue(self.queue)],
+                reply_to="reply:gateway-0",
+                checks=checks or {},
+            )
+        )
+        self.url = ""
+        self._runner = GatewayRunner(
+            self.gateway.app,
+            door=self.gateway.door,
+            settings=self.settings,
+            metrics=self.gateway.metrics,
+        )
+        self._session: ClientSession | None = None
+
+    async def __aenter__(self) -> GatewayStack:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0]
+        self.url = f"http://{host}:{port}"
+        # The client must not wait for a connection while 100 requests are held on purpose.
+        self._session = ClientSession(connector=TCPConnector(limit=0))
+        return self
+
+    @asynccontextmanager
+    async def client(self, url: str) -> AsyncIterator[None]:
+        """Send requests to a gateway that somebody else serves."""
+        self.url = url
+        async with ClientSession(connector=TCPConnector(limit=0)) as session:
+            self._session = session
+            yield
+
+    async def __aexit__(self, *_exc: object) -> None:
+        assert self._session is not None
+        await self._session.close()
+        await self._runner.cleanup()
+
+    def issue_key(
+        self,
+        *,
+        role: KeyRole = KeyRole.MERCHANT,
+        mode: Mode = Mode.TEST,
+        merchant: MerchantRecord | None = None,
+        is_revoked: bool = False,
+    ) -> str:
+        """Store a new API key and return its text."""
+        merchant = merchant or self.merchant
+        is_merchants = role is KeyRole.MERCHANT
+        text, record = issue_api_key(
+            PEPPER,
+            uuid4().bytes + uuid4().bytes[: RANDOM_BYTES - 16],
+            role=role,
+            mode=mode,
+            merchant_no=merchant.merchant_no if is_merchants else None,
+            merchant_id=merchant.merchant_id if is_merchants else None,
+        )
+        self.directory.put_api_key(replace(record, is_revoked=is_revoked))
+        return text
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answered:
+        """Send one request with the stack's API key or ``key``; with an empty one, without any."""
+        assert self._session is not None
+        sent = {"Authorization": f"Bearer {self.key if key is None else key}", **(headers or {})}
+        if key == "":
+            sent = dict(headers or {})
+        async with self._session.request(
+            method, f"{self.url}{path}", headers=sent, data=body
+        ) as response:
+            return Answered(response.status, dict(response.headers), await response.read())
+
+    async def get(self, path: str, **options: Any) -> Answered:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, document: object, **options: Any) -> Answered:
+        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        return await self.request("POST", path, body=body, headers=headers, **options)
+
+    async def pay(
+        self,
+        idempotency_key: object,
+        document: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> Answered:
+        """POST one payment order under the idempotency key."""
+        return await self.post(
+            "/v1/payments",
+            payment() if document is None else document,
+            headers={"Idempotency-Key": str(idempotency_key), **(headers or {})},
+            key=key,
+        )
+
+    def order_key(self, idempotency_key: UUID, mode: Mode = Mode.TEST) -> tuple[int, UUID]:
+        """Return where the order of a key is kept."""
+        order = order_uuid(MERCHANT_ID, mode, idempotency_key)
+        return partition_index(order, PARTITION_COUNT), order
+
+    def queued(self) -> list[PaymentCommand]:
+        """Return every command in the streams."""
+        return [
+            decode_fields(raw)
+            for stream in self.queue.copy.streams.values()
+            for raw in stream.values()
+        ]
+
+    def take_in(
+        self,
+        state: PaymentState = PaymentState.PROCESSING,
+        *,
+        is_reported: bool = True,
+        is_removed: bool = True,
+    ) -> list[StoredOrder]:
+        """Do an owner's work: move all queued orders to the books, in ``state``, and report it."""
+        stored = [self._stored(command, state) for command in self.queued()]
+        for order in stored:
+            self.queries.put(order)
+        if is_removed:
+            for stream in self.queue.copy.streams.values():
+                stream.clear()
+        if is_reported:
+            taken_in = [order.order_uuid for order in stored]
+            settled = [order.order_uuid for order in stored if order.is_frozen]
+            self.gateway.replied(taken_in=taken_in, settled=settled)
+        return stored
+
+    def _stored(self, command: PaymentCommand, state: PaymentState) -> StoredOrder:
+        index = partition_index(command.order_uuid, PARTITION_COUNT)
+        is_failed = state is PaymentState.FAILED
+        is_ended = state in (PaymentState.SUCCEEDED, PaymentState.FAILED)
+        now = datetime(2026, 11, 1, 12, tzinfo=UTC)
+        view = replace(
+            accepted_view(command, MERCHANT_ID, accepted_at_ms(command.accepted_at)),
+            status=state.wire,
+            psp="simulator",
+            psp_reference="ch_one",
+            attempt_count=1,
+            failure_code="declined" if is_failed else None,
+            decline_code="do_not_honor" if is_failed else None,
+            effective_at=now if is_ended else None,
+            ledger_updated_at=now if is_ended else None,
+        )
+        return StoredOrder(
+            order_uuid=command.order_uuid,
+            partition_index=index,
+            order_no=1,
+            merchant_no=command.merchant_no,
+            mode=command.mode,
+            fingerprint=command.fingerprint,
+            view=view,
+            is_frozen=is_ended,
+        )
+
+
+async def until(condition: Any, timeout_s: float = 2.0) -> None:
+    """Wait until the condition holds."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110  # the fakes raise no events
+            await asyncio.sleep(0.005)

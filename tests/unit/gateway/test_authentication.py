@@ -1,0 +1,83 @@
+"""Who may ask: API keys over HTTP, and their cache."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from gateway.settings import CACHE_STALE_S_MAX
+from payments.mode import Mode
+from storage.read_ports import KeyRole
+from tests.unit.gateway.stack import PEPPER, GatewayStack, settings
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        (None, "api_key_missing"),
+        ("", "api_key_invalid"),
+        ("Bearer", "api_key_invalid"),
+        ("Basic abc", "api_key_invalid"),
+        ("Bearer sk_test_short", "api_key_invalid"),
+        ("Bearer sk_test_aaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "api_key_invalid"),
+    ],
+)
+async def test_without_a_valid_key_nothing_is_told(
+    stack: GatewayStack, header: str | None, code: str
+) -> None:
+    """Requests without a key that exists are 401 and are told how to authenticate."""
+    headers = {"Authorization": header} if header is not None else {}
+    answer = await stack.request("GET", "/v1/payments", headers=headers, key="")
+    assert (answer.status, answer.code) == (401, code)
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_a_wrong_secret_is_refused(stack: GatewayStack) -> None:
+    """A key that exists with another secret, or with another mode written in, is refused."""
+    last = "a" if stack.key[-1] != "a" else "b"
+    for wrong in (stack.key[:-1] + last, stack.key.replace("sk_test", "sk_live")):
+        assert (await stack.get("/v1/payments", key=wrong)).code == "api_key_invalid"
+
+
+async def test_a_revoked_key_is_refused(stack: GatewayStack) -> None:
+    """A revoked key opens nothing."""
+    revoked = stack.issue_key(is_revoked=True)
+    assert (await stack.get("/v1/payments", key=revoked)).code == "api_key_invalid"
+
+
+async def test_operators_are_no_merchants(stack: GatewayStack) -> None:
+    """An operator's key can't act as a merchant."""
+    operator = stack.issue_key(role=KeyRole.OPERATOR)
+    answer = await stack.get("/v1/payments", key=operator)
+    assert (answer.status, answer.code) == (403, "merchant_key_required")
+
+
+async def test_known_keys_go_on_while_the_directory_is_away() -> None:
+    """With Postgres away, keys and sellers known before go on working, new ones get 503."""
+    async with GatewayStack(gateway_settings=settings(cache_fresh_s=0)) as stack:
+        unknown = stack.issue_key(mode=Mode.TEST)
+        assert (await stack.pay(uuid4())).status == 202
+        stack.directory.is_available = False
+        assert (await stack.pay(uuid4())).status == 202
+        answer = await stack.get("/v1/payments", key=unknown)
+        assert (answer.status, answer.code) == (503, "store_unavailable")
+        assert answer.json["details"] == {"may_run": False}
+
+
+async def test_a_revocation_is_seen_when_the_cache_is_no_longer_fresh() -> None:
+    """A key that is revoked after its first use is refused at the next reading."""
+    async with GatewayStack(gateway_settings=settings(cache_fresh_s=0)) as stack:
+        key = stack.issue_key()
+        assert (await stack.get("/v1/payments", key=key)).status == 200
+        (key_id,) = [key_id for key_id in stack.directory._api_keys if key_id in key]
+        record = stack.directory._api_keys[key_id]
+        stack.directory.put_api_key(replace(record, is_revoked=True))
+        assert (await stack.get("/v1/payments", key=key)).status == 401
+
+
+def test_the_cache_never_outlives_fifteen_minutes() -> None:
+    """The promise about revoked keys during an outage."""
+    assert CACHE_STALE_S_MAX == 15 * 60
+    assert len(PEPPER) >= 32
