@@ -48,11 +48,9 @@ def problem_of(command: PaymentCommand) -> str | None:
         return "fee_minor is outside 0..amount_minor"
     if command.currency not in EXPONENTS:
         return "currency is not one of ISO 4217"
-    if len(command.fingerprint) != FINGERPRINT_BYTES:
-        return f"fingerprint is not {FINGERPRINT_BYTES} bytes"
-    if command.fingerprint[0] != VERSION:
-        # A newer gateway's: comparing it would stop the partition, so it is set aside instead.
-        return f"fingerprint version {command.fingerprint[0]} is not {VERSION}"
+    # Of a newer gateway's version: comparing it would stop the partition, so it is set aside.
+    if len(command.fingerprint) != FINGERPRINT_BYTES or command.fingerprint[0] != VERSION:
+        return f"fingerprint is not {FINGERPRINT_BYTES} bytes of version {VERSION}"
     if _MERCHANT_ID.fullmatch(command.merchant_id) is None:
         return "merchant_id is malformed"
     if _API_VERSION.fullmatch(command.api_version) is None:

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from payments.commands import PaymentCommand
-from payments.fingerprint import FINGERPRINT_BYTES
-from payments.fingerprint import VERSION
+from payments.fingerprint import FINGERPRINT_BYTES, VERSION
 from payments.identity import order_uuid
 from payments.mode import Mode
 from storage.envelope import queue_entry
