@@ -17,7 +17,7 @@ from actors.settings import HostSettings
 from payments.next_step import StepPolicy
 from psp.directory import open_psps
 from psp.port import Psp
-from psp.settings import PspSettings
+from psp.settings import PspSettings, PspSettingsInvalid
 from runtime.clock import SystemClock
 from runtime.config import Config, ConfigError, PspConfig, ShardConfig
 from runtime.crash_points import CrashPoints
@@ -139,6 +139,13 @@ def _settings(config: Config, name: str) -> HostSettings:
 
 
 def _psp_settings(psp: PspConfig, config: Config) -> PspSettings:
+    try:
+        return _connector_settings(psp, config)
+    except PspSettingsInvalid as invalid:
+        raise ConfigError(f"psps: {invalid}") from invalid
+
+
+def _connector_settings(psp: PspConfig, config: Config) -> PspSettings:
     if psp.kind == "in_process":
         return PspSettings(name=psp.name, kind="in_process", account=psp.account, seed=psp.seed)
     if psp.kind == "simulator":

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
-from payments.attempts import PspAnswer
+from payments.attempts import PspAnswer, ResultClass
 from payments.open_order import CallAnswer, PspCall
 from payments.rows import TimerKind
 from psp.port import Psp
@@ -127,7 +127,9 @@ class PspCalls:
         )
 
     async def _ask(self, call: PspCall) -> PspAnswer:
-        psp = self._psps[call.attempt.psp]
+        psp = self._psps.get(call.attempt.psp)
+        if psp is None or psp.account != call.attempt.psp_account:
+            return _not_configured(call)
         key, reference, timeout_s = call.attempt.psp_key, call.psp_reference, self._timeout_s
         match call.step:
             case TimerKind.SEND:
@@ -136,3 +138,12 @@ class PspCalls:
                 return await psp.query(psp_key=key, reference=reference, timeout_s=timeout_s)
             case TimerKind.CANCEL:
                 return await psp.cancel(psp_key=key, reference=reference, timeout_s=timeout_s)
+
+
+def _not_configured(call: PspCall) -> PspAnswer:
+    """The order waits until its own account is back: at another one its key would charge anew."""
+    attempt = call.attempt
+    return PspAnswer(
+        result=ResultClass.NOT_SENT if call.step is TimerKind.SEND else ResultClass.UNKNOWN,
+        message=f"account {attempt.psp_account} at {attempt.psp} is not configured",
+    )

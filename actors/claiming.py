@@ -14,11 +14,15 @@ import structlog
 from actors.calls import PspCalls
 from actors.lane_worker import LaneWorker
 from actors.leases import LeaseWatch, plan
+from actors.ledger_clock import LedgerClock
 from actors.settings import HostSettings
 from payments.book import PartitionBook
 from payments.decided import Planner
+from payments.defects import InvariantViolation
+from payments.state import PartitionState
 from runtime.clock import Clock
-from storage.ports import Ownership, PartitionView, StorageUnavailable
+from storage.ports import CommitUnknown, Ownership, PartitionView, StorageUnavailable
+from storage.sealing import EnvelopeUnreadable
 
 _log = structlog.get_logger(__name__)
 
@@ -34,6 +38,7 @@ class ClaimPorts:
     lanes: Sequence[LaneWorker]
     calls: PspCalls
     planner: Planner
+    ledger_clock: LedgerClock
     reread: Callable[[frozenset[int]], None]
     read_draining: Callable[[], Coroutine[Any, Any, frozenset[str]]]
     """Names of hosts that the operator wants to own nothing."""
@@ -52,13 +57,16 @@ class Claiming:
         self._retirements: set[asyncio.Task[None]] = set()
         self._unclear: set[int] = set()
         self._lost: set[int] = set()
+        self._halted: set[int] = set()
         self._wake = asyncio.Event()
         self.retiring: frozenset[int] = frozenset()
         """Partitions being given up: nothing new is taken in for them."""
+        self.terminated_count = 0
+        """Writes of ours that a takeover ended: one a partition."""
 
     @property
     def held(self) -> frozenset[int]:
-        return frozenset().union(*(lane.partition_indexes for lane in self._ports.lanes))
+        return frozenset().union(*(lane.partitions.indexes for lane in self._ports.lanes))
 
     def note_lost(self, partition_indexes: frozenset[int]) -> None:
         """The fence says that these belong to somebody else."""
@@ -93,6 +101,8 @@ class Claiming:
     async def _step(self) -> None:
         ownership = self._ports.ownership
         await self._drop(frozenset(self._lost))
+        # Before the tables are read: what is handed over meanwhile must not look like ours.
+        held = self.held | self._halted
         leases = await ownership.leases()
         alive = self._watch.observe(leases, self._ports.clock.monotonic_s())
         views = await ownership.partitions()
@@ -102,38 +112,62 @@ class Claiming:
             alive=alive,
             draining=await self._ports.read_draining(),
             partitions=views,
-            held=self.held,
+            held=held,
         )
+        if refused := doing.lost & self._unclear:
+            # Somebody took them over and ended our connection before it could commit.
+            self.terminated_count += len(refused)
+            _log.warning("late_write_refused", by="termination", partitions=sorted(refused))
         await self._drop(doing.lost)
         own = {view.partition_index: view for view in views if view.owner == self._incarnation}
-        for partition_index in sorted(self._unclear & own.keys()):
-            # Waits behind the commit in doubt, so that what is read afterwards is decided.
-            await self._take(own[partition_index])
-        for view in doing.claim:
-            await self._take(view)
-        giving_up = frozenset(doing.give_up) - self.retiring
+        # A claim waits behind a commit in doubt, so that what is read afterwards is decided. Side by
+        # side, so that one that has to wait holds up no other.
+        unclear = [own[index] for index in sorted(self._unclear & own.keys())]
+        await asyncio.gather(*(self._take(view) for view in (*unclear, *doing.claim)))
+        giving_up = frozenset(doing.give_up) - self.retiring - self._halted
         if giving_up:
             task = asyncio.create_task(self._retire(giving_up), name="retire")
             self._retirements.add(task)
             task.add_done_callback(self._retired)
 
     async def _take(self, view: PartitionView) -> None:
+        """Claim one partition and work on it. What fails is tried again at the next look."""
         partition_index = view.partition_index
-        lane_index = partition_index % len(self._ports.lanes)
-        lane = self._ports.lanes[lane_index]
-        async with lane.lock:
-            state = await self._ports.ownership.claim(
-                partition_index=partition_index,
-                epoch_seen=view.epoch,
-                incarnation=self._incarnation,
-                lane_index=lane_index,
-            )
-            if state is None:
-                return
+        try:
+            await self._claim(view)
+        except StorageUnavailable as unavailable:
+            _log.warning("claim_postponed", partition=partition_index, reason=unavailable.reason)
+        except CommitUnknown as unclear:
+            # If it was committed, the tables will show it as ours and not worked on.
+            _log.warning("claim_unclear", partition=partition_index, reason=unclear.reason)
+        except (InvariantViolation, EnvelopeUnreadable) as defect:
+            # Its books can't be carried on. Kept, so that no other host runs into it, and left alone.
+            self._halted.add(partition_index)
             self._unclear.discard(partition_index)
-            book = PartitionBook(state, self._ports.planner, self._settings.policy)
-            unscheduled = [order.order_no for order in state.open_orders if not order.has_timer]
-            lane.add(book, unscheduled=unscheduled)
+            _log.error("partition_halted", partition=partition_index, defect=str(defect))
+
+    async def _claim(self, view: PartitionView) -> None:
+        ports, partition_index = self._ports, view.partition_index
+        lane_index = partition_index % len(ports.lanes)
+        state = await ports.ownership.claim(
+            partition_index=partition_index,
+            epoch_seen=view.epoch,
+            incarnation=self._incarnation,
+            lane_index=lane_index,
+        )
+        if state is None:
+            return
+        book = PartitionBook(state, ports.planner, self._settings.policy)
+        async with ports.lanes[lane_index].lock:
+            self._work_on(lane_index, book, state)
+
+    def _work_on(self, lane_index: int, book: PartitionBook, state: PartitionState) -> None:
+        partition_index = state.head.partition_index
+        if state.recorded_at is not None:
+            self._ports.ledger_clock.observe(state.recorded_at)
+        self._unclear.discard(partition_index)
+        unscheduled = [order.order_no for order in state.open_orders if not order.has_timer]
+        self._ports.lanes[lane_index].partitions.add(book, unscheduled=unscheduled)
         self._ports.reread(frozenset({partition_index}))
         _log.info(
             "partition_claimed",
@@ -146,12 +180,13 @@ class Claiming:
     async def _drop(self, partition_indexes: frozenset[int]) -> None:
         """Forget partitions that the books give to somebody else."""
         for lane in self._ports.lanes:
-            mine = partition_indexes & lane.partition_indexes
+            mine = partition_indexes & lane.partitions.indexes
             if mine:
                 async with lane.lock:
-                    lane.drop(mine)
+                    lane.partitions.drop(mine)
         self._lost -= partition_indexes
         self._unclear -= partition_indexes
+        self._halted -= partition_indexes
 
     async def _retire(self, partition_indexes: frozenset[int]) -> None:
         """Give partitions up in good order: take nothing new, let calls and flushes end, hand over.
@@ -163,17 +198,19 @@ class Claiming:
         deadline_s = clock.monotonic_s() + self._settings.drain_s
         try:
             for lane in self._ports.lanes:
-                lane.retire(partition_indexes & lane.partition_indexes)
+                lane.partitions.retire(partition_indexes & lane.partitions.indexes)
             while calls.running_count_of(partition_indexes):
                 if clock.monotonic_s() >= deadline_s:
                     break
                 await asyncio.sleep(_RETIRE_LOOK_S)
             for lane in self._ports.lanes:
                 async with lane.lock:
-                    await self._hand_over(lane, partition_indexes & lane.partition_indexes)
+                    await self._hand_over(lane, partition_indexes & lane.partitions.indexes)
         except StorageUnavailable as unavailable:
-            # They stay ours; the next look at the tables tries again.
+            # They may still be ours. What was forgotten for their sake, messages and calls that had
+            # not started, only a new claim brings back.
             _log.warning("hand_over_postponed", reason=unavailable.reason)
+            self.note_unclear(partition_indexes & self.held)
         finally:
             self.retiring -= partition_indexes
 
@@ -183,7 +220,7 @@ class Claiming:
         await self._ports.ownership.hand_over(
             partition_indexes=sorted(partition_indexes), incarnation=self._incarnation
         )
-        lane.drop(partition_indexes)
+        lane.partitions.drop(partition_indexes)
         _log.info(
             "partitions_handed_over",
             host=self._settings.name,

@@ -1,16 +1,48 @@
-"""From decisions to rows: puts several partitions' decisions into one flush."""
+"""From waiting work to a batch, from decisions to the rows of one flush and to the replies after it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
-from payments.decided import Decided
+from actors.inbox import Work
+from actors.replying import Reply
+from payments.decided import Batch, Decided
 from payments.rows import DeadLetterRow, PersonalPart, PersonalRow
 from storage.envelope import read_header
 from storage.ports import Flush, Message
 from storage.sealing import encode_detail, seal
+
+
+def batch_of(work: Work, known: Mapping[UUID, bytes], now: datetime) -> Batch:
+    """What one partition decides on. ``known`` are fingerprints of orders that the ledger holds."""
+    commands = [message.command for message in work.messages if message.command is not None]
+    return Batch(
+        commands=commands,
+        known=known,
+        answers=work.answers,
+        due=work.due,
+        dead_letter_count=len(work.messages) - len(commands),
+        now=now,
+    )
+
+
+def replies_of(decided: Decided, work: Work) -> list[Reply]:
+    """Tell each gateway which of its orders are in the books, also those that were there before."""
+    settled = [
+        Reply(reply_to=command.reply_to, order_uuid=command.order_uuid, is_settled=True)
+        for command in (order.command for order in decided.closed.values())
+        if command.reply_to
+    ]
+    taken_in = [
+        Reply(reply_to=command.reply_to, order_uuid=command.order_uuid, is_settled=False)
+        for command in (message.command for message in work.messages)
+        if command is not None and command.reply_to
+    ]
+    return settled + taken_in
 
 
 def flush_of(decisions: Iterable[Decided], unreadable: Iterable[Message]) -> Flush:

@@ -90,7 +90,7 @@ class PartitionHost:
         self._replier = Replier(ports.reply_queue)
         self._reader = StreamReader(
             ports.reading_queue,
-            readable=self._readable,
+            readable=self._working,
             room=self._room,
             on_messages=self._on_messages,
             clock=ports.clock,
@@ -122,6 +122,7 @@ class PartitionHost:
                 lanes=self._lanes,
                 calls=self._calls,
                 planner=ports.planner,
+                ledger_clock=ledger_clock,
                 reread=self._reader.reread,
                 read_draining=ports.read_draining,
                 on_defect=self._on_defect,
@@ -142,7 +143,7 @@ class PartitionHost:
 
     @property
     def open_count(self) -> int:
-        return sum(lane.open_count for lane in self._lanes)
+        return sum(lane.partitions.open_count for lane in self._lanes)
 
     @property
     def calls(self) -> PspCalls:
@@ -152,6 +153,11 @@ class PartitionHost:
     def fenced_count(self) -> int:
         """Flushes of partitions that had another owner or epoch: refused late writes."""
         return sum(lane.fenced_count for lane in self._lanes)
+
+    @property
+    def late_write_count(self) -> int:
+        """Writes refused because somebody else owned the partition by then: by fence or by termination."""
+        return self.fenced_count + self._claiming.terminated_count
 
     def stop(self) -> None:
         """Begin a drain: finish what runs, hand the partitions over, end ``run``."""
@@ -210,32 +216,36 @@ class PartitionHost:
             with contextlib.suppress(StorageUnavailable):
                 if not await self._ports.ownership.beat(self._incarnation):
                     raise LeaseLost(f"the lease of {self.name} was released")
-            self._calls.pause(any(lane.flush_age_s() > COMMIT_LATE_S for lane in self._lanes))
+            self._calls.pause(any(lane.commit_age_s() > COMMIT_LATE_S for lane in self._lanes))
             await asyncio.sleep(self._settings.beat_ms / 1000)
 
     async def _retrying(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        while True:
+        while not self._stop.is_set():
             try:
                 return await step()
             except StorageUnavailable as unavailable:
                 _log.warning("ledger_unavailable", reason=unavailable.reason)
                 await asyncio.sleep(STORE_RETRY_S)
+        return None
 
     # --- timers ---------------------------------------------------------------------------------------
 
     async def _fire_timers(self) -> None:
         while True:
             await asyncio.sleep(TIMERS_EVERY_S)
-            held = self.partition_indexes - self._claiming.retiring
-            if not held or not self.open_count:
+            # Timers of partitions at rest would only stand before those of the others.
+            working = self._working()
+            if not working or not self.open_count:
                 continue
             try:
-                due = await self._ports.ledger.due_timers(sorted(held), count_max=TIMERS_READ_MAX)
+                due = await self._ports.ledger.due_timers(
+                    sorted(working), count_max=TIMERS_READ_MAX
+                )
             except StorageUnavailable as unavailable:
                 _log.warning("timers_postponed", reason=unavailable.reason)
                 continue
             for timer in due:
-                self._lane_of(timer.partition_index).offer_due(
+                self._lane_of(timer.partition_index).partitions.offer_due(
                     timer.partition_index, timer.order_no, TimerKind(timer.kind)
                 )
 
@@ -244,21 +254,22 @@ class PartitionHost:
     def _lane_of(self, partition_index: int) -> LaneWorker:
         return self._lanes[partition_index % len(self._lanes)]
 
-    def _readable(self) -> frozenset[int]:
-        halted = frozenset().union(*(lane.halted for lane in self._lanes))
-        return self.partition_indexes - self._claiming.retiring - halted
+    def _working(self) -> frozenset[int]:
+        """Partitions for which new work may be taken in now."""
+        resting = frozenset().union(*(lane.partitions.resting for lane in self._lanes))
+        return self.partition_indexes - self._claiming.retiring - resting
 
     def _room(self) -> int:
-        message_count = sum(lane.message_count for lane in self._lanes)
+        message_count = sum(lane.partitions.message_count for lane in self._lanes)
         return room_left(message_count, self.open_count, self._settings.open_orders_max)
 
     def _on_messages(self, partition_index: int, messages: Sequence[Message]) -> None:
         if partition_index in self._claiming.retiring:
             return  # its next owner reads them
-        self._lane_of(partition_index).offer_messages(partition_index, messages)
+        self._lane_of(partition_index).partitions.offer_messages(partition_index, messages)
 
     def _on_answer(self, answer: CallAnswer) -> None:
-        self._lane_of(answer.partition_index).offer_answer(answer)
+        self._lane_of(answer.partition_index).partitions.offer_answer(answer)
 
     def _on_lost(self, partition_indexes: frozenset[int]) -> None:
         self._claiming.note_lost(partition_indexes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from payments.open_order import CallAnswer
 from payments.rows import TimerKind
@@ -60,7 +61,7 @@ class Inbox:
         while self._messages and len(work.messages) < count_max:
             work.messages.append(self._messages.popleft())
         answered = {answer.order_no for answer in work.answers}
-        for order_no in list(self._due)[:count_max]:
+        for order_no in list(islice(self._due, count_max)):
             step = self._due.pop(order_no)
             if order_no not in answered:
                 work.due.append((order_no, step))

@@ -23,6 +23,7 @@ class LeaseWatch:
     def __init__(self, lease_ms: int) -> None:
         self._lease_s = lease_ms / 1000
         self._seen: dict[UUID, tuple[int, float]] = {}
+        self._lapsed: set[UUID] = set()
         self._last_read_s: float | None = None
 
     def observe(self, leases: Iterable[LeaseView], now_s: float) -> frozenset[UUID]:
@@ -33,14 +34,21 @@ class LeaseWatch:
         self._last_read_s = now_s
         seen: dict[UUID, tuple[int, float]] = {}
         alive: set[UUID] = set()
+        lapsed: set[UUID] = set()
         for lease in leases:
             counter, since_s = self._seen.get(lease.incarnation, (None, now_s))
-            if counter != lease.counter:
+            is_beating = counter != lease.counter
+            if is_beating:
                 since_s = now_s
             seen[lease.incarnation] = (lease.counter, since_s)
-            if not lease.is_released and now_s - since_s <= self._lease_s:
+            # Who lapsed once stays so until it beats, also if we were blind meanwhile: else its
+            # partitions would be given up half-way through their takeover.
+            is_still = lease.incarnation in self._lapsed and not is_beating
+            if is_still or now_s - since_s > self._lease_s:
+                lapsed.add(lease.incarnation)
+            elif not lease.is_released:
                 alive.add(lease.incarnation)
-        self._seen = seen
+        self._seen, self._lapsed = seen, lapsed
         return frozenset(alive)
 
 
@@ -49,7 +57,7 @@ class Plan:
     """What one host should do now."""
 
     claim: tuple[PartitionView, ...]
-    """Free partitions to try for, in this order."""
+    """Our own that we don't work on, then free partitions to try for, in this order."""
     give_up: tuple[int, ...]
     """Own partitions above the fair share."""
     lost: frozenset[int]
@@ -82,17 +90,20 @@ def plan(
         if view.partition_index in held and view.owner != own
     )
     kept = sorted(held - lost)
+    others = [view for view in partitions if view.partition_index not in held]
+    # Ours by a claim whose answer was lost. While we live nobody else takes them, so the share does
+    # not count: what is too much is given up in good order afterwards.
+    orphans = [view for view in others if view.owner == own]
     free = [
         view
-        for view in partitions
-        if view.partition_index not in held
-        and (view.owner is None or view.owner == own or view.owner not in alive)
+        for view in others
+        if view.owner is None or (view.owner != own and view.owner not in alive)
     ]
     # Hosts start at different places, so that they don't race for the same partition.
     offset = ranks.get(own, 0) * len(free) // max(1, len(sharers))
     free = free[offset:] + free[:offset]
     return Plan(
-        claim=tuple(free[: max(0, share - len(kept))]),
+        claim=(*orphans, *free[: max(0, share - len(kept) - len(orphans))]),
         give_up=tuple(kept[share:]),
         lost=lost,
     )

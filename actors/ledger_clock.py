@@ -16,12 +16,12 @@ class LedgerClock:
         self._seen_at_s = 0.0
 
     def observe(self, recorded_at: datetime) -> None:
-        """Take the database's time from a receipt that has just arrived."""
+        """Take the database's time from a claim or a receipt that has just arrived."""
         self._recorded_at = recorded_at
         self._seen_at_s = self._clock.monotonic_s()
 
     def now(self) -> datetime:
-        """The ledger's present, aware UTC; the host's own clock until a first receipt came."""
+        """The ledger's present, aware UTC; the host's own clock until a claim or receipt told it."""
         if self._recorded_at is None:
             return self._clock.now()
         return self._recorded_at + timedelta(seconds=self._clock.monotonic_s() - self._seen_at_s)

@@ -39,5 +39,6 @@ class FixedPlanner:
         )
 
     def key_lifetime_s(self, psp: str) -> int:
-        """How long that PSP remembers a key, in seconds."""
-        return self._psps[psp].capabilities.key_lifetime_s
+        """How long that PSP remembers a key, in seconds; 0 for one that is not configured any more."""
+        known = self._psps.get(psp)
+        return 0 if known is None else known.capabilities.key_lifetime_s

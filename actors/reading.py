@@ -46,6 +46,7 @@ class StreamReader:
         self._clock = clock
         self._crash_points = crash_points
         self._taken_in: list[Message] = []
+        self._reread: frozenset[int] = frozenset()
         self._removed_at_s = clock.monotonic_s()
         self.read_count = 0
         self.removed_count = 0
@@ -55,8 +56,12 @@ class StreamReader:
         self._taken_in.extend(messages)
 
     def reread(self, partition_indexes: frozenset[int]) -> None:
-        """Read these from their beginning again: free, since the ledger knows what it has."""
-        self._queue.reread(partition_indexes)
+        """Read these from their beginning again: free, since the ledger knows what it has.
+
+        Not before the read under way has ended: its answer would move the positions on again, past
+        messages that were forgotten meanwhile.
+        """
+        self._reread |= partition_indexes
 
     async def run(self) -> None:
         """Read and remove until cancelled. A store that is away is waited for."""
@@ -79,6 +84,8 @@ class StreamReader:
             await self._remove()
         owned = self._readable()
         self._queue.own(owned)
+        self._queue.reread(self._reread)
+        self._reread = frozenset()
         count_max = min(READ_COUNT_MAX, self._room())
         if not owned or count_max <= 0:
             await asyncio.sleep(_FULL_WAIT_S if owned else READ_WAIT_MS_MAX / 1000)
@@ -95,7 +102,12 @@ class StreamReader:
             return
         messages, self._taken_in = self._taken_in, []
         self._crash_points.reach("before_removal")
-        self.removed_count += await self._queue.remove(messages)
+        try:
+            self.removed_count += await self._queue.remove(messages)
+        except StorageUnavailable:
+            # Else what was left would stay in the stream until the next connection.
+            self.reread(frozenset(message.partition_index for message in messages))
+            raise
         self._crash_points.reach("after_removal")
 
 

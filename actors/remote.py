@@ -137,16 +137,18 @@ class RayHosts:
         await asyncio.to_thread(ray.kill, handle, no_restart=True)
 
     def _create(self, name: str) -> Any:
-        return (
-            host_actor()
-            .options(
-                name=HOST_PREFIX + name,
-                namespace=self._namespace,
-                lifetime="detached",
-                get_if_exists=True,
-            )
-            .remote(self._config_path, name)
+        # Clusters name the machines meant for hosts by this resource; a laptop names none.
+        resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        has_places = "partition_host" in resources
+        named = host_actor().options(
+            name=HOST_PREFIX + name,
+            namespace=self._namespace,
+            lifetime="detached",
+            get_if_exists=True,
+            resources={"partition_host": 1} if has_places else None,
+            scheduling_strategy="SPREAD",
         )
+        return named.remote(self._config_path, name)
 
 
 def host_actor() -> Any:

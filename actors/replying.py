@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 
-from actors.lane_worker import Reply
 from storage.ports import OwnerQueue, StorageUnavailable
 from storage.replies import encode_reply
 
 _log = structlog.get_logger(__name__)
 
 # Replies that wait while the queue is away; beyond it they are dropped, and gateways read instead.
-_REPLIES_WAITING_MAX = 50_000
+REPLIES_WAITING_MAX = 50_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a gateway hears of an order: taken in, or settled."""
+
+    reply_to: str
+    order_uuid: UUID
+    is_settled: bool
 
 
 class Replier:
@@ -29,7 +38,7 @@ class Replier:
 
     def add(self, replies: Sequence[Reply]) -> None:
         """Queue replies for the next message."""
-        room = _REPLIES_WAITING_MAX - len(self._waiting)
+        room = REPLIES_WAITING_MAX - len(self._waiting)
         self._waiting.extend(replies[: max(0, room)])
         self.dropped_count += max(0, len(replies) - room)
         self._wake.set()

@@ -42,8 +42,10 @@ READ_WAIT_MS_MAX = 200
 # after which a removal is dropped.
 REMOVAL_EVERY_S = 0.2
 
-# Messages read and not yet decided, in one host: two full flushes for each lane keep it busy.
-INBOX_MESSAGES_MAX = 8_000
+# Messages read and not yet decided, in one host: two full flushes for each of two lanes keep it busy.
+# A host takes in some thousands a second, so none grows older here than the second after which its
+# removal would be dropped; with twice as many, all would be read again.
+INBOX_MESSAGES_MAX = 4_096
 
 # Timers are read in one indexed query this often: a tenth of the shortest wait anybody would notice.
 TIMERS_EVERY_S = 0.1

@@ -49,6 +49,29 @@ class PspAnswer:
     """When the PSP says the money moved (UTC)."""
     retry_after_s: float | None = None
 
+    def storable(self) -> PspAnswer:
+        """Return the answer as the books can hold it, whatever the PSP wrote.
+
+        Postgres refuses a zero character, and a time without a zone has no meaning; neither may
+        stop the partition that has to hear what became of the charge.
+        """
+        return replace(
+            self,
+            reference=_printable(self.reference),
+            decline_code=_printable(self.decline_code),
+            message=_printable(self.message) or "",
+            next_action_url=_printable(self.next_action_url),
+            effective_at=self.effective_at
+            if self.effective_at is not None and self.effective_at.utcoffset() is not None
+            else None,
+        )
+
+
+def _printable(text: str | None) -> str | None:
+    if text is None or text.isprintable():
+        return text
+    return "".join(character for character in text if character.isprintable())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 
 from payments.rows import OutcomeRow, TransferRow
 
@@ -22,6 +24,9 @@ _BATCH = struct.Struct(">hqII")
 _TRANSFER = struct.Struct(">qhhqqq3s")
 _OUTCOME = struct.Struct(">qhqhqq3s")
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
 
 def _text(value: str | None) -> bytes:
     """Length first, so that no two sequences of texts share bytes; -1 tells None from empty."""
@@ -29,6 +34,13 @@ def _text(value: str | None) -> bytes:
         return struct.pack(">i", -1)
     raw = value.encode()
     return struct.pack(">i", len(raw)) + raw
+
+
+def _time(value: datetime | None) -> bytes:
+    """Microseconds since 1970 in UTC, as exact as the database; a flag tells None from 1970."""
+    if value is None:
+        return struct.pack(">?q", False, 0)
+    return struct.pack(">?q", True, (value - _EPOCH) // _MICROSECOND)
 
 
 def extend(
@@ -53,7 +65,9 @@ def extend(
         + _text(row.psp_reference)
         + _text(row.failure_code)
         + _text(row.decline_code)
-        for row in sorted(outcomes)
+        + _text(row.failure_message)
+        + _time(row.effective_at)
+        for row in sorted(outcomes, key=attrgetter("order_no"))
     ]
     transfer_bytes = [
         _TRANSFER.pack(
@@ -65,7 +79,7 @@ def extend(
             row.amount_minor,
             row.currency.encode("ascii"),
         )
-        for row in sorted(transfers)
+        for row in sorted(transfers, key=attrgetter("order_no", "step"))
     ]
     digest = hashlib.sha256(head)
     digest.update(_BATCH.pack(partition_index, batch_seq, len(outcome_bytes), len(transfer_bytes)))

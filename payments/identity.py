@@ -30,8 +30,6 @@ ATTEMPT_NO_MAX = 2**15 - 1
 
 # 80 bits: with a million merchants a collision has a chance of one in two trillion.
 MERCHANT_ID_RANDOM_BYTES = 10
-# 192 bits: beyond guessing, also for a key that lives for years.
-API_KEY_RANDOM_BYTES = 24
 
 SELLER_ID_LENGTH_MIN = 3
 # Fits in one line of a statement and of every log.
@@ -46,7 +44,6 @@ _PSP_KEY = re.compile(rf"tly_([{LETTERS}]{{32}})_([{LETTERS}]{{1,4}})")
 _TRANSFER_ID = re.compile(rf"tr_([{LETTERS}]{{1,4}})_([{LETTERS}]{{1,16}})_([{LETTERS}]{{1,4}})")
 _BATCH_ID = re.compile(rf"bt_([{LETTERS}]{{1,4}})_([{LETTERS}]{{1,16}})")
 _MERCHANT_ID = re.compile(rf"{MERCHANT_ID_PREFIX}[{LETTERS}]{{{2 * MERCHANT_ID_RANDOM_BYTES}}}")
-_API_KEY = re.compile(rf"sk_(test|live)_[{LETTERS}]{{{2 * API_KEY_RANDOM_BYTES}}}")
 _SELLER_ID = re.compile(
     rf"[a-z][a-z0-9_.-]{{{SELLER_ID_LENGTH_MIN - 1},{SELLER_ID_LENGTH_MAX - 1}}}"
 )
@@ -168,19 +165,6 @@ def new_merchant_id(random_bytes: bytes) -> str:
 def is_merchant_id(text: str) -> bool:
     """Whether the text has the form of a merchant id."""
     return _MERCHANT_ID.fullmatch(text) is not None
-
-
-def new_api_key(mode: Mode, random_bytes: bytes) -> str:
-    """Return ``sk_test_…`` or ``sk_live_…`` of exactly API_KEY_RANDOM_BYTES random bytes."""
-    if len(random_bytes) != API_KEY_RANDOM_BYTES:
-        raise InvariantViolation(f"an API key needs {API_KEY_RANDOM_BYTES} random bytes")
-    return f"sk_{mode.wire}_{random_bytes.hex().translate(_HEX_TO_LETTERS)}"
-
-
-def api_key_mode(text: str) -> Mode | None:
-    """Return the mode an API key's form claims, or None when it has not the form of a key."""
-    match = _API_KEY.fullmatch(text)
-    return None if match is None else Mode.parse(match[1])
 
 
 def is_seller_id(text: str) -> bool:

@@ -19,6 +19,9 @@ from payments.rows import TimerKind
 # Keys are not sent in the last hour of the PSP's memory: its clock and ours need not agree.
 KEY_LIFETIME_MARGIN = timedelta(hours=1)
 
+# A PSP that asks for more is looked at again after an hour: it may have meant milliseconds.
+RETRY_AFTER_S_MAX = 3_600.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPolicy:
@@ -45,8 +48,10 @@ class StepPolicy:
         seed = order.command.order_uuid.bytes + order.attempt.try_count.to_bytes(4, "big")
         draw = int.from_bytes(hashlib.blake2b(seed, digest_size=4).digest(), "big")
         jittered = ceiling // 2 + draw % (ceiling // 2 + 1)
-        # Rounded up: a try a fraction of a millisecond early would be refused again.
-        asked_for = 0 if retry_after_s is None else min(int(retry_after_s * 1000) + 1, 3_600_000)
+        asked_for = 0
+        if retry_after_s is not None and retry_after_s > 0:
+            # Rounded up: a try a fraction of a millisecond early would be refused again.
+            asked_for = int(min(retry_after_s, RETRY_AFTER_S_MAX) * 1000) + 1
         return max(jittered, asked_for)
 
 
@@ -84,6 +89,7 @@ def after_answer(
     policy: StepPolicy,
 ) -> Ended | Waiting:
     """Decide what the answer to ``step`` means. ``now`` is the ledger's time."""
+    answer = answer.storable()
     order = _with_try(order, step, answer)
     match answer.result:
         case ResultClass.APPROVED:
@@ -102,8 +108,9 @@ def after_answer(
         case ResultClass.REQUIRES_ACTION:
             return _requires_action(order, step, answer, now, policy)
         case ResultClass.NOT_SENT:
-            age_s = (now - order.attempt.created_at).total_seconds()
-            if order.attempt.is_clean_for(epoch) and age_s > policy.not_sent_age_s_max:
+            age = _unrun_age(order, now=now, key_lifetime_s=key_lifetime_s)
+            is_too_old = age > timedelta(seconds=policy.not_sent_age_s_max)
+            if order.attempt.is_clean_for(epoch) and is_too_old:
                 return Ended(
                     event=PaymentEvent.DECLINED,
                     failure_code="psp_unavailable",
@@ -116,17 +123,30 @@ def after_answer(
 
 def may_send(order: OpenOrder, *, now: datetime, key_lifetime_s: int) -> bool:
     """Whether the PSP still surely remembers the attempt's key."""
-    age = now - order.attempt.created_at
-    return age < timedelta(seconds=key_lifetime_s) - KEY_LIFETIME_MARGIN
+    return now - order.attempt.created_at < _sendable_for(key_lifetime_s)
+
+
+def _sendable_for(key_lifetime_s: int) -> timedelta:
+    return max(timedelta(), timedelta(seconds=key_lifetime_s) - KEY_LIFETIME_MARGIN)
+
+
+def _unrun_age(order: OpenOrder, *, now: datetime, key_lifetime_s: int) -> timedelta:
+    """How long a clean order has been tried, at least, also under the keys before this one.
+
+    A clean attempt follows another only once that one's key was too old to send.
+    """
+    earlier = (order.attempt.attempt_no - 1) * _sendable_for(key_lifetime_s)
+    return earlier + (now - order.attempt.created_at)
 
 
 def _with_try(order: OpenOrder, step: TimerKind, answer: PspAnswer) -> OpenOrder:
-    """Count the try. Only a send can taint: asking about a key runs nothing."""
+    """Count the try. Asking about a key runs nothing, so it taints only by showing that the PSP has it."""
     attempt = order.attempt
+    proves_nothing = answer.result in (ResultClass.NOT_SENT, ResultClass.UNKNOWN)
     counted = (
-        attempt.after_try(answer.result)
-        if step is TimerKind.SEND
-        else replace(attempt, try_count=attempt.try_count + 1)
+        replace(attempt, try_count=attempt.try_count + 1)
+        if step is not TimerKind.SEND and proves_nothing
+        else attempt.after_try(answer.result)
     )
     return replace(order, attempt=counted, psp_reference=answer.reference or order.psp_reference)
 

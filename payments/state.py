@@ -56,3 +56,5 @@ class PartitionState:
 
     head: PartitionHead
     open_orders: list[OpenOrderRecord]
+    recorded_at: datetime | None = None
+    """The ledger's time of the claim: a new host's own clock decides nothing."""

@@ -151,6 +151,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         self.shard_map()
+        names = [psp.name for psp in self.psps]
+        if len(set(names)) != len(names):
+            raise ValueError(f"psps: names must differ, and are {names}")
+        if not self.deployment.is_sandbox and any(psp.kind == "in_process" for psp in self.psps):
+            # It forgets every charge when its process ends.
+            raise ValueError("psps: kind in_process is for sandbox deployments only")
 
     def shard_map(self) -> ShardMap:
         """Which shard holds which partition. Raises ValueError for gaps and overlaps."""
@@ -174,6 +180,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             text = full.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ConfigError(f"secret file {full}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"secret file {full} is not text") from error
         if not text:
             raise ConfigError(f"secret file {full} is empty")
         return text
@@ -199,7 +207,7 @@ def load_config(path: Path, environment: Mapping[str, str]) -> Config:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"configuration {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration {path}: {error}") from error
     _override(table, environment)
     table["directory"] = str(path.resolve().parent)

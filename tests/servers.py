@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import pytest
 
+from ops.local.health import ServerRole
 from ops.local.resp import ask
 from ops.local.stores import LocalStores
 
@@ -98,6 +99,13 @@ class SharedServers:
     @property
     def valkey_replica_url(self) -> str:
         return self.stores.valkey.replica_urls[0]
+
+    def pid(self, role: ServerRole) -> int:
+        """The process id of a server, to freeze or kill it."""
+        for server in self._thread.run(self.stores.health()):
+            if server.role is role and server.pid is not None:
+                return server.pid
+        raise AssertionError(f"no {role} runs")
 
     def empty_valkey(self) -> None:
         """Forget every key, and every loaded script."""

@@ -20,11 +20,6 @@ MERCHANT = "mrc_bcdfghjkmnpqrstvbcdf"
 merchant_ids = st.binary(
     min_size=identity.MERCHANT_ID_RANDOM_BYTES, max_size=identity.MERCHANT_ID_RANDOM_BYTES
 ).map(identity.new_merchant_id)
-api_keys = st.builds(
-    identity.new_api_key,
-    modes,
-    st.binary(min_size=identity.API_KEY_RANDOM_BYTES, max_size=identity.API_KEY_RANDOM_BYTES),
-)
 attempt_nos = st.integers(0, identity.ATTEMPT_NO_MAX)
 transfer_keys = st.tuples(
     st.integers(0, identity.PARTITION_INDEX_MAX),
@@ -36,7 +31,6 @@ batch_keys = st.tuples(
 )
 own_ids = st.one_of(
     merchant_ids,
-    api_keys,
     st.builds(identity.psp_key, uuids, attempt_nos),
     transfer_keys.map(lambda key: identity.transfer_id(*key)),
     batch_keys.map(lambda key: identity.batch_id(*key)),
@@ -161,7 +155,6 @@ def test_foreign_ids_are_not_read(parse: Callable[[str], object], text: str) -> 
         (identity.transfer_id, (1, 1, identity.STEP_MAX + 1)),
         (identity.batch_id, (identity.PARTITION_INDEX_MAX + 1, 1)),
         (identity.new_merchant_id, (b"short",)),
-        (identity.new_api_key, (Mode.TEST, b"short")),
     ],
 )
 def test_impossible_ids_are_defects(
@@ -178,16 +171,6 @@ def test_our_ids_never_look_like_card_numbers(ids: list[str], glue: str) -> None
     text = glue.join(ids)
     assert not any(character.isdigit() for character in text)
     assert not contains_card_number(text)
-
-
-@given(key=api_keys)
-def test_api_key_tells_its_mode(key: str) -> None:
-    """A live key is told from a test key by its form alone."""
-    mode = identity.api_key_mode(key)
-    assert mode is not None
-    assert key.startswith(f"sk_{mode.wire}_")
-    assert identity.api_key_mode(key + "b") is None
-    assert identity.api_key_mode(key.replace("sk_", "pk_")) is None
 
 
 @pytest.mark.parametrize("text", ["slr_shoes", "abc", "a.b-c_d", "a" * 64, "a12", "merchant"])

@@ -1,0 +1,153 @@
+"""The partitions pinned to one lane: their books, what waits for them, and which of them must rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from actors.calls import PspCalls
+from actors.inbox import Inbox, Work
+from payments.book import PartitionBook
+from payments.open_order import CallAnswer
+from payments.rows import TimerKind
+from runtime.clock import Clock
+from storage.ports import Message
+
+
+class LanePartitions:
+    """What a lane works on. ``work_arrived`` is set whenever there may be something to do."""
+
+    def __init__(self, calls: PspCalls, clock: Clock) -> None:
+        self._calls = calls
+        self._clock = clock
+        self._inboxes: dict[int, Inbox] = {}
+        self._halted: set[int] = set()
+        self._suspended: set[int] = set()
+        self.books: dict[int, PartitionBook] = {}
+        self.work_arrived = asyncio.Event()
+
+    @property
+    def indexes(self) -> frozenset[int]:
+        return frozenset(self.books)
+
+    @property
+    def halted(self) -> frozenset[int]:
+        """Stopped by a defect: owned, so that nobody else runs into it, and not worked on."""
+        return frozenset(self._halted)
+
+    @property
+    def suspended(self) -> frozenset[int]:
+        """Waiting to be claimed anew or to be dropped."""
+        return frozenset(self._suspended)
+
+    @property
+    def resting(self) -> frozenset[int]:
+        """Halted or suspended: they can't flush, so nothing is read for them."""
+        return frozenset(self._halted | self._suspended)
+
+    @property
+    def open_count(self) -> int:
+        return sum(book.open_count for book in self.books.values())
+
+    @property
+    def message_count(self) -> int:
+        return sum(inbox.message_count for inbox in self._inboxes.values())
+
+    # --- coming and going -----------------------------------------------------------------------------
+
+    def add(self, book: PartitionBook, *, unscheduled: Sequence[int]) -> None:
+        """Work on a partition that was just claimed; ``unscheduled`` orders have no timer: they go on now.
+
+        What was read before is forgotten (it is read again); answers that came meanwhile are kept.
+        No flush may hold it: it is new here, or suspended.
+        """
+        partition_index = book.head.partition_index
+        inbox = self._inboxes.setdefault(partition_index, Inbox())
+        inbox.drop_messages()
+        self.books[partition_index] = book
+        self._halted.discard(partition_index)
+        self._suspended.discard(partition_index)
+        now_s = self._clock.monotonic_s()
+        for order_no in unscheduled:
+            if not self._calls.is_busy(partition_index, order_no):
+                inbox.add_due(order_no, TimerKind.SEND, now_s)
+        self.work_arrived.set()
+
+    def retire(self, partition_indexes: frozenset[int]) -> None:
+        """Take nothing new in: forget what was read and what has not started. Answers still count."""
+        for partition_index in partition_indexes:
+            self._inboxes[partition_index].drop_messages()
+        self._calls.unqueue(partition_indexes)
+
+    def drop(self, partition_indexes: frozenset[int]) -> None:
+        """Stop working on partitions; what waits for them is forgotten, their next owner reads it."""
+        for partition_index in partition_indexes:
+            self.books.pop(partition_index, None)
+            self._inboxes.pop(partition_index, None)
+            self._halted.discard(partition_index)
+            self._suspended.discard(partition_index)
+        self._calls.forget(partition_indexes)
+
+    def suspend(self, partition_indexes: frozenset[int]) -> None:
+        """Leave partitions alone until they are added anew or dropped."""
+        self._suspended |= partition_indexes & self.books.keys()
+        self._forget_messages(partition_indexes)
+
+    def halt(self, partition_index: int) -> None:
+        """Leave a partition alone until this host ends."""
+        self._halted.add(partition_index)
+        self._forget_messages(frozenset({partition_index}))
+
+    # --- work -----------------------------------------------------------------------------------------
+
+    def offer_messages(self, partition_index: int, messages: Sequence[Message]) -> None:
+        """Keep what was read. For a resting partition it would only take the others' room: it is read again."""
+        inbox = self._inboxes.get(partition_index)
+        if inbox is not None and partition_index not in self.resting:
+            inbox.add_messages(messages, self._clock.monotonic_s())
+            self.work_arrived.set()
+
+    def offer_answer(self, answer: CallAnswer) -> None:
+        """Keep what a PSP said; an answer for a partition that is not ours any more finds no book."""
+        inbox = self._inboxes.get(answer.partition_index)
+        if inbox is not None:
+            inbox.add_answer(answer, self._clock.monotonic_s())
+            self.work_arrived.set()
+
+    def offer_due(self, partition_index: int, order_no: int, step: TimerKind) -> None:
+        """Note a timer whose time has come. It stays due in the ledger until a flush replaces it."""
+        inbox = self._inboxes.get(partition_index)
+        if inbox is not None and not self._calls.is_busy(partition_index, order_no):
+            inbox.add_due(order_no, step, self._clock.monotonic_s())
+            self.work_arrived.set()
+
+    def select(self, count_max: int) -> list[int]:
+        """The partitions whose work has waited longest: a few whole ones rather than a crumb of each."""
+        resting = self.resting
+        waiting = sorted(
+            (inbox.waiting_since_s, partition_index)
+            for partition_index, inbox in self._inboxes.items()
+            if inbox.waiting_since_s is not None and partition_index not in resting
+        )
+        return [index for _, index in waiting[:count_max]]
+
+    def take(self, partition_indexes: Sequence[int], *, count_max: int) -> dict[int, Work]:
+        """Take the oldest work of these, at most ``count_max`` of each kind a partition."""
+        now_s = self._clock.monotonic_s()
+        work = {index: self._inboxes[index].take(count_max, now_s) for index in partition_indexes}
+        for index, part in work.items():
+            # A timer may have been read again while its call was on its way: acting on it now could
+            # renew an attempt that is being sent.
+            part.due = [due for due in part.due if not self._calls.is_busy(index, due[0])]
+        return work
+
+    def put_back(self, work: Mapping[int, Work]) -> None:
+        """Return work whose flush was not written."""
+        now_s = self._clock.monotonic_s()
+        for index, part in work.items():
+            if (inbox := self._inboxes.get(index)) is not None:
+                inbox.put_back(part, now_s)
+
+    def _forget_messages(self, partition_indexes: frozenset[int]) -> None:
+        for partition_index in partition_indexes & self._inboxes.keys():
+            self._inboxes[partition_index].drop_messages()

@@ -1,0 +1,240 @@
+"""One decision in the making: what each answer, timer and command adds to it.
+
+Works on what the book holds and changes none of it; everything goes into a ``Decided``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from payments import chain, fingerprint, transfers
+from payments import row_making as making
+from payments.accounts import AccountKey
+from payments.attempts import Attempt
+from payments.commands import PaymentCommand
+from payments.decided import Batch, Decided, Planner
+from payments.defects import InvariantViolation
+from payments.lifecycle import PaymentEvent, PaymentState, next_state
+from payments.next_step import Ended, StepPolicy, Waiting, after_answer, may_send
+from payments.open_order import CallAnswer, OpenOrder, PspCall
+from payments.posting import Posting
+from payments.rows import EventRow, RefusedRequestRow, TimerKind, TimerRow
+from payments.state import AccountHead, PartitionHead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a book holds while it decides. Read only."""
+
+    head: PartitionHead
+    open_orders: Mapping[int, OpenOrder]
+    order_nos: Mapping[UUID, int]
+    """The number of each open order."""
+    accounts: Mapping[AccountKey, AccountHead]
+
+
+class Decision:
+    """Decides one batch, part by part, in the order of the methods."""
+
+    def __init__(self, held: Held, planner: Planner, policy: StepPolicy, now: datetime) -> None:
+        head = held.head
+        self._held = held
+        self._planner = planner
+        self._policy = policy
+        self._now = now
+        self._partition_index = head.partition_index
+        self._batch_seq = head.batch_seq + 1
+        self._decided = Decided(
+            head.partition_index,
+            head,
+            order_no_last=head.order_no_last,
+            account_no_last=head.account_no_last,
+        )
+        self._posting = Posting(self._decided, held.accounts, self._batch_seq)
+
+    # --- what the PSPs said -------------------------------------------------------------------------
+
+    def take_answer(self, answered: CallAnswer) -> None:
+        """Decide what an answer means. One to an attempt that is over, or to an order that ended, is dropped."""
+        order = self._order(answered.order_no)
+        if order is None or answered.attempt_no != order.attempt.attempt_no:
+            return
+        verdict = after_answer(
+            order,
+            answered.step,
+            answered.answer,
+            now=self._now,
+            epoch=self._held.head.epoch,
+            key_lifetime_s=self._planner.key_lifetime_s(order.attempt.psp),
+            policy=self._policy,
+        )
+        if isinstance(verdict, Waiting):
+            self._wait(order, verdict)
+        else:
+            self._end(order, verdict)
+
+    def _wait(self, before: OpenOrder, waiting: Waiting) -> None:
+        order = waiting.order
+        if waiting.event is not None:
+            if next_state(before.status, waiting.event) is not order.status:
+                raise InvariantViolation(
+                    f"{waiting.event.name} does not lead to {order.status.name}"
+                )
+            order = self._with_event(order, waiting.event)
+        self._change(order)
+        self._decided.timers.append(
+            TimerRow(self._partition_index, order.order_no, waiting.step, waiting.delay_ms)
+        )
+
+    def _end(self, order: OpenOrder, ended: Ended) -> None:
+        status = next_state(order.status, ended.event)
+        order = self._with_event(order, ended.event)
+        if status is PaymentState.SUCCEEDED:
+            movements = transfers.of_success(order.command, order.attempt.psp)
+            self._posting.move(order.order_no, movements)
+        self._decided.outcomes.append(
+            making.outcome_row(self._partition_index, self._batch_seq, order, status, ended)
+        )
+        self._decided.closed[order.order_no] = order
+        self._decided.changed.pop(order.order_no, None)
+
+    # --- timers -------------------------------------------------------------------------------------
+
+    def take_due(self, order_no: int, step: TimerKind) -> None:
+        """Start the step whose time has come. No call for this order may be on its way."""
+        order = self._order(order_no)
+        if order is None:
+            return
+        key_lifetime_s = self._planner.key_lifetime_s(order.attempt.psp)
+        if step is TimerKind.SEND and not may_send(
+            order, now=self._now, key_lifetime_s=key_lifetime_s
+        ):
+            if order.attempt.is_clean_for(self._held.head.epoch):
+                # The PSP may have forgotten the key, and surely never ran it: a new attempt is safe.
+                order = self._renew(order)
+            else:
+                step = TimerKind.QUERY
+        self._call(order, step)
+
+    def _renew(self, order: OpenOrder) -> OpenOrder:
+        attempt = self._new_attempt(order.order_no, order.command, order.attempt.attempt_no + 1)
+        renewed = replace(order, attempt=attempt, psp_reference=None, next_retry_at=None)
+        self._change(renewed)
+        return renewed
+
+    # --- intake -------------------------------------------------------------------------------------
+
+    def take_commands(self, batch: Batch) -> None:
+        """Take in orders that are new; keep what comes late under a key with another body."""
+        self._decided.dead_letter_count = batch.dead_letter_count
+        taken: dict[UUID, bytes] = {}
+        for command in batch.commands:
+            order_uuid = command.order_uuid
+            stored = batch.known.get(order_uuid) or taken.get(order_uuid)
+            if stored is None and (order_no := self._held.order_nos.get(order_uuid)) is not None:
+                stored = self._held.open_orders[order_no].command.fingerprint
+            if stored is None:
+                taken[order_uuid] = command.fingerprint
+                self._take_in(command)
+            elif not fingerprint.same(stored, command.fingerprint):
+                self._decided.refused.append(
+                    RefusedRequestRow(
+                        partition_index=self._partition_index,
+                        order_uuid=order_uuid,
+                        fingerprint=command.fingerprint,
+                        accepted_at=command.accepted_at,
+                    )
+                )
+
+    def _take_in(self, command: PaymentCommand) -> None:
+        decided = self._decided
+        decided.order_no_last += 1
+        order_no = decided.order_no_last
+        decided.orders.append(making.order_row(self._partition_index, order_no, command))
+        order = OpenOrder(
+            order_no=order_no,
+            command=command,
+            attempt=self._new_attempt(order_no, command, 1),
+            status=next_state(PaymentState.CREATED, PaymentEvent.CREATED),
+            is_outcome_known=True,
+            psp_reference=None,
+            next_action_url=None,
+            action_expires_at=None,
+            next_retry_at=None,
+            event_sequence=0,
+        )
+        decided.opened.append(self._with_event(order, PaymentEvent.CREATED))
+        self._call(order, TimerKind.SEND)
+
+    # --- the end ------------------------------------------------------------------------------------
+
+    def finish(self) -> Decided:
+        """Fold the slices, extend the chain, and return the whole."""
+        decided, head = self._decided, self._held.head
+        decided.slices.extend(self._posting.slice_rows())
+        decided.chain_hash = head.chain_hash
+        if decided.outcomes or decided.transfers:
+            decided.chain_hash = chain.extend(
+                head.chain_hash,
+                self._partition_index,
+                self._batch_seq,
+                decided.outcomes,
+                decided.transfers,
+            )
+        return decided
+
+    # --- what several parts share -------------------------------------------------------------------
+
+    def _order(self, order_no: int) -> OpenOrder | None:
+        """The open order as this decision leaves it so far, or None when it is not open (any more)."""
+        if order_no in self._decided.closed:
+            return None
+        return self._decided.changed.get(order_no) or self._held.open_orders.get(order_no)
+
+    def _change(self, order: OpenOrder) -> None:
+        self._decided.changed[order.order_no] = order
+        self._decided.progress.append(making.progress_row(self._partition_index, order))
+
+    def _call(self, order: OpenOrder, step: TimerKind) -> None:
+        self._decided.calls.append(
+            PspCall(
+                partition_index=self._partition_index,
+                order_no=order.order_no,
+                step=step,
+                attempt=order.attempt,
+                psp_reference=order.psp_reference,
+            )
+        )
+
+    def _new_attempt(self, order_no: int, command: PaymentCommand, attempt_no: int) -> Attempt:
+        plan = self._planner.plan(command, attempt_no)
+        attempt = Attempt(
+            attempt_no=attempt_no,
+            psp=plan.psp,
+            psp_account=plan.psp_account,
+            psp_key=plan.psp_key,
+            request=plan.request,
+            epoch=self._held.head.epoch,
+            created_at=self._now,
+            is_tainted=False,
+        )
+        row = making.attempt_row(self._partition_index, order_no, attempt)
+        self._decided.attempts.append(row)
+        self._decided.planned.append((order_no, attempt))
+        return attempt
+
+    def _with_event(self, order: OpenOrder, event: PaymentEvent) -> OpenOrder:
+        sequence = order.event_sequence + 1
+        self._decided.events.append(
+            EventRow(
+                partition_index=self._partition_index,
+                order_no=order.order_no,
+                sequence=sequence,
+                batch_seq=self._batch_seq,
+                type=event,
+            )
+        )
+        return replace(order, event_sequence=sequence)

@@ -1,0 +1,268 @@
+"""A partition's book on fake books and a PSP of a few lines, played step by step.
+
+``BookWorld`` decides, writes and applies as an owner does; it can crash at every point between. Its
+PSP is as bad as PSPs are: it loses answers, denies what it did, and forgets keys after their lifetime.
+``play`` reads such a scenario from a table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from uuid import UUID
+
+from actors.flushing import flush_of
+from payments.attempts import PspAnswer, ResultClass
+from payments.book import PartitionBook
+from payments.commands import PaymentCommand
+from payments.decided import AttemptPlan, Batch, Decided
+from payments.fingerprint import fingerprint
+from payments.identity import parse_psp_key, psp_key
+from payments.lifecycle import PaymentState
+from payments.next_step import StepPolicy
+from payments.open_order import CallAnswer, PspCall
+from payments.rows import TimerKind
+from payments.state import PartitionState
+from tests.fakes.fake_books import FakeBooks
+from tests.queue_commands import a_command
+
+START = datetime(2026, 11, 23, tzinfo=UTC)
+KEY_LIFETIME_S = 24 * 3_600
+POLICY = StepPolicy()
+
+
+def an_order(number: int, *, amount_minor: int = 1999) -> PaymentCommand:
+    """The number-th order; another amount is another body under the same key."""
+    body = {"amount": amount_minor, "currency": "USD", "seller": "s", "payment_method": "tok"}
+    return replace(
+        a_command(UUID(int=number + 1), amount_minor=amount_minor),
+        fingerprint=fingerprint(body, bytes(32)),
+    )
+
+
+class OnePsp:
+    """Plans every attempt for one PSP."""
+
+    def plan(self, command: PaymentCommand, attempt_no: int) -> AttemptPlan:
+        """See ``payments.decided.Planner``."""
+        return AttemptPlan(
+            psp="psp",
+            psp_account="main",
+            psp_key=psp_key(command.order_uuid, attempt_no),
+            request=command.amount_minor.to_bytes(8, "big"),
+        )
+
+    def key_lifetime_s(self, psp: str) -> int:
+        """See ``payments.decided.Planner``."""
+        return KEY_LIFETIME_S
+
+
+class Deed(Enum):
+    """What the PSP does with one call."""
+
+    CHARGE = auto()
+    CHARGE_SILENTLY = auto()
+    """Charges, and the answer is lost."""
+    DECLINE = auto()
+    ASK_BUYER = auto()
+    REFUSE = auto()
+    """Says that it did not run, whether or not it once did."""
+    VANISH = auto()
+    """Does nothing and answers nothing."""
+
+
+@dataclass(slots=True)
+class ScriptedPsp:
+    """Remembers a key for its lifetime. ``charges`` is the truth, by order."""
+
+    keys: dict[str, tuple[ResultClass, datetime]] = field(default_factory=dict)
+    charges: Counter[UUID] = field(default_factory=Counter)
+
+    def carry_out(self, call: PspCall, deed: Deed, now: datetime) -> PspAnswer:
+        """Run one call and return how its caller sees it."""
+        key = call.attempt.psp_key
+        known, since = self.keys.get(key, (None, now))
+        if now - since >= timedelta(seconds=KEY_LIFETIME_S):
+            known = None
+        if call.step is TimerKind.CANCEL and known in (None, ResultClass.REQUIRES_ACTION):
+            known = self._remember(key, ResultClass.CANCELED, now)
+        elif call.step is TimerKind.SEND and known is None:
+            known = self._first(call, deed, now)
+        if deed is Deed.REFUSE and call.step is TimerKind.SEND:
+            return PspAnswer(result=ResultClass.NOT_SENT)
+        if known is None or deed in (Deed.CHARGE_SILENTLY, Deed.VANISH, Deed.REFUSE):
+            return PspAnswer(result=ResultClass.UNKNOWN)
+        amount_minor = int.from_bytes(call.attempt.request, "big")
+        is_charged = known is ResultClass.APPROVED
+        return PspAnswer(
+            result=known,
+            reference=f"ch_{key}",
+            captured_minor=amount_minor if is_charged else 0,
+            currency="USD" if is_charged else None,
+            effective_at=now,
+        )
+
+    def buyer_acts(self, key: str, now: datetime) -> None:
+        """The buyer confirms a charge that waits for it."""
+        if self.keys.get(key, (None,))[0] is ResultClass.REQUIRES_ACTION:
+            self._charge(key, now)
+
+    def _first(self, call: PspCall, deed: Deed, now: datetime) -> ResultClass | None:
+        key = call.attempt.psp_key
+        match deed:
+            case Deed.CHARGE | Deed.CHARGE_SILENTLY:
+                return self._charge(key, now)
+            case Deed.DECLINE:
+                return self._remember(key, ResultClass.DECLINED_FINAL, now)
+            case Deed.ASK_BUYER:
+                return self._remember(key, ResultClass.REQUIRES_ACTION, now)
+            case Deed.REFUSE | Deed.VANISH:
+                return None
+
+    def _charge(self, key: str, now: datetime) -> ResultClass:
+        named = parse_psp_key(key)
+        assert named is not None
+        self.charges[named.order_uuid] += 1
+        return self._remember(key, ResultClass.APPROVED, now)
+
+    def _remember(self, key: str, result: ResultClass, now: datetime) -> ResultClass:
+        self.keys[key] = (result, now)
+        return result
+
+
+class BookWorld:
+    """One partition, its owner's book, and the calls that owners have started."""
+
+    def __init__(self, policy: StepPolicy = POLICY) -> None:
+        self.now = START
+        self.policy = policy
+        self.psp = ScriptedPsp()
+        self.books = FakeBooks.empty(1, lambda: self.now)
+        self.calls: list[PspCall] = []
+        """Started by the present owner, one an order."""
+        self.stray_calls: list[PspCall] = []
+        """Started by owners that are gone; they may still reach the PSP."""
+        self.book = self.claim()
+
+    # --- an owner's life ------------------------------------------------------------------------------
+
+    def claim(self) -> PartitionBook:
+        """Let a new owner rebuild everything from what was written."""
+        held = self.books.partitions[0]
+        held.head = replace(held.head, epoch=held.head.epoch + 1)
+        self.stray_calls += self.calls
+        self.calls = []
+        records = self.books.open_order_records(0)
+        state = PartitionState(head=held.head, open_orders=records)
+        self.book = PartitionBook(state, OnePsp(), self.policy)
+        due = [(order.order_no, TimerKind.SEND) for order in records if not order.has_timer]
+        self.take(due=due)
+        return self.book
+
+    def take(
+        self,
+        *,
+        commands: Sequence[PaymentCommand] = (),
+        answers: Sequence[CallAnswer] = (),
+        due: Sequence[tuple[int, TimerKind]] = (),
+        is_lost: bool = False,
+    ) -> Decided:
+        """Decide one batch, write it and carry on; or crash just before it is written."""
+        missing = self.book.accounts_missing(answers)
+        heads = {key: self.books.account_head(0, key) for key in missing}
+        self.book.remember_accounts({key: head for key, head in heads.items() if head is not None})
+        keys = [(c.order_uuid, self.books.order_keys.get(c.order_uuid)) for c in commands]
+        known = {uuid: self.books.orders[key].fingerprint for uuid, key in keys if key is not None}
+        batch = Batch(commands=commands, known=known, answers=answers, due=due, now=self.now)
+        memory = deepcopy(vars(self.book)["_open"]), self.book.head
+        decided = self.book.decide(batch)
+        assert decided == self.book.decide(batch), "the same decision twice"
+        assert memory == (vars(self.book)["_open"], self.book.head), "deciding changes nothing"
+        if is_lost:
+            self.claim()
+            return decided
+        if decided.has_rows:
+            self.books.write(flush_of([decided], []))
+        self.book.apply(decided)
+        self._done(answers)
+        self._start(decided.calls)
+        return decided
+
+    def post(self, *orders: PaymentCommand) -> Decided:
+        """Take orders in."""
+        return self.take(commands=orders)
+
+    def answer(self, call: PspCall, answer: PspAnswer) -> CallAnswer:
+        """What the owner hears of a call."""
+        return CallAnswer(
+            partition_index=0,
+            order_no=call.order_no,
+            step=call.step,
+            attempt_no=call.attempt.attempt_no,
+            answer=answer,
+        )
+
+    def carry_out(self, call: PspCall, deed: Deed, *, is_lost: bool = False) -> CallAnswer:
+        """Have the PSP run a call, and the book hear of it."""
+        answered = self.answer(call, self.psp.carry_out(call, deed, self.now))
+        self.take(answers=[answered], is_lost=is_lost)
+        return answered
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and fire the timers that are due and whose order has no call on its way."""
+        self.now += timedelta(seconds=seconds)
+        busy = {call.order_no for call in self.calls}
+        due = [
+            (order_no, TimerKind(timer.kind))
+            for (_, order_no), timer in sorted(self.books.timers.items())
+            if timer.due_at <= self.now and order_no not in busy
+        ]
+        self.take(due=due)
+
+    def status_of(self, order_uuid: UUID) -> PaymentState | None:
+        """How an order ended, or None while it is open."""
+        outcome = self.books.outcomes.get(self.books.order_keys[order_uuid])
+        return None if outcome is None else PaymentState(outcome[0].status)
+
+    def _done(self, answers: Iterable[CallAnswer]) -> None:
+        answered = {answer.order_no for answer in answers}
+        self.calls = [call for call in self.calls if call.order_no not in answered]
+
+    def _start(self, calls: Iterable[PspCall]) -> None:
+        busy = {call.order_no for call in self.calls}
+        self.calls += [call for call in calls if call.order_no not in busy]
+
+
+def play(table: str) -> BookWorld:
+    """Play a scenario: one step a line, ``=>`` says what must be true afterwards.
+
+    ``post O1``, ``charge O1`` (any deed of the PSP), ``wait 60`` (seconds), ``crash``, ``act O1`` (the
+    buyer confirms). After ``=>`` the order's status: a terminal one, or ``open``.
+    """
+    world = BookWorld()
+    orders = {f"O{number}": an_order(number) for number in range(10)}
+    for line in filter(None, (line.strip() for line in table.splitlines())):
+        step, _, expected = (part.strip() for part in line.partition("=>"))
+        verb, _, name = step.partition(" ")
+        match verb:
+            case "post":
+                world.post(orders[name])
+            case "wait":
+                world.wait(float(name))
+            case "crash":
+                world.claim()
+            case "act":
+                key = psp_key(orders[name].order_uuid, 1)
+                world.psp.buyer_acts(key, world.now)
+            case _:
+                order_no = world.books.order_keys[orders[name].order_uuid][1]
+                (call,) = (call for call in world.calls if call.order_no == order_no)
+                world.carry_out(call, Deed[verb.upper()])
+        if expected:
+            status = world.status_of(orders[name].order_uuid)
+            assert (status.wire if status else "open") == expected, line
+    return world

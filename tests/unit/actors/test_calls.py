@@ -1,0 +1,147 @@
+"""PSP calls: bounded, one an order, and given up in good order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from actors.calls import PspCalls
+from payments.attempts import PspAnswer, ResultClass
+from payments.open_order import CallAnswer
+from payments.rows import TimerKind
+from psp.port import Psp
+from runtime.crash_points import CrashPoints
+from tests.unit.actors.messages import a_call
+
+
+class SlowPsp:
+    """Answers when told to."""
+
+    name = "psp"
+    account = "main"
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+        self.running = 0
+        self.running_max = 0
+        self.fault: Exception | None = None
+
+    async def charge(self, psp_key: str, request: bytes, *, timeout_s: float) -> PspAnswer:
+        self.running += 1
+        self.running_max = max(self.running_max, self.running)
+        await self.may_answer.wait()
+        self.running -= 1
+        if self.fault is not None:
+            raise self.fault
+        return PspAnswer(result=ResultClass.DECLINED_FINAL, message=psp_key)
+
+
+class Rig:
+    def __init__(self, *, in_flight_max: int = 2) -> None:
+        self.psp = SlowPsp()
+        self.answers: list[CallAnswer] = []
+        self.defects: list[BaseException] = []
+        self.calls = PspCalls(
+            {"psp": cast(Psp, self.psp)},
+            self.answers.append,
+            self.defects.append,
+            in_flight_max=in_flight_max,
+            timeout_ms=100,
+            crash_points=CrashPoints({}),
+        )
+
+    async def settle(self) -> None:
+        self.psp.may_answer.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+async def test_calls_in_flight_are_bounded_and_all_run() -> None:
+    """Never more at a time than allowed, and none forgotten."""
+    rig = Rig(in_flight_max=3)
+    rig.calls.start(a_call(n) for n in range(10))
+    await asyncio.sleep(0)
+    assert (rig.calls.in_flight_count, rig.calls.waiting_count) == (3, 7)
+    await rig.settle()
+    assert rig.psp.running_max == 3
+    assert sorted(answer.order_no for answer in rig.answers) == list(range(10))
+
+
+async def test_an_order_has_one_call_until_its_answer_is_written() -> None:
+    """A second call for the same order waits for ``done``, not only for the answer."""
+    rig = Rig()
+    rig.calls.start([a_call(1), a_call(1)])
+    await rig.settle()
+    rig.calls.start([a_call(1)])
+    await rig.settle()
+    assert len(rig.answers) == 1
+    assert rig.calls.is_busy(0, 1)
+    rig.calls.done(0, 1)
+    rig.calls.start([a_call(1)])
+    await rig.settle()
+    assert len(rig.answers) == 2
+
+
+async def test_a_pause_starts_nothing_and_loses_nothing() -> None:
+    """While paused nothing new leaves; afterwards everything does."""
+    rig = Rig()
+    rig.calls.pause(True)
+    rig.calls.start([a_call(1), a_call(2)])
+    await rig.settle()
+    assert rig.answers == []
+    rig.calls.pause(False)
+    await rig.settle()
+    assert len(rig.answers) == 2
+
+
+async def test_partitions_given_up_leave_no_trace() -> None:
+    """What waits is dropped at once; what runs is waited for, and at last forgotten."""
+    rig = Rig(in_flight_max=1)
+    gone = frozenset({0})
+    rig.calls.start([a_call(1), a_call(2), a_call(3, partition_index=5)])
+    await asyncio.sleep(0)
+    assert rig.calls.running_count_of(gone) == 1
+    rig.calls.unqueue(gone)
+    assert not rig.calls.is_busy(0, 2)
+    assert rig.calls.is_busy(0, 1)
+    rig.calls.forget(gone)
+    assert rig.calls.running_count_of(gone) == 0
+    await rig.settle()
+    assert {answer.order_no for answer in rig.answers} == {1, 3}
+
+
+async def test_closing_abandons_what_does_not_end() -> None:
+    """After a drain's time nothing runs on, and nothing that waited starts."""
+    rig = Rig(in_flight_max=1)
+    rig.calls.start([a_call(1), a_call(2)])
+    await asyncio.sleep(0)
+    assert await rig.calls.close(timeout_s=0) == 1
+    await rig.settle()
+    assert rig.answers == []
+
+
+async def test_a_connector_that_raises_is_a_defect() -> None:
+    """A connector classifies every answer; what it raises must not be taken for silence."""
+    rig = Rig()
+    rig.psp.fault = KeyError("bug")
+    rig.calls.start([a_call(1)])
+    await rig.settle()
+    assert isinstance(rig.defects[0], KeyError)
+
+
+@pytest.mark.parametrize(
+    ("step", "result"),
+    [(TimerKind.SEND, ResultClass.NOT_SENT), (TimerKind.CANCEL, ResultClass.UNKNOWN)],
+)
+@pytest.mark.parametrize(("psp", "account"), [("psp", "other"), ("gone", "main")])
+async def test_an_attempt_goes_to_its_own_account_or_nowhere(
+    psp: str, account: str, step: TimerKind, result: ResultClass
+) -> None:
+    """At another account the same key would charge again; the order waits for its own."""
+    rig = Rig()
+    rig.calls.start([a_call(1, psp=psp, account=account, step=step)])
+    await rig.settle()
+    assert [answer.answer.result for answer in rig.answers] == [result]
+    assert rig.psp.running_max == 0

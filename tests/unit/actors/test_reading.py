@@ -1,0 +1,151 @@
+"""The reader: removes only what was taken in, and forgets nothing that it read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from actors.reading import StreamReader, room_left
+from actors.settings import INBOX_MESSAGES_MAX, REMOVAL_EVERY_S
+from runtime.crash_points import CrashPoints
+from storage.ports import Message, StorageUnavailable
+from tests.manual_clock import ManualClock
+from tests.unit.actors.messages import a_message
+
+
+class StubQueue:
+    """Notes what is asked of it, in order."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, object]] = []
+        self.messages: list[Message] = []
+        self.is_available = True
+        self.reading = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    def own(self, partition_indexes: frozenset[int]) -> None:
+        self.log.append(("own", partition_indexes))
+
+    def reread(self, partition_indexes: frozenset[int]) -> None:
+        if partition_indexes:
+            self.log.append(("reread", partition_indexes))
+
+    async def read(self, *, count_max: int, wait_ms_max: int) -> Sequence[Message]:
+        self.reading.set()
+        await self.may_answer.wait()
+        self.log.append(("read", count_max))
+        messages, self.messages = self.messages, []
+        return messages
+
+    async def remove(self, messages: Sequence[Message]) -> int:
+        self.log.append(("remove", [message.stream_id for message in messages]))
+        if not self.is_available:
+            raise StorageUnavailable("redis", "away")
+        return len(messages)
+
+    async def publish(self, reply_to: str, payload: bytes) -> None:
+        raise AssertionError("the reader publishes nothing")
+
+    async def close(self) -> None: ...
+
+
+class Rig:
+    def __init__(self, *, room: int = 100) -> None:
+        self.queue = StubQueue()
+        self.clock = ManualClock()
+        self.got: list[tuple[int, list[str]]] = []
+        self.reader = StreamReader(
+            self.queue,
+            readable=lambda: frozenset({0, 1}),
+            room=lambda: room,
+            on_messages=lambda index, messages: self.got.append(
+                (index, [message.stream_id for message in messages])
+            ),
+            clock=self.clock,
+            crash_points=CrashPoints({}),
+        )
+
+    async def turn(self) -> None:
+        await self.reader._turn()
+
+    def named(self, name: str) -> list[object]:
+        return [what for did, what in self.queue.log if did == name]
+
+
+async def test_messages_go_to_their_partitions_in_order() -> None:
+    """Each partition gets its own messages as they stood in its stream."""
+    rig = Rig()
+    rig.queue.messages = [
+        a_message(1, partition_index=1),
+        a_message(2),
+        a_message(3, partition_index=1),
+    ]
+    await rig.turn()
+    assert rig.got == [(0, ["2-0"]), (1, ["1-0", "3-0"])]
+
+
+async def test_only_what_was_taken_in_is_removed_and_in_batches() -> None:
+    """Reading removes nothing; what is in the books goes once a while, each message once."""
+    rig = Rig()
+    rig.queue.messages = [a_message(1), a_message(2)]
+    await rig.turn()
+    rig.reader.note_taken_in([a_message(1)])
+    await rig.turn()
+    assert rig.named("remove") == []
+    rig.clock.advance(REMOVAL_EVERY_S)
+    await rig.turn()
+    rig.clock.advance(REMOVAL_EVERY_S)
+    await rig.turn()
+    assert rig.named("remove") == [["1-0"]]
+    assert rig.reader.removed_count == 1
+
+
+async def test_a_failed_removal_is_read_again() -> None:
+    """What could not be removed does not stay in the stream unseen."""
+    rig = Rig()
+    rig.queue.is_available = False
+    rig.reader.note_taken_in([a_message(1, partition_index=1)])
+    rig.clock.advance(REMOVAL_EVERY_S)
+    with pytest.raises(StorageUnavailable):
+        await rig.turn()
+    await rig.turn()
+    assert rig.named("reread") == [frozenset({1})]
+
+
+async def test_a_reread_waits_for_the_read_under_way() -> None:
+    """A read's answer moves positions on, so starting over must come after it, or messages are skipped."""
+    rig = Rig()
+    rig.queue.may_answer.clear()
+    turn = asyncio.create_task(rig.turn())
+    await rig.queue.reading.wait()
+    rig.reader.reread(frozenset({0}))
+    assert rig.named("reread") == []
+    rig.queue.may_answer.set()
+    await turn
+    await rig.turn()
+    names = [name for name, _ in rig.queue.log]
+    assert names == ["own", "read", "own", "reread", "read"]
+
+
+async def test_nothing_is_read_without_room() -> None:
+    """While inbox or open orders are full, messages wait in the stream."""
+    rig = Rig(room=0)
+    await rig.turn()
+    assert rig.named("read") == []
+    assert room_left(0, 0, 10) == 10
+    assert room_left(4, 3, 10) == 3
+    assert room_left(INBOX_MESSAGES_MAX, 0, 10**6) == 0
+
+
+async def test_a_drain_removes_what_is_taken_in() -> None:
+    """A host that leaves in good order leaves nothing behind that is in the books."""
+    rig = Rig()
+    rig.reader.note_taken_in([a_message(1)])
+    await rig.reader.drain()
+    rig.queue.is_available = False
+    rig.reader.note_taken_in([a_message(2)])
+    await rig.reader.drain()
+    assert rig.named("remove") == [["1-0"], ["2-0"]]
