@@ -41,7 +41,7 @@ def host(config_path: Path, name: str) -> None:
     configure_logs(process_name=name)
     try:
         uvloop.run(_run_host(config, name))
-    except CrashPointError as error:
+    except (ConfigError, CrashPointError) as error:
         raise click.ClickException(str(error)) from error
 
 

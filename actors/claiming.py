@@ -163,8 +163,7 @@ class Claiming:
 
     def _work_on(self, lane_index: int, book: PartitionBook, state: PartitionState) -> None:
         partition_index = state.head.partition_index
-        if state.recorded_at is not None:
-            self._ports.ledger_clock.observe(state.recorded_at)
+        self._ports.ledger_clock.observe(state.recorded_at)
         self._unclear.discard(partition_index)
         unscheduled = [order.order_no for order in state.open_orders if not order.has_timer]
         self._ports.lanes[lane_index].partitions.add(book, unscheduled=unscheduled)

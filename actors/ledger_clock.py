@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from payments.defects import InvariantViolation
 from runtime.clock import Clock
 
 
@@ -21,7 +22,7 @@ class LedgerClock:
         self._seen_at_s = self._clock.monotonic_s()
 
     def now(self) -> datetime:
-        """The ledger's present, aware UTC; the host's own clock until a claim or receipt told it."""
+        """The ledger's present, aware UTC. Raises InvariantViolation before the first claim told it."""
         if self._recorded_at is None:
-            return self._clock.now()
+            raise InvariantViolation("a decision was asked for before any claim told the time")
         return self._recorded_at + timedelta(seconds=self._clock.monotonic_s() - self._seen_at_s)

@@ -56,5 +56,5 @@ class PartitionState:
 
     head: PartitionHead
     open_orders: list[OpenOrderRecord]
-    recorded_at: datetime | None = None
+    recorded_at: datetime
     """The ledger's time of the claim: a new host's own clock decides nothing."""

@@ -93,17 +93,21 @@ class PostgresOwnership:
         lane = self._ledger.lanes[lane_index]
         backend = await lane.ready()
         async with self._claim_session() as session:
-            head = await session.finish(
+            claimed = await session.finish(
                 self._take_over(session, partition_index, epoch_seen, incarnation, backend)
             )
-            if head is None:
+            if claimed is None:
                 return None
             for other in self._ledger.lanes:
                 other.withdraw(partition_index)
             with postgres_faults():
                 open_orders = await session.finish(fetch_open_orders(session, partition_index))
             lane.pledge(partition_index, backend)
-            return PartitionState(head=head, open_orders=open_orders)
+            return PartitionState(
+                head=_head(partition_index, claimed),
+                open_orders=open_orders,
+                recorded_at=claimed["recorded_at"],
+            )
 
     async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:
         """See ``storage.ports.Ownership``. After StorageUnavailable they may still be owned."""
@@ -144,7 +148,7 @@ class PostgresOwnership:
         epoch_seen: int,
         incarnation: UUID,
         backend: Backend,
-    ) -> PartitionHead | None:
+    ) -> asyncpg.Record | None:
         with postgres_faults():
             seen = await session.fetchrow(_SQL["partition_seen"], partition_index)
             if seen is None:
@@ -154,17 +158,7 @@ class PostgresOwnership:
             if seen["epoch"] != epoch_seen:
                 return None
             await self._end_backends(session, seen["backend_pids"], seen["backend_starts"])
-        row = await _bump_epoch(session, partition_index, epoch_seen, incarnation, backend)
-        if row is None:
-            return None
-        return PartitionHead(
-            partition_index=partition_index,
-            epoch=row["epoch"],
-            batch_seq=row["batch_seq"],
-            order_no_last=row["order_no_last"],
-            account_no_last=row["account_no_last"],
-            chain_hash=row["chain_hash"],
-        )
+        return await _bump_epoch(session, partition_index, epoch_seen, incarnation, backend)
 
     async def _end_backends(
         self, session: Session, pids: Sequence[int], starts: Sequence[datetime]
@@ -188,6 +182,17 @@ class PostgresOwnership:
             if row is None or row[0] == 0:
                 return
             await asyncio.sleep(BACKENDS_GONE_POLL_S)
+
+
+def _head(partition_index: int, claimed: asyncpg.Record) -> PartitionHead:
+    return PartitionHead(
+        partition_index=partition_index,
+        epoch=claimed["epoch"],
+        batch_seq=claimed["batch_seq"],
+        order_no_last=claimed["order_no_last"],
+        account_no_last=claimed["account_no_last"],
+        chain_hash=claimed["chain_hash"],
+    )
 
 
 async def _bump_epoch(

@@ -157,7 +157,7 @@ class BookWorld:
         self.stray_calls += self.calls
         self.calls = []
         records = self.books.open_order_records(0)
-        state = PartitionState(head=held.head, open_orders=records)
+        state = PartitionState(head=held.head, open_orders=records, recorded_at=self.books.now())
         self.book = PartitionBook(state, OnePsp(), self.policy)
         due = [(order.order_no, TimerKind.SEND) for order in records if not order.has_timer]
         self.take(due=due)

@@ -50,7 +50,7 @@ SET epoch = epoch + 1, owner = $3, backend_pids = ARRAY[$4::integer],
     backend_starts = ARRAY[$5::timestamptz],
     claimed_at = now()
 WHERE partition_index = $1 AND epoch = $2
-RETURNING epoch, batch_seq, order_no_last, account_no_last, chain_hash;
+RETURNING epoch, batch_seq, order_no_last, account_no_last, chain_hash, clock_timestamp() AS recorded_at;
 
 -- hand_over --
 WITH mine AS MATERIALIZED (

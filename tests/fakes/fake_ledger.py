@@ -237,7 +237,9 @@ class FakeOwnership:
             other.withdraw(partition_index)
         lane.pledge(partition_index, lane.backend)
         open_orders = self._books.open_order_records(partition_index)
-        return PartitionState(head=held.head, open_orders=open_orders)
+        return PartitionState(
+            head=held.head, open_orders=open_orders, recorded_at=self._books.now()
+        )
 
     async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:
         """See ``storage.ports.Ownership``."""

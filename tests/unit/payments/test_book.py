@@ -118,7 +118,9 @@ def _events_are_a_path(world: BookWorld) -> None:
 def _memory_is_what_the_books_say(world: BookWorld) -> None:
     """A new owner would find the same; and every open order has a call on its way or a timer."""
     state = PartitionState(
-        head=world.books.partitions[0].head, open_orders=world.books.open_order_records(0)
+        head=world.books.partitions[0].head,
+        open_orders=world.books.open_order_records(0),
+        recorded_at=world.books.now(),
     )
     rebuilt = PartitionBook(state, OnePsp(), world.policy)
     assert rebuilt.head == world.book.head
