@@ -50,13 +50,14 @@ class _Invalid(Exception):
         self.detail = detail
 
 
-def single_parameters(request: web.Request, known: Collection[str]) -> Mapping[str, str] | Problem:
-    """Return the parameters, each given once and each known; names of metadata filters pass."""
+def single_parameters(
+    request: web.Request, known: Collection[str], *, takes_metadata: bool = False
+) -> Mapping[str, str] | Problem:
+    """Return the parameters, each given once and each known; or filters on metadata, where taken."""
     query = request.rel_url.query
     for name in query:
-        if name not in known and not (
-            "metadata[]" in known and _METADATA_PARAMETER.fullmatch(name)
-        ):
+        is_filter = takes_metadata and _METADATA_PARAMETER.fullmatch(name) is not None
+        if name not in known and not is_filter:
             return Problem(
                 code=Code.PARAMETER_UNKNOWN,
                 detail="This route has no such query parameter.",
@@ -81,7 +82,7 @@ def read_limit(parameters: Mapping[str, str]) -> int | Problem:
 
 def payment_filter(request: web.Request, merchant_id: str, mode: Mode) -> PaymentFilter | Problem:
     """Return which payments a list shall show."""
-    parameters = single_parameters(request, _PAYMENT_PARAMETERS | {"metadata[]"})
+    parameters = single_parameters(request, _PAYMENT_PARAMETERS, takes_metadata=True)
     if isinstance(parameters, Problem):
         return parameters
     try:

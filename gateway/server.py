@@ -99,6 +99,8 @@ class GatewayServer(web.Server):
             access_log=None,
             keepalive_timeout=KEEPALIVE_S,
             lingering_time=LINGERING_S,
+            # No encoded body is accepted, so none is unpacked either, also not to throw it away.
+            auto_decompress=False,
             max_line_size=LINE_BYTES_MAX,
             max_field_size=LINE_BYTES_MAX,
         )

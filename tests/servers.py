@@ -7,7 +7,9 @@ Fixtures (registered in tests/conftest.py): `servers` for the session, `database
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
@@ -106,6 +108,15 @@ class SharedServers:
             if server.role is role and server.pid is not None:
                 return server.pid
         raise AssertionError(f"no {role} runs")
+
+    def kill(self, *roles: ServerRole) -> None:
+        """End servers without a chance to tidy up. `heal` starts them again."""
+        for pid in [self.pid(role) for role in roles]:
+            os.kill(pid, signal.SIGKILL)
+
+    def heal(self) -> None:
+        """Start what died again on its data, and wait until every copy is in step."""
+        self._thread.run(self.stores.start(lambda _: None))
 
     def empty_valkey(self) -> None:
         """Forget every key, and every loaded script."""

@@ -15,6 +15,11 @@ AMOUNT_MINOR_MAX = 2**53 - 1
 KEY_CHARACTERS_MAX = 255
 """Longest idempotency key, as at the PSPs that we imitate."""
 
+TOKEN_CHARACTERS_MAX = 255
+"""Longest token, as in the order that it came with: one over it would be refused for ever, not
+declined.
+"""
+
 Amount = Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MINOR_MAX)]
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -63,7 +68,7 @@ class ChargeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     v: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
     amount: Amount
     currency: Currency
-    token: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=TOKEN_CHARACTERS_MAX)]
     capture: bool = True
     description: Annotated[str, msgspec.Meta(max_length=500)] = ""
     metadata: Metadata = Metadata()

@@ -286,5 +286,5 @@ class GatewayStack:
 async def until(condition: Any, timeout_s: float = 2.0) -> None:
     """Wait until the condition holds."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110  # the fakes raise no events
+        while not condition():  # the fakes raise no events
             await asyncio.sleep(0.005)

@@ -1,0 +1,42 @@
+# The commands of this repository. `make` alone lists them.
+# PYTHON=/path/to/python3.12 picks the Python that .venv is made with; any of 3.11 to 3.13 will do.
+
+SHELL := /bin/sh
+PYTHON ?=
+VENV := .venv
+RUN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help up down test test-fast check format clean install
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
+
+up: install  ## Install what is missing, start the local stack, take a demonstration payment
+	@$(RUN)/tally up
+
+down:  ## Stop the local stack; its data stays in var/
+	@if [ -x $(RUN)/tally ]; then $(RUN)/tally down; else echo "Nothing is installed, so nothing runs."; fi
+
+test: install  ## Run the whole suite, on servers of its own
+	@$(RUN)/python -m pytest
+
+test-fast: install  ## Run the unit tests alone: no servers, a few seconds
+	@$(RUN)/python -m pytest -x -q -n 2 --dist worksteal tests/unit
+
+check: install  ## Lint, formatting, types, import contracts
+	@$(RUN)/ruff check .
+	@$(RUN)/ruff format --check .
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports
+
+format: install  ## Format the code
+	@$(RUN)/ruff check --fix-only .
+	@$(RUN)/ruff format .
+
+clean:  ## Remove caches and builds; neither var/ nor .venv/
+	@rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	@find . -path ./.venv -prune -o -path ./var -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+install:
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh ./bootstrap.sh

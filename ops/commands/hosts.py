@@ -1,0 +1,96 @@
+"""``tally scale``: how many partition hosts shall run."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.faults import CommandFailed
+from ops.stack.waiting import Owners
+from runtime.config import Config
+from runtime.faults import StorageUnavailable
+from storage.intent import IntentStore
+from storage.opening import read_pool
+from storage.read_pool import ReadPool
+from storage.status import StatusQueries
+
+# The configuration's own bound.
+HOST_COUNT_MAX = 1_024
+
+_LOOK_EVERY_S = 0.3
+
+
+@click.command()
+@click.option(
+    "--hosts", "host_count", type=click.IntRange(0, HOST_COUNT_MAX), required=True, help="How many."
+)
+@click.option("--timeout-s", type=float, default=60.0, show_default=True)
+@output_option
+@json_option
+@click.pass_obj
+def scale(
+    context: CommandContext, host_count: int, timeout_s: float, output_format: str, is_json: bool
+) -> None:
+    """Change the number of partition hosts, and wait until they own all partitions.
+
+    Partitions are handed over while payments go on.
+    """
+    context.running_state()
+    owned = asyncio.run(_scale(context, context.config(), host_count, timeout_s))
+    if is_json_wanted(output_format, is_json):
+        context.output.json({"hosts": owned})
+    else:
+        context.output.table(
+            "", ("host", "partitions"), [(name, len(own)) for name, own in sorted(owned.items())]
+        )
+
+
+async def _scale(
+    context: CommandContext, config: Config, host_count: int, timeout_s: float
+) -> dict[str, list[int]]:
+    pool = read_pool(
+        config,
+        config.postgres.shards[0],
+        "gateway",
+        application_name="tally scale",
+        session_count_max=1,
+    )
+    try:
+        await IntentStore(pool).set_host_count(host_count, actor="tally scale")
+        async with asyncio.timeout(timeout_s):
+            return await _wait(context, config, pool, host_count)
+    except TimeoutError:
+        raise CommandFailed(
+            f"{host_count} hosts do not own everything after {timeout_s:.0f} s. See: tally status"
+        ) from None
+    finally:
+        await pool.close()
+
+
+async def _wait(
+    context: CommandContext, config: Config, pool: ReadPool, host_count: int
+) -> dict[str, list[int]]:
+    """Return what each host owns once so many own everything."""
+    partition_count = config.deployment.partition_count
+    wanted_count = partition_count if host_count else 0
+    queries, owners = StatusQueries(pool), Owners()
+    told = ""
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        try:
+            hosts = await queries.hosts()
+        except StorageUnavailable as unavailable:
+            context.output.progress(f"waiting: {unavailable.reason}")
+            continue
+        living = owners.look(hosts, asyncio.get_running_loop().time())
+        owned = {name: sorted(own) for name, own in living.items() if own}
+        count = sum(map(len, owned.values()))
+        text = f"{len(owned)} hosts own {count} of {partition_count} partitions"
+        if text != told:
+            context.output.progress(text)
+            told = text
+        is_settled = len(living) == host_count and count == wanted_count
+        if is_settled and len(owned) == min(host_count, wanted_count):
+            return owned

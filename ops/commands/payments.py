@@ -1,0 +1,134 @@
+"""``tally pay``, ``payments show``, ``wallet``: the API as a storefront sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from urllib.parse import quote
+
+import click
+
+from ops.api_client import ApiAnswer, ApiClient
+from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.exit_codes import ExitCode
+from ops.money_text import amount_text
+from ops.receipt import Receipt, print_receipt, take_payment
+
+T = TypeVar("T")
+
+
+@click.command()
+@click.option("--amount", type=click.IntRange(min=1), required=True, help="In minor units.")
+@click.option("--currency", default="USD", show_default=True)
+@click.option("--token", default="tok_approve", show_default=True, help="The payment method.")
+@click.option("--seller", default=None, help="Whose wallet is credited.  [default: the merchant]")
+@click.option("--description", default=None)
+@click.option("--key", default=None, help="The idempotency key.  [default: a new UUID]")
+@output_option
+@json_option
+@click.pass_obj
+def pay(
+    context: CommandContext,
+    amount: int,
+    currency: str,
+    token: str,
+    seller: str | None,
+    description: str | None,
+    key: str | None,
+    output_format: str,
+    is_json: bool,
+) -> None:
+    """Post one payment order, wait for its outcome, and print the receipt."""
+    order: dict[str, object] = {"amount": amount, "currency": currency, "payment_method": token}
+    if seller is not None:
+        order["seller"] = seller
+    if description is not None:
+        order["description"] = description
+
+    async def post(client: ApiClient) -> Receipt:
+        return await take_payment(client, order, idempotency_key=key)
+
+    receipt = asyncio.run(_with_client(context, post))
+    if is_json_wanted(output_format, is_json):
+        context.output.json(receipt.document())
+    elif not receipt.answer.is_problem:
+        print_receipt(receipt, context.output)
+    if receipt.is_undecided:
+        context.fail(
+            f"its outcome is not known yet. Ask: tally payments show {receipt.idempotency_key}",
+            ExitCode.UNDECIDED,
+        )
+    if receipt.answer.is_problem:
+        context.fail(f"payment {receipt.idempotency_key}: {receipt.answer.refusal()}")
+
+
+@click.group()
+def payments() -> None:
+    """Look at payments."""
+
+
+@payments.command()
+@click.argument("payment_id")
+@output_option
+@json_option
+@click.pass_obj
+def show(context: CommandContext, payment_id: str, output_format: str, is_json: bool) -> None:
+    """Show a payment and its transfers. Its id is its idempotency key."""
+    path = f"/v1/payments/{quote(payment_id, safe='')}"
+
+    async def read(client: ApiClient) -> tuple[ApiAnswer, ApiAnswer]:
+        payment = await client.get(path)
+        return payment, payment if payment.is_problem else await client.get(f"{path}/transfers")
+
+    payment, transfers = asyncio.run(_with_client(context, read))
+    _require(context, payment)
+    receipt = Receipt(
+        answer=payment,
+        idempotency_key=payment_id,
+        transfers=[] if transfers.is_problem else transfers.body["data"],
+    )
+    if is_json_wanted(output_format, is_json):
+        context.output.json({**payment.body, "transfers": list(receipt.transfers)})
+    else:
+        print_receipt(receipt, context.output)
+
+
+@click.command()
+@click.argument("owner", default="me")
+@output_option
+@json_option
+@click.pass_obj
+def wallet(context: CommandContext, owner: str, output_format: str, is_json: bool) -> None:
+    """Show the balances of a seller's wallet (default: the merchant's own)."""
+
+    async def read(client: ApiClient) -> ApiAnswer:
+        return await client.get(f"/v1/wallets/{quote(owner, safe='')}")
+
+    answer = asyncio.run(_with_client(context, read))
+    _require(context, answer)
+    if is_json_wanted(output_format, is_json):
+        context.output.json(dict(answer.body))
+        return
+    rows = [
+        tuple(
+            amount_text(balance[name], balance["currency"])
+            for name in ("posted", "pending", "available")
+        )
+        for balance in answer.body["balances"]
+    ]
+    context.output.table(
+        f"Wallet of {answer.body['owner']} as of {answer.body['as_of']}",
+        ("posted", "pending", "available"),
+        rows,
+    )
+
+
+async def _with_client(context: CommandContext, work: Callable[[ApiClient], Awaitable[T]]) -> T:
+    async with ApiClient(context.gateway_url(), context.api_key()) as client:
+        return await work(client)
+
+
+def _require(context: CommandContext, answer: ApiAnswer) -> None:
+    if answer.is_problem:
+        context.fail(answer.refusal())

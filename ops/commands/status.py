@@ -1,0 +1,85 @@
+"""``tally status``: is it healthy, where is everything, what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.disk_use import bytes_text
+from ops.exit_codes import ExitCode
+from ops.output import Output
+from ops.stack.report import status_report
+
+
+@click.command()
+@output_option
+@json_option
+@click.pass_obj
+def status(context: CommandContext, output_format: str, is_json: bool) -> None:
+    """Show the stack's health, addresses, keys, hosts and processes.
+
+    Exits with 0 when healthy, else with 3. The JSON holds secrets.
+    """
+    document = asyncio.run(status_report(context.root, context.environment))
+    if is_json_wanted(output_format, is_json):
+        context.output.json(document)
+    else:
+        _print(document, context.output)
+    sys.exit(ExitCode.OK if document["healthy"] else ExitCode.NOT_RUNNING)
+
+
+def _print(document: Mapping[str, Any], output: Output) -> None:
+    is_healthy = document["healthy"]
+    output.line(
+        f"{'healthy' if is_healthy else 'NOT healthy'} ({document['phase']})",
+        style="bold green" if is_healthy else "bold red",
+    )
+    if document["error"]:
+        output.line(document["error"])
+    for name, problem in document["problems"].items():
+        output.line(f"  {name}: {problem}")
+    disk = document["disk"]
+    output.line()
+    output.table(
+        "",
+        ("", ""),
+        [
+            ("home", document["home"]),
+            ("API", document["gateway_url"]),
+            ("PSP", document["psp_url"]),
+            ("orders", _orders_text(document["orders"])),
+            ("data", ", ".join(f"{n} {bytes_text(b)}" for n, b in disk["data_bytes"].items())),
+            ("logs", bytes_text(disk["logs_bytes"])),
+            ("disk free", bytes_text(disk["free_bytes"])),
+        ],
+    )
+    if document["hosts"]:
+        output.line()
+        output.table(
+            "",
+            ("host", "pid", "partitions"),
+            [
+                (host["name"], host["pid"], " ".join(map(str, host["partitions"])))
+                for host in document["hosts"]
+            ],
+        )
+    if document["processes"]:
+        output.line()
+        output.table(
+            "",
+            ("process", "role", "pid"),
+            [(item["name"], item["role"], item["pid"]) for item in document["processes"]],
+        )
+
+
+def _orders_text(orders: Mapping[str, Any] | None) -> str:
+    if orders is None:
+        return "unknown"
+    counts = {**(orders["ended"] or {}), **orders["open"]}
+    text = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none yet"
+    return text if orders["ended"] is not None else f"{text}, and too many ended ones to count"

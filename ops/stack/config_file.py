@@ -1,0 +1,138 @@
+"""The stack's configuration file: written at each start from its ports, secrets and overrides."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ops.local.durable import write_durably
+from ops.local.layout import StackHome
+from ops.local.ports import LOOPBACK
+from ops.stack.toml import render_toml
+from runtime.config import Config, ConfigError, load_config
+
+CONFIG_FILE = "tallystick.toml"
+OVERRIDES_FILE = "overrides.toml"
+
+PARTITION_COUNT = 16
+PSP_NAME = "simulator"
+
+_SECRETS: Mapping[tuple[str, str], str] = {
+    ("postgres", "gateway_password_file"): "postgres_gateway",
+    ("postgres", "owner_password_file"): "postgres_owner",
+    ("postgres", "reader_password_file"): "postgres_reader",
+    ("redis", "password_file"): "valkey",
+    ("secrets", "api_key_pepper_file"): "api_key_pepper",
+    ("secrets", "fingerprint_key_file"): "fingerprint_key",
+}
+RAY_TOKEN = "ray_token"  # noqa: S105  # a file's name
+
+_HEADER = f"""\
+The configuration of this local stack, written anew by every `tally up`.
+Changes made here are lost: put yours into {OVERRIDES_FILE} beside this file, or into variables
+such as TALLY__GATEWAY__PROCESS_COUNT=2. docs/configuration.md explains every key.
+"""
+
+
+def write_config(
+    home: StackHome,
+    ports: Mapping[str, int],
+    redis_ports: tuple[int, int],
+    environment: Mapping[str, str],
+) -> Config:
+    """Write the file, make the secrets that it names, and return what it says.
+
+    ``redis_ports`` are those of the present primary and its replica.
+
+    Raises ConfigError when the overrides, or the variables, don't fit.
+    """
+    for name in [*_SECRETS.values(), RAY_TOKEN]:
+        home.secret(name)
+    document = _defaults(home, ports, redis_ports)
+    _override(document, home.root / OVERRIDES_FILE)
+    write_durably(home.root / CONFIG_FILE, render_toml(_flat(document), header=_HEADER))
+    return read_config(home.root, environment)
+
+
+def read_config(root: Path, environment: Mapping[str, str]) -> Config:
+    """The configuration of the stack at `root`. Raises ConfigError."""
+    return load_config(root / CONFIG_FILE, environment)
+
+
+def _defaults(
+    home: StackHome, ports: Mapping[str, int], redis_ports: tuple[int, int]
+) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "deployment": {
+            "id": home.stack_id(),
+            "partition_count": PARTITION_COUNT,
+            "is_sandbox": True,
+        },
+        "postgres": {},
+        "redis": {
+            "address": f"{LOOPBACK}:{redis_ports[0]}",
+            "replica_addresses": [f"{LOOPBACK}:{redis_ports[1]}"],
+        },
+        "gateway": {
+            "host": LOOPBACK,
+            "port": ports["gateway"],
+            "metrics_port": ports["metrics"],
+        },
+        "actors": {},
+        "psps": [
+            {
+                "name": PSP_NAME,
+                "kind": "simulator",
+                "url": f"http://{LOOPBACK}:{ports['psp_simulator']}",
+            }
+        ],
+        "ray": {
+            "address": f"{LOOPBACK}:{ports['ray_gcs']}",
+            "token_file": f"{home.secrets.name}/{RAY_TOKEN}",
+        },
+        "secrets": {},
+    }
+    for (section, key), name in _SECRETS.items():
+        document[section][key] = f"{home.secrets.name}/{name}"
+    document["postgres"]["shards"] = [
+        {
+            "name": "shard-0",
+            "partition_first": 0,
+            "partition_end": PARTITION_COUNT,
+            "addresses": [f"{LOOPBACK}:{ports[name]}" for name in ("postgres_1", "postgres_2")],
+        }
+    ]
+    return document
+
+
+def _override(document: dict[str, Any], path: Path) -> None:
+    """Lay the operator's file over the defaults, key by key; lists are replaced whole."""
+    try:
+        overrides = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for name, value in overrides.items():
+        if isinstance(value, dict) and isinstance(document.get(name), dict):
+            document[name].update(value)
+        else:
+            document[name] = value
+
+
+def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections as TOML wants them: a table within a section comes under its dotted name."""
+    flat: dict[str, Any] = {}
+    for name, section in document.items():
+        if not isinstance(section, dict):
+            flat[name] = section
+            continue
+        flat[name] = {key: value for key, value in section.items() if not _is_tables(value)}
+        flat.update({f"{name}.{key}": value for key, value in section.items() if _is_tables(value)})
+    return flat
+
+
+def _is_tables(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(item, dict) for item in value)

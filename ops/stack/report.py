@@ -1,0 +1,233 @@
+"""What `tally status` says: the daemon's state, joined with what the servers answer right now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from ops.disk_use import disk_use
+from ops.http_probe import http_status
+from ops.local.pidfile import identity_of
+from ops.local.postgres import DATABASE
+from ops.stack.config_file import CONFIG_FILE, read_config
+from ops.stack.secret_files import (
+    OPERATOR_KEY_FILE,
+    SANDBOX_KEY_FILE,
+    SANDBOX_MERCHANT_FILE,
+    read_secret,
+)
+from ops.stack.state import Addresses, Phase, ProcessRecord, Role, StackState, read_state
+from ops.versions import versions
+from runtime.config import Config, ConfigError
+from runtime.faults import StorageUnavailable
+from storage.opening import read_pool
+from storage.status import HostStatus, OrderCounts, StatusQueries, StoreStatus
+
+T = TypeVar("T")
+
+# Status answers within 1.5 s whatever is away or frozen, imports included.
+ASK_TIMEOUT_S = 0.8
+
+_HTTP_OK = 200
+
+
+async def status_report(root: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The document of `tally status --json`."""
+    state = read_state(root)
+    if state is None:
+        return {
+            "healthy": False,
+            "phase": "absent",
+            **_addresses(root, None, None),
+            **_empty(root),
+        }
+    is_running = state.is_daemon_alive and state.phase in (Phase.RUNNING, Phase.STARTING)
+    try:
+        config = read_config(root, environment)
+    except ConfigError:
+        config = None
+    asked = _Answers()
+    if is_running and config is not None and state.addresses is not None:
+        asked = await _ask(config, state.addresses)
+    hosts = [host for host in asked.hosts if identity_of(host.pid) is not None]
+    names_by_pid = {host.pid: host.host_name for host in hosts}
+    processes = [record for record in state.processes if record.is_alive()]
+    problems = dict(state.problems)
+    problems.update(asked.problems)
+    owned_count = sum(len(host.partition_indexes) for host in hosts)
+    if is_running and asked.are_hosts_known and owned_count < state.partition_count:
+        problems["partitions"] = f"{state.partition_count - owned_count} have no owner"
+    for record in state.processes:
+        if is_running and not record.is_alive():
+            problems.setdefault(record.name, f"pid {record.pid} is gone")
+    return {
+        "healthy": is_running
+        and state.phase is Phase.RUNNING
+        and asked.are_hosts_known
+        and not problems,
+        "phase": _phase(state),
+        "error": state.error,
+        "problems": problems,
+        **_addresses(root, state, config),
+        "partition_count": state.partition_count,
+        "hosts": [
+            {
+                "name": host.host_name,
+                "pid": host.pid,
+                "partitions": sorted(host.partition_indexes),
+            }
+            for host in sorted(hosts, key=lambda host: host.host_name)
+        ],
+        "processes": [_process(record, names_by_pid) for record in processes],
+        "orders": _orders(asked.counts),
+        "standbys": _standbys(asked.store),
+        **_common(root, state, config),
+    }
+
+
+class _Answers:
+    """What the servers said in time."""
+
+    def __init__(self) -> None:
+        self.hosts: list[HostStatus] = []
+        self.are_hosts_known = False
+        self.store: StoreStatus | None = None
+        self.counts: OrderCounts | None = None
+        self.problems: dict[str, str] = {}
+
+
+async def _ask(config: Config, addresses: Addresses) -> _Answers:
+    answers = _Answers()
+    pool = read_pool(
+        config,
+        config.postgres.shards[0],
+        "reader",
+        application_name="tally status",
+        session_count_max=3,
+    )
+    queries = StatusQueries(pool)
+    ready, hosts, store, counts = await asyncio.gather(
+        _in_time(http_status(config.gateway.host, config.gateway.port, "/readyz")),
+        _in_time(queries.hosts()),
+        _in_time(queries.store()),
+        _in_time(queries.counts()),
+    )
+    if ready != _HTTP_OK:
+        reason = "no answer" if ready is None else f"/readyz says {ready}"
+        answers.problems["gateway"] = f"{addresses.gateway_url}: {reason}"
+    if hosts is None:
+        answers.problems["books"] = f"Postgres does not answer within {ASK_TIMEOUT_S} s"
+    else:
+        answers.hosts, answers.are_hosts_known = list(hosts), True
+    answers.store, answers.counts = store, counts
+    if store is not None and not any(
+        standby.sync_state in (None, "sync", "quorum") for standby in store.standbys
+    ):
+        answers.problems["standby"] = "no synchronous standby: nothing can be settled"
+    await pool.close()
+    return answers
+
+
+async def _in_time(question: Coroutine[Any, Any, T]) -> T | None:
+    try:
+        return await asyncio.wait_for(question, ASK_TIMEOUT_S)
+    except (TimeoutError, StorageUnavailable):
+        return None
+
+
+def _phase(state: StackState) -> str:
+    is_ended = state.phase in (Phase.STOPPED, Phase.FAILED)
+    return state.phase if is_ended or state.is_daemon_alive else "died"
+
+
+def _addresses(root: Path, state: StackState | None, config: Config | None) -> dict[str, Any]:
+    addresses = None if state is None else state.addresses
+    document: dict[str, Any] = {
+        "gateway_url": addresses.gateway_url if addresses else None,
+        "api_key": read_secret(root, SANDBOX_KEY_FILE),
+        "merchant_id": read_secret(root, SANDBOX_MERCHANT_FILE),
+        "operator_key": read_secret(root, OPERATOR_KEY_FILE),
+        "psp_url": addresses.psp_url if addresses else None,
+        "psps": [],
+        "postgres": {"primary_dsn": None, "replica_dsns": []},
+        "redis": {"primary_url": None, "replica_urls": []},
+    }
+    if addresses is None or config is None:
+        return document
+    reader = quote(read_secret(root, "postgres_reader") or "", safe="")
+    valkey = quote(read_secret(root, "valkey") or "", safe="")
+
+    def dsn(address: str) -> str:
+        return f"postgresql://tally_reader:{reader}@{address}/{DATABASE}"
+
+    def url(address: str) -> str:
+        return f"redis://:{valkey}@{address}/0"
+
+    document["psps"] = [{"name": psp.name, "url": psp.url} for psp in config.psps]
+    document["postgres"] = {
+        "primary_dsn": dsn(addresses.postgres_primary),
+        "replica_dsns": [dsn(address) for address in addresses.postgres_standbys],
+    }
+    document["redis"] = {
+        "primary_url": url(addresses.redis_primary),
+        "replica_urls": [url(address) for address in addresses.redis_replicas],
+    }
+    return document
+
+
+def _process(record: ProcessRecord, names_by_pid: Mapping[int, str]) -> dict[str, Any]:
+    name = names_by_pid.get(record.pid, record.name) if record.role is Role.HOST else record.name
+    return {"name": name, "pid": record.pid, "role": record.role}
+
+
+def _orders(counts: OrderCounts | None) -> dict[str, Any] | None:
+    if counts is None:
+        return None
+    return {
+        "open": dict(counts.open_by_status),
+        "ended": None if counts.ended_by_status is None else dict(counts.ended_by_status),
+        "dead_letters": counts.dead_letter_count,
+    }
+
+
+def _standbys(store: StoreStatus | None) -> list[dict[str, Any]]:
+    if store is None:
+        return []
+    return [
+        {
+            "name": standby.application_name,
+            "state": standby.state,
+            "sync_state": standby.sync_state,
+            "flush_lag_bytes": standby.flush_lag_bytes,
+        }
+        for standby in store.standbys
+    ]
+
+
+def _empty(root: Path) -> dict[str, Any]:
+    return {
+        "error": None,
+        "problems": {"stack": f"there is none in {root}"},
+        "partition_count": 0,
+        "hosts": [],
+        "processes": [],
+        "orders": None,
+        "standbys": [],
+        **_common(root, None, None),
+    }
+
+
+def _common(root: Path, state: StackState | None, config: Config | None) -> dict[str, Any]:
+    return {
+        "home": str(root),
+        "config_file": str(root / CONFIG_FILE),
+        "stack_id": None if state is None else state.stack_id,
+        "started_at": None if state is None else state.started_at,
+        "is_ray_used": None if state is None else state.is_ray_used,
+        "envelope_version": None if config is None else config.deployment.envelope_version,
+        "disk": disk_use(root),
+        "versions": versions(),
+    }

@@ -1,0 +1,104 @@
+"""Waiting for several things at once, and for every partition to have an owner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from ops.local.faults import LocalFault
+from ops.stack.services import Service
+from runtime.faults import StorageUnavailable
+from storage.read_pool import ReadPool
+from storage.status import HostStatus, StatusQueries
+
+OWNERS_TIMEOUT_S = 60.0
+_LOOK_EVERY_S = 0.2
+# Hosts raise their counter every 0.4 s: one that did within this is alive.
+_FRESH_S = 1.5
+
+
+class PartitionsUnowned(LocalFault):
+    """Some partitions got no owner: their orders would wait for ever."""
+
+    def __init__(self, missing_count: int, reason: str) -> None:
+        super().__init__(
+            f"{missing_count} partitions have no owner after {OWNERS_TIMEOUT_S:.0f} s{reason}. "
+            "See the hosts' logs: logs/host-*.log, or logs/ray/worker-*.err"
+        )
+        self.missing_count = missing_count
+
+
+class Owners:
+    """Who owns what, told apart from what the dead left behind: their counters stand still."""
+
+    def __init__(self) -> None:
+        self._counters: dict[object, int] = {}
+        self._rose_at_s: dict[object, float] = {}
+
+    def look(self, hosts: Sequence[HostStatus], now_s: float) -> dict[str, Sequence[int]]:
+        """The partitions of each living host, by its name; the living include those that own none."""
+        living: dict[str, Sequence[int]] = {}
+        for host in hosts:
+            before = self._counters.get(host.incarnation)
+            if before is not None and host.counter > before:
+                self._rose_at_s[host.incarnation] = now_s
+            self._counters[host.incarnation] = host.counter
+            rose_at_s = self._rose_at_s.get(host.incarnation)
+            if rose_at_s is not None and now_s - rose_at_s < _FRESH_S:
+                living[host.host_name] = host.partition_indexes
+        return living
+
+
+async def wait_for_owners(pool: ReadPool, partition_count: int) -> None:
+    """Return once living hosts own every partition. Raises PartitionsUnowned."""
+    queries = StatusQueries(pool)
+    owners = Owners()
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + OWNERS_TIMEOUT_S
+    missing_count, reason = partition_count, ""
+    while loop.time() < deadline_s:
+        try:
+            living = owners.look(await queries.hosts(), loop.time())
+            missing_count, reason = partition_count - sum(map(len, living.values())), ""
+        except StorageUnavailable as unavailable:
+            reason = f" ({unavailable.reason})"
+        if missing_count == 0:
+            return
+        await asyncio.sleep(_LOOK_EVERY_S)
+    raise PartitionsUnowned(missing_count, reason)
+
+
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    """Do all at once; the first failure ends the others, and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+class ServiceDied(LocalFault):
+    """A service ended while the stack started; the text has the end of its log."""
+
+
+async def together_with_death(work: Coroutine[Any, Any, None], services: Sequence[Service]) -> None:
+    """Do the work, unless a service dies meanwhile: then raise ServiceDied at once."""
+
+    async def first_death() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            for service in services:
+                if not service.is_alive():
+                    raise ServiceDied(service.describe_death())
+
+    watch = asyncio.create_task(first_death())
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task, watch], return_when=asyncio.FIRST_COMPLETED)
+        (watch if watch.done() else task).result()
+    finally:
+        watch.cancel()
+        task.cancel()
+        await asyncio.gather(watch, task, return_exceptions=True)

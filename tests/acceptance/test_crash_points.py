@@ -1,0 +1,139 @@
+"""Processes killed at every named point under load: nothing lost, nothing charged twice."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.rig import Rig, until
+from tests.servers import SharedServers
+from tests.shop import Answer, Shop, open_shop, successful_charges
+
+# With this latency and this many orders at once, hundreds of PSP calls are in flight at any moment.
+LATENCY_MS = "400"
+ORDER_COUNT = 400
+
+# The point, and which time it is reached: late enough that the load is running.
+HOST_POINTS = [
+    "before_intake_commit:2",
+    "after_intake_commit:2",
+    "before_psp_call:120",
+    "after_psp_call:60",
+    "flush_copying:3",
+    "flush_copied:3",
+    "flush_before_commit:3",
+    "before_settle_commit:2",
+    "after_settle_commit:2",
+    "before_removal:1",
+    "after_removal:1",
+]
+
+TAKEOVER_S_MAX = 3.0
+
+
+@pytest.fixture(scope="module")
+def rig(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """One host that stays; each test adds one that dies."""
+    directory = tmp_path_factory.mktemp("crashes")
+    with Rig(servers, directory, simulator=("--latency-ms", LATENCY_MS)) as rig:
+        rig.start_gateway("gateway-0")
+        rig.start_host("host-1")
+        asyncio.run(rig.until_owned_by("host-1"))
+        asyncio.run(rig.until_ready())
+        yield rig
+
+
+@pytest.mark.parametrize("point", HOST_POINTS)
+async def test_a_host_killed_at_any_point_loses_and_doubles_nothing(rig: Rig, point: str) -> None:
+    """Its partitions are owned again within 3 s, every accepted order ends, each is charged once."""
+    merchant_id, api_key = await rig.create_merchant(f"Crash at {point}")
+    host = rig.start_host("host-0", {"TALLY_CRASH_AT": point})
+    await rig.until_owned_by("host-0", "host-1")
+    keys = [uuid4() for _ in range(ORDER_COUNT)]
+    async with open_shop(rig.url, api_key) as shop:
+        posting = asyncio.create_task(post_all(shop, keys))
+        await until(lambda: host.poll() is not None)
+        died_s = time.monotonic()
+        await rig.until_owned_by("host-1", timeout_s=10)
+        assert time.monotonic() - died_s < TAKEOVER_S_MAX
+        answers = await posting
+        assert host.returncode == -9, rig.log_of("host-0")[-2000:]
+        assert all(answer.is_accepted for answer in answers)
+        await rig.until_ended(merchant_id, ORDER_COUNT)
+    assert await successful_charges(rig.simulator.url, merchant_id) == {str(key): 1 for key in keys}
+    await assert_books_match(rig, merchant_id, ORDER_COUNT)
+
+
+@pytest.mark.parametrize("point", ["before_append:2", "after_append:2"])
+async def test_a_gateway_killed_around_its_append_loses_nothing(rig: Rig, point: str) -> None:
+    """A storefront that got no answer repeats its key: every order ends, charged once."""
+    merchant_id, api_key = await rig.create_merchant(f"Crash at {point}")
+    name = f"gateway-{point.partition(':')[0]}"
+    gateway = rig.start_gateway(name, {"TALLY_CRASH_AT": point})
+    await until(lambda: '"listening"' in rig.log_of(name))
+    keys = [uuid4() for _ in range(ORDER_COUNT)]
+    async with open_shop(rig.url, api_key) as shop:
+        # New connections are dealt out among the gateways; it takes a few to reach the one that dies.
+        await until_killed(gateway, shop, keys)
+        assert gateway.returncode == -9, rig.log_of(name)[-2000:]
+        answers = await post_all(shop, keys)
+        assert all(answer.is_accepted for answer in answers)
+        await rig.until_ended(merchant_id, ORDER_COUNT)
+    charges = await successful_charges(rig.simulator.url, merchant_id)
+    assert {key: charges.get(str(key)) for key in keys} == dict.fromkeys(keys, 1)
+    assert set(charges.values()) == {1}
+
+
+async def post_all(shop: Shop, keys: list[UUID]) -> list[Answer]:
+    """Post every key, again and again until it is accepted, as a careful storefront does."""
+
+    async def post(key: UUID) -> Answer:
+        answer = Answer(key=key, status=0)
+        for _ in range(20):
+            answer = await shop.post(key, amount_minor=1_000 + key.int % 997)
+            if answer.is_accepted:
+                break
+            await asyncio.sleep(0.2)
+        return answer
+
+    return list(await asyncio.gather(*(post(key) for key in keys)))
+
+
+async def until_killed(gateway: subprocess.Popen[bytes], shop: Shop, keys: list[UUID]) -> None:
+    """Post until the gateway that is to die got its share of the load."""
+    async with asyncio.timeout(60):
+        while gateway.poll() is None:
+            await asyncio.gather(
+                *(shop.post(key, amount_minor=1_000 + key.int % 997) for key in keys)
+            )
+
+
+async def assert_books_match(rig: Rig, merchant_id: str, order_count: int) -> None:
+    """Orders, outcomes, transfers and slices of the merchant agree with each other."""
+    rows = await rig.fetch(
+        """
+        SELECT (SELECT count(*) FROM payment_order o WHERE o.merchant_no = m.merchant_no) AS orders,
+               (SELECT count(*) FROM order_outcome JOIN payment_order o USING (partition_index, order_no)
+                 WHERE o.merchant_no = m.merchant_no AND order_outcome.status = 5) AS succeeded,
+               (SELECT count(*) FROM transfer JOIN payment_order o USING (partition_index, order_no)
+                 WHERE o.merchant_no = m.merchant_no) AS transfers,
+               (SELECT sum(credits_posted_minor - debits_posted_minor) FROM slice
+                  JOIN account a USING (partition_index, account_no)
+                 WHERE a.merchant_no = m.merchant_no AND a.kind = 1) AS wallet,
+               (SELECT sum(amount_minor - fee_minor) FROM payment_order o
+                 WHERE o.merchant_no = m.merchant_no) AS net,
+               (SELECT count(*) FROM open_order JOIN payment_order o USING (partition_index, order_no)
+                 WHERE o.merchant_no = m.merchant_no) AS open
+        FROM merchant m WHERE merchant_id = $1
+        """,
+        merchant_id,
+    )
+    row = rows[0]
+    assert (row["orders"], row["succeeded"], row["open"]) == (order_count, order_count, 0)
+    assert row["transfers"] == 2 * order_count
+    assert row["wallet"] == row["net"]

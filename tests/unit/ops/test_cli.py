@@ -1,0 +1,143 @@
+"""The command line: usage, exit codes, and what works without a stack."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops import cli
+from ops.doctor import address_text, listeners
+from ops.exit_codes import ExitCode
+
+
+def run(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, port_base: str = "0") -> int:
+    """Run `tally` in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["tally", *arguments])
+    monkeypatch.setenv("TALLY_HOME", str(home))
+    monkeypatch.setenv("TALLY_PORT_BASE", port_base)
+    try:
+        cli.main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.FAILED
+    return ExitCode.OK
+
+
+@pytest.mark.parametrize("name", sorted(cli._MODULES))
+def test_every_command_is_there_and_explains_itself(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    """Each command of the list exists, and has a help text."""
+    assert run(monkeypatch, tmp_path, name, "--help") == ExitCode.OK
+    assert f"Usage: tally {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pay", "--amount", "100"),
+        ("payments", "show", "3f1e"),
+        ("wallet",),
+        ("merchants", "create", "Shop"),
+        ("scale", "--hosts", "2"),
+        ("migrate",),
+        ("status",),
+    ],
+)
+def test_without_a_stack_commands_say_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """Whatever needs a running stack exits with 3 when there is none."""
+    assert run(monkeypatch, tmp_path, *arguments) == ExitCode.NOT_RUNNING
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pay",),
+        ("pay", "--amount", "0"),
+        ("dance",),
+        ("scale", "--hosts", "-1"),
+        ("status", "-o", "x"),
+    ],
+)
+def test_wrong_usage_exits_with_two(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """Missing, impossible and unknown arguments exit with 2."""
+    assert run(monkeypatch, tmp_path, *arguments) == ExitCode.USAGE
+
+
+def test_a_port_base_that_is_no_number_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A mistake in the environment exits with 2 before anything is started."""
+    assert run(monkeypatch, tmp_path, "up", port_base="many") == ExitCode.USAGE
+    assert not list(tmp_path.iterdir())
+
+
+def test_down_and_reset_without_a_stack_do_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Stopping and deleting what is not there succeeds, and makes nothing."""
+    assert run(monkeypatch, tmp_path, "down") == ExitCode.OK
+    assert run(monkeypatch, tmp_path, "reset", "--yes") == ExitCode.OK
+    assert not list(tmp_path.iterdir())
+
+
+def test_status_as_json_is_json_without_a_stack_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A program that asks for JSON gets it whatever the state."""
+    run(monkeypatch, tmp_path, "status", "--json")
+    assert json.loads(capsys.readouterr().out)["healthy"] is False
+
+
+def test_the_version_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`tally --version` names the program and its version."""
+    assert run(monkeypatch, tmp_path, "--version") == ExitCode.OK
+    assert capsys.readouterr().out.startswith("tally ")
+
+
+def test_doctor_names_a_port_in_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A port that somebody has is named, and the exit code says that a stack can't start."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code = run(monkeypatch, tmp_path, "doctor", port_base=str(port))
+    assert code == ExitCode.FAILED
+    assert f"{port} (gateway)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("hexadecimal", "text"),
+    [
+        ("0100007F", "127.0.0.1"),
+        ("00000000", "0.0.0.0"),
+        ("00000000000000000000000001000000", "::1"),
+        ("0000000000000000FFFF00000100007F", "127.0.0.1"),
+    ],
+)
+def test_the_kernels_addresses_are_read(hexadecimal: str, text: str) -> None:
+    """Addresses of /proc/net/tcp come out as people write them (on a little-endian machine)."""
+    if sys.byteorder == "little":
+        assert address_text(hexadecimal) == text
+
+
+def test_our_own_listeners_are_found() -> None:
+    """A listening socket of a process is found, with its address, by the process's pid."""
+    import os
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = [listener for listener in listeners({os.getpid()}) if listener.port == port]
+    assert [(listener.address, listener.is_loopback) for listener in found] == [("127.0.0.1", True)]
