@@ -22,7 +22,7 @@ test: install  ## Run the whole suite, on servers of its own
 	@$(RUN)/python -m pytest
 
 test-fast: install  ## Run the unit tests alone: no servers, a few seconds
-	@$(RUN)/python -m pytest -x -q -n 2 --dist worksteal tests/unit
+	@$(RUN)/python -m pytest -x -q -n 2 --dist worksteal --hypothesis-profile=fast tests/unit
 
 check: install  ## Lint, formatting, types, import contracts
 	@$(RUN)/ruff check .

@@ -25,6 +25,9 @@ _log = structlog.get_logger(__name__)
 # While the inbox is full nothing is read; a flush takes a few milliseconds to make room.
 _FULL_WAIT_S = 0.005
 
+# A host that owns nothing looks whether it does this often: what it claims waits no longer.
+_UNOWNED_WAIT_S = 0.02
+
 
 class StreamReader:
     """Alternates reading and removing on one connection: only there do both speak of the same entries."""
@@ -88,7 +91,7 @@ class StreamReader:
         self._reread = frozenset()
         count_max = min(READ_COUNT_MAX, self._room())
         if not owned or count_max <= 0:
-            await asyncio.sleep(_FULL_WAIT_S if owned else READ_WAIT_MS_MAX / 1000)
+            await asyncio.sleep(_FULL_WAIT_S if owned else _UNOWNED_WAIT_S)
             return
         messages = await self._queue.read(count_max=count_max, wait_ms_max=READ_WAIT_MS_MAX)
         self.read_count += len(messages)

@@ -47,7 +47,10 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
 async def read_body(request: web.Request, timeout_s: float) -> bytes | Problem:
-    """Return the whole body, or the problem of one that is no JSON, too large or too slow."""
+    """Return the whole body, or the problem of one that is no JSON, too large or too slow.
+
+    Raises web.RequestPayloadError when it can't be read, or its sender has gone.
+    """
     if not _is_json(request):
         return _WRONG_CONTENT_TYPE
     length = request.content_length
@@ -64,6 +67,9 @@ async def read_body(request: web.Request, timeout_s: float) -> bytes | Problem:
         return _TOO_SLOW
     except web.HTTPRequestEntityTooLarge:
         return _TOO_LARGE
+    except ConnectionResetError as gone:
+        # The client hung up in the middle of its body: its affair, and no defect of ours.
+        raise web.RequestPayloadError from gone
     return body if len(body) <= BODY_BYTES_MAX else _TOO_LARGE
 
 

@@ -1,7 +1,10 @@
 """Named places where a test may have this process killed or frozen, as a power cut or a stall would.
 
 ``TALLY_CRASH_AT=<point>[:n]`` kills the process (SIGKILL) when it reaches the point for the n-th time;
-``TALLY_FREEZE_AT=<point>[:n]`` stops it (SIGSTOP). Only in sandbox deployments; elsewhere it is refused.
+``TALLY_FREEZE_AT=<point>[:n]`` stops it (SIGSTOP). With ``TALLY_CRASH_FILE=<path>`` points count only while
+that file exists, and whoever fires removes it first: so a test chooses the moment, and one process dies
+once, however many have the variables and are started again. Only in sandbox deployments; elsewhere it is
+refused.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 
 POINTS = frozenset(
     {
@@ -38,7 +42,10 @@ class CrashPointError(ValueError):
 class CrashPoints:
     """Counts how often each armed point is reached. With nothing armed, ``reach`` is one dict look-up."""
 
-    def __init__(self, armed: Mapping[str, tuple[int, signal.Signals]]) -> None:
+    def __init__(
+        self, armed: Mapping[str, tuple[int, signal.Signals]], *, file: Path | None = None
+    ) -> None:
+        self._file = file
         self._left = {point: count for point, (count, _) in armed.items()}
         self._signals = {point: signum for point, (_, signum) in armed.items()}
 
@@ -61,13 +68,24 @@ class CrashPoints:
             if count and not (count.isdecimal() and int(count) >= 1):
                 raise CrashPointError(f"{variable}={spec}: the count must be a whole number from 1")
             armed[point] = (int(count or "1"), signum)
-        return cls(armed)
+        file = environment.get("TALLY_CRASH_FILE", "")
+        return cls(armed, file=Path(file) if file else None)
 
     def reach(self, point: str) -> None:
         """Note that the point was reached; the process ends or stops here when its count is up."""
         left = self._left.get(point)
-        if left is None:
+        if left is None or (self._file is not None and not self._file.exists()):
             return
         self._left[point] = left - 1
-        if left == 1:
+        if left == 1 and self._may_fire():
             os.kill(os.getpid(), self._signals[point])
+
+    def _may_fire(self) -> bool:
+        """Whether this process is the one: the file can be removed once."""
+        if self._file is None:
+            return True
+        try:
+            self._file.unlink()
+        except FileNotFoundError:
+            return False
+        return True

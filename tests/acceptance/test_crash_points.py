@@ -15,22 +15,23 @@ from tests.servers import SharedServers
 from tests.shop import Answer, Shop, open_shop, successful_charges
 
 # With this latency and this many orders at once, hundreds of PSP calls are in flight at any moment.
-LATENCY_MS = "400"
+LATENCY_MS = "1000"
 ORDER_COUNT = 400
+IN_FLIGHT_MIN = 50
 
-# The point, and which time it is reached: late enough that the load is running.
 HOST_POINTS = [
-    "before_intake_commit:2",
-    "after_intake_commit:2",
-    "before_psp_call:120",
-    "after_psp_call:60",
-    "flush_copying:3",
-    "flush_copied:3",
-    "flush_before_commit:3",
-    "before_settle_commit:2",
-    "after_settle_commit:2",
-    "before_removal:1",
-    "after_removal:1",
+    "before_intake_commit",
+    "after_intake_commit",
+    "before_psp_call",
+    "after_psp_call",
+    "flush_copying",
+    "flush_copied",
+    "flush_before_commit",
+    "flush_committed",
+    "before_settle_commit",
+    "after_settle_commit",
+    "before_removal",
+    "after_removal",
 ]
 
 TAKEOVER_S_MAX = 3.0
@@ -52,11 +53,17 @@ def rig(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> Ite
 async def test_a_host_killed_at_any_point_loses_and_doubles_nothing(rig: Rig, point: str) -> None:
     """Its partitions are owned again within 3 s, every accepted order ends, each is charged once."""
     merchant_id, api_key = await rig.create_merchant(f"Crash at {point}")
-    host = rig.start_host("host-0", {"TALLY_CRASH_AT": point})
+    now = rig.directory / f"now-{point}"
+    host = rig.start_host("host-0", {"TALLY_CRASH_AT": point, "TALLY_CRASH_FILE": str(now)})
     await rig.until_owned_by("host-0", "host-1")
     keys = [uuid4() for _ in range(ORDER_COUNT)]
-    async with open_shop(rig.url, api_key) as shop:
+    # Few connections, so that orders go on coming in while others are at the PSP.
+    async with open_shop(rig.url, api_key, connection_count=16) as shop:
         posting = asyncio.create_task(post_all(shop, keys))
+        while await calls_in_flight(rig, "host-0") < IN_FLIGHT_MIN:
+            assert not posting.done(), "the load ended before enough calls were in flight"
+            await asyncio.sleep(0.02)
+        now.touch()
         await until(lambda: host.poll() is not None)
         died_s = time.monotonic()
         await rig.until_owned_by("host-1", timeout_s=10)
@@ -87,6 +94,16 @@ async def test_a_gateway_killed_around_its_append_loses_nothing(rig: Rig, point:
     charges = await successful_charges(rig.simulator.url, merchant_id)
     assert {key: charges.get(str(key)) for key in keys} == dict.fromkeys(keys, 1)
     assert set(charges.values()) == {1}
+
+
+async def calls_in_flight(rig: Rig, host_name: str) -> int:
+    """PSP calls that a host had started: orders of its partitions taken in and not ended."""
+    rows = await rig.fetch(
+        "SELECT count(*) AS n FROM open_order JOIN partition USING (partition_index)"
+        " JOIN host_lease l ON l.incarnation = owner WHERE l.host_name = $1",
+        host_name,
+    )
+    return int(rows[0]["n"])
 
 
 async def post_all(shop: Shop, keys: list[UUID]) -> list[Answer]:

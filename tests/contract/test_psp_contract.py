@@ -207,9 +207,12 @@ async def test_a_decline_is_final_and_replayed(harness: Harness, code: str) -> N
     assert [(row.status, row.captured) for row in await rows_of(harness, one)] == [("declined", 0)]
 
 
-async def test_an_unknown_token_is_declined(harness: Harness) -> None:
+@pytest.mark.parametrize(
+    "token", ["tok_nothing_like_it", "tok_" + "x" * (TOKEN_CHARACTERS_MAX - len("tok_"))]
+)
+async def test_an_unknown_token_is_declined(harness: Harness, token: str) -> None:
     """A token outside the table is a stored decline: a late copy of the request can't run."""
-    one = order(harness, "tok_nothing_like_it")
+    one = order(harness, token)
     answer = await send(harness, one)
     assert (answer.result, answer.decline_code) == (ResultClass.DECLINED_FINAL, "invalid_token")
 

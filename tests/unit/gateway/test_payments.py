@@ -429,6 +429,8 @@ async def test_a_list_shows_what_was_asked_for(stack: GatewayStack) -> None:
     [
         ("limits=3", "parameter_unknown", "query:limits"),
         ("expand[]=fee", "parameter_unknown", "query:expand[]"),
+        ("metadata[]=c-9", "parameter_unknown", "query:metadata[]"),
+        ("metadata=c-9", "parameter_unknown", "query:metadata"),
         ("limit=0", "parameter_invalid", "query:limit"),
         ("limit=101", "parameter_invalid", "query:limit"),
         ("limit=ten", "parameter_invalid", "query:limit"),

@@ -176,6 +176,46 @@ async def test_a_body_that_does_not_arrive_is_408() -> None:
     assert b"request_timeout" in answer
 
 
+async def test_a_client_that_hangs_up_in_its_body_is_no_defect(
+    stack: GatewayStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who leaves in the middle of a body is counted as unreadable; nothing is logged, no 5xx counted."""
+    host, port = stack.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"POST /v1/payments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+        b"Idempotency-Key: %s\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+        % (stack.key.encode(), str(uuid4()).encode())
+    )
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.transport.abort()
+    counted = b""
+    async with asyncio.timeout(3):
+        while b'answers_total{route="/v1/payments"' not in counted:
+            counted = (await stack.get("/metrics")).body
+            await asyncio.sleep(0.01)
+    assert b'answers_total{route="/v1/payments",status="400"} 1.0' in counted
+    assert capsys.readouterr().out == ""
+
+
+async def test_an_encoded_body_is_not_unpacked(
+    stack: GatewayStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A body that says it is packed is refused and skipped as it is: no bomb, no broken connection."""
+    answer = await _raw(
+        stack,
+        b"POST /v1/payments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+        b"Idempotency-Key: %s\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n"
+        b"Content-Length: 8\r\n\r\nnot gzip"
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        % (stack.key.encode(), str(uuid4()).encode()),
+    )
+    assert answer.startswith(b"HTTP/1.1 415")
+    assert b"HTTP/1.1 200 OK" in answer
+    assert caplog.text == ""
+
+
 async def test_a_silent_connection_is_closed() -> None:
     """A connection that sends no whole request head in time is closed."""
     async with GatewayStack(gateway_settings=settings(first_request_s=0.1)) as stack:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,23 @@ def test_the_process_is_killed_at_the_nth_reach(spec: str, reached: int) -> None
         output, _ = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGKILL
     assert output.split() == [str(n + 1) for n in range(reached)]
+
+
+def test_a_file_chooses_the_moment_and_is_used_once(tmp_path: Path) -> None:
+    """Without its file a point does nothing; with it one process fires, and a second goes on."""
+    file = tmp_path / "now"
+    variables = {"TALLY_CRASH_AT": "before_psp_call:2", "TALLY_CRASH_FILE": str(file)}
+    with start(**variables) as process:
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+    file.touch()
+    with start(**variables) as process:
+        output, _ = process.communicate(timeout=20)
+    assert (process.returncode, output.split()) == (-signal.SIGKILL, ["1"])
+    assert not file.exists()
+    with start(**variables) as process:
+        process.communicate(timeout=20)
+    assert process.returncode == 0
 
 
 def test_the_process_is_frozen_and_goes_on_when_thawed() -> None:
