@@ -173,7 +173,7 @@ class Payments:
         """Hold the answer until the order settles, at most ``wait_s`` from now."""
         until_s = self._clock.monotonic_s() + wait_s
         index = partition_index(command.order_uuid, self._settings.partition_count)
-        settled: StoredOrder | None = None
+        found: StoredOrder | None = None
         # Registered before the append: the outcome may be there before the append has answered.
         with self._waiters.waiter((index, command.order_uuid)) as waiter:
             decided = await self._accept(command)
@@ -183,13 +183,13 @@ class Payments:
                 and not is_wait_over(decided.order)
             )
             if is_waiting_worth_it:
-                settled = await waiter.wait(max(0.0, until_s - self._clock.monotonic_s()))
-        if settled is not None:
-            is_same = fingerprint.same(command.fingerprint, settled.fingerprint)
+                found = await waiter.wait(max(0.0, until_s - self._clock.monotonic_s()))
+        if found is not None:
+            is_same = fingerprint.same(command.fingerprint, found.fingerprint)
             verdict = Verdict.REUSED
             if is_same:
-                verdict = Verdict.FROZEN if settled.is_frozen else Verdict.RUNNING
-            decided = decided._replace(verdict=verdict, order=settled)
+                verdict = Verdict.FROZEN if found.is_frozen else Verdict.RUNNING
+            decided = decided._replace(verdict=verdict, order=found)
         answer = _answer(decided, command, seller_id)
         if isinstance(answer, web.Response):
             answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"

@@ -19,6 +19,9 @@ from storage.read_ports import StoredOrder
 
 # The fallback when a report was lost; a report comes within milliseconds.
 READ_AGAIN_S = 1.0
+# At the end of a wait the order is read once more, so that the answer shows how far it is. It is a
+# single look-up; where the books don't answer in this time, the order is shown as it was accepted.
+LAST_LOOK_S = 1.0
 
 
 class Waiter:
@@ -38,10 +41,14 @@ class Waiter:
         self.settled.cancel()
 
     async def wait(self, timeout_s: float) -> StoredOrder | None:
-        """Return the settled order, or None when the time was over before."""
+        """Return the order: settled, or as it stands when the time is over; None if that can't be read."""
         if not self.settled.done():
             await asyncio.wait((self.settled,), timeout=timeout_s)
-        return self.settled.result() if self.settled.done() else None
+        return (
+            self.settled.result()
+            if self.settled.done()
+            else await self._waiters.last_look(self.key)
+        )
 
 
 class Waiters:
@@ -75,6 +82,15 @@ class Waiters:
     def waiter(self, key: OrderKey) -> Waiter:
         """Return a waiter for the order, to be entered."""
         return Waiter(self, key)
+
+    async def last_look(self, key: OrderKey) -> StoredOrder | None:
+        """Return the order as the books have it now, or None when they don't say in time."""
+        answer = self._lookups.ask(key)
+        await asyncio.wait((answer,), timeout=LAST_LOOK_S)
+        if not answer.done():
+            answer.cancel()
+            return None
+        return None if answer.exception() is not None else answer.result()
 
     def add(self, waiter: Waiter) -> None:
         """Register; called by the waiter's ``with`` block."""

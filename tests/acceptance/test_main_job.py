@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -165,3 +168,20 @@ def _statuses(answers: list[Answer]) -> dict[int, int]:
     for answer in answers:
         counts[answer.status] = counts.get(answer.status, 0) + 1
     return counts
+
+
+def test_the_rate_command_measures_what_it_says(rig: Rig) -> None:
+    """``python -m loadtest.rate`` reports a rate, latencies and every answer it got."""
+    printed = subprocess.run(
+        [
+            *(sys.executable, "-m", "loadtest.rate", "--url", rig.url, "--key", rig.api_key),
+            *("--seconds", "1", "--concurrency", "4"),
+        ],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    figures = json.loads(printed)
+    assert set(figures["answers"]) == {"201"}
+    assert figures["rate_per_s"] > 0
+    assert 0 < figures["p50_ms"] <= figures["p99_ms"]

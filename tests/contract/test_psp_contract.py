@@ -20,7 +20,7 @@ from psp.in_process import InProcessPsp
 from psp.port import ChargeTerms, Psp, SettlementLine
 from psp.simulator.behaviour import REFUSES_AFTER_CHARGE_MS
 from psp.simulator.sandbox import scenario_changed
-from psp.simulator.wire import OracleRow, Scenario, Totals
+from psp.simulator.wire import TOKEN_CHARACTERS_MAX, OracleRow, Scenario, Totals
 from tests.simulator_process import SimulatorProcess
 
 TIMEOUT_S = 10.0

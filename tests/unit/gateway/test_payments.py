@@ -338,12 +338,14 @@ async def test_waiting_survives_a_lost_report(
 
 
 async def test_waiting_ends_in_time(stack: GatewayStack, key: UUID) -> None:
-    """An order that has not settled in time is answered 202 with its present state."""
+    """An order that has not settled in time is answered 202 with its state in the books."""
     asked = asyncio.create_task(stack.pay(key, headers={"Prefer": "wait=1"}))
     await until(stack.queued)
     stack.take_in(PaymentState.PROCESSING)
     answer = await asked
     assert (answer.status, answer.json["status"]) == (202, "processing")
+    assert (answer.json["attempts"], answer.json["psp_reference"]) == (1, "ch_one")
+    assert "Idempotent-Replayed" not in answer.headers
 
 
 async def test_waiting_ends_when_it_is_the_buyers_turn(stack: GatewayStack, key: UUID) -> None:
