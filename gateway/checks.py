@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway.health import Check, CheckResult, CheckState
 from storage.queue_connection import QueueConnection
 from storage.queue_settings import QueueSettings
 from storage.status import StatusQueries
+
+# Replicas tell how far they are each second; one that has been silent for longer stands still. The
+# server itself would count it as online until its own timeout.
+REPLICA_SILENT_S_MAX = 3
+
+_ONLINE_REPLICA = re.compile(rb"slave[0-9]+:.*state=online.*,lag=([0-9]+)")
 
 
 def queue_check(settings: QueueSettings) -> tuple[Check, QueueConnection]:
@@ -25,7 +33,10 @@ def of_replication(info: bytes, settings: QueueSettings) -> CheckResult:
     lines = info.splitlines()
     if b"role:master" not in lines:
         return CheckResult(state=CheckState.FAILED, detail="connected to a replica")
-    online_count = sum(line.startswith(b"slave") and b"state=online" in line for line in lines)
+    online = (_ONLINE_REPLICA.match(line) for line in lines)
+    online_count = sum(
+        found is not None and int(found[1]) <= REPLICA_SILENT_S_MAX for found in online
+    )
     detail = f"{online_count} of {settings.replica_count} replicas"
     if online_count < settings.replicas_awaited:
         return CheckResult(state=CheckState.FAILED, detail=detail)

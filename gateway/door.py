@@ -151,7 +151,9 @@ class Door:
 
     async def _for_merchant(self, request: web.Request, handler: MerchantHandler) -> Answer:
         headers = request.headers
-        merchant = await self._authentication.merchant(headers.get(hdrs.AUTHORIZATION))
+        # Two keys at once, joined as RFC 9110 joins repeated headers, are no key: nobody picks one.
+        claims = headers.getall(hdrs.AUTHORIZATION, [])
+        merchant = await self._authentication.merchant(", ".join(claims) if claims else None)
         if isinstance(merchant, Problem):
             return merchant
         version = headers.get(HEADER_VERSION)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from uuid import UUID
 
 from multidict import CIMultiDictProxy
@@ -40,13 +39,14 @@ def read_idempotency_key(headers: CIMultiDictProxy[str]) -> UUID | Problem:
     return _INVALID if key is None else key
 
 
-def prefer_wait_s(headers: Mapping[str, str]) -> int:
+def prefer_wait_s(headers: CIMultiDictProxy[str]) -> int:
     """Return how many seconds the answer may be held for the outcome: 0 when nobody asked.
 
     Longer wishes are cut to PREFER_WAIT_S_MAX; what can't be read is ignored, as RFC 7240 wants.
     """
-    text = headers.get(HEADER_PREFER)
-    if text is None:
+    given = headers.getall(HEADER_PREFER, None)
+    if given is None:
         return 0
-    found = _WAIT.search(text)
+    # Preferences may come in one header or in several: RFC 7240, section 2.
+    found = _WAIT.search(", ".join(given))
     return 0 if found is None else min(int(found[1]), PREFER_WAIT_S_MAX)

@@ -13,6 +13,10 @@ from uuid import UUID
 
 from storage.ports import QueueEntry
 
+# An ordinary order has 1 KiB, the largest 200: the count alone would bound gigabytes. Five times what
+# as many ordinary orders need.
+BYTES_MAX = 256 * 1024**2
+
 
 class _Kept(NamedTuple):
     entry: QueueEntry
@@ -22,8 +26,10 @@ class _Kept(NamedTuple):
 class Unreported:
     """Bounded book-keeping. Times are the caller's monotonic seconds."""
 
-    def __init__(self, count_max: int) -> None:
+    def __init__(self, count_max: int, *, bytes_max: int = BYTES_MAX) -> None:
         self._count_max = count_max
+        self._bytes_max = bytes_max
+        self._bytes = 0
         self._kept: OrderedDict[UUID, _Kept] = OrderedDict()
 
     def __len__(self) -> int:
@@ -31,16 +37,18 @@ class Unreported:
 
     def has_room_for(self, count: int) -> bool:
         """Whether so many more could be kept."""
-        return len(self._kept) + count <= self._count_max
+        return len(self._kept) + count <= self._count_max and self._bytes < self._bytes_max
 
     def keep(self, entry: QueueEntry, now_s: float) -> None:
         """Keep an order that is about to be acknowledged."""
+        self._forget(entry.order_uuid)
         self._kept[entry.order_uuid] = _Kept(entry, now_s)
+        self._bytes += _size_bytes(entry)
 
     def reported(self, order_uuids: Iterable[UUID]) -> None:
         """Forget orders that the books hold now."""
         for order_uuid in order_uuids:
-            self._kept.pop(order_uuid, None)
+            self._forget(order_uuid)
 
     def older_than(self, kept_before_s: float, count_max: int) -> list[QueueEntry]:
         """Return the oldest of those kept before then, and put them last: others come next time."""
@@ -56,6 +64,15 @@ class Unreported:
         """Return everything kept."""
         return [kept.entry for kept in self._kept.values()]
 
+    def _forget(self, order_uuid: UUID) -> None:
+        kept = self._kept.pop(order_uuid, None)
+        if kept is not None:
+            self._bytes -= _size_bytes(kept.entry)
+
     def _first(self, count_max: int) -> Iterable[tuple[UUID, _Kept]]:
         for _, item in zip(range(count_max), self._kept.items(), strict=False):
             yield item
+
+
+def _size_bytes(entry: QueueEntry) -> int:
+    return sum(map(len, entry.fields))

@@ -227,10 +227,12 @@ def _account_name(kind: int, holder: str) -> str:
 
 
 def _balance(row: asyncpg.Record) -> Balance:
-    debits_pending_minor = row["debits_pending_minor"]
+    # Sums are numeric in SQL, and whole numbers all the same.
+    posted_minor = int(row["posted_minor"])
+    debits_pending_minor = int(row["debits_pending_minor"])
     return Balance(
         currency=row["currency"],
-        posted_minor=row["posted_minor"],
-        pending_minor=row["credits_pending_minor"] - debits_pending_minor,
-        available_minor=row["posted_minor"] - debits_pending_minor,
+        posted_minor=posted_minor,
+        pending_minor=int(row["credits_pending_minor"]) - debits_pending_minor,
+        available_minor=posted_minor - debits_pending_minor,
     )

@@ -105,14 +105,15 @@ ORDER BY t.step;
 
 -- wallet --
 -- The sums of a wallet's slices over all partitions, a row a currency; one row with NULLs where there
--- is no slice yet, so that as_of is always known. A wallet is a liability: credits raise it.
+-- is no slice yet, so that as_of is always known. A wallet is a liability: credits raise it. A sum of
+-- slices may be beyond bigint, so it stays numeric.
 SELECT clock.as_of, w.currency, w.posted_minor, w.debits_pending_minor, w.credits_pending_minor
 FROM (SELECT statement_timestamp() AS as_of) AS clock
 LEFT JOIN (
     SELECT account.currency,
-           sum(slice.credits_posted_minor - slice.debits_posted_minor)::bigint AS posted_minor,
-           sum(slice.debits_pending_minor)::bigint AS debits_pending_minor,
-           sum(slice.credits_pending_minor)::bigint AS credits_pending_minor
+           sum(slice.credits_posted_minor - slice.debits_posted_minor) AS posted_minor,
+           sum(slice.debits_pending_minor) AS debits_pending_minor,
+           sum(slice.credits_pending_minor) AS credits_pending_minor
     FROM account
     JOIN slice ON slice.partition_index = account.partition_index
               AND slice.account_no = account.account_no

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
+from redis.asyncio import Redis
 
-from ops.local.resp import ask
 from payments.answer import API_VERSION
 from payments.commands import PaymentCommand
+from payments.fingerprint import FINGERPRINT_BYTES
 from payments.identity import order_uuid
 from payments.mode import Mode
 from payments.partitioning import partition_index
@@ -194,7 +195,7 @@ async def _genuine(rig: Rig) -> PaymentCommand:
         description=None,
         buyer_json=None,
         metadata_json=None,
-        fingerprint=b"\x01" + bytes(range(1, 65)),
+        fingerprint=b"\x01" + b"\x02" * (FINGERPRINT_BYTES - 1),
         accepted_at=datetime.now(UTC),
         api_version=API_VERSION,
         reply_to="",
@@ -217,8 +218,8 @@ def _with(fields: list[bytes], name: bytes, value: bytes) -> list[bytes]:
 
 async def _append(rig: Rig, index: int, fields: list[bytes]) -> None:
     """Write to a partition's stream as whoever can reach the server might."""
-    valkey = rig.servers.stores.valkey
-    await ask(valkey.primary.port, valkey.password, ("XADD", stream_key(index), "*", *fields))
+    async with Redis.from_url(rig.servers.valkey_url) as redis:
+        await redis.execute_command("XADD", stream_key(index), "*", *fields)  # type: ignore[no-untyped-call]
 
 
 async def _refused(rig: Rig, order: UUID) -> int:

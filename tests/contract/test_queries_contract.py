@@ -121,6 +121,24 @@ async def test_a_wallet_is_the_sum_of_its_slices(books: Books) -> None:
     assert list(live.balances) == []
 
 
+async def test_a_wallet_may_exceed_what_one_slice_holds(books: Books) -> None:
+    """The sum of full slices is read exactly, though no slice could hold it."""
+    full_minor = 2**63 - 1
+    total_minor = 3 * full_minor
+    expected = Balance(
+        currency="USD", posted_minor=total_minor, pending_minor=0, available_minor=total_minor
+    )
+    await books.add_wallet(
+        [
+            SampleSlice(partition_index=index, credits_posted_minor=full_minor)
+            for index in (0, 5, 12)
+        ],
+        [expected],
+    )
+    wallet = await books.queries.wallet(books.merchant_no, Mode.TEST, books.seller_no)
+    assert list(wallet.balances) == [expected]
+
+
 async def test_a_wallet_that_never_moved_is_empty(books: Books) -> None:
     """A wallet without money has no balances, and still tells the moment it was read at."""
     wallet = await books.queries.wallet(books.merchant_no, Mode.TEST, books.seller_no)

@@ -62,7 +62,8 @@ async def test_readiness_says_what_is_missing(
     [(0, CheckState.FAILED), (1, CheckState.DEGRADED), (2, CheckState.OK)],
 )
 def test_replicas_are_counted(online_count: int, state: CheckState) -> None:
-    """Fewer replicas than promised is degraded; fewer than are waited for can accept nothing."""
+    """Fewer replicas than promised is degraded, fewer than are waited for can accept nothing; one that
+    is frozen or still copying counts for nothing."""
     queue = QueueSettings(
         url="redis://127.0.0.1:1",
         replicas_awaited=1,
@@ -72,6 +73,7 @@ def test_replicas_are_counted(online_count: int, state: CheckState) -> None:
     )
     lines = ["role:master", "connected_slaves:2"]
     lines += [f"slave{n}:ip=::1,port=1,state=online,offset=1,lag=0" for n in range(online_count)]
+    lines += ["slave8:ip=::1,port=3,state=online,offset=1,lag=4"]
     lines += ["slave9:ip=::1,port=2,state=wait_bgsave,offset=0,lag=0"]
     assert of_replication("\r\n".join(lines).encode(), queue).state is state
     assert of_replication(b"role:slave\r\n", queue).state is CheckState.FAILED

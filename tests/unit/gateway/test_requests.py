@@ -220,6 +220,27 @@ async def test_an_encoded_body_is_not_unpacked(
     assert caplog.text == ""
 
 
+async def test_two_api_keys_are_none(stack: GatewayStack) -> None:
+    """A request with two Authorization headers acts for nobody: a proxy may have checked the other."""
+    line = b"Authorization: Bearer %s\r\n" % stack.key.encode()
+    answer = await _raw(stack, b"GET /v1/payments HTTP/1.1\r\nHost: x\r\n" + line * 2 + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert b"api_key_invalid" in answer
+
+
+async def test_preferences_in_two_headers_are_one_list(stack: GatewayStack) -> None:
+    """A wish to wait counts also when it stands in the second Prefer header."""
+    body = json.dumps(payment()).encode()
+    answer = await _raw(
+        stack,
+        b"POST /v1/payments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+        b"Idempotency-Key: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+        b"Prefer: handling=strict\r\nPrefer: wait=1\r\n\r\n%s"
+        % (stack.key.encode(), str(uuid4()).encode(), len(body), body),
+    )
+    assert b"Preference-Applied: wait=1" in answer
+
+
 async def test_a_silent_connection_is_closed() -> None:
     """A connection that sends no whole request head in time is closed."""
     async with GatewayStack(gateway_settings=settings(first_request_s=0.1)) as stack:
