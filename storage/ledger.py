@@ -62,8 +62,8 @@ class PostgresLedger:
             keys[row["position"] - 1]: AccountHead(
                 account_no=row["account_no"],
                 version=row["version"],
-                debits_posted_minor=row["debits_posted_minor"],
-                credits_posted_minor=row["credits_posted_minor"],
+                debits_posted_minor=int(row["debits_posted_minor"]),
+                credits_posted_minor=int(row["credits_posted_minor"]),
             )
             for row in rows
         }

@@ -50,7 +50,7 @@ CREATE TEMPORARY TABLE staging_account (
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE staging_slice (
     partition_index smallint, account_no bigint, version_before bigint, transfer_count bigint,
-    debits_posted_minor bigint, credits_posted_minor bigint
+    debits_posted_minor numeric(38) STORAGE PLAIN, credits_posted_minor numeric(38) STORAGE PLAIN
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE staging_event (
     partition_index smallint, order_no bigint, sequence integer, batch_seq bigint, type smallint

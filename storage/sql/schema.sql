@@ -325,14 +325,14 @@ CREATE TABLE slice (
     partition_index smallint NOT NULL,
     account_no bigint NOT NULL,
     version bigint NOT NULL,
-    debits_posted_minor bigint NOT NULL,
-    credits_posted_minor bigint NOT NULL,
-    debits_pending_minor bigint DEFAULT 0 NOT NULL,
-    credits_pending_minor bigint DEFAULT 0 NOT NULL,
-    CONSTRAINT slice_credits_pending_minor_check CHECK ((credits_pending_minor >= 0)),
-    CONSTRAINT slice_credits_posted_minor_check CHECK ((credits_posted_minor >= 0)),
-    CONSTRAINT slice_debits_pending_minor_check CHECK ((debits_pending_minor >= 0)),
-    CONSTRAINT slice_debits_posted_minor_check CHECK ((debits_posted_minor >= 0))
+    debits_posted_minor numeric(38,0) NOT NULL,
+    credits_posted_minor numeric(38,0) NOT NULL,
+    debits_pending_minor numeric(38,0) DEFAULT 0 NOT NULL,
+    credits_pending_minor numeric(38,0) DEFAULT 0 NOT NULL,
+    CONSTRAINT slice_credits_pending_minor_check CHECK ((credits_pending_minor >= (0)::numeric)),
+    CONSTRAINT slice_credits_posted_minor_check CHECK ((credits_posted_minor >= (0)::numeric)),
+    CONSTRAINT slice_debits_pending_minor_check CHECK ((debits_pending_minor >= (0)::numeric)),
+    CONSTRAINT slice_debits_posted_minor_check CHECK ((debits_posted_minor >= (0)::numeric))
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.02');
 

@@ -13,6 +13,7 @@ from payments.accounts import psp_receivable, wallet
 from payments.defects import InvariantViolation
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
+from payments.money import AMOUNT_MINOR_MAX
 from payments.rows import (
     DeadLetterRow,
     PersonalPart,
@@ -180,6 +181,20 @@ async def test_a_slice_at_another_version_is_a_defect(shard: Shard, host: Host) 
         await host.ledger.lanes[0].append(flush)
     assert await shard.count("transfer") == 0
     assert await shard.count("open_order") == 2
+
+
+async def test_a_slice_outgrows_eight_bytes(shard: Shard, host: Host) -> None:
+    """No sum of the largest payments is too large for the books, so none can halt its partition."""
+    writer = await host.writer(1)
+    lane = host.ledger.lanes[0]
+    payment_count = 2**63 // AMOUNT_MINOR_MAX + 1
+    await lane.append(writer.take_in(payment_count, amount_minor=AMOUNT_MINOR_MAX))
+    await lane.append(writer.settle(range(1, payment_count)))
+    await lane.append(writer.settle([payment_count]))
+    assert await shard.count("order_outcome") == payment_count
+    owed = wallet(1, Mode.TEST, 1, "EUR")
+    heads = await host.ledger.account_heads([(1, owed)])
+    assert heads[1, owed].credits_posted_minor == payment_count * AMOUNT_MINOR_MAX > 2**63
 
 
 async def test_an_order_ends_once(shard: Shard, host: Host) -> None:

@@ -257,10 +257,12 @@ CREATE TABLE slice (
     partition_index       smallint NOT NULL,
     account_no            bigint   NOT NULL,
     version               bigint   NOT NULL,
-    debits_posted_minor   bigint   NOT NULL CHECK (debits_posted_minor >= 0),
-    credits_posted_minor  bigint   NOT NULL CHECK (credits_posted_minor >= 0),
-    debits_pending_minor  bigint   NOT NULL DEFAULT 0 CHECK (debits_pending_minor >= 0),
-    credits_pending_minor bigint   NOT NULL DEFAULT 0 CHECK (credits_pending_minor >= 0),
+    -- Sums are not bounded as amounts are: a thousand of the largest payments pass a bigint, and an
+    -- overflow would halt the partition for everybody after the PSP has charged.
+    debits_posted_minor   numeric(38) NOT NULL CHECK (debits_posted_minor >= 0),
+    credits_posted_minor  numeric(38) NOT NULL CHECK (credits_posted_minor >= 0),
+    debits_pending_minor  numeric(38) NOT NULL DEFAULT 0 CHECK (debits_pending_minor >= 0),
+    credits_pending_minor numeric(38) NOT NULL DEFAULT 0 CHECK (credits_pending_minor >= 0),
     PRIMARY KEY (partition_index, account_no)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
 
