@@ -19,7 +19,7 @@ down:  ## Stop the local stack; its data stays in var/
 	@if [ -x $(RUN)/tally ]; then $(RUN)/tally down; else echo "Nothing is installed, so nothing runs."; fi
 
 test: install  ## Run the whole suite, on servers of its own
-	@$(RUN)/python -m pytest
+	@$(RUN)/python -m pytest -n 2 --dist loadgroup
 
 test-fast: install  ## Run the unit tests alone: no servers, a few seconds
 	@$(RUN)/python -m pytest -x -q -n 2 --dist worksteal --hypothesis-profile=fast tests/unit

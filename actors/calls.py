@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 from payments.attempts import PspAnswer, ResultClass
 from payments.open_order import CallAnswer, PspCall
@@ -24,8 +25,10 @@ class PspCalls:
         *,
         in_flight_max: int,
         timeout_ms: int,
+        ledger_now: Callable[[], datetime],
         crash_points: CrashPoints,
     ) -> None:
+        self._ledger_now = ledger_now
         self._psps = psps
         self._on_answer = on_answer
         self._on_defect = on_defect
@@ -130,6 +133,8 @@ class PspCalls:
         psp = self._psps.get(call.attempt.psp)
         if psp is None or psp.account != call.attempt.psp_account:
             return _not_configured(call)
+        if call.send_before is not None and self._ledger_now() >= call.send_before:
+            return PspAnswer(result=ResultClass.NOT_SENT, message="the key was too old to be sent")
         key, reference, timeout_s = call.attempt.psp_key, call.psp_reference, self._timeout_s
         match call.step:
             case TimerKind.SEND:

@@ -79,14 +79,8 @@ class PartitionHost:
         self._pid = pid
         self._stop = asyncio.Event()
         self._defect: asyncio.Future[None] | None = None
-        self._calls = PspCalls(
-            ports.psps,
-            self._on_answer,
-            self._on_defect,
-            in_flight_max=settings.calls_in_flight_max,
-            timeout_ms=settings.call_timeout_ms,
-            crash_points=ports.crash_points,
-        )
+        ledger_clock = LedgerClock(ports.clock)
+        self._calls = self._new_calls(ledger_clock)
         self._replier = Replier(ports.reply_queue)
         self._reader = StreamReader(
             ports.reading_queue,
@@ -96,7 +90,6 @@ class PartitionHost:
             clock=ports.clock,
             crash_points=ports.crash_points,
         )
-        ledger_clock = LedgerClock(ports.clock)
         self._lanes = [
             LaneWorker(
                 settings,
@@ -129,6 +122,17 @@ class PartitionHost:
                 clock=ports.clock,
             ),
             incarnation,
+        )
+
+    def _new_calls(self, ledger_clock: LedgerClock) -> PspCalls:
+        return PspCalls(
+            self._ports.psps,
+            self._on_answer,
+            self._on_defect,
+            in_flight_max=self._settings.calls_in_flight_max,
+            timeout_ms=self._settings.call_timeout_ms,
+            ledger_now=ledger_clock.now,
+            crash_points=self._ports.crash_points,
         )
 
     # --- what it is doing ---------------------------------------------------------------------------

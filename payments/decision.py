@@ -18,7 +18,7 @@ from payments.commands import PaymentCommand
 from payments.decided import Batch, Decided, Planner
 from payments.defects import InvariantViolation
 from payments.lifecycle import PaymentEvent, PaymentState, next_state
-from payments.next_step import Ended, StepPolicy, Waiting, after_answer, may_send
+from payments.next_step import Ended, StepPolicy, Waiting, after_answer, may_send, send_before
 from payments.open_order import CallAnswer, OpenOrder, PspCall
 from payments.posting import Posting
 from payments.rows import EventRow, RefusedRequestRow, TimerKind, TimerRow
@@ -206,6 +206,11 @@ class Decision:
                 step=step,
                 attempt=order.attempt,
                 psp_reference=order.psp_reference,
+                send_before=send_before(
+                    order.attempt, self._planner.key_lifetime_s(order.attempt.psp)
+                )
+                if step is TimerKind.SEND
+                else None,
             )
         )
 

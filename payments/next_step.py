@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from payments.attempts import PspAnswer, ResultClass
+from payments.attempts import Attempt, PspAnswer, ResultClass
 from payments.lifecycle import PaymentEvent, PaymentState
 from payments.open_order import OpenOrder
 from payments.rows import TimerKind
@@ -123,7 +123,12 @@ def after_answer(
 
 def may_send(order: OpenOrder, *, now: datetime, key_lifetime_s: int) -> bool:
     """Whether the PSP still surely remembers the attempt's key."""
-    return now - order.attempt.created_at < _sendable_for(key_lifetime_s)
+    return now < send_before(order.attempt, key_lifetime_s)
+
+
+def send_before(attempt: Attempt, key_lifetime_s: int) -> datetime:
+    """The ledger's time from which on the attempt's key must not be sent any more."""
+    return attempt.created_at + _sendable_for(key_lifetime_s)
 
 
 def _sendable_for(key_lifetime_s: int) -> timedelta:

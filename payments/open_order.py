@@ -53,6 +53,9 @@ class PspCall:
     step: TimerKind
     attempt: Attempt
     psp_reference: str | None
+    send_before: datetime | None
+    """For a SEND: the ledger's time from which on the PSP may have forgotten the key. Looked at again
+    right before the first byte, since a call may have waited for a store or a standby."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

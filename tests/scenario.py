@@ -83,7 +83,9 @@ class ScriptedPsp:
     charges: Counter[UUID] = field(default_factory=Counter)
 
     def carry_out(self, call: PspCall, deed: Deed, now: datetime) -> PspAnswer:
-        """Run one call and return how its caller sees it."""
+        """Run one call and return how its caller sees it; one that came too late never leaves."""
+        if call.send_before is not None and now >= call.send_before:
+            return PspAnswer(result=ResultClass.NOT_SENT)
         key = call.attempt.psp_key
         known, since = self.keys.get(key, (None, now))
         if now - since >= timedelta(seconds=KEY_LIFETIME_S):

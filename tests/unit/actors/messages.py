@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from payments.attempts import Attempt, PspAnswer, ResultClass
 from payments.open_order import CallAnswer, PspCall
 from payments.rows import TimerKind
@@ -40,9 +42,11 @@ def a_call(
     psp: str = "psp",
     account: str = "main",
     step: TimerKind = TimerKind.SEND,
+    send_before: datetime | None = None,
 ) -> PspCall:
     """A call of an order's first attempt."""
     return PspCall(
+        send_before=send_before,
         partition_index=partition_index,
         order_no=order_no,
         step=step,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import cast
 
 import pytest
@@ -13,6 +14,7 @@ from payments.open_order import CallAnswer
 from payments.rows import TimerKind
 from psp.port import Psp
 from runtime.crash_points import CrashPoints
+from tests.scenario import START
 from tests.unit.actors.messages import a_call
 
 
@@ -43,12 +45,14 @@ class Rig:
         self.psp = SlowPsp()
         self.answers: list[CallAnswer] = []
         self.defects: list[BaseException] = []
+        self.now = START
         self.calls = PspCalls(
             {"psp": cast(Psp, self.psp)},
             self.answers.append,
             self.defects.append,
             in_flight_max=in_flight_max,
             timeout_ms=100,
+            ledger_now=lambda: self.now,
             crash_points=CrashPoints({}),
         )
 
@@ -145,3 +149,15 @@ async def test_an_attempt_goes_to_its_own_account_or_nowhere(
     await rig.settle()
     assert [answer.answer.result for answer in rig.answers] == [result]
     assert rig.psp.running_max == 0
+
+
+async def test_a_key_that_grew_old_while_waiting_is_not_sent() -> None:
+    """A call that was held back until its PSP may have forgotten the key never leaves."""
+    calls = Rig(in_flight_max=1)
+    calls.calls.pause(True)
+    calls.calls.start([a_call(1, send_before=START + timedelta(hours=23))])
+    calls.now = START + timedelta(hours=23)
+    calls.calls.pause(False)
+    await calls.settle()
+    assert [answer.answer.result for answer in calls.answers] == [ResultClass.NOT_SENT]
+    assert calls.psp.running_max == 0
