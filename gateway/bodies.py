@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from gateway.problems import Code, Problem
 from gateway.settings import BODY_BYTES_MAX
-from payments.card_numbers import contains_card_number_in_json
+from payments.card_numbers import contains_card_number, contains_card_number_in_json
 
 T = TypeVar("T")
 
@@ -44,6 +44,9 @@ _MISSING_FIELD = re.compile(r"Object missing required field `(\w+)`")
 _AT_PATH = re.compile(r" - at `([^`]*)`$")
 # Names of members that are safe to repeat in an answer.
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+# The same for keys of metadata, which often hold hyphens.
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
+_ANY_METADATA = "$.metadata[...]"
 
 
 async def read_body(request: web.Request, timeout_s: float) -> bytes | Problem:
@@ -86,7 +89,7 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T | Problem:
         # Only now that the shape is known to be flat: this decoder would follow any depth.
         _MEMBER_READER.decode(body.decode())
     except msgspec.ValidationError as error:
-        return _shape_problem(str(error))
+        return _shape_problem(str(error), body)
     except _MemberRepeated:
         return Problem(
             code=Code.JSON_MEMBER_REPEATED,
@@ -126,7 +129,36 @@ def _is_json(request: web.Request) -> bool:
     )
 
 
-def _shape_problem(message: str) -> Problem:
+def _metadata_path(key: str | None) -> str:
+    """Return where a value of metadata lies.
+
+    A key that is not plain, or that may be a card number, is not repeated.
+    """
+    if key is None or _PLAIN_KEY.fullmatch(key) is None or contains_card_number(key):
+        return _ANY_METADATA
+    return f"$.metadata.{key}"
+
+
+class _RawMetadata(msgspec.Struct, frozen=True):
+    """A body of which only the metadata is looked at, its values unread."""
+
+    metadata: dict[str, msgspec.Raw]
+
+
+_RAW_METADATA_DECODER = msgspec.json.Decoder(_RawMetadata)
+
+
+def _metadata_key_of_no_text(body: bytes) -> str | None:
+    """Return the first key of metadata whose value is no string; None where that can't be told."""
+    try:
+        metadata = _RAW_METADATA_DECODER.decode(body).metadata
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # What follows the wrong value was not read yet, and may be anything.
+        return None
+    return next((key for key, raw in metadata.items() if not bytes(raw).startswith(b'"')), None)
+
+
+def _shape_problem(message: str, body: bytes) -> Problem:
     """Return the problem of a validation error: the library names the place, we name the code."""
     found = _AT_PATH.search(message)
     path = found[1] if found is not None else "$"
@@ -134,6 +166,9 @@ def _shape_problem(message: str) -> Problem:
     if not path.startswith("$"):
         # An error in a member's name: "`key` in `$.metadata`". The names are what clients make up.
         path = "$"
+    if path == _ANY_METADATA:
+        # The library does not say which key.
+        path = _metadata_path(_metadata_key_of_no_text(body))
     if (unknown := _UNKNOWN_FIELD.fullmatch(what)) is not None:
         name = unknown[1]
         is_plain = _PLAIN_NAME.fullmatch(name) is not None

@@ -61,13 +61,14 @@ def single_parameters(
             return Problem(
                 code=Code.PARAMETER_UNKNOWN,
                 detail="This route has no such query parameter.",
-                param=f"query:{name}" if _PLAIN_NAME.fullmatch(name) else "query",
+                param=_place(name),
             )
     if len(query) != len(set(query)):
+        repeated = next(name for name in query if len(query.getall(name)) > 1)
         return Problem(
             code=Code.PARAMETER_INVALID,
             detail="A query parameter is given more than once.",
-            param="query",
+            param=_place(repeated),
         )
     return query
 
@@ -89,6 +90,16 @@ def payment_filter(request: web.Request, merchant_id: str, mode: Mode) -> Paymen
         return _payment_filter(parameters, merchant_id, mode)
     except _Invalid as invalid:
         return _problem(invalid)
+
+
+def cursor_unknown(wanted: PaymentFilter) -> Problem:
+    """Return the problem of a list whose cursor names nothing."""
+    name = "ending_before" if wanted.starting_after is None else "starting_after"
+    return Problem(
+        code=Code.PARAMETER_INVALID,
+        detail="The cursor names no payment of this merchant and mode.",
+        param=f"query:{name}",
+    )
 
 
 def _payment_filter(parameters: Mapping[str, str], merchant_id: str, mode: Mode) -> PaymentFilter:
@@ -176,6 +187,11 @@ def _metadata(parameters: Mapping[str, str]) -> dict[str, str]:
 
 def _is_storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _place(name: str) -> str:
+    """Return where a parameter lies; a name that is not plain is the client's, and not repeated."""
+    return f"query:{name}" if _PLAIN_NAME.fullmatch(name) is not None else "query"
 
 
 def _problem(invalid: _Invalid) -> Problem:

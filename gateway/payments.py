@@ -15,7 +15,7 @@ from gateway.finding import NOT_FOUND, Finding
 from gateway.idempotency import Verdict
 from gateway.lookups import OrderKey
 from gateway.open_requests import Decided
-from gateway.parameters import payment_filter, single_parameters
+from gateway.parameters import cursor_unknown, payment_filter, single_parameters
 from gateway.payment_requests import PAYMENT_DECODER, PaymentRequest, payment_refusal
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import (
@@ -39,7 +39,12 @@ from payments.partitioning import partition_index
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.envelope import accepted_at_ms, queue_entry
-from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord, StoredOrder
+from storage.read_ports import (
+    CursorUnknown,
+    PaymentQueries,
+    SellerRecord,
+    StoredOrder,
+)
 
 HEADER_PREFERENCE_APPLIED = "Preference-Applied"
 
@@ -63,11 +68,6 @@ _UNDECIDED_KEY = store_unavailable(
     "The queue knows this key with another request, and the books can't be asked which was first."
     " Send the same request again soon.",
     may_run=True,
-)
-_CURSOR_UNKNOWN = Problem(
-    code=Code.PARAMETER_INVALID,
-    detail="The cursor names no payment of this merchant and mode.",
-    param="query",
 )
 
 
@@ -97,6 +97,9 @@ class Payments:
 
     async def create(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/payments: 201, 202 or 402, or a refusal."""
+        parameters = single_parameters(request, ())
+        if isinstance(parameters, Problem):
+            return parameters
         key = read_idempotency_key(request.headers)
         if isinstance(key, Problem):
             return key
@@ -140,7 +143,7 @@ class Payments:
         try:
             page = await self._queries.list_payments(merchant.merchant_no, merchant.mode, wanted)
         except CursorUnknown:
-            return _CURSOR_UNKNOWN
+            return cursor_unknown(wanted)
         except StorageUnavailable:
             return _BOOKS_AWAY
         return payment_list_response((order.view for order in page.orders), has_more=page.has_more)

@@ -34,6 +34,12 @@ _EXISTS = Problem(
     code=Code.SELLER_EXISTS, detail="This id is taken by a seller of yours.", param="$.id"
 )
 
+_CURSOR_UNKNOWN = Problem(
+    code=Code.PARAMETER_INVALID,
+    detail="The cursor names no seller of this merchant and mode.",
+    param="query:starting_after",
+)
+
 
 class FeeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """A fee: basis points of the amount, and a fixed part a currency in minor units."""
@@ -66,6 +72,9 @@ class Sellers:
 
     async def create(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/sellers: 201, or 409 when the id is taken."""
+        parameters = single_parameters(request, ())
+        if isinstance(parameters, Problem):
+            return parameters
         body = await read_body(request, self._settings.body_s)
         if isinstance(body, Problem):
             return body
@@ -101,15 +110,12 @@ class Sellers:
         if isinstance(limit, Problem):
             return limit
         after = parameters.get("starting_after")
-        if after is not None and ("\0" in after or len(after) > SELLER_ID_LENGTH_MAX):
-            return Problem(
-                code=Code.PARAMETER_INVALID,
-                detail="The cursor must be the id of a seller.",
-                param="query:starting_after",
-            )
+        merchant_no, mode = merchant.merchant_no, merchant.mode
         try:
+            if after is not None and await self._sellers.seller(merchant_no, mode, after) is None:
+                return _CURSOR_UNKNOWN
             sellers, has_more = await self._directory.sellers(
-                merchant.merchant_no, merchant.mode, starting_after=after, count_max=limit
+                merchant_no, mode, starting_after=after, count_max=limit
             )
         except StorageUnavailable:
             return _DIRECTORY_AWAY

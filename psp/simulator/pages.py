@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from uuid import UUID
+
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from payments.currencies import EXPONENTS
-from psp.simulator.state import Charge, SandboxState
-from psp.simulator.wire import ChargeStatus, Scenario
+from psp.simulator.state import Charge, SandboxState, instant
+from psp.simulator.wire import ChargeStatus, OracleRow, Scenario
 
 LATEST_CHARGES_MAX = 50
 """Rows on the page: what fits a screen or two; the oracle has them all."""
@@ -27,14 +30,16 @@ class Pages:
         self._templates.filters["money"] = money_text
 
     def charges(self, state: SandboxState, scenario: Scenario) -> str:
-        """Return the page of totals and the latest charges, newest first."""
+        """Return the page of totals, of charges that wait for their buyer, and of the latest."""
         totals = state.totals()
         latest = list(state.oracle_rows(after=totals.charges - LATEST_CHARGES_MAX))
+        waiting = islice(state.waiting(), LATEST_CHARGES_MAX)
         return self._templates.get_template("charges.html").render(
             name=self._name,
             scenario=scenario,
             totals=totals,
             latest=latest[::-1],
+            waiting=[_row(state, charge) for charge in waiting],
         )
 
     def action(self, charge: Charge, reference: str) -> str:
@@ -47,6 +52,23 @@ class Pages:
             status=charge.status.value,
             is_open=charge.status is ChargeStatus.REQUIRES_ACTION,
         )
+
+
+def _row(state: SandboxState, charge: Charge) -> OracleRow:
+    """Return a charge that the oracle does not list yet in the shape of its rows, without number."""
+    return OracleRow(
+        n=0,
+        reference=state.reference_of(charge),
+        key=charge.key,
+        merchant=charge.merchant,
+        order_key=None if charge.order_key is None else str(UUID(bytes=charge.order_key)),
+        amount=charge.amount_minor,
+        currency=charge.currency,
+        status=charge.status,
+        captured=charge.captured_minor,
+        refunded=charge.refunded_minor,
+        at=instant(charge.at_ms),
+    )
 
 
 def money_text(amount_minor: int, currency: str) -> str:

@@ -77,6 +77,8 @@ class SandboxState:
         self.last_at_ms = 0
         self._charges: dict[bytes, Charge] = {}
         self._oracle: list[Charge] = []
+        # By key, until the buyer has decided: they are in the oracle only after that.
+        self._waiting: dict[str, Charge] = {}
         self._changes: dict[bytes, Change] = {}
         self._burned: set[bytes] = set()
         # Last change of the few charges that changed after they were made, oldest change first.
@@ -134,6 +136,7 @@ class SandboxState:
         )
         self._charges[digest] = charge
         self._by_status[charge.status] += 1
+        self._waiting[charge.key] = charge
         if record.status is not ChargeStatus.REQUIRES_ACTION:
             self._move(charge, record.status)
         if record.status is ChargeStatus.CAPTURED:
@@ -195,6 +198,7 @@ class SandboxState:
     def _move(self, charge: Charge, status: ChargeStatus) -> None:
         if charge.status not in _IN_ORACLE and status in _IN_ORACLE:
             self._oracle.append(charge)
+        self._waiting.pop(charge.key, None)
         self._by_status[charge.status] -= 1
         self._by_status[status] += 1
         charge.status = status
@@ -222,9 +226,7 @@ class SandboxState:
     # -- what others may read --------------------------------------------------------------------
 
     def oracle_rows(self, after: int = 0) -> Iterator[OracleRow]:
-        """Yield the oracle's rows whose ``n`` exceeds ``after``; rows added meanwhile are yielded
-        too.
-        """
+        """Yield the oracle's rows whose ``n`` exceeds ``after``, also those added meanwhile."""
         n = max(after, 0)
         while n < len(self._oracle):
             charge = self._oracle[n]
@@ -243,10 +245,12 @@ class SandboxState:
                 at=instant(charge.at_ms),
             )
 
+    def waiting(self) -> Iterator[Charge]:
+        """Yield the charges that wait for the buyer, newest first."""
+        return reversed(self._waiting.values())
+
     def settlement_rows(self, since_ms: int) -> Iterator[SettlementRow]:
-        """Yield charges that moved money and were made or changed since then, oldest movement
-        first.
-        """
+        """Yield charges that moved money, made or changed since then, oldest movement first."""
         changed = dict(self._changed_at_ms)
         untouched = (
             (row.at_ms, n, row) for n, row in enumerate(self._oracle) if row.key not in changed

@@ -436,7 +436,8 @@ async def test_a_list_shows_what_was_asked_for(stack: GatewayStack) -> None:
         ("limit=0", "parameter_invalid", "query:limit"),
         ("limit=101", "parameter_invalid", "query:limit"),
         ("limit=ten", "parameter_invalid", "query:limit"),
-        ("limit=1&limit=2", "parameter_invalid", "query"),
+        ("limit=1&limit=2", "parameter_invalid", "query:limit"),
+        ("metadata[a1]=1&metadata[a1]=2", "parameter_invalid", "query"),
         ("status=done", "parameter_invalid", "query:status"),
         ("currency=usd", "parameter_invalid", "query:currency"),
         ("amount[gte]=-1", "parameter_invalid", "query:amount[gte]"),
@@ -455,9 +456,19 @@ async def test_bad_parameters_are_refused(
 
 
 async def test_a_cursor_of_nobody_is_refused(stack: GatewayStack) -> None:
-    """A cursor that names no payment of this merchant is refused."""
-    answer = await stack.get(f"/v1/payments?starting_after={uuid4()}")
-    assert answer.code == "parameter_invalid"
+    """A cursor that names no payment of this merchant is refused by name."""
+    for name in ("starting_after", "ending_before"):
+        answer = await stack.get(f"/v1/payments?{name}={uuid4()}")
+        assert (answer.code, answer.json["param"]) == ("parameter_invalid", f"query:{name}")
+
+
+@pytest.mark.parametrize("path", ["/v1/payments", "/v1/sellers"])
+async def test_what_is_posted_takes_no_query(stack: GatewayStack, key: UUID, path: str) -> None:
+    """A query parameter on a POST is refused, not ignored, and nothing is kept."""
+    answer = await stack.post(f"{path}?x=1", payment(), headers={"Idempotency-Key": str(key)})
+    assert (answer.status, answer.code) == (400, "parameter_unknown")
+    assert answer.json["param"] == "query:x"
+    assert stack.queued() == []
 
 
 async def test_transfers_follow_the_books(stack: GatewayStack, key: UUID) -> None:

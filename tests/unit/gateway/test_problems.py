@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
 
+from gateway.documentation import WHAT_TO_DO
 from gateway.problems import (
     PROBLEM_TYPE_BASE,
     Code,
@@ -15,6 +17,7 @@ from gateway.problems import (
     problem_response,
 )
 from payments import answer
+from tests.unit.gateway.stack import GatewayStack
 
 PAGE = Path(__file__).parents[3] / "docs" / "problems.md"
 
@@ -54,6 +57,15 @@ def test_failures_of_payments_are_documented() -> None:
     """The codes of the frozen 402 have sections of their own."""
     for code in answer.TITLES:
         assert '"status": 402' in _sections()[code]
+
+
+async def test_the_page_has_a_row_for_every_code(stack: GatewayStack) -> None:
+    """Every problem's type leads to a row that says its status and what to do."""
+    page = (await stack.get("/docs/problems")).body.decode()
+    rows = re.findall(r'<tr id="([a-z_]+)"><td><a href="#\1">.*?</a></td><td>(\d+)</td>', page)
+    expected = [(code.wire, str(code.value.status)) for code in Code]
+    assert rows == expected + [(code, "402") for code in answer.TITLES]
+    assert html.escape(WHAT_TO_DO[503]) in page
 
 
 def test_types_lead_to_one_page() -> None:

@@ -82,6 +82,14 @@ async def test_sellers_are_listed_in_pages(stack: GatewayStack) -> None:
     assert (await stack.get("/v1/sellers?status=x")).code == "parameter_unknown"
 
 
+@pytest.mark.parametrize("cursor", ["slr_nobody", "x" * 65, "a%00", ""])
+async def test_a_cursor_of_no_seller_is_refused(stack: GatewayStack, cursor: str) -> None:
+    """A cursor that names no seller of this merchant and mode is refused by name."""
+    answer = await stack.get(f"/v1/sellers?starting_after={cursor}")
+    assert (answer.status, answer.code) == (400, "parameter_invalid")
+    assert answer.json["param"] == "query:starting_after"
+
+
 async def test_a_wallet_shows_its_balances(stack: GatewayStack) -> None:
     """`me` is the merchant's own wallet; an empty one has no balances."""
     balance = Balance(currency="USD", posted_minor=1911, pending_minor=0, available_minor=1911)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from payments.defects import InvariantViolation
 from psp.simulator.decisions import SandboxRules
+from psp.simulator.pages import Pages
 from psp.simulator.state import SandboxState, fee_minor, instant
 from psp.simulator.wire import (
     BurnRecord,
@@ -91,6 +92,23 @@ class Desk:
                     self.other(what, key)
                 case _:
                     raise AssertionError(request)
+
+
+def test_charges_wait_for_the_buyer_until_the_buyer_has_decided() -> None:
+    """The page lists pending charges, newest first, and each leaves the list when it is decided."""
+    desk = Desk()
+    for key in ("a", "b", "c", "d"):
+        desk.charge(key, "tok_3ds")
+    desk.charge("e", "tok_approve")
+    page = Pages("sandbox").charges(desk.state, Scenario())
+    assert page.count('<td class="requires_action">requires_action</td>') == 4
+    desk.other("complete", "b")
+    desk.other("fail", "c")
+    assert [charge.key for charge in desk.state.waiting()] == ["d", "a"]
+    desk.other("cancel", "a")
+    desk.other("complete", "d")
+    assert list(desk.state.waiting()) == []
+    assert "Waiting for the buyer" not in Pages("sandbox").charges(desk.state, Scenario())
 
 
 @given(requests=st.lists(charges | changes | others, max_size=60))
