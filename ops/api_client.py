@@ -31,10 +31,12 @@ class ApiAnswer:
     def refusal(self) -> str:
         """A problem for people: its code, and what it says."""
         body = self.body
-        parts = [f"{self.status} {body.get('code', '')}".strip(), str(body.get("detail", ""))]
+        text = f"{self.status} {body.get('code', '')}".strip()
+        if detail := str(body.get("detail") or "").rstrip("."):
+            text += f": {detail}"
         if decline_code := body.get("decline_code"):
-            parts.append(f"decline code {decline_code}")
-        return ": ".join(part for part in parts if part)
+            text += f" (decline code {decline_code})"
+        return text
 
 
 class ApiClient:

@@ -101,6 +101,9 @@ def main() -> None:
     except GatewayUnreachable as fault:
         output.complaint(str(fault))
         sys.exit(ExitCode.NOT_RUNNING)
+    except PermissionError as error:
+        output.complaint(f"{error.filename}: {error.strerror}. Does another user own this home?")
+        sys.exit(ExitCode.FAILED)
     except Fault as fault:
         output.complaint(str(fault))
         sys.exit(ExitCode.FAILED)

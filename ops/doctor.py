@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ops.disk_use import bytes_text
-from ops.local.ports import PORT_NAMES, is_free
+from ops.local.ports import PORT_NAMES, is_free, kept_port_base
 from ops.stack.marked import marked, title_of
 from ops.stack.settings import port_base_of
 from ops.stack.state import StackState, read_state
@@ -71,7 +71,8 @@ def examine(root: Path, environment: Mapping[str, str]) -> list[Finding]:
     if state is not None and state.is_daemon_alive:
         findings += _listeners(state)
     else:
-        findings.append(_ports(port_base_of(environment)))
+        port_base = port_base_of(environment)
+        findings.append(_ports(kept_port_base(root) if port_base is None else port_base))
     return findings
 
 

@@ -37,6 +37,16 @@ class Receipt:
     def is_undecided(self) -> bool:
         return self.answer.status == 202
 
+    @property
+    def waits_for(self) -> str:
+        """Why an undecided order has not ended yet, for people."""
+        payment = self.answer.body
+        if payment.get("status") == "requires_action":
+            return "it waits for the buyer"
+        if payment.get("outcome") == "unknown":
+            return "its outcome is not known yet: the provider is asked again"
+        return "it is still being processed"
+
     def document(self) -> dict[str, object]:
         """The receipt for programs."""
         return {
@@ -85,6 +95,12 @@ def print_receipt(receipt: Receipt, output: Output) -> None:
         ("seller", payment["seller"]),
         ("fee", amount_text(payment["fee"], payment["currency"])),
     ]
+    action = payment.get("next_action")
+    if action:
+        rows += [
+            ("buyer's action", f"{action['type']}: {action['url']}"),
+            ("until", action["expires_at"]),
+        ]
     output.table("", ("", ""), rows)
     if receipt.transfers:
         output.line()

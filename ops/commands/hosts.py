@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.counting import counted
 from ops.faults import CommandFailed
 from ops.stack.waiting import Owners
 from runtime.config import Config
@@ -24,7 +25,7 @@ _LOOK_EVERY_S = 0.3
 
 @click.command()
 @click.option(
-    "--hosts", "host_count", type=click.IntRange(0, HOST_COUNT_MAX), required=True, help="How many."
+    "--hosts", "host_count", type=click.IntRange(1, HOST_COUNT_MAX), required=True, help="How many."
 )
 @click.option("--timeout-s", type=float, default=60.0, show_default=True)
 @output_option
@@ -38,7 +39,14 @@ def scale(
     Partitions are handed over while payments go on.
     """
     context.running_state()
-    owned = asyncio.run(_scale(context, context.config(), host_count, timeout_s))
+    config = context.config()
+    partition_count = config.deployment.partition_count
+    if host_count > partition_count:
+        raise click.BadParameter(
+            f"the stack has {partition_count} partitions: each host beyond that would idle",
+            param_hint="--hosts",
+        )
+    owned = asyncio.run(_scale(context, config, host_count, timeout_s))
     if is_json_wanted(output_format, is_json):
         context.output.json({"hosts": owned})
     else:
@@ -63,7 +71,7 @@ async def _scale(
             return await _wait(context, config, pool, host_count)
     except TimeoutError:
         raise CommandFailed(
-            f"{host_count} hosts do not own everything after {timeout_s:.0f} s. See: tally status"
+            f"{counted(host_count, 'host')} did not get everything within {timeout_s:.0f} s. See: tally status"
         ) from None
     finally:
         await pool.close()
@@ -74,7 +82,6 @@ async def _wait(
 ) -> dict[str, list[int]]:
     """Return what each host owns once so many own everything."""
     partition_count = config.deployment.partition_count
-    wanted_count = partition_count if host_count else 0
     queries, owners = StatusQueries(pool), Owners()
     told = ""
     while True:
@@ -87,10 +94,13 @@ async def _wait(
         living = owners.look(hosts, asyncio.get_running_loop().time())
         owned = {name: sorted(own) for name, own in living.items() if own}
         count = sum(map(len, owned.values()))
-        text = f"{len(owned)} hosts own {count} of {partition_count} partitions"
+        text = f"{_own(len(owned))} {count} of {partition_count} partitions"
         if text != told:
             context.output.progress(text)
             told = text
-        is_settled = len(living) == host_count and count == wanted_count
-        if is_settled and len(owned) == min(host_count, wanted_count):
+        if len(living) == len(owned) == host_count and count == partition_count:
             return owned
+
+
+def _own(host_count: int) -> str:
+    return f"{counted(host_count, 'host')} {'owns' if host_count == 1 else 'own'}"

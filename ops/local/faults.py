@@ -23,6 +23,30 @@ class HomeNotOurs(LocalFault):
         self.owner_uid = owner_uid
 
 
+class HomeUnusable(LocalFault):
+    """The home can't be made, read or written by this user."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} can't be used: {reason}. "
+            "Mend its owner and permissions, or choose another directory by TALLY_HOME."
+        )
+        self.path = path
+        self.reason = reason
+
+
+class SecretUnusable(LocalFault):
+    """A secret is lost that can't be made anew: what was made with the old one would be void."""
+
+    def __init__(self, path: Path, state: str, purpose: str) -> None:
+        super().__init__(
+            f"{path} is {state}: {purpose}. Nothing was started. "
+            "Restore the file from a backup; tally reset deletes all data and starts anew."
+        )
+        self.path = path
+        self.state = state
+
+
 class HomeInUse(LocalFault):
     """Another live process runs the servers of this home."""
 

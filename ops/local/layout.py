@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.local.durable import write_durably
-from ops.local.faults import HomeInUse, HomeNotOurs
+from ops.local.faults import HomeInUse, HomeNotOurs, HomeUnusable
 
 # Others may pass through (a Postgres that had to drop to an unprivileged user must reach its data
 # directory, itself 0700) but list nothing.
@@ -35,23 +35,30 @@ class StackHome:
     def prepare(cls, root: Path) -> StackHome:
         """Create what is missing below `root` and return the home.
 
-        Raises HomeNotOurs when another user made it.
+        Raises HomeNotOurs when another user made it, HomeUnusable when it can't be written.
         """
         home = cls(root.resolve())  # /proc names directories without symbolic links
-        home.root.mkdir(parents=True, exist_ok=True)
-        owner_uid = home.root.stat().st_uid
+        try:
+            home._make_directories()
+        except OSError as error:
+            path = Path(error.filename) if error.filename else home.root
+            raise HomeUnusable(path, error.strerror or str(error)) from error
+        return home
+
+    def _make_directories(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        owner_uid = self.root.stat().st_uid
         if owner_uid != os.geteuid():
-            raise HomeNotOurs(home.root, owner_uid, os.geteuid())
+            raise HomeNotOurs(self.root, owner_uid, os.geteuid())
         for directory, mode in (
-            (home.root, PASSAGE_MODE),
-            (home.data, PASSAGE_MODE),
-            (home.secrets, PRIVATE_MODE),
-            (home.logs, PRIVATE_MODE),
-            (home.run, PRIVATE_MODE),
+            (self.root, PASSAGE_MODE),
+            (self.data, PASSAGE_MODE),
+            (self.secrets, PRIVATE_MODE),
+            (self.logs, PRIVATE_MODE),
+            (self.run, PRIVATE_MODE),
         ):
             directory.mkdir(exist_ok=True)
             directory.chmod(mode)
-        return home
 
     @property
     def data(self) -> Path:

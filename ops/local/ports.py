@@ -7,12 +7,18 @@ import json
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from ops.local.durable import write_durably
 from ops.local.faults import PortInUse
 from ops.local.layout import StackHome
 
 LOOPBACK = "127.0.0.1"
+
+# Away from the ports that servers and other stacks usually have: 5432, 6379, 8080.
+PORT_BASE_DEFAULT = 7400
+
+PORTS_FILE = "ports.json"
 
 # Offsets from the port base. Add new names at the end: a stack made by an older version then
 # keeps its ports, and gets the new one beside them.
@@ -41,13 +47,16 @@ FREE_PORT_TRIES_MAX = 500
 
 
 def claim_ports(
-    home: StackHome, port_base: int, names: tuple[str, ...] = PORT_NAMES
+    home: StackHome, port_base: int | None, names: tuple[str, ...] = PORT_NAMES
 ) -> dict[str, int]:
     """The port of each name: from the state file, else port_base + offset (0: free ones).
 
-    A stack that was given another base than last time moves to it; base 0 keeps what it has.
+    A stack that was given another base than last time moves to it; base 0 keeps what it has. None
+    is the base of last time, and PORT_BASE_DEFAULT for a new stack.
     """
-    path = home.run / "ports.json"
+    path = home.run / PORTS_FILE
+    if port_base is None:
+        port_base = kept_port_base(home.root)
     ports: dict[str, int] = {}
     if path.exists():
         state = json.loads(path.read_text(encoding="utf-8"))
@@ -65,6 +74,15 @@ def claim_ports(
             taken.add(ports[name])
     write_durably(path, json.dumps({"port_base": port_base, "ports": ports}, indent=1) + "\n")
     return ports
+
+
+def kept_port_base(root: Path) -> int:
+    """The base that the home at `root` had last time; PORT_BASE_DEFAULT for a new one."""
+    try:
+        state = json.loads((root / "run" / PORTS_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return PORT_BASE_DEFAULT
+    return int(state["port_base"])
 
 
 def free_port(taken: Iterable[int] = ()) -> int:

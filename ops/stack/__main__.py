@@ -14,7 +14,7 @@ import click
 from ops.local.faults import LocalFault
 from ops.local.layout import StackHome
 from ops.stack.daemon import StackDaemon
-from ops.stack.settings import PORT_BASE_DEFAULT, StackSettings, passed_environment
+from ops.stack.settings import StackSettings, passed_environment
 from ops.stack.telling import StateTeller
 from runtime.logs import configure_logs
 
@@ -26,9 +26,9 @@ EXIT_IN_USE = 4
 
 @click.command()
 @click.option("--home", type=click.Path(path_type=Path), required=True)
-@click.option("--port-base", type=int, default=PORT_BASE_DEFAULT, show_default=True)
+@click.option("--port-base", type=int, default=None)
 @click.option("--hosts-without-ray", is_flag=True, help="Run partition hosts as plain processes.")
-def main(home: Path, port_base: int, hosts_without_ray: bool) -> None:
+def main(home: Path, port_base: int | None, hosts_without_ray: bool) -> None:
     """Run one local stack until SIGTERM. `tally up` starts this in the background."""
     configure_logs(process_name="stack")
     settings = StackSettings(

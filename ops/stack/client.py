@@ -20,6 +20,7 @@ from ops.stack.environment import python_environment
 from ops.stack.ray_head import outside_directory
 from ops.stack.settings import StackSettings
 from ops.stack.state import Phase, StackState, read_state
+from runtime.config import ConfigError
 
 POLL_S = 0.05
 # A first start copies nothing large; a start after a power cut may read a long log.
@@ -38,7 +39,7 @@ class StackFailed(LocalFault):
 def start_stack(settings: StackSettings, progress: Progress) -> StackState:
     """Start the daemon and return once the stack runs; one that runs already is left alone.
 
-    Raises StackFailed, HomeInUse, HomeNotOurs.
+    Raises StackFailed, HomeInUse, HomeNotOurs, HomeUnusable, ConfigError.
     """
     home = StackHome.prepare(settings.root)
     state = read_state(home.root)
@@ -82,6 +83,8 @@ def _follow(
                 told_count = len(state.progress)
                 if state.phase is Phase.RUNNING:
                     return state
+                if state.phase is Phase.FAILED and state.is_config_wrong:
+                    raise ConfigError(state.error)
                 if state.phase in (Phase.FAILED, Phase.STOPPED):
                     raise StackFailed(state.error or "the stack was stopped while it started")
                 is_ended = is_ended or not state.is_daemon_alive

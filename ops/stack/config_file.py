@@ -50,10 +50,24 @@ def write_config(
     """
     for name in [*_SECRETS.values(), RAY_TOKEN]:
         home.secret(name)
+    overrides_path = home.root / OVERRIDES_FILE
     document = _defaults(home, ports, redis_ports)
-    _override(document, home.root / OVERRIDES_FILE)
+    _override(document, overrides_path)
+    _write(home, document)
+    try:
+        return read_config(home.root, environment)
+    except ConfigError as error:
+        if not overrides_path.exists():
+            raise
+        # The file is ours, the mistake is not: whose it is shows when the overrides are left out.
+        _write(home, _defaults(home, ports, redis_ports))
+        read_config(home.root, environment)
+        reason = str(error).removeprefix(f"configuration {home.root / CONFIG_FILE}: ")
+        raise ConfigError(f"{overrides_path}: {reason}") from error
+
+
+def _write(home: StackHome, document: Mapping[str, Any]) -> None:
     write_durably(home.root / CONFIG_FILE, render_toml(_flat(document), header=_HEADER))
-    return read_config(home.root, environment)
 
 
 def read_config(root: Path, environment: Mapping[str, str]) -> Config:
@@ -113,7 +127,7 @@ def _override(document: dict[str, Any], path: Path) -> None:
         overrides = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     for name, value in overrides.items():
         if isinstance(value, dict) and isinstance(document.get(name), dict):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from ops.counting import counted
 from ops.local.layout import StackHome
 from ops.local.leftovers import marked_leftovers, stop_leftovers
 from ops.local.logs import keep_bounded
@@ -17,6 +18,7 @@ from ops.stack.config_file import write_config
 from ops.stack.host_fleet import HostFleet
 from ops.stack.plan import gateway_services, host_fleet, simulator_service
 from ops.stack.ray_head import RayService
+from ops.stack.secret_files import require_secrets
 from ops.stack.services import Service, StoresService
 from ops.stack.settings import StackSettings
 from ops.stack.state import Addresses, Phase
@@ -60,6 +62,7 @@ class StackDaemon:
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         error: str | None = None
+        is_config_wrong = False
         if starting.done():
             fault = starting.exception()
             if fault is None:
@@ -67,6 +70,7 @@ class StackDaemon:
                 error = await self._watch(stopping)
             elif isinstance(fault, StartFault):
                 error = str(fault)
+                is_config_wrong = isinstance(fault, ConfigError)
             else:
                 _log.error("start_failed", exc_info=fault)
                 error = f"{type(fault).__name__}: {fault} (see {self._home.log_path('stack')})"
@@ -74,12 +78,13 @@ class StackDaemon:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
         stopping.cancel()
-        await self._stop(error)
+        await self._stop(error, is_config_wrong=is_config_wrong)
         return error is None
 
     async def _start(self) -> None:
         teller, home = self._teller, self._home
         await self._end_leftovers()
+        require_secrets(home)
         ports = claim_ports(home, self._settings.port_base)
         stores = LocalStores(home, ports)
         redis_ports = (stores.valkey.primary.port, stores.valkey.replica.port)
@@ -98,7 +103,7 @@ class StackDaemon:
             dsn = stores.postgres.dsn(stores.postgres.superuser, stores.postgres.password)
             applied = await prepare_books(config, dsn)
             await ensure_sandbox(home, config)
-            teller.progress(f"Books: ready ({len(applied)} migrations applied)")
+            teller.progress(f"Books: ready ({counted(len(applied), 'migration')} applied)")
 
         heads = [] if ray is None else [ray.start_head(teller.progress)]
         await together(start_books(), simulator.start(teller.progress), *heads)
@@ -166,9 +171,9 @@ class StackDaemon:
             [record for service in self._services() for record in service.processes()]
         )
 
-    async def _stop(self, error: str | None) -> None:
+    async def _stop(self, error: str | None, *, is_config_wrong: bool) -> None:
         """Stop stage by stage, the last first, and leave nothing behind."""
-        self._teller.phase(Phase.STOPPING, error=error)
+        self._teller.phase(Phase.STOPPING, error=error, is_config_wrong=is_config_wrong)
         if self._pool is not None:
             await self._pool.close()
         for stage in reversed(self._stages):

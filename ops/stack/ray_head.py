@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ops.local.process import ProcessSpec, run_tool
 from ops.stack.config_file import CONFIG_FILE, RAY_TOKEN
 from ops.stack.environment import RAY_PART, ray_environment
 from ops.stack.marked import end_marked, marked, title_of
+from ops.stack.ray_vitals import RayVitals
 from ops.stack.services import ProcessService, Progress, python_module
 from ops.stack.state import ProcessRecord, Role
 
@@ -48,6 +50,7 @@ class RayService:
         self._passed = passed
         self._directory = ray_directory(home)
         self._head: ProcessService | None = None
+        self._vitals = RayVitals()
         self._environment: dict[str, str] = {}
 
     async def start(self, progress: Progress) -> None:
@@ -81,6 +84,7 @@ class RayService:
         )
         await self._head.start(progress)
         _link(self._home.logs / "ray", self._directory / "session_latest" / "logs")
+        self._vitals.note_head(self._records())
         progress("Ray: ready")
 
     async def start_supervisor(self, progress: Progress) -> None:
@@ -91,13 +95,23 @@ class RayService:
             env={**self._environment, STACK_ID_VARIABLE: self._home.stack_id()},
             timeout_s=SUPERVISOR_TIMEOUT_S,
         )
+        self._vitals.note_supervisor(time.monotonic())
         progress("Supervisor: running")
 
     def is_alive(self) -> bool:
-        return self._head is not None and self._head.is_alive()
+        return (
+            self._head is not None
+            and self._head.is_alive()
+            and self._vitals.trouble(time.monotonic()) is None
+        )
 
     def describe_death(self) -> str:
-        return "Ray was never started" if self._head is None else self._head.describe_death()
+        if self._head is None:
+            return "Ray was never started"
+        trouble = self._vitals.trouble(time.monotonic())
+        if self._head.is_alive() and trouble is not None:
+            return f"Ray does not work: {trouble}. Its logs are in {self._home.logs / 'ray'}"
+        return self._head.describe_death()
 
     async def stop(self) -> None:
         if self._head is not None:
@@ -108,6 +122,11 @@ class RayService:
         """Ray's own processes, and the supervisor and hosts that run in it."""
         if self._head is None:
             return []
+        records = self._records()
+        self._vitals.look(records, time.monotonic())
+        return records
+
+    def _records(self) -> Sequence[ProcessRecord]:
         records: list[ProcessRecord] = []
         for identity in marked(self._home.stack_id(), RAY_PART):
             title = title_of(identity.pid)
@@ -122,6 +141,8 @@ class RayService:
     async def _clear(self) -> None:
         """End what a former head left, and forget its files: nothing in them is needed again."""
         await end_marked(self._home.stack_id(), RAY_PART)
+        if self._head is not None:
+            await self._head.stop()  # reaps the one that was just killed
         (self._home.logs / "ray").unlink(missing_ok=True)
         shutil.rmtree(self._directory, ignore_errors=True)
         if not self._directory.is_relative_to(self._home.root):

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Away from the ports that servers and other stacks usually have: 5432, 6379, 8080.
-PORT_BASE_DEFAULT = 7400
 HOME_DEFAULT = "var"
 
 HOME_VARIABLE = "TALLY_HOME"
@@ -32,8 +30,8 @@ class StackSettings:
     """Where a stack lives, on which ports, and how its hosts are run."""
 
     root: Path
-    port_base: int = PORT_BASE_DEFAULT
-    """The first port; 0 picks free ones and keeps them."""
+    port_base: int | None = None
+    """The first port; 0 picks free ones and keeps them, None stays with what the home has."""
     is_ray_used: bool = True
     """False: partition hosts are plain processes, which start 5 s sooner."""
     passed_environment: Mapping[str, str] = field(default_factory=dict)
@@ -48,7 +46,8 @@ class StackSettings:
     def daemon_arguments(self) -> list[str]:
         """The command line of the stack's daemon."""
         arguments = [sys.executable, "-P", "-m", "ops.stack", "--home", str(self.root)]
-        arguments += ["--port-base", str(self.port_base)]
+        if self.port_base is not None:
+            arguments += ["--port-base", str(self.port_base)]
         return arguments if self.is_ray_used else [*arguments, "--hosts-without-ray"]
 
 
@@ -57,9 +56,11 @@ def home_of(environment: Mapping[str, str], option: Path | None) -> Path:
     return (option or Path(environment.get(HOME_VARIABLE) or HOME_DEFAULT)).absolute()
 
 
-def port_base_of(environment: Mapping[str, str]) -> int:
-    """The port base that TALLY_PORT_BASE names. Raises StackSettingsInvalid for no number."""
-    text = environment.get(PORT_BASE_VARIABLE) or str(PORT_BASE_DEFAULT)
+def port_base_of(environment: Mapping[str, str]) -> int | None:
+    """The port base that TALLY_PORT_BASE names, if it is set. Raises StackSettingsInvalid."""
+    text = environment.get(PORT_BASE_VARIABLE)
+    if not text:
+        return None
     if not (text.isascii() and text.isdecimal()):
         raise StackSettingsInvalid(f"{PORT_BASE_VARIABLE}={text!r} is no port number")
     return int(text)

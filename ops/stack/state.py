@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from ops.local.durable import PRIVATE_FILE_MODE
+from ops.local.faults import HomeUnusable
 from ops.local.layout import StackHome
 from ops.local.pidfile import identity_of
 
@@ -83,6 +84,8 @@ class StackState(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     progress: list[str] = []
     error: str | None = None
+    is_config_wrong: bool = False
+    """The error lies in the operator's configuration."""
     problems: Annotated[dict[str, str], msgspec.Meta(description="by process or service")] = {}
     processes: list[ProcessRecord] = []
     addresses: Addresses | None = None
@@ -105,8 +108,14 @@ def write_state(home: StackHome, state: StackState) -> None:
 
 
 def read_state(root: Path) -> StackState | None:
-    """What the home's last daemon told, or None when there was none (or of another version)."""
+    """What the home's last daemon told, or None when there was none (or of another version).
+
+    Raises HomeUnusable when this user may not read it.
+    """
+    path = root / "run" / STATE_FILE
     try:
-        return msgspec.json.decode((root / "run" / STATE_FILE).read_bytes(), type=StackState)
+        return msgspec.json.decode(path.read_bytes(), type=StackState)
     except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
         return None
+    except OSError as error:
+        raise HomeUnusable(path, error.strerror or str(error)) from error

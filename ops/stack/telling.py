@@ -39,8 +39,14 @@ class StateTeller:
             problems[name] = text
         self._tell(problems=problems)
 
-    def phase(self, phase: Phase, *, error: str | None = None) -> None:
-        self._tell(phase=phase, error=error or self.state.error)
+    def phase(
+        self, phase: Phase, *, error: str | None = None, is_config_wrong: bool = False
+    ) -> None:
+        self._tell(
+            phase=phase,
+            error=error or self.state.error,
+            is_config_wrong=is_config_wrong or self.state.is_config_wrong,
+        )
 
     def processes(self, records: Sequence[ProcessRecord]) -> None:
         self._tell(processes=list(records))

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 import uuid
+from pathlib import Path
 
 from tests.acceptance.conftest import StackFactory
 from tests.acceptance.running_stack import RunningStack
@@ -139,6 +140,39 @@ def test_what_dies_is_started_again(stack_factory: StackFactory) -> None:
         wait_healthy(running)
         assert pid not in running.pids(role)
         assert running.json("pay", "--amount", "900")["payment"]["status"] == "succeeded"
+
+
+def test_a_ray_that_died_behind_its_head_is_started_again(stack_factory: StackFactory) -> None:
+    """Killing one of Ray's agents takes raylet, hosts and supervisor along; all come back."""
+    running = stack_factory()
+    running.up("--no-demo")
+    hosts = running.pids("host")
+    (agent,) = (
+        process["pid"]
+        for process in running.status()["processes"]
+        if process["name"] == "ray::DashboardAgent"
+    )
+    os.kill(agent, signal.SIGKILL)
+    time.sleep(3.0)
+    wait_healthy(running)
+    assert not set(hosts) & set(running.pids("host"))
+    assert running.json("pay", "--amount", "900")["payment"]["status"] == "succeeded"
+
+
+def test_a_start_without_a_lost_secret_is_refused(stack_factory: StackFactory) -> None:
+    """A stack with data does not start with a new fingerprint key, and starts with the old one."""
+    running = stack_factory()
+    running.up("--hosts-without-ray", "--no-demo")
+    path = Path(running.status()["home"]) / "secrets" / "fingerprint_key"
+    running.down()
+    key = path.read_bytes()
+    path.unlink()
+    done = running.tally("up", "--hosts-without-ray")
+    assert done.returncode == 1
+    assert str(path) in done.stderr
+    assert not path.exists()
+    path.write_bytes(key)
+    running.up("--hosts-without-ray", "--no-demo")
 
 
 def test_a_port_in_use_is_named_and_nothing_stays(stack_factory: StackFactory) -> None:

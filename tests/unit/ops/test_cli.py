@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import sys
@@ -12,6 +13,7 @@ import pytest
 from ops import cli
 from ops.doctor import address_text, listeners
 from ops.exit_codes import ExitCode
+from runtime.config import ConfigError
 
 
 def run(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, port_base: str = "0") -> int:
@@ -64,6 +66,7 @@ def test_without_a_stack_commands_say_so(
         ("pay", "--amount", "0"),
         ("dance",),
         ("scale", "--hosts", "-1"),
+        ("scale", "--hosts", "0"),
         ("status", "-o", "x"),
     ],
 )
@@ -80,6 +83,48 @@ def test_a_port_base_that_is_no_number_is_wrong_usage(
     """A mistake in the environment exits with 2 before anything is started."""
     assert run(monkeypatch, tmp_path, "up", port_base="many") == ExitCode.USAGE
     assert not list(tmp_path.iterdir())
+
+
+def test_a_home_that_cannot_be_made_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A home in a place where nobody can write is named with the reason, and exits with 1."""
+    home = Path("/proc/tallystick")
+    assert run(monkeypatch, home, "up") == ExitCode.FAILED
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert complaint.startswith(f"tally: {home} can't be used: ")
+
+
+@pytest.mark.parametrize("command", ["up", "status", "pay"])
+def test_a_home_of_another_user_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    command: str,
+) -> None:
+    """A state that this user may not read is named, and exits with 1."""
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    arguments = ("pay", "--amount", "1") if command == "pay" else (command,)
+    assert run(monkeypatch, tmp_path, *arguments) == ExitCode.FAILED
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert complaint.startswith(f"tally: {tmp_path / 'run' / 'stack.json'} can't be used: ")
+
+
+def test_a_mistake_in_the_configuration_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A daemon that ended by the operator's own file makes `up` exit with 2, with its reason."""
+
+    def refuse(*_: object) -> None:
+        raise ConfigError("overrides.toml: unknown key")
+
+    monkeypatch.setattr("ops.commands.lifecycle.start_stack", refuse)
+    assert run(monkeypatch, tmp_path, "up") == ExitCode.USAGE
+    assert "overrides.toml: unknown key" in capsys.readouterr().err
 
 
 def test_down_and_reset_without_a_stack_do_nothing(

@@ -11,6 +11,7 @@ from ops.local.ports import (
     FREE_PORT_MAX,
     FREE_PORT_MIN,
     LOOPBACK,
+    PORT_BASE_DEFAULT,
     PORT_NAMES,
     STORE_PORT_NAMES,
     claim_ports,
@@ -46,6 +47,15 @@ def test_another_base_moves_the_stack(home: StackHome) -> None:
     """The way out of a port conflict works also for a stack that has run before."""
     claim_ports(home, 18_400)
     assert claim_ports(home, 19_400)["gateway"] == 19_400
+
+
+def test_a_stack_stays_with_its_base(home: StackHome) -> None:
+    """Whoever doesn't name a base again gets the ports of last time; a new home the default."""
+    assert claim_ports(home, None)["gateway"] == PORT_BASE_DEFAULT
+    moved = claim_ports(home, 18_400)
+    assert claim_ports(home, None) == moved
+    free = claim_ports(home, 0)
+    assert claim_ports(home, None) == free
 
 
 def test_a_taken_port_is_named_with_the_way_out() -> None:

@@ -75,5 +75,31 @@ def test_a_refusal_says_its_code_and_reason() -> None:
         402, {"code": "declined", "detail": "Not now.", "decline_code": "do_not_honor"}
     )
     text = printed(Receipt(answer=problem, idempotency_key="k"))
-    for part in ("402", "declined", "Not now.", "do_not_honor"):
-        assert part in text
+    assert "402 declined: Not now (decline code do_not_honor)" in text
+
+
+def test_a_buyer_who_has_to_act_is_told_where_and_until_when() -> None:
+    """An order that waits for its buyer shows the page and its deadline, and says that it waits."""
+    waiting = {
+        **PAYMENT,
+        "status": "requires_action",
+        "outcome": "known",
+        "next_action": {
+            "type": "redirect",
+            "url": "http://127.0.0.1:7405/3ds/ch_a",
+            "expires_at": "2026-01-01T00:15:00.000Z",
+        },
+    }
+    receipt = Receipt(answer=answer(202, waiting), idempotency_key=PAYMENT["id"])
+    text = printed(receipt)
+    assert "redirect: http://127.0.0.1:7405/3ds/ch_a" in text
+    assert "2026-01-01T00:15:00.000Z" in text
+    assert receipt.waits_for == "it waits for the buyer"
+
+
+def test_unknown_is_said_only_of_what_is_unknown() -> None:
+    """A running order is told apart from one whose provider's answer is not known."""
+    for outcome, words in (("known", "still being processed"), ("unknown", "not known yet")):
+        body = {**PAYMENT, "status": "processing", "outcome": outcome}
+        receipt = Receipt(answer=answer(202, body), idempotency_key=PAYMENT["id"])
+        assert words in receipt.waits_for

@@ -57,11 +57,13 @@ def test_overrides_win_over_defaults_and_variables_over_both(tmp_path: Path) -> 
     "overrides", ["[gateway]\nprocess_count = 0\n", "[gateway\n", "[x]\na=1\n"]
 )
 def test_overrides_that_do_not_fit_are_refused(tmp_path: Path, overrides: str) -> None:
-    """A mistake in the overrides stops the start with its reason."""
+    """A mistake in the overrides stops the start with its reason, and is said to be theirs."""
     home = StackHome.prepare(tmp_path)
     (tmp_path / OVERRIDES_FILE).write_text(overrides)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as error:
         write_config(home, PORTS, REDIS_PORTS, {})
+    assert str(error.value).startswith(str(tmp_path / OVERRIDES_FILE))
+    assert CONFIG_FILE not in str(error.value)
 
 
 _SCALARS = st.one_of(st.text(), st.integers(-(2**62), 2**62), st.booleans())

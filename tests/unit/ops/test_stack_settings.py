@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from ops.stack.settings import (
-    PORT_BASE_DEFAULT,
     StackSettings,
     StackSettingsInvalid,
     home_of,
@@ -26,7 +25,7 @@ def test_the_home_is_the_option_then_the_variable_then_var() -> None:
 
 def test_the_port_base_is_a_number() -> None:
     """TALLY_PORT_BASE is taken when it is a number, and refused otherwise."""
-    assert port_base_of({}) == PORT_BASE_DEFAULT
+    assert port_base_of({}) is None
     assert port_base_of({"TALLY_PORT_BASE": "0"}) == 0
     with pytest.raises(StackSettingsInvalid, match="TALLY_PORT_BASE"):
         port_base_of({"TALLY_PORT_BASE": "74oo"})
