@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 from uuid import UUID
 
 from uuid_utils import uuid7
@@ -29,10 +30,16 @@ from storage.queue_owner import RedisOwnerQueue
 from storage.read_pool import ReadPool
 
 
+class Closable(Protocol):
+    """What a host opened and has to close."""
+
+    async def close(self) -> None: ...
+
+
 class HostProcess:
     """All of one host process: a PartitionHost a shard, and what they share. Closes what it opened."""
 
-    def __init__(self, hosts: Sequence[PartitionHost], resources: Sequence[object]) -> None:
+    def __init__(self, hosts: Sequence[PartitionHost], resources: Sequence[Closable]) -> None:
         self.hosts = hosts
         self._resources = resources
 
@@ -52,10 +59,9 @@ class HostProcess:
 
     async def close(self) -> None:
         for resource in self._resources:
-            close = getattr(resource, "close", None)
-            if close is not None:
-                with contextlib.suppress(OSError):
-                    await close()
+            # The process ends: a connection that can't be closed in good order is closed by the kernel.
+            with contextlib.suppress(OSError):
+                await resource.close()
 
 
 def build_host(config: Config, *, name: str, environment: Mapping[str, str]) -> HostProcess:
@@ -66,7 +72,7 @@ def build_host(config: Config, *, name: str, environment: Mapping[str, str]) -> 
     )
     psps = open_psps([_psp_settings(psp, config) for psp in config.psps], clock=clock)
     planner = FixedPlanner(psps, config.psps[0].name)
-    resources: list[object] = list(psps.values())
+    resources: list[Closable] = list(psps.values())
     hosts: list[PartitionHost] = []
     for shard in config.postgres.shards:
         ports, opened = _ports(config, shard, name, psps, planner, crash_points, clock)
@@ -84,7 +90,7 @@ def _ports(
     planner: FixedPlanner,
     crash_points: CrashPoints,
     clock: SystemClock,
-) -> tuple[HostPorts, list[object]]:
+) -> tuple[HostPorts, list[Closable]]:
     link = connector(config, shard, "owner", application_name=f"tally host {name}")
     ledger = PostgresLedger(link, lane_count=config.actors.lane_count, probe=crash_points.reach)
     ownership = PostgresOwnership(link, ledger)

@@ -43,14 +43,15 @@ class HostActor:
         self._name = name
         self._process: HostProcess | None = None
         self._run: asyncio.Task[None] | None = None
-        asyncio.get_event_loop().create_task(self.start())
+        self._starting = asyncio.get_event_loop().create_task(self.start())
+        self._starting.add_done_callback(_exit_on_failure)
 
     async def start(self) -> int:
         """Begin to own partitions; again does nothing. Returns the process id."""
         if self._run is None:
             self._process = build_host(self._config, name=self._name, environment=os.environ)
             self._run = asyncio.create_task(self._process.run())
-            self._run.add_done_callback(self._ended)
+            self._run.add_done_callback(_exit_on_failure)
         return os.getpid()
 
     async def drain(self) -> None:
@@ -58,12 +59,6 @@ class HostActor:
         if self._process is not None and self._run is not None:
             self._process.stop()
             await asyncio.wait([self._run])
-
-    def _ended(self, run: asyncio.Task[None]) -> None:
-        if not run.cancelled() and (error := run.exception()) is not None:
-            _log.error("host_failed", host=self._name, error=repr(error))
-            # Only a fresh process rebuilds from the ledger alone; Ray starts it.
-            os._exit(1)
 
 
 class SupervisorActor:
@@ -90,7 +85,8 @@ class SupervisorActor:
             default_host_count=config.actors.host_count,
         )
         self._run: asyncio.Task[None] | None = None
-        asyncio.get_event_loop().create_task(self.start())
+        self._starting = asyncio.get_event_loop().create_task(self.start())
+        self._starting.add_done_callback(_exit_on_failure)
 
     async def start(self) -> int:
         """Begin to supervise; again does nothing. Returns the process id."""
@@ -100,9 +96,10 @@ class SupervisorActor:
         return os.getpid()
 
 
-def _exit_on_failure(run: asyncio.Task[None]) -> None:
-    if not run.cancelled() and (error := run.exception()) is not None:
-        _log.error("supervisor_failed", error=repr(error))
+def _exit_on_failure(task: asyncio.Task[Any]) -> None:
+    """End the worker: only a fresh process rebuilds from the ledger alone, and Ray starts it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("actor_failed", error=repr(error))
         os._exit(1)
 
 
