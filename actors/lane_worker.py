@@ -21,7 +21,7 @@ from actors.inbox import Work
 from actors.lane_partitions import LanePartitions
 from actors.ledger_clock import LedgerClock
 from actors.replying import Reply
-from actors.settings import STORE_RETRY_S, HostSettings
+from actors.settings import CROWDED_COUNT, FLUSH_SPACING_S, STORE_RETRY_S, HostSettings
 from payments.accounts import AccountKey
 from payments.decided import Decided
 from payments.defects import InvariantViolation
@@ -86,13 +86,18 @@ class LaneWorker:
             await self.partitions.work_arrived.wait()
             self.partitions.work_arrived.clear()
             while True:
+                started_s = self._ports.clock.monotonic_s()
                 async with self.lock:
                     selected = self.partitions.select(self._settings.partitions_per_flush_max)
                     if not selected:
                         break
-                    await self._cycle(selected)
+                    taken_count = await self._cycle(selected)
+                if taken_count >= CROWDED_COUNT:
+                    took_s = self._ports.clock.monotonic_s() - started_s
+                    await asyncio.sleep(FLUSH_SPACING_S - took_s)
 
-    async def _cycle(self, selected: Sequence[int]) -> None:
+    async def _cycle(self, selected: Sequence[int]) -> int:
+        """Flush these partitions' oldest work once. Returns how much was taken, written or not."""
         count_max = max(1, self._settings.commands_per_flush_max // len(selected))
         work = self.partitions.take(selected, count_max=count_max)
         try:
@@ -123,6 +128,7 @@ class LaneWorker:
                 # One partition's defect must not stop its neighbours: each on its own.
                 for index in selected:
                     await self._cycle([index])
+        return sum(map(len, work.values()))
 
     async def _flush(self, work: dict[int, Work]) -> None:
         known = await self._known(work)

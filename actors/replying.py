@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -18,8 +18,7 @@ _log = structlog.get_logger(__name__)
 REPLIES_WAITING_MAX = 50_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(NamedTuple):
     """What a gateway hears of an order: taken in, or settled."""
 
     reply_to: str

@@ -56,3 +56,9 @@ STORE_RETRY_S = 0.25
 
 # No PSP call starts while a commit has been waiting this long: the standby is probably gone.
 COMMIT_LATE_S = 2.0
+
+# A flush costs some milliseconds of CPU however little it holds. A lane that has just written a crowd
+# waits until this long after that flush began, so that the next one holds more; one that wrote few
+# waits for nobody, so an idle system answers as soon as it can.
+FLUSH_SPACING_S = 0.03
+CROWDED_COUNT = 16

@@ -3,7 +3,7 @@ does not stop those who are known."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.caches import ReadThroughCache
 from gateway.problems import Code, Problem, store_unavailable
@@ -39,8 +39,7 @@ _DIRECTORY_AWAY = store_unavailable(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merchant:
+class Merchant(NamedTuple):
     """The merchant and mode that a request acts for."""
 
     merchant_no: int

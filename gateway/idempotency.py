@@ -8,8 +8,8 @@ is on every copy that was promised.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from payments import fingerprint
 from storage.read_ports import StoredOrder
@@ -61,8 +61,7 @@ class Verdict(Enum):
     """503: the queue knows another fingerprint, and the books can't be asked which was first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What is known about one request. ``order`` is set exactly when ``books`` is HELD."""
 
     fingerprint: bytes

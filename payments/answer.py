@@ -8,9 +8,9 @@ description and the buyer are not in it, because they can be erased.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from json.encoder import encode_basestring_ascii
+from typing import NamedTuple
 from uuid import UUID
 
 from payments.defects import InvariantViolation
@@ -41,8 +41,7 @@ TITLE_OF_OTHERS = "The payment failed"
 _FREEZING_STATUSES = frozenset(state.wire for state in FREEZING_STATES)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderView:
+class OrderView(NamedTuple):
     """One payment order as columns. For the frozen answer: the columns of the moment it froze.
 
     Times are aware UTC datetimes, amounts minor units.

@@ -8,9 +8,9 @@ nothing: the request may still sit in a frozen owner's socket.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class ResultClass(IntEnum):
@@ -32,8 +32,7 @@ class ResultClass(IntEnum):
         return self in (ResultClass.APPROVED, ResultClass.DECLINED_FINAL, ResultClass.CANCELED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PspAnswer:
+class PspAnswer(NamedTuple):
     """One classified answer of a PSP. A connector returns it for everything, it never raises for a refusal."""
 
     result: ResultClass
@@ -55,8 +54,7 @@ class PspAnswer:
         Postgres refuses a zero character, and a time without a zone has no meaning; neither may
         stop the partition that has to hear what became of the charge.
         """
-        return replace(
-            self,
+        return self._replace(
             reference=_printable(self.reference),
             decline_code=_printable(self.decline_code),
             message=_printable(self.message) or "",
@@ -73,8 +71,7 @@ def _printable(text: str | None) -> str | None:
     return "".join(character for character in text if character.isprintable())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(NamedTuple):
     """What one attempt fixed before its first byte left. ``request`` is sent unchanged on every try."""
 
     attempt_no: int
@@ -114,7 +111,7 @@ class Attempt:
     def after_try(self, result: ResultClass) -> Attempt:
         """Return the attempt as it stands after one try. Taint never washes off."""
         is_tainted = self.is_tainted or result is not ResultClass.NOT_SENT
-        return replace(self, is_tainted=is_tainted, try_count=self.try_count + 1)
+        return self._replace(is_tainted=is_tainted, try_count=self.try_count + 1)
 
     def is_clean_for(self, epoch: int) -> bool:
         """Whether another PSP, or a failure without the PSP's word, is allowed under this epoch."""

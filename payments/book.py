@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from payments import transfers
 from payments.accounts import AccountKey
@@ -92,8 +91,7 @@ class PartitionBook:
             raise InvariantViolation("a decision was applied to another head than it was made on")
         if not decided.has_rows:
             return
-        self._head = replace(
-            self._head,
+        self._head = self._head._replace(
             batch_seq=self._head.batch_seq + 1,
             order_no_last=decided.order_no_last,
             account_no_last=decided.account_no_last,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from payments.mode import Mode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentCommand:
+class PaymentCommand(NamedTuple):
     """One payment order as a gateway accepted it. Sellers and fees are snapshots of that moment."""
 
     order_uuid: UUID

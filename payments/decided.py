@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.accounts import AccountKey
@@ -29,8 +29,7 @@ from payments.rows import (
 from payments.state import AccountHead, PartitionHead
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptPlan:
+class AttemptPlan(NamedTuple):
     """Where an attempt goes and what it says: everything that its row will fix."""
 
     psp: str

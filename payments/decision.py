@@ -6,7 +6,7 @@ Works on what the book holds and changes none of it; everything goes into a ``De
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -121,7 +121,7 @@ class Decision:
 
     def _renew(self, order: OpenOrder) -> OpenOrder:
         attempt = self._new_attempt(order.order_no, order.command, order.attempt.attempt_no + 1)
-        renewed = replace(order, attempt=attempt, psp_reference=None, next_retry_at=None)
+        renewed = order._replace(attempt=attempt, psp_reference=None, next_retry_at=None)
         self._change(renewed)
         return renewed
 
@@ -242,4 +242,4 @@ class Decision:
                 type=event,
             )
         )
-        return replace(order, event_sequence=sequence)
+        return order._replace(event_sequence=sequence)

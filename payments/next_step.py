@@ -8,8 +8,9 @@ no step ever uses another key while the attempt is tainted.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from payments.attempts import Attempt, PspAnswer, ResultClass
 from payments.lifecycle import PaymentEvent, PaymentState
@@ -55,8 +56,7 @@ class StepPolicy:
         return max(jittered, asked_for)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(NamedTuple):
     """The order reached its end."""
 
     event: PaymentEvent
@@ -68,8 +68,7 @@ class Ended:
     effective_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(NamedTuple):
     """The order stays open; ``step`` follows in ``delay_ms``."""
 
     order: OpenOrder
@@ -149,11 +148,11 @@ def _with_try(order: OpenOrder, step: TimerKind, answer: PspAnswer) -> OpenOrder
     attempt = order.attempt
     proves_nothing = answer.result in (ResultClass.NOT_SENT, ResultClass.UNKNOWN)
     counted = (
-        replace(attempt, try_count=attempt.try_count + 1)
+        attempt._replace(try_count=attempt.try_count + 1)
         if step is not TimerKind.SEND and proves_nothing
         else attempt.after_try(answer.result)
     )
-    return replace(order, attempt=counted, psp_reference=answer.reference or order.psp_reference)
+    return order._replace(attempt=counted, psp_reference=answer.reference or order.psp_reference)
 
 
 def _approved(
@@ -163,7 +162,7 @@ def _approved(
     if answer.captured_minor != command.amount_minor or answer.currency != command.currency:
         # The PSP moved other money than we asked for. Nothing we could book is true, so it stays
         # unknown, is asked again, and is left to a person.
-        unclear = replace(order, is_outcome_known=False)
+        unclear = order._replace(is_outcome_known=False)
         return _again(unclear, TimerKind.QUERY, now, policy.retry_ms_max)
     return Ended(
         event=PaymentEvent.SUCCEEDED,
@@ -187,8 +186,7 @@ def _requires_action(
 ) -> Waiting:
     expires_at = order.action_expires_at or now + timedelta(seconds=policy.action_lifetime_s)
     is_news = order.status is not PaymentState.REQUIRES_ACTION
-    waiting = replace(
-        order,
+    waiting = order._replace(
         status=PaymentState.REQUIRES_ACTION,
         is_outcome_known=True,
         next_action_url=answer.next_action_url or order.next_action_url,
@@ -222,7 +220,7 @@ def _unknown(
         # The action stands as it was; only our look at it failed.
         is_over = order.action_expires_at is not None and now >= order.action_expires_at
         return _again(order, TimerKind.CANCEL if is_over else TimerKind.QUERY, now, delay_ms)
-    unclear = replace(order, is_outcome_known=False)
+    unclear = order._replace(is_outcome_known=False)
     if step is TimerKind.QUERY and may_send(order, now=now, key_lifetime_s=key_lifetime_s):
         # The PSP knows nothing yet, which proves nothing. Its own key is safe to send again.
         return _again(unclear, TimerKind.SEND, now, delay_ms)
@@ -232,4 +230,4 @@ def _unknown(
 def _again(order: OpenOrder, step: TimerKind, now: datetime, delay_ms: int) -> Waiting:
     retry_at = now + timedelta(milliseconds=delay_ms)
     shown = None if order.status is PaymentState.REQUIRES_ACTION else retry_at
-    return Waiting(order=replace(order, next_retry_at=shown), step=step, delay_ms=delay_ms)
+    return Waiting(order=order._replace(next_retry_at=shown), step=step, delay_ms=delay_ms)

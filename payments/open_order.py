@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from payments.attempts import Attempt, PspAnswer
 from payments.commands import PaymentCommand
@@ -12,8 +12,7 @@ from payments.rows import TimerKind
 from payments.state import OpenOrderRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenOrder:
+class OpenOrder(NamedTuple):
     """Replaced as a whole by each decision; never changed in place."""
 
     order_no: int
@@ -44,8 +43,7 @@ class OpenOrder:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PspCall:
+class PspCall(NamedTuple):
     """A call to start once its attempt row is committed."""
 
     partition_index: int
@@ -58,8 +56,7 @@ class PspCall:
     right before the first byte, since a call may have waited for a store or a standby."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallAnswer:
+class CallAnswer(NamedTuple):
     """What came of a PspCall."""
 
     partition_index: int

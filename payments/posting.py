@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from payments.accounts import AccountKey
 from payments.decided import Decided
@@ -64,8 +63,7 @@ class Posting:
             decided.account_no_last += 1
             head = _opened(decided.account_no_last)
             decided.accounts.append(AccountRow(decided.partition_index, head.account_no, *key))
-        decided.slice_heads[key] = replace(
-            head,
+        decided.slice_heads[key] = head._replace(
             version=head.version + 1,
             debits_posted_minor=head.debits_posted_minor + debit_minor,
             credits_posted_minor=head.credits_posted_minor + credit_minor,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from payments.attempts import Attempt
 from payments.commands import PaymentCommand
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartitionHead:
+class PartitionHead(NamedTuple):
     """Where a partition's books stand. ``epoch`` and ``batch_seq`` are the owner's fence."""
 
     partition_index: int
@@ -21,8 +21,7 @@ class PartitionHead:
     chain_hash: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountHead:
+class AccountHead(NamedTuple):
     """A slice: its account's number here, its balances (minor units), and how many transfers made them."""
 
     account_no: int

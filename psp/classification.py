@@ -7,8 +7,6 @@ charge.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 
 from payments.attempts import PspAnswer, ResultClass
@@ -66,7 +64,7 @@ def of_another_request(answer: PspAnswer) -> PspAnswer:
     That the *question* was not sent proves nothing about the charge, which may well have been.
     """
     if answer.result is ResultClass.NOT_SENT:
-        return replace(answer, result=ResultClass.UNKNOWN)
+        return answer._replace(result=ResultClass.UNKNOWN)
     return answer
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.attempts import PspAnswer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChargeTerms:
+class ChargeTerms(NamedTuple):
     """What to charge. Merchant and order travel as metadata, so that webhooks find home."""
 
     amount_minor: int

@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -81,8 +81,7 @@ _VERSION_AND_FLAG = re.compile(rb"([0-9]{1,3})\|([0-9]{1,3})")
 _ACCEPTED_AT_MS = re.compile(rb"[0-9]{1,15}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvelopeHeader:
+class EnvelopeHeader(NamedTuple):
     """What can be read of a message without its payload; None for each part that can't."""
 
     kind: bytes | None

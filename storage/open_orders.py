@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import asyncpg
 
@@ -61,7 +60,7 @@ def _record(partition_index: int, row: asyncpg.Record) -> OpenOrderRecord:
     return OpenOrderRecord(
         order_no=row["order_no"],
         command=_command(row),
-        attempt=replace(attempt, try_count=row["try_count"]),
+        attempt=attempt._replace(try_count=row["try_count"]),
         status=row["status"],
         is_outcome_known=row["is_outcome_known"],
         psp_reference=row["psp_reference"],

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.accounts import AccountKey
@@ -209,8 +209,7 @@ class AppendStatus(Enum):
     """Refused by admission: the stream or the server holds too much."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueEntry:
+class QueueEntry(NamedTuple):
     """One command for one partition: the stream's fields, encoded (storage.envelope)."""
 
     partition_index: int
@@ -221,8 +220,7 @@ class QueueEntry:
     """Field names and values alternating, ready for XADD."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppendResult:
+class AppendResult(NamedTuple):
     """``fingerprint``, ``accepted_at_ms`` and ``stream_id`` are those of the first append under the key."""
 
     status: AppendStatus
@@ -231,8 +229,7 @@ class AppendResult:
     stream_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppendBatch:
+class AppendBatch(NamedTuple):
     """Results in the order of the entries, and the connection they are tied to."""
 
     results: Sequence[AppendResult]
@@ -283,8 +280,7 @@ class GatewayQueue(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(NamedTuple):
     """One stream item as read. ``command`` is None when it can't be decoded; then ``reason`` says why."""
 
     partition_index: int

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.answer import OrderView
@@ -60,8 +60,7 @@ class MerchantRecord:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredOrder:
+class StoredOrder(NamedTuple):
     """An order in the books. ``is_frozen`` tells that its POST answer can't change any more."""
 
     order_uuid: UUID

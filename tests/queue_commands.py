@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -48,4 +47,4 @@ def an_entry(partition_index: int = 0, key: UUID | None = None, **changes: int) 
 
 def with_unreadable_payload(entry: QueueEntry) -> QueueEntry:
     """The same entry with a payload that nobody can decode."""
-    return replace(entry, fields=(*entry.fields[:-1], b"\xc1"))
+    return entry._replace(fields=(*entry.fields[:-1], b"\xc1"))

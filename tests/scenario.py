@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from uuid import UUID
@@ -38,8 +38,7 @@ POLICY = StepPolicy()
 def an_order(number: int, *, amount_minor: int = 1999) -> PaymentCommand:
     """The number-th order; another amount is another body under the same key."""
     body = {"amount": amount_minor, "currency": "USD", "seller": "s", "payment_method": "tok"}
-    return replace(
-        a_command(UUID(int=number + 1), amount_minor=amount_minor),
+    return a_command(UUID(int=number + 1), amount_minor=amount_minor)._replace(
         fingerprint=fingerprint(body, bytes(32)),
     )
 
@@ -155,7 +154,7 @@ class BookWorld:
     def claim(self) -> PartitionBook:
         """Let a new owner rebuild everything from what was written."""
         held = self.books.partitions[0]
-        held.head = replace(held.head, epoch=held.head.epoch + 1)
+        held.head = held.head._replace(epoch=held.head.epoch + 1)
         self.stray_calls += self.calls
         self.calls = []
         records = self.books.open_order_records(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -96,7 +96,7 @@ class FakeShard:
 
     async def take_away(self, partition_index: int) -> None:
         held = self.books.partitions[partition_index]
-        held.head = replace(held.head, epoch=held.head.epoch + 1)
+        held.head = held.head._replace(epoch=held.head.epoch + 1)
 
     def drop_connection(self, host: Host, lane_index: int) -> None:
         assert isinstance(host.ledger, FakeLedger)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -85,7 +84,7 @@ async def test_large_rows_are_stored_like_small_ones(host: Host) -> None:
     assert [record.order_no for record in records] == [1, 2, 3]
     assert records[1].command.metadata_json == metadata
     assert records[2].attempt.request == bytes(range(256)) * 900
-    assert replace(records[1].command, metadata_json='{"cart":"7"}') == writer.commands[2]
+    assert records[1].command._replace(metadata_json='{"cart":"7"}') == writer.commands[2]
 
 
 async def test_the_receipt_carries_the_time_of_the_books(host: Host) -> None:

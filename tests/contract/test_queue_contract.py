@@ -7,7 +7,6 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Protocol
 from uuid import uuid4
 
@@ -168,11 +167,11 @@ async def test_a_second_append_gets_the_first_ones_record(bench: Bench) -> None:
     """A key is taken once; whoever brings it again learns what it was taken with."""
     gateway, key = bench.gateway(), uuid4()
     first = an_entry(3, key)
-    second = replace(an_entry(3, key, amount_minor=1), accepted_at_ms=first.accepted_at_ms + 5)
+    second = an_entry(3, key, amount_minor=1)._replace(accepted_at_ms=first.accepted_at_ms + 5)
     new = (await gateway.append([first])).results[0]
     duplicate = (await gateway.append([second])).results[0]
     assert new.status is AppendStatus.NEW
-    assert duplicate == replace(new, status=AppendStatus.DUPLICATE)
+    assert duplicate == new._replace(status=AppendStatus.DUPLICATE)
     assert duplicate.fingerprint == first.fingerprint != second.fingerprint
     assert len(await read_all(bench.owner(3))) == 1
 
@@ -189,7 +188,7 @@ async def test_every_partition_gets_its_own_commands_back(bench: Bench) -> None:
     """What was appended is read as it was, in order, in the partition it was for."""
     commands = [a_command() for _ in range(60)]
     entries = [
-        replace(an_entry(n % 7, c.idempotency_key), fields=encode_command(c))
+        an_entry(n % 7, c.idempotency_key)._replace(fields=encode_command(c))
         for n, c in enumerate(commands)
     ]
     await bench.gateway().append(entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Hashable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -199,8 +199,7 @@ class FakeBooks:
             )
         for delta in flush.slices:
             stored = self.slices[delta[:2]]
-            self.slices[delta[:2]] = replace(
-                stored,
+            self.slices[delta[:2]] = stored._replace(
                 version=stored.version + delta.transfer_count,
                 debits_posted_minor=stored.debits_posted_minor + delta.debits_posted_minor,
                 credits_posted_minor=stored.credits_posted_minor + delta.credits_posted_minor,
@@ -249,7 +248,7 @@ class FakeBooks:
         return OpenOrderRecord(
             order_no=row.order_no,
             command=command,
-            attempt=replace(inherited, try_count=progress.try_count),
+            attempt=inherited._replace(try_count=progress.try_count),
             status=progress.status,
             is_outcome_known=progress.is_outcome_known,
             psp_reference=progress.psp_reference,

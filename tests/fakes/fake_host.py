@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from actors.host import HostPorts, PartitionHost
@@ -95,8 +95,7 @@ class World:
         self, *, token: str = "tok_approve", key: UUID | None = None, amount_minor: int = 1999
     ) -> UUID:
         """Append one order as a gateway would. Returns its order_uuid."""
-        command = replace(
-            a_command(key, amount_minor=amount_minor),
+        command = a_command(key, amount_minor=amount_minor)._replace(
             payment_method=token,
             fingerprint=fingerprint(_fields(amount_minor, token), bytes(32)),
         )

@@ -230,7 +230,7 @@ class FakeOwnership:
         held = self._books.partitions[partition_index]
         if held.head.epoch != epoch_seen:
             return None
-        held.head = replace(held.head, epoch=epoch_seen + 1)
+        held.head = held.head._replace(epoch=epoch_seen + 1)
         held.owner = incarnation
         held.backend = lane.backend
         for other in self._ledger.lanes:

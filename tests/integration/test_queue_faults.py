@@ -296,7 +296,7 @@ async def test_a_lost_primary_loses_nothing_acknowledged(own_servers: QueueServe
     await own_servers.ask("REPLICAOF", "NO", "ONE", node=pair.replica)
     assert set(keys) == await keys_read(own_servers.owner(*range(4), url=replica_url))
     repeated = await own_servers.gateway(url=replica_url).append([an_entry(0, keys[0])])
-    assert repeated.results[0] == replace(batch.results[0], status=AppendStatus.DUPLICATE)
+    assert repeated.results[0] == batch.results[0]._replace(status=AppendStatus.DUPLICATE)
 
 
 async def test_a_replica_is_refused(queue_servers: QueueServers) -> None:
@@ -368,7 +368,7 @@ async def test_a_malformed_call_writes_nothing(queue_servers: QueueServers) -> N
     """The script checks everything before its first write, since nothing would undo it."""
     gateway, good = queue_servers.gateway(), an_entry()
     with pytest.raises(StorageUnavailable, match="malformed"):
-        await gateway.append([good, replace(an_entry(), fields=())])
+        await gateway.append([good, an_entry()._replace(fields=())])
     await queue_servers.ask("SET", stream_key(1).decode(), "not a stream")
     with pytest.raises(StorageUnavailable, match="WRONGTYPE"):
         await gateway.append([good, an_entry(1)])

@@ -170,6 +170,6 @@ async def test_a_thawed_owner_is_fenced() -> None:
     async with world.running(frozen):
         await world.until(lambda: len(frozen.partition_indexes) == PARTITION_COUNT)
         for head in world.books.partitions.values():
-            head.head = replace(head.head, epoch=head.head.epoch + 1)
+            head.head = head.head._replace(epoch=head.head.epoch + 1)
         await world.post()
         await world.until(lambda: frozen.fenced_count > 0)

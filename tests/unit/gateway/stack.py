@@ -260,8 +260,7 @@ class GatewayStack:
         is_failed = state is PaymentState.FAILED
         is_ended = state in (PaymentState.SUCCEEDED, PaymentState.FAILED)
         now = datetime(2026, 11, 1, 12, tzinfo=UTC)
-        view = replace(
-            accepted_view(command, MERCHANT_ID, accepted_at_ms(command.accepted_at)),
+        view = accepted_view(command, MERCHANT_ID, accepted_at_ms(command.accepted_at))._replace(
             status=state.wire,
             psp="simulator",
             psp_reference="ch_one",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 from uuid import uuid4
 
@@ -42,7 +41,7 @@ def _order(own_fingerprint: bytes, *, is_frozen: bool) -> StoredOrder:
         order_uuid=uuid4(),
         state=EndSample() if is_frozen else OpenSample(),
     )
-    return replace(sample.stored(), fingerprint=own_fingerprint)
+    return sample.stored()._replace(fingerprint=own_fingerprint)
 
 
 N, A, B = AppendState, BooksState, Verdict
@@ -82,7 +81,7 @@ def test_orders_that_the_books_do_not_hold(
     append: AppendState, is_durable: bool, books: BooksState, verdict: Verdict | None
 ) -> None:
     """A request is accepted only when proven and new to the books, and refused only when sure."""
-    evidence = replace(NOTHING_KNOWN, append=append, is_durable=is_durable, books=books)
+    evidence = NOTHING_KNOWN._replace(append=append, is_durable=is_durable, books=books)
     assert decide(evidence) is verdict
 
 
@@ -102,8 +101,8 @@ def test_the_deadline_ends_every_wait(
     append: AppendState, is_durable: bool, books: BooksState, verdict: Verdict
 ) -> None:
     """Past the deadline, what is not proven is never answered 2xx."""
-    evidence = replace(
-        NOTHING_KNOWN, append=append, is_durable=is_durable, books=books, is_past_deadline=True
+    evidence = NOTHING_KNOWN._replace(
+        append=append, is_durable=is_durable, books=books, is_past_deadline=True
     )
     assert decide(evidence) is verdict
 
@@ -123,8 +122,7 @@ def test_the_books_decide_whatever_the_queue_says(
     """An order in the books is the first under its key, before, after and without an append."""
     order = _order(first, is_frozen=is_frozen)
     for append, is_durable, is_past in product(AppendState, (False, True), (False, True)):
-        evidence = replace(
-            NOTHING_KNOWN,
+        evidence = NOTHING_KNOWN._replace(
             append=append,
             is_durable=is_durable,
             books=BooksState.HELD,
@@ -139,8 +137,8 @@ def test_past_the_deadline_there_is_always_a_verdict() -> None:
     for append, books, is_durable in product(
         AppendState, set(BooksState) - {BooksState.HELD}, (False, True)
     ):
-        evidence = replace(
-            NOTHING_KNOWN, append=append, books=books, is_durable=is_durable, is_past_deadline=True
+        evidence = NOTHING_KNOWN._replace(
+            append=append, books=books, is_durable=is_durable, is_past_deadline=True
         )
         verdict = decide(evidence)
         assert verdict is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -487,7 +486,7 @@ async def test_a_defect_of_one_order_is_its_own(
     await stack.pay(key)
     if is_in_books:
         (order,) = stack.take_in()
-        stack.queries.put(replace(order, fingerprint=b"?"))
+        stack.queries.put(order._replace(fingerprint=b"?"))
     else:
         stack.queue.copy.records[stack.order_key(key)].fingerprint = b"?"
     for _ in range(3):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -69,5 +68,5 @@ def test_a_storable_answer_has_only_what_postgres_takes(text: str, url: str, at:
         assert "\0" not in kept
         kept.encode()
     assert answer.effective_at is None
-    proper = replace(answer, effective_at=AT)
+    proper = answer._replace(effective_at=AT)
     assert proper.storable() == proper

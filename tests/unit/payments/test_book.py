@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,7 +14,7 @@ from payments.decided import Batch
 from payments.defects import InvariantViolation
 from payments.identity import psp_key
 from payments.lifecycle import TERMINAL_STATES, PaymentEvent, PaymentState, next_state
-from payments.open_order import CallAnswer
+from payments.open_order import CallAnswer, OpenOrder
 from payments.rows import TimerKind
 from payments.state import PartitionState
 from tests.scenario import START, BookWorld, Deed, OnePsp, an_order, play
@@ -125,10 +124,10 @@ def _memory_is_what_the_books_say(world: BookWorld) -> None:
     rebuilt = PartitionBook(state, OnePsp(), world.policy)
     assert rebuilt.head == world.book.head
 
-    def shown(book: PartitionBook) -> dict[int, object]:
+    def shown(book: PartitionBook) -> dict[int, OpenOrder]:
         # What an owner saw itself makes an attempt clean; a new owner did not see it.
         return {
-            order.order_no: replace(order, attempt=replace(order.attempt, is_tainted=True))
+            order.order_no: order._replace(attempt=order.attempt._replace(is_tainted=True))
             for order in book.open_orders()
         }
 
@@ -140,9 +139,8 @@ def _memory_is_what_the_books_say(world: BookWorld) -> None:
     assert {order.order_no for order in world.book.open_orders()} <= calling | timed
 
 
-def _without_reply(order: object) -> object:
-    command = replace(order.command, reply_to="")  # type: ignore[attr-defined]
-    return replace(order, command=command)  # type: ignore[type-var]
+def _without_reply(order: OpenOrder) -> OpenOrder:
+    return order._replace(command=order.command._replace(reply_to=""))
 
 
 # A crash after the charge, and then a call that waits for over a day until the key is forgotten.
@@ -281,7 +279,7 @@ def test_an_answer_to_another_attempt_is_dropped() -> None:
     world = BookWorld()
     world.post(an_order(1))
     stale = world.answer(world.calls[0], PspAnswer(result=ResultClass.DECLINED_FINAL))
-    decided = world.take(answers=[replace(stale, attempt_no=2), replace(stale, order_no=99)])
+    decided = world.take(answers=[stale._replace(attempt_no=2), stale._replace(order_no=99)])
     assert not decided.has_rows
 
 

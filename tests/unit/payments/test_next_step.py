@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -33,10 +32,9 @@ def an_open_order(
 ) -> OpenOrder:
     world = BookWorld()
     (order,) = world.post(an_order(1)).opened
-    return replace(
-        order,
+    return order._replace(
         status=status,
-        attempt=replace(order.attempt, is_tainted=is_tainted),
+        attempt=order.attempt._replace(is_tainted=is_tainted),
         action_expires_at=START + timedelta(seconds=expires_in_s)
         if status is REQUIRES_ACTION
         else None,
@@ -50,7 +48,7 @@ def verdict(
     return after_answer(
         order,
         step,
-        replace(answer, **said),
+        answer._replace(**said),
         now=START + timedelta(seconds=age_s),
         epoch=order.attempt.epoch,
         key_lifetime_s=KEY_LIFETIME_S,
@@ -136,7 +134,7 @@ def test_a_day_without_a_run_ends_a_clean_order_alone(is_tainted: bool) -> None:
 def test_time_under_earlier_keys_counts() -> None:
     """A renewed key does not start the order's day anew."""
     order = an_open_order()
-    second = replace(order, attempt=replace(order.attempt, attempt_no=2))
+    second = order._replace(attempt=order.attempt._replace(attempt_no=2))
     assert isinstance(verdict(second, SEND, ResultClass.NOT_SENT, age_s=3_500), Waiting)
     assert isinstance(verdict(second, SEND, ResultClass.NOT_SENT, age_s=3_601), Ended)
 
@@ -174,7 +172,7 @@ def test_waits_double_up_to_their_end() -> None:
     """The wait grows with each try, jittered in its upper half, and is the same for the same order."""
     order = an_open_order()
     for tries, ceiling_ms in ((1, 200), (2, 400), (3, 800), (20, 10_000), (10_000, 10_000)):
-        tried = replace(order, attempt=replace(order.attempt, try_count=tries))
+        tried = order._replace(attempt=order.attempt._replace(try_count=tries))
         delay_ms = POLICY.wait_ms(tried, None)
         assert ceiling_ms // 2 <= delay_ms <= ceiling_ms
         assert delay_ms == POLICY.wait_ms(tried, None)

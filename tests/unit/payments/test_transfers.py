@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +17,7 @@ from tests.queue_commands import a_command
 def test_a_success_moves_the_gross_and_the_fee(amount_minor: int, data: st.DataObject) -> None:
     """The PSP owes the gross, the seller has it less the fee, we have the fee; a zero fee is no row."""
     fee_minor = data.draw(st.integers(0, amount_minor))
-    command = replace(a_command(amount_minor=amount_minor), fee_minor=fee_minor)
+    command = a_command(amount_minor=amount_minor)._replace(fee_minor=fee_minor)
     movements = of_success(command, "psp")
     seller = wallet(7, Mode.TEST, 11, "USD")
     assert movements[0][:4] == (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -261,13 +260,13 @@ def test_a_repeated_field_is_unreadable() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        replace(a_command(), amount_minor=0, fee_minor=0),
-        replace(a_command(), fee_minor=2000),
-        replace(a_command(), fingerprint=b""),
-        replace(a_command(), fingerprint=bytes([VERSION + 1]) + bytes(FINGERPRINT_BYTES - 1)),
-        replace(a_command(), mode=Mode.LIVE),
-        replace(a_command(), reply_to="ü"),
-        replace(a_command(), metadata_json="[]"),
+        a_command()._replace(amount_minor=0, fee_minor=0),
+        a_command()._replace(fee_minor=2000),
+        a_command()._replace(fingerprint=b""),
+        a_command()._replace(fingerprint=bytes([VERSION + 1]) + bytes(FINGERPRINT_BYTES - 1)),
+        a_command()._replace(mode=Mode.LIVE),
+        a_command()._replace(reply_to="ü"),
+        a_command()._replace(metadata_json="[]"),
     ],
 )
 def test_what_could_not_be_read_is_not_written(command: PaymentCommand) -> None:
@@ -278,5 +277,5 @@ def test_what_could_not_be_read_is_not_written(command: PaymentCommand) -> None:
 
 def test_accepted_at_is_kept_to_the_millisecond() -> None:
     """The record and the message hold the same moment, rounded down."""
-    command = replace(a_command(), accepted_at=ACCEPTED_AT + timedelta(microseconds=999))
+    command = a_command()._replace(accepted_at=ACCEPTED_AT + timedelta(microseconds=999))
     assert decode_fields(encode_command(command)).accepted_at == ACCEPTED_AT
