@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.accepting import Accepting
 from gateway.authentication import Authentication
@@ -19,7 +19,7 @@ from gateway.lookups import Lookups
 from gateway.payments import Payments
 from gateway.seller_cache import SellerCache
 from gateway.sellers import Sellers
-from gateway.server import CLIENT_BYTES_MAX
+from gateway.server import CLIENT_BYTES_MAX, DIRECT_ROUTES
 from gateway.settings import GatewaySettings
 from gateway.waiting import Waiters
 from gateway.wallets import Wallets
@@ -28,6 +28,8 @@ from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
 from storage.ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
+
+PAYMENTS = "/v1/payments"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +98,12 @@ class Gateway:
         of_sellers = Sellers(dependencies.directory, sellers, dependencies.settings)
         wallets = Wallets(dependencies.queries, sellers)
         public, merchant, health = self.door.public, self.door.merchant, self.health
+        create = self.door.direct(payments.create, PAYMENTS)
+        self.app[DIRECT_ROUTES] = {(hdrs.METH_POST, PAYMENTS): create}
         self.app.add_routes(
             [
-                web.post("/v1/payments", merchant(payments.create)),
-                web.get("/v1/payments", merchant(payments.list_all), allow_head=False),
+                web.post(PAYMENTS, merchant(payments.create)),
+                web.get(PAYMENTS, merchant(payments.list_all), allow_head=False),
                 web.get("/v1/payments/{id}", merchant(payments.show), allow_head=False),
                 web.get(
                     "/v1/payments/{id}/transfers",

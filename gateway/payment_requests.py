@@ -41,6 +41,9 @@ class Buyer(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tru
         return {name: value for name, value in given.items() if value is not None}
 
 
+_REQUIRED_COUNT = 3
+
+
 class PaymentRequest(
     msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, gc=False
 ):
@@ -54,6 +57,16 @@ class PaymentRequest(
     description: str | None = None
     metadata: dict[str, str] | None = None
     buyer: Buyer | None = None
+
+    def member_count(self) -> int:
+        """Return how many members with a value the body has, those of its objects included."""
+        count = _REQUIRED_COUNT + (self.seller is not None) + (self.capture is not None)
+        count += self.description is not None
+        if self.metadata is not None:
+            count += 1 + len(self.metadata)
+        if self.buyer is not None:
+            count += 1 + len(self.buyer.members())
+        return count
 
     def buyer_json(self) -> str | None:
         """Return the buyer as canonical JSON text, None when nothing was given."""

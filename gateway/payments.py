@@ -34,7 +34,6 @@ from payments import fingerprint
 from payments.answer import API_VERSION, payment_body
 from payments.commands import PaymentCommand
 from payments.identity import order_uuid, parse_idempotency_key
-from payments.money import Money
 from payments.partitioning import partition_index
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
@@ -106,7 +105,7 @@ class Payments:
         body = await read_body(request, self._settings.body_s)
         if isinstance(body, Problem):
             return body
-        wanted = decode_body(body, PAYMENT_DECODER)
+        wanted = decode_body(body, PAYMENT_DECODER, PaymentRequest.member_count)
         if isinstance(wanted, Problem):
             return wanted
         refusal = payment_refusal(wanted, merchant.mode, self._settings.routes)
@@ -220,7 +219,7 @@ class Payments:
             seller_no=seller.seller_no,
             amount_minor=wanted.amount,
             currency=wanted.currency,
-            fee_minor=seller.fee.fee(Money(wanted.amount, wanted.currency)).amount_minor,
+            fee_minor=seller.fee.fee_minor(wanted.amount, wanted.currency),
             payment_method=wanted.payment_method,
             description=wanted.description,
             buyer_json=wanted.buyer_json(),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.door import Door, finish, new_request_id
+from gateway.door import AiohttpHandler, Door, finish, new_request_id
 from gateway.settings import BODY_BYTES_MAX, GatewaySettings
 from runtime.metrics import GATEWAY_CONNECTIONS_REFUSED, Metrics
 
@@ -21,6 +21,11 @@ KEEPALIVE_S = 75.0
 LINGERING_S = 1.0
 # A request line, or one header: URLs with all list filters stay far below.
 LINE_BYTES_MAX = 8_190
+
+DIRECT_ROUTES: web.AppKey[Mapping[tuple[str, str], AiohttpHandler]] = web.AppKey(
+    "direct_routes", Mapping
+)
+"""Handlers by method and exact request target that don't go through the application's router."""
 
 
 class ProblemRequestHandler(RequestHandler):
@@ -120,7 +125,13 @@ class GatewayRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
 
+        direct = self.app.get(DIRECT_ROUTES, {})
+
         async def handle(request: Any) -> web.StreamResponse:
+            handler = direct.get((request.method, request.raw_path))
+            # What an Expect header asks for is the application's to answer.
+            if handler is not None and hdrs.EXPECT not in request.headers:
+                return await handler(request)
             try:
                 return await plain.request_handler(request)
             except web.HTTPException as refusal:

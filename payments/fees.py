@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from payments.currencies import EXPONENTS
 from payments.defects import InvariantViolation
-from payments.money import BASIS_POINTS_PER_WHOLE, Money
+from payments.money import BASIS_POINTS_PER_WHOLE, Money, share_half_even
 
 # A fixed fee beyond this is a slip of the keyboard: 10 million dollars, or 65 thousand in rupiah.
 FIXED_MINOR_MAX = 10**9
@@ -41,11 +41,14 @@ class FeeSchedule:
         The share is rounded half-even to a minor unit, then the fixed part is added: so a statement
         that shows the two parts adds up.
         """
-        if amount.amount_minor < 0:
+        return Money(self.fee_minor(amount.amount_minor, amount.currency), amount.currency)
+
+    def fee_minor(self, amount_minor: int, currency: str) -> int:
+        """Return the same in minor units, for callers that have checked amount and currency."""
+        if amount_minor < 0:
             raise InvariantViolation("there is no fee on a negative amount")
-        share_minor = amount.fraction(basis_points=self.basis_points).amount_minor
-        fee_minor = share_minor + self._fixed_minor_in(amount.currency)
-        return Money(min(fee_minor, amount.amount_minor), amount.currency)
+        share_minor = share_half_even(amount_minor, self.basis_points)
+        return min(share_minor + self._fixed_minor_in(currency), amount_minor)
 
     def to_json(self) -> dict[str, object]:
         """Return the API's form, such as {"basis_points": 290, "fixed": {"USD": 30}}."""

@@ -111,14 +111,23 @@ def fingerprint(fields: Mapping[str, object], key: bytes) -> bytes:
     """
     if not fields.keys() <= _FIELD_SET:
         raise InvariantViolation(f"not business fields: {sorted(fields.keys() - _FIELD_SET)}")
-    texts = [_field_text(fields.get(field), field) for field in FIELDS]
+    keyed_whole, by_field = _keyed_hashes(key)
+    texts: list[bytes] = []
+    digests: list[bytes] = []
+    for field, keyed, of_default in by_field:
+        value = fields.get(field)
+        if value is None:
+            if of_default is None:
+                raise InvariantViolation(f"the business field {field!r} is missing")
+            texts.append(_DEFAULT_TEXTS[field])
+            digests.append(of_default)
+        else:
+            text = _canonical(value, 0).encode("ascii")
+            texts.append(text)
+            digests.append(_digest(keyed, text))
     # A line break can't occur inside canonical JSON, so the joined text splits in one way only.
-    digests = [_VERSION_PREFIX]
-    for text, keyed in zip((b"\n".join(texts), *texts), _keyed_hashes(key), strict=True):
-        digest = keyed.copy()
-        digest.update(text)
-        digests.append(digest.digest())
-    return b"".join(digests)
+    whole = _digest(keyed_whole, b"\n".join(texts))
+    return b"".join((_VERSION_PREFIX, whole, *digests))
 
 
 def same(a: bytes, b: bytes) -> bool:
@@ -149,28 +158,29 @@ _DEFAULT_TEXTS = {field: canonical_json(value).encode("ascii") for field, value 
 _FIELD_STARTS = range(1 + WHOLE_BYTES, FINGERPRINT_BYTES, FIELD_BYTES)
 
 
+_Keyed = hashlib.blake2b
+_KeyedField = tuple[str, _Keyed, bytes | None]
+"""A field, its keyed hash, and the digest of its default, where it has one."""
+
+
 @lru_cache(maxsize=4)
-def _keyed_hashes(key: bytes) -> tuple[hashlib.blake2b, ...]:
+def _keyed_hashes(key: bytes) -> tuple[_Keyed, tuple[_KeyedField, ...]]:
     """Return keyed hashes of the whole and of each field: half of the work, done once a key."""
     if not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
         raise InvariantViolation(f"the key must have {KEY_BYTES_MIN} to {KEY_BYTES_MAX} bytes")
     whole = hashlib.blake2b(digest_size=WHOLE_BYTES, key=key, person=_PERSON_WHOLE)
-    return (
-        whole,
-        *(
-            hashlib.blake2b(digest_size=FIELD_BYTES, key=key, person=field.encode())
-            for field in FIELDS
-        ),
-    )
+    by_field: list[_KeyedField] = []
+    for field in FIELDS:
+        keyed = hashlib.blake2b(digest_size=FIELD_BYTES, key=key, person=field.encode())
+        default = _DEFAULT_TEXTS.get(field)
+        by_field.append((field, keyed, None if default is None else _digest(keyed, default)))
+    return whole, tuple(by_field)
 
 
-def _field_text(value: object, field: str) -> bytes:
-    if value is not None:
-        return _canonical(value, 0).encode("ascii")
-    text = _DEFAULT_TEXTS.get(field)
-    if text is None:
-        raise InvariantViolation(f"the business field {field!r} is missing")
-    return text
+def _digest(keyed: _Keyed, text: bytes) -> bytes:
+    digest = keyed.copy()
+    digest.update(text)
+    return digest.digest()
 
 
 def _check(text: bytes) -> None:

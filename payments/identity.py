@@ -85,6 +85,11 @@ def order_uuid(merchant_id: str, mode: Mode, idempotency_key: UUID) -> UUID:
     return UUID(bytes=digest[:16], version=5)
 
 
+def is_idempotency_key(header: str) -> bool:
+    """Whether ``parse_idempotency_key`` would find a key."""
+    return _IDEMPOTENCY_KEY.fullmatch(header) is not None
+
+
 def parse_idempotency_key(header: str) -> UUID | None:
     """Return the key of a header, bare or a quoted Structured-Field string; None when no UUID.
 

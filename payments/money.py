@@ -82,6 +82,12 @@ class Money:
             raise InvariantViolation(f"{self.currency} and {other.currency} do not add up")
 
 
+def share_half_even(amount_minor: int, basis_points: int) -> int:
+    """Return this many hundredths of a percent of an amount >= 0, rounded half-even, in integers."""
+    share_minor, remainder = divmod(amount_minor * basis_points, BASIS_POINTS_PER_WHOLE)
+    return share_minor + _rounds_up(share_minor, 2 * remainder, ROUND_HALF_EVEN)
+
+
 def _rounds_up(share_minor: int, remainder_doubled: int, rounding: str) -> bool:
     """Whether the cut-off part, doubled, lifts the magnitude ``share_minor`` by one."""
     if rounding == ROUND_HALF_EVEN:
