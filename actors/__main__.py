@@ -13,6 +13,7 @@ import structlog
 import uvloop
 
 from actors.building import build_host
+from runtime.collector import spare_the_living
 from runtime.config import Config, ConfigError, load_config
 from runtime.crash_points import CrashPointError
 from runtime.logs import configure_logs
@@ -47,6 +48,7 @@ def host(config_path: Path, name: str) -> None:
 
 async def _run_host(config: Config, name: str) -> None:
     process = build_host(config, name=name, environment=os.environ)
+    spare_the_living()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, process.stop)

@@ -17,6 +17,7 @@ import structlog
 
 from actors.building import HostProcess, build_host
 from actors.supervisor import Supervisor
+from runtime.collector import spare_the_living
 from runtime.config import Config, load_config
 from runtime.logs import configure_logs
 from storage.intent import IntentStore
@@ -50,6 +51,7 @@ class HostActor:
         """Begin to own partitions; again does nothing. Returns the process id."""
         if self._run is None:
             self._process = build_host(self._config, name=self._name, environment=os.environ)
+            spare_the_living()
             self._run = asyncio.create_task(self._process.run())
             self._run.add_done_callback(_exit_on_failure)
         return os.getpid()

@@ -13,6 +13,7 @@ import uvloop
 from gateway.building import GatewayProcess
 from gateway.serving import GatewayFailed, serve
 from gateway.settings import GatewaySettingsInvalid
+from runtime.collector import spare_the_living
 from runtime.config import ConfigError, load_config
 from runtime.crash_points import CrashPointError
 from runtime.logs import configure_logs
@@ -41,6 +42,7 @@ async def _run(config_path: Path, name: str) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     process.start()
+    spare_the_living()
     try:
         await serve(process.gateway, process.settings, stop=stop)
     finally:

@@ -27,8 +27,7 @@ POINTS = frozenset(
         "before_removal",
         "after_removal",
         # Inside the transaction of a flush:
-        "flush_copying",
-        "flush_copied",
+        "flush_begun",
         "flush_before_commit",
         "flush_committed",
     }

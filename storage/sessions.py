@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -80,16 +80,20 @@ class Session:
     async def fetchrow(self, sql: str, *arguments: object) -> asyncpg.Record | None:
         return await self._answered(self._connection.fetchrow(sql, *arguments))
 
-    async def copy(self, table: str, rows: Iterable[tuple[object, ...]]) -> None:
-        """Copy rows, fields in the order of the table's columns, into a table.
+    async def send_rows(self, sql: str, *arguments: object) -> asyncpg.Record:
+        """Run a statement that takes arrays of rows and returns one row.
 
-        Raises InvariantViolation for a value that its column can't hold.
+        A row is a tuple, its members in the order of its composite type. Raises InvariantViolation
+        for a value that its member can't hold.
         """
-        copying = self._connection.copy_records_to_table(table, records=rows)
         try:
-            await self._answered(copying)
-        except (ValueError, TypeError, OverflowError, AttributeError) as error:
-            raise InvariantViolation(f"a row can't be stored in {table}: {error}") from error
+            row = await self.fetchrow(sql, *arguments)
+        except AttributeError as error:
+            # The driver turns other values that don't fit into errors of its own.
+            raise InvariantViolation(f"a row can't be stored: {error}") from error
+        if row is None:
+            raise InvariantViolation("a SELECT without FROM returned no row")
+        return row
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Await work on this session to its end, however the caller fares.

@@ -20,6 +20,7 @@ from psp.simulator.server import SimulatorServer
 from psp.simulator.state import SandboxState
 from psp.simulator.wire import OpenRecord, Scenario
 from runtime.clock import SystemClock
+from runtime.collector import spare_the_living
 
 SHUTDOWN_S = 3.0
 """How long requests that still run may take after SIGTERM; a charge takes milliseconds."""
@@ -111,6 +112,7 @@ async def serve(config: SimulatorConfig) -> None:
         )
         await runner.setup()
         await web.SockSite(runner, listening, backlog=SOCKET_BACKLOG).start()
+        spare_the_living()
         sys.stdout.write(msgspec.json.encode({"ready": True, "port": port}).decode() + "\n")
         sys.stdout.flush()
         stopped = asyncio.ensure_future(stop.wait())

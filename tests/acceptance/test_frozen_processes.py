@@ -96,9 +96,9 @@ async def test_the_ledger_is_a_second_copy(rig: Rig) -> None:
     assert charges == {str(key): 1 for key in keys}
 
 
-async def test_an_owner_frozen_in_the_middle_of_a_copy(rig: Rig) -> None:
+async def test_an_owner_frozen_in_the_middle_of_a_flush(rig: Rig) -> None:
     """Its partitions are owned again within 5 s, and what it writes after its thaw is refused."""
-    sleeper = rig.start_host("host-0", {"TALLY_FREEZE_AT": "flush_copying:3"})
+    sleeper = rig.start_host("host-0", {"TALLY_FREEZE_AT": "flush_before_commit:3"})
     await rig.until_owned_by("host-0", "host-1")
     keys = [uuid4() for _ in range(300)]
     async with open_shop(rig.url, rig.api_key) as shop:

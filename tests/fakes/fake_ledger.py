@@ -94,8 +94,7 @@ class FakeLane:
 
     def _write(self, flush: Flush, indexes: frozenset[int]) -> FlushReceipt:
         fault = self._faults.popleft() if self._faults else None
-        self._probe("flush_copying")
-        self._probe("flush_copied")
+        self._probe("flush_begun")
         if fenced_out := self._books.fenced_out(flush):
             raise PartitionFenced(fenced_out)
         if fault is not None:
