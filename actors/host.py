@@ -19,7 +19,7 @@ from actors.calls import PspCalls
 from actors.claiming import Claiming, ClaimPorts
 from actors.lane_worker import LanePorts, LaneWorker
 from actors.ledger_clock import LedgerClock
-from actors.reading import StreamReader, room_left
+from actors.reading import StreamReader, is_far_behind, room_left
 from actors.replying import Replier
 from actors.settings import (
     COMMIT_LATE_S,
@@ -264,6 +264,11 @@ class PartitionHost:
         return self.partition_indexes - self._claiming.retiring - resting
 
     def _room(self) -> int:
+        """How many messages may be read now."""
+        read_at_s = [lane.partitions.oldest_read_at_s for lane in self._lanes]
+        oldest_s = min((at_s for at_s in read_at_s if at_s is not None), default=None)
+        if is_far_behind(oldest_s, self._ports.clock.monotonic_s()):
+            return 0
         message_count = sum(lane.partitions.message_count for lane in self._lanes)
         return room_left(message_count, self.open_count, self._settings.open_orders_max)
 

@@ -41,6 +41,11 @@ class Inbox:
     def message_count(self) -> int:
         return len(self._messages)
 
+    @property
+    def oldest_read_at_s(self) -> float | None:
+        """When the oldest message here was read, in monotonic seconds; None when there is none."""
+        return self._messages[0].read_at_s if self._messages else None
+
     def add_messages(self, messages: Iterable[Message], at_s: float) -> None:
         self._messages.extend(messages)
         self._touch(at_s)

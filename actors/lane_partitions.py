@@ -53,6 +53,12 @@ class LanePartitions:
     def message_count(self) -> int:
         return sum(inbox.message_count for inbox in self._inboxes.values())
 
+    @property
+    def oldest_read_at_s(self) -> float | None:
+        """When the oldest message that waits here was read, in monotonic seconds; None when none does."""
+        oldest = [inbox.oldest_read_at_s for inbox in self._inboxes.values()]
+        return min((at_s for at_s in oldest if at_s is not None), default=None)
+
     # --- coming and going -----------------------------------------------------------------------------
 
     def add(self, book: PartitionBook, *, unscheduled: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ import structlog
 
 from actors.settings import (
     INBOX_MESSAGES_MAX,
+    READ_AHEAD_S_MAX,
     READ_COUNT_MAX,
     READ_WAIT_MS_MAX,
     REMOVAL_EVERY_S,
@@ -112,6 +113,11 @@ class StreamReader:
             self.reread(frozenset(message.partition_index for message in messages))
             raise
         self._crash_points.reach("after_removal")
+
+
+def is_far_behind(oldest_read_at_s: float | None, now_s: float) -> bool:
+    """Whether what was read waits for so long that reading more would only make it wait longer."""
+    return oldest_read_at_s is not None and now_s - oldest_read_at_s > READ_AHEAD_S_MAX
 
 
 def room_left(message_count: int, open_count: int, open_orders_max: int) -> int:

@@ -122,7 +122,9 @@ class AppendLanes:
         self._append_seconds.observe(self._clock.monotonic_s() - started_s)
         for request, result in zip(batch, appended.results, strict=True):
             request.appended(result)
-            self._learned(request)
+            if not request.is_proof_wanted:
+                # The others' next news is that they are proven, or that the books hold them.
+                self._learned(request)
         return appended
 
     def proven(self, requests: Sequence[OpenRequest]) -> None:

@@ -87,11 +87,6 @@ class Authentication:
         )
 
 
-def is_bearer(header: str) -> bool:
-    """Whether the header has the form of one that carries an API key."""
-    return parse_bearer(header) is not None
-
-
 def parse_bearer(header: str) -> tuple[str, ParsedKey] | None:
     """Return the key's text and what it claims, or None when the header has not that form."""
     scheme, _, text = header.partition(" ")

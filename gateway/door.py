@@ -15,7 +15,7 @@ import uuid_utils
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from gateway.authentication import Authentication, Merchant, is_bearer
+from gateway.authentication import Authentication, Merchant, parse_bearer
 from gateway.bodies import PAN_PROBLEM
 from gateway.problems import Code, Problem, problem_response
 from payments.answer import API_VERSION, API_VERSIONS
@@ -223,7 +223,7 @@ def has_card_number(request: web.Request) -> bool:
 
 
 def _is_bearer(value: bytes) -> bool:
-    return is_bearer(value.decode("utf-8", "replace"))
+    return parse_bearer(value.decode("utf-8", "replace")) is not None
 
 
 def _is_idempotency_key(value: bytes) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from payments.mode import Mode
@@ -25,6 +26,9 @@ class AccountKind(IntEnum):
     DISPUTE_HOLD = 7
     SUSPENSE = 8
     SLICE_IN_TRANSIT = 9
+
+    # As the integer that it equals: Enum's own hash is that of its name, and is not done in C.
+    __hash__ = int.__hash__
 
 
 class NormalSide(IntEnum):
@@ -62,16 +66,23 @@ class AccountKey(NamedTuple):
     currency: str
 
 
+# One name serves all payments of a busy seller; so many take about 3 MB.
+NAMES_KEPT_MAX = 16_384
+
+
+@lru_cache(maxsize=NAMES_KEPT_MAX)
 def wallet(merchant_no: int, mode: Mode, seller_no: int, currency: str) -> AccountKey:
     """The account that says what a seller may have of us."""
     return AccountKey(merchant_no, mode, AccountKind.WALLET, str(seller_no), currency)
 
 
+@lru_cache(maxsize=NAMES_KEPT_MAX)
 def psp_receivable(merchant_no: int, mode: Mode, psp: str, currency: str) -> AccountKey:
     """The account that says what a PSP has taken for this tenant and not yet settled."""
     return AccountKey(merchant_no, mode, AccountKind.PSP_RECEIVABLE, psp, currency)
 
 
+@lru_cache(maxsize=NAMES_KEPT_MAX)
 def fee_income(merchant_no: int, mode: Mode, currency: str) -> AccountKey:
     """The account that collects our fees of this tenant."""
     return AccountKey(merchant_no, mode, AccountKind.FEE_INCOME, "", currency)

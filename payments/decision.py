@@ -174,7 +174,7 @@ class Decision:
     def finish(self) -> Decided:
         """Fold the slices, extend the chain, and return the whole."""
         decided, head = self._decided, self._held.head
-        decided.slices.extend(self._posting.slice_rows())
+        self._posting.finish()
         decided.chain_hash = head.chain_hash
         if decided.outcomes or decided.transfers:
             decided.chain_hash = chain.extend(

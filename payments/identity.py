@@ -16,6 +16,10 @@ from payments.mode import Mode
 
 # The namespace of all order_uuids. Changing it gives every known order a second identity.
 ORDER_NAMESPACE = UUID("7a11f57c-0b5e-4d2a-9c3e-5d1ed6e7a0c4")
+_NAMESPACE_BYTES = ORDER_NAMESPACE.bytes
+# A UUID's bits apart from its version and variant, and those two for version 5.
+_UUID_HASH_BITS = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF
+_UUID_VERSION_5 = 0x00000000_0000_5000_8000_000000000000
 
 # One letter for each hexadecimal digit, so that encoding is one C call.
 LETTERS = "bcdfghjkmnpqrstv"
@@ -76,13 +80,23 @@ def order_uuid(merchant_id: str, mode: Mode, idempotency_key: UUID) -> UUID:
 
     The same client key of two merchants, or in test and live, gives two orders.
     """
+    return UUID(int=_order_number(merchant_id, mode, idempotency_key))
+
+
+def is_order_uuid(order: UUID, merchant_id: str, mode: Mode, idempotency_key: UUID) -> bool:
+    """Whether ``order`` is the identity that follows from these."""
+    return order.int == _order_number(merchant_id, mode, idempotency_key)
+
+
+def _order_number(merchant_id: str, mode: Mode, idempotency_key: UUID) -> int:
+    """Return the 128 bits of uuid5, as RFC 9562 lays them out (section 5.5)."""
     if "|" in merchant_id:
         raise InvariantViolation("a merchant id with | could forge another merchant's orders")
     name = f"{merchant_id}|{mode.wire}|{idempotency_key}".encode()
-    # What uuid.uuid5 does, without its detour through an integer. SHA-1 only spreads here; whoever
-    # searches for collisions finds two keys of one merchant, his own.
-    digest = hashlib.sha1(ORDER_NAMESPACE.bytes + name, usedforsecurity=False).digest()
-    return UUID(bytes=digest[:16], version=5)
+    # SHA-1 only spreads here; whoever searches for collisions finds two keys of one merchant, his
+    # own.
+    digest = hashlib.sha1(_NAMESPACE_BYTES + name, usedforsecurity=False).digest()
+    return int.from_bytes(digest[:16], "big") & _UUID_HASH_BITS | _UUID_VERSION_5
 
 
 def is_idempotency_key(header: str) -> bool:

@@ -11,6 +11,9 @@ class Mode(IntEnum):
     TEST = 1
     LIVE = 2
 
+    # As the integer that it equals: Enum's own hash is that of its name, and is not done in C.
+    __hash__ = int.__hash__
+
     @property
     def wire(self) -> str:
         """The word outside: in API keys, stream entries and the order's identity."""

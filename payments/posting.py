@@ -11,6 +11,28 @@ from payments.state import AccountHead
 from payments.transfers import Movement
 
 
+class _Running:
+    """A slice while a batch posts to it: changed in place, unlike the heads that books hold."""
+
+    __slots__ = ("account_no", "before", "credits_minor", "debits_minor", "transfer_count")
+
+    def __init__(self, before: AccountHead) -> None:
+        self.before = before
+        self.account_no = before.account_no
+        self.transfer_count = 0
+        self.debits_minor = 0
+        self.credits_minor = 0
+
+    def after(self) -> AccountHead:
+        before = self.before
+        return AccountHead(
+            account_no=self.account_no,
+            version=before.version + self.transfer_count,
+            debits_posted_minor=before.debits_posted_minor + self.debits_minor,
+            credits_posted_minor=before.credits_posted_minor + self.credits_minor,
+        )
+
+
 class Posting:
     """Posts into one decision, on top of the slices that memory holds."""
 
@@ -20,14 +42,19 @@ class Posting:
         self._decided = decided
         self._held = held
         self._batch_seq = batch_seq
+        self._running: dict[AccountKey, _Running] = {}
 
     def move(self, order_no: int, movements: Iterable[Movement]) -> None:
         """Post an order's movements, each to both of its slices."""
         decided = self._decided
         for movement in movements:
             amount_minor = movement.amount_minor
-            debit_no = self._post(movement.debit, debit_minor=amount_minor, credit_minor=0)
-            credit_no = self._post(movement.credit, debit_minor=0, credit_minor=amount_minor)
+            debited = self._slice(movement.debit)
+            debited.transfer_count += 1
+            debited.debits_minor += amount_minor
+            credited = self._slice(movement.credit)
+            credited.transfer_count += 1
+            credited.credits_minor += amount_minor
             decided.transfers.append(
                 TransferRow(
                     partition_index=decided.partition_index,
@@ -35,43 +62,44 @@ class Posting:
                     step=movement.step,
                     batch_seq=self._batch_seq,
                     kind=movement.kind,
-                    debit_account_no=debit_no,
-                    credit_account_no=credit_no,
+                    debit_account_no=debited.account_no,
+                    credit_account_no=credited.account_no,
                     amount_minor=amount_minor,
                     currency=movement.debit.currency,
                 )
             )
 
-    def slice_rows(self) -> Iterable[SliceDeltaRow]:
-        """What the batch adds to each slice: sums, so that the stored balance is folded, never set."""
-        for key, after in self._decided.slice_heads.items():
-            before = self._held.get(key) or _opened(after.account_no)
-            yield SliceDeltaRow(
-                partition_index=self._decided.partition_index,
-                account_no=after.account_no,
-                version_before=before.version,
-                transfer_count=after.version - before.version,
-                debits_posted_minor=after.debits_posted_minor - before.debits_posted_minor,
-                credits_posted_minor=after.credits_posted_minor - before.credits_posted_minor,
+    def finish(self) -> None:
+        """Put into the decision what the batch adds to each slice, and the slices as they are after it.
+
+        Sums, so that the stored balance is folded, never set.
+        """
+        decided = self._decided
+        for key, running in self._running.items():
+            decided.slice_heads[key] = running.after()
+            decided.slices.append(
+                SliceDeltaRow(
+                    partition_index=decided.partition_index,
+                    account_no=running.account_no,
+                    version_before=running.before.version,
+                    transfer_count=running.transfer_count,
+                    debits_posted_minor=running.debits_minor,
+                    credits_posted_minor=running.credits_minor,
+                )
             )
 
-    def _post(self, key: AccountKey, *, debit_minor: int, credit_minor: int) -> int:
-        """Add one side of a transfer to its slice; opens the account at its first use. Returns its number."""
+    def _slice(self, key: AccountKey) -> _Running:
+        """Return the slice as this batch leaves it so far; opens the account at its first use."""
+        running = self._running.get(key)
+        if running is None:
+            running = self._running[key] = _Running(self._held.get(key) or self._opened(key))
+        return running
+
+    def _opened(self, key: AccountKey) -> AccountHead:
         decided = self._decided
-        head = decided.slice_heads.get(key) or self._held.get(key)
-        if head is None:
-            decided.account_no_last += 1
-            head = _opened(decided.account_no_last)
-            decided.accounts.append(AccountRow(decided.partition_index, head.account_no, *key))
-        decided.slice_heads[key] = head._replace(
-            version=head.version + 1,
-            debits_posted_minor=head.debits_posted_minor + debit_minor,
-            credits_posted_minor=head.credits_posted_minor + credit_minor,
+        decided.account_no_last += 1
+        account_no = decided.account_no_last
+        decided.accounts.append(AccountRow(decided.partition_index, account_no, *key))
+        return AccountHead(
+            account_no=account_no, version=0, debits_posted_minor=0, credits_posted_minor=0
         )
-        return head.account_no
-
-
-def _opened(account_no: int) -> AccountHead:
-    return AccountHead(
-        account_no=account_no, version=0, debits_posted_minor=0, credits_posted_minor=0
-    )

@@ -7,13 +7,14 @@ mistakes, and those of gateways of other versions, out of the owners' books.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
 from payments.commands import PaymentCommand
 from payments.currencies import EXPONENTS
 from payments.fingerprint import FINGERPRINT_BYTES, VERSION
-from payments.identity import order_uuid as derive_order_uuid
+from payments.identity import is_order_uuid
 from payments.money import AMOUNT_MINOR_MAX
 from storage.sealing import DECODE_FAULTS
 
@@ -28,6 +29,9 @@ METADATA_KEY_LENGTH_MAX = 40
 METADATA_VALUE_LENGTH_MAX = 500
 # A channel name: `reply:` and a gateway's id.
 REPLY_TO_BYTES_MAX = 64
+
+# Longer is malformed, whichever of the names it is.
+_NAME_LENGTH_MAX = max(MERCHANT_ID_LENGTH_MAX, REPLY_TO_BYTES_MAX)
 
 REPLY_TO = re.compile(b"[!-~]{0,%d}" % REPLY_TO_BYTES_MAX)
 _MERCHANT_ID = re.compile(f"[a-zA-Z0-9_.-]{{1,{MERCHANT_ID_LENGTH_MAX}}}")
@@ -51,17 +55,32 @@ def problem_of(command: PaymentCommand) -> str | None:
     # Of a newer gateway's version: comparing it would stop the partition, so it is set aside.
     if len(command.fingerprint) != FINGERPRINT_BYTES or command.fingerprint[0] != VERSION:
         return f"fingerprint is not {FINGERPRINT_BYTES} bytes of version {VERSION}"
-    if _MERCHANT_ID.fullmatch(command.merchant_id) is None:
-        return "merchant_id is malformed"
-    if _API_VERSION.fullmatch(command.api_version) is None:
-        return "api_version is not a date"
-    if REPLY_TO.fullmatch(command.reply_to.encode(errors="replace")) is None:
-        return f"reply_to is not printable or over {REPLY_TO_BYTES_MAX} bytes"
+    problem = _problem_of_names(
+        command.merchant_id[: _NAME_LENGTH_MAX + 1],
+        command.api_version[: _NAME_LENGTH_MAX + 1],
+        command.reply_to[: _NAME_LENGTH_MAX + 1],
+    )
+    if problem is not None:
+        return problem
     # Identity is derived, so a payload under another order's key can't be charged.
-    derived = derive_order_uuid(command.merchant_id, command.mode, command.idempotency_key)
-    if derived != command.order_uuid:
+    if not is_order_uuid(
+        command.order_uuid, command.merchant_id, command.mode, command.idempotency_key
+    ):
         return "order_uuid does not follow from merchant, mode and idempotency_key"
     return _problem_of_texts(command)
+
+
+# The same few merchants and gateways write nearly all commands. What is longer than any name of theirs
+# was cut before it gets here: it stays malformed, and can't fill the memory.
+@lru_cache(maxsize=4_096)
+def _problem_of_names(merchant_id: str, api_version: str, reply_to: str) -> str | None:
+    if _MERCHANT_ID.fullmatch(merchant_id) is None:
+        return "merchant_id is malformed"
+    if _API_VERSION.fullmatch(api_version) is None:
+        return "api_version is not a date"
+    if REPLY_TO.fullmatch(reply_to.encode(errors="replace")) is None:
+        return f"reply_to is not printable or over {REPLY_TO_BYTES_MAX} bytes"
+    return None
 
 
 def _problem_of_texts(command: PaymentCommand) -> str | None:

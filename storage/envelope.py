@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -33,7 +34,7 @@ from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from payments.fingerprint import FINGERPRINT_BYTES
 from payments.mode import Mode
-from storage.command_rules import NUMBER_MAX, REPLY_TO, problem_of
+from storage.command_rules import NUMBER_MAX, REPLY_TO, REPLY_TO_BYTES_MAX, problem_of
 from storage.ports import QueueEntry
 from storage.sealing import (
     DECODE_FAULTS,
@@ -78,6 +79,9 @@ _ACCEPTED_AT_MS_MAX = 253_402_300_799_999
 _MERCHANT_AND_MODE = re.compile(rb"([1-9][0-9]{0,9})\|(test|live)")
 _ORDER_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _VERSION_AND_FLAG = re.compile(rb"([0-9]{1,3})\|([0-9]{1,3})")
+# The longest reply channel; a merchant's number and mode are shorter.
+_CACHED_BYTES_MAX = REPLY_TO_BYTES_MAX
+_VERSION_AND_FLAG_NOW = b"%d|%d" % (SCHEMA_VERSION, ENCRYPTION_NONE)
 _ACCEPTED_AT_MS = re.compile(rb"[0-9]{1,15}")
 
 
@@ -143,7 +147,7 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
         b"m", b"%d|%s" % (command.merchant_no, command.mode.wire.encode()),
         b"k", str(command.order_uuid).encode(),
         b"f", command.fingerprint,
-        b"v", b"%d|%d" % (SCHEMA_VERSION, ENCRYPTION_NONE),
+        b"v", _VERSION_AND_FLAG_NOW,
         b"t", b"%d" % accepted_at_ms(command.accepted_at),
         b"r", command.reply_to.encode(),
         b"p", payload,
@@ -169,25 +173,36 @@ def queue_entry(command: PaymentCommand, partition_index: int) -> QueueEntry:
 def read_header(raw: Sequence[bytes]) -> EnvelopeHeader:
     """Return what can be read without the payload. Never raises: damaged parts are None."""
     fields = dict(zip(raw[0::2], raw[1::2], strict=False))
-    merchant = _MERCHANT_AND_MODE.fullmatch(fields.get(b"m", b""))
-    merchant_no = None if merchant is None else int(merchant[1])
-    if merchant is None or merchant_no is None or merchant_no > NUMBER_MAX:
-        merchant_no, mode = None, None
-    else:
-        mode = Mode.parse(merchant[2].decode())
+    merchant_no, mode = _merchant_and_mode(fields.get(b"m", b"")[: _CACHED_BYTES_MAX + 1])
     key = _ORDER_UUID.fullmatch(fields.get(b"k", b""))
     fingerprint = fields.get(b"f", b"")
     accepted = _ACCEPTED_AT_MS.fullmatch(fields.get(b"t", b""))
-    reply_to = REPLY_TO.fullmatch(fields.get(b"r", b"\0"))
     return EnvelopeHeader(
         kind=fields.get(b"c"),
         merchant_no=merchant_no,
         mode=mode,
-        order_uuid=None if key is None else UUID(key[0].decode()),
+        order_uuid=None if key is None else UUID(int=int(key[0].replace(b"-", b""), 16)),
         fingerprint=fingerprint if len(fingerprint) == FINGERPRINT_BYTES else None,
         accepted_at=None if accepted is None else _datetime_of_ms(int(accepted[0])),
-        reply_to=None if reply_to is None else reply_to[0].decode(),
+        reply_to=_reply_to(fields.get(b"r", b"\0")[: _CACHED_BYTES_MAX + 1]),
     )
+
+
+# The same few merchants and gateways write nearly all messages. Longer texts than any of theirs are cut
+# before they get here: they stay unreadable, and can't fill the memory.
+@lru_cache(maxsize=4_096)
+def _merchant_and_mode(raw: bytes) -> tuple[int, Mode] | tuple[None, None]:
+    match = _MERCHANT_AND_MODE.fullmatch(raw)
+    if match is None or int(match[1]) > NUMBER_MAX:
+        return None, None
+    mode = Mode.parse(match[2].decode())
+    return (None, None) if mode is None else (int(match[1]), mode)
+
+
+@lru_cache(maxsize=4_096)
+def _reply_to(raw: bytes) -> str | None:
+    match = REPLY_TO.fullmatch(raw)
+    return None if match is None else match[0].decode()
 
 
 def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) -> PaymentCommand:
@@ -221,7 +236,7 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
         raise EnvelopeUnreadable("value_out_of_range", "idempotency_key is not 16 bytes")
     command = PaymentCommand(
         order_uuid=header.order_uuid,
-        idempotency_key=UUID(bytes=payload.idempotency_key),
+        idempotency_key=UUID(int=int.from_bytes(payload.idempotency_key, "big")),
         merchant_no=header.merchant_no,
         merchant_id=payload.merchant_id,
         mode=header.mode,
@@ -244,7 +259,10 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
 
 
 def _check_version(fields: Mapping[bytes, bytes]) -> None:
-    match = _VERSION_AND_FLAG.fullmatch(fields.get(b"v", b""))
+    stated = fields.get(b"v", b"")
+    if stated == _VERSION_AND_FLAG_NOW:
+        return
+    match = _VERSION_AND_FLAG.fullmatch(stated)
     if match is None:
         raise EnvelopeUnreadable("field_unreadable", "v")
     check_version(int(match[1]), int(match[2]))

@@ -64,3 +64,16 @@ def test_forgotten_messages_leave_answers() -> None:
     inbox.add_answer(an_answer(1), 1.0)
     assert inbox.drop_messages() == 1
     assert (inbox.message_count, len(inbox)) == (0, 1)
+
+
+def test_the_oldest_message_tells_how_far_behind_it_is() -> None:
+    """The first message that waits counts, also one that was put back; answers don't."""
+    inbox = Inbox()
+    inbox.add_answer(an_answer(1), 1.0)
+    assert inbox.oldest_read_at_s is None
+    inbox.add_messages([a_message(n)._replace(read_at_s=float(n)) for n in (5, 6)], 7.0)
+    assert inbox.oldest_read_at_s == 5.0
+    taken = inbox.take(1, 8.0)
+    assert inbox.oldest_read_at_s == 6.0
+    inbox.put_back(taken, 9.0)
+    assert inbox.oldest_read_at_s == 5.0

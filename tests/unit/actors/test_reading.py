@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from actors.reading import StreamReader, room_left
-from actors.settings import INBOX_MESSAGES_MAX, REMOVAL_EVERY_S
+from actors.reading import StreamReader, is_far_behind, room_left
+from actors.settings import INBOX_MESSAGES_MAX, READ_AHEAD_S_MAX, REMOVAL_EVERY_S
 from runtime.crash_points import CrashPoints
 from storage.ports import Message, StorageUnavailable
+from storage.queue_owner import REMOVAL_AGE_S_MAX
 from tests.manual_clock import ManualClock
 from tests.unit.actors.messages import a_message
 
@@ -149,3 +150,12 @@ async def test_a_drain_removes_what_is_taken_in() -> None:
     rig.reader.note_taken_in([a_message(2)])
     await rig.reader.drain()
     assert rig.named("remove") == [["1-0"], ["2-0"]]
+
+
+def test_nothing_is_read_far_ahead() -> None:
+    """What waits for long is not joined by more, which would be too old to remove when it is taken in."""
+    assert not is_far_behind(None, 100.0)
+    assert not is_far_behind(100.0, 100.0 + READ_AHEAD_S_MAX)
+    assert is_far_behind(100.0, 100.01 + READ_AHEAD_S_MAX)
+    # A read, its wait, a flush of the same length and the removal's turn: all before it is too old.
+    assert 2 * READ_AHEAD_S_MAX + REMOVAL_EVERY_S < REMOVAL_AGE_S_MAX

@@ -27,7 +27,7 @@ def _posted(held: dict[AccountKey, AccountHead]) -> Decided:
     posting = Posting(decided, held, 7)
     posting.move(8, [_fee(1, 30)])
     posting.move(9, [_fee(1, 12), _fee(2, 1)])
-    decided.slices.extend(posting.slice_rows())
+    posting.finish()
     return decided
 
 
