@@ -24,6 +24,7 @@ DISTRIBUTION = "tallystick-server"
 
 # Which module of ops.commands holds which command.
 _MODULES: Mapping[str, str] = {
+    "bench": "bench",
     "doctor": "diagnosis",
     "down": "lifecycle",
     "merchants": "directory",

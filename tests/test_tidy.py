@@ -146,10 +146,10 @@ BANS = (
     ),
     Ban(
         name="asyncpg and redis outside storage",
-        instead="storage.ports and storage.read_ports",
+        instead="storage.ports and storage.read_ports; benchmarks look at servers from outside",
         sample="from redis.asyncio import Redis",
         is_offence=imports("asyncpg|redis|hiredis"),
-        applies=_outside("storage/"),
+        applies=_outside("storage/", "loadtest/bench/"),
     ),
     Ban(
         name="ray outside actors/remote.py",
@@ -160,10 +160,10 @@ BANS = (
     ),
     Ban(
         name="aiohttp.web outside the servers",
-        instead="gateway, or the PSP simulator",
+        instead="gateway, the PSP simulator, or a baseline of the benchmark",
         sample="from aiohttp import web",
         is_offence=imports(r"aiohttp\.web"),
-        applies=_outside("gateway/", "psp/simulator/"),
+        applies=_outside("gateway/", "psp/simulator/", "loadtest/bench/baselines/"),
     ),
 )
 

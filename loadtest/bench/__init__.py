@@ -1,0 +1,1 @@
+"""The yardstick: named runs side by side, on a stack of their own, with what each of them cost."""

@@ -1,0 +1,79 @@
+"""``python -m loadtest.bench``: what ``tally bench`` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import click
+
+from loadtest.bench.faults import BenchFailed
+from loadtest.bench.plan import Options, Plan
+from loadtest.bench.report_table import print_report
+from loadtest.bench.session import Session
+from ops.local.faults import LocalFault
+from ops.output import Output
+
+# The short form: enough to see that everything works, too little to compare.
+SHORT_SECONDS = 1.0
+
+EXIT_VOID = 1
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--repeat", type=int, default=1)
+@click.option("--seed", type=int, default=1)
+@click.option("--seconds", type=float, default=None)
+@click.option("--gateways", type=int, default=Options().gateways)
+@click.option("--hosts", type=int, default=Options().hosts)
+@click.option("--connections", type=int, default=Options().connections)
+@click.option("--held-every", type=int, default=Options().held_every)
+@click.option("--hosts-without-ray", is_flag=True)
+@click.option("--short", "is_short", is_flag=True)
+@click.option("--json", "is_json", is_flag=True)
+def main(
+    names: tuple[str, ...],
+    repeat: int,
+    seed: int,
+    seconds: float | None,
+    gateways: int,
+    hosts: int,
+    connections: int,
+    held_every: int,
+    hosts_without_ray: bool,
+    is_short: bool,
+    is_json: bool,
+) -> None:
+    """Run what is named. `tally bench` checks the arguments and explains them."""
+    output = Output(os.environ)
+    default_seconds = SHORT_SECONDS if is_short else Options().seconds
+    options = Options(
+        repeat=repeat,
+        seed=seed,
+        seconds=seconds or default_seconds,
+        gateways=gateways,
+        hosts=hosts,
+        connections=connections,
+        held_every=held_every,
+        is_ray_used=not hosts_without_ray,
+        pool_sizes=(16,) if is_short else Options().pool_sizes,
+        backlog_max=2_000 if is_short else Options().backlog_max,
+        is_short=is_short,
+    )
+    try:
+        document = asyncio.run(Session(Plan.of(names), options, output.progress).run())
+    except (BenchFailed, LocalFault) as fault:
+        output.complaint(str(fault))
+        sys.exit(EXIT_VOID)
+    if is_json:
+        output.json(document)
+    else:
+        print_report(document, output)
+    if document["void"] or not document["verify"]["ok"]:
+        sys.exit(EXIT_VOID)
+
+
+if __name__ == "__main__":
+    main()

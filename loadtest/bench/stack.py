@@ -1,0 +1,220 @@
+"""A stack of the benchmark's own: started as ``tally up`` does, in a temporary home, and deleted after."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import asyncpg
+
+from loadtest.bench.faults import BenchFailed
+from loadtest.bench.stores import Stores, ValkeyServer
+from ops.local.layout import StackHome
+from ops.local.postgres import DATABASE
+from ops.local.postgres_settings import SUPERUSER
+from ops.stack.client import start_stack, stop_stack
+from ops.stack.config_file import OVERRIDES_FILE, PSP_NAME
+from ops.stack.secret_files import SANDBOX_KEY_FILE, SANDBOX_MERCHANT_FILE
+from ops.stack.settings import StackSettings
+from ops.stack.state import Addresses, Role, StackState, read_state
+
+SELLER_COUNT = 1_000
+SELLERS = [f"seller_{number:04}" for number in range(SELLER_COUNT)]
+
+# Hosts come one after the other, and the last takes its share from the first.
+SPREAD_TIMEOUT_S = 60.0
+# Orders in flight end in a second; a backlog of 50,000 takes some tens.
+QUIET_TIMEOUT_S = 180.0
+_LOOK_EVERY_S = 0.02
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackShape:
+    """What a stack consists of. Written into the results: figures of two shapes don't compare."""
+
+    gateway_count: int
+    host_count: int
+    is_ray_used: bool
+    psp: str
+    """``in_process``, or ``simulator`` over HTTP."""
+
+
+@dataclass(slots=True)
+class BenchStack:
+    """A running stack, and the benchmark's connections to its stores."""
+
+    shape: StackShape
+    root: Path
+    home: StackHome
+    addresses: Addresses
+    stores: Stores
+    api_key: str
+
+    @classmethod
+    async def start(cls, shape: StackShape, progress: Progress) -> BenchStack:
+        """Start a stack on fresh data, with its sellers. Raises BenchFailed, LocalFault."""
+        # Short, because Unix sockets lie below it.
+        root = Path(tempfile.mkdtemp(prefix="tally-bench-"))
+        try:
+            (root / OVERRIDES_FILE).write_text(_overrides(shape), encoding="utf-8")
+            settings = StackSettings(root=root, port_base=0, is_ray_used=shape.is_ray_used)
+            state = await asyncio.to_thread(start_stack, settings, progress)
+            if state.addresses is None:
+                raise BenchFailed("the stack runs, and has not told its addresses")
+            home = StackHome(root)
+            stores = await _open_stores(home, state, state.addresses)
+            stack = cls(
+                shape=shape,
+                root=root,
+                home=home,
+                addresses=state.addresses,
+                stores=stores,
+                api_key=home.secret(SANDBOX_KEY_FILE),
+            )
+            await stores.fetch("make_sellers", home.secret(SANDBOX_MERCHANT_FILE), SELLERS)
+            await stack.wait_spread()
+        except BaseException:
+            remove(root, progress)
+            raise
+        return stack
+
+    async def close(self, progress: Progress) -> None:
+        """Stop it and delete everything."""
+        await self.stores.close()
+        await asyncio.to_thread(remove, self.root, progress)
+
+    @property
+    def gateway(self) -> tuple[str, int]:
+        """Host and port of the API."""
+        url = urlsplit(self.addresses.gateway_url)
+        return url.hostname or "", url.port or 0
+
+    def database_dsn(self, name: str) -> str:
+        """The superuser's URL of a database on the primary."""
+        return _dsn(self.home, self.addresses.postgres_primary, name)
+
+    def roles(self) -> dict[int, str]:
+        """The role of each process of the stack, by pid; children are not in it."""
+        state = self._state()
+        roles = {record.pid: str(record.role) for record in state.processes}
+        roles[state.daemon_pid] = str(Role.SUPERVISOR)
+        return roles
+
+    def host_pids(self) -> Sequence[int]:
+        return [record.pid for record in self._state().processes if record.role is Role.HOST]
+
+    def freeze_hosts(self) -> None:
+        """Stop every host where it stands: it keeps its partitions, because nobody else lives."""
+        for pid in self.host_pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw_hosts(self) -> None:
+        for pid in self.host_pids():
+            os.kill(pid, signal.SIGCONT)
+
+    async def fresh_database(self, name: str) -> str:
+        """Make an empty database of that name in place of a former one, and return its URL."""
+        await self.stores.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await self.stores.execute(f'CREATE DATABASE "{name}"')
+        return self.database_dsn(name)
+
+    async def taken_in_count(self) -> int:
+        """How many orders the books ever took in."""
+        return int((await self.stores.fetchrow("progress"))["taken_in"])
+
+    async def settled_count(self) -> int:
+        """How many orders have an outcome, counted row by row."""
+        return int((await self.stores.fetchrow("settled"))["settled"])
+
+    async def wait_quiet(self, taken_in_count: int) -> float:
+        """Wait until so many orders are in the books and none is open; return when (monotonic).
+
+        Raises BenchFailed when that takes too long.
+        """
+        deadline_s = time.monotonic() + QUIET_TIMEOUT_S
+        row = None
+        while time.monotonic() < deadline_s:
+            row = await self.stores.fetchrow("progress")
+            if row["taken_in"] >= taken_in_count and row["open"] == 0:
+                return time.monotonic()
+            await asyncio.sleep(_LOOK_EVERY_S)
+        raise BenchFailed(
+            f"not quiet after {QUIET_TIMEOUT_S:.0f} s: {row}, {taken_in_count} wanted"
+        )
+
+    async def wait_spread(self) -> None:
+        """Wait until every host owns partitions, and all are owned. Raises BenchFailed."""
+        deadline_s = time.monotonic() + SPREAD_TIMEOUT_S
+        row = None
+        while time.monotonic() < deadline_s:
+            row = await self.stores.fetchrow("owners")
+            is_spread = row["owners"] == len(self.host_pids()) == self.shape.host_count
+            if is_spread and row["owned"] == self._state().partition_count:
+                return
+            await asyncio.sleep(_LOOK_EVERY_S)
+        raise BenchFailed(f"partitions are not spread after {SPREAD_TIMEOUT_S:.0f} s: {row}")
+
+    def _state(self) -> StackState:
+        state = read_state(self.root)
+        if state is None or not state.is_daemon_alive:
+            raise BenchFailed(f"the stack of {self.root} has died")
+        return state
+
+
+def remove(root: Path, progress: Progress) -> None:
+    """Stop whatever runs in a home, and delete it."""
+    try:
+        stop_stack(root, progress)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _overrides(shape: StackShape) -> str:
+    lines = [
+        *("[gateway]", f"process_count = {shape.gateway_count}", "drain_s = 6", ""),
+        *("[actors]", f"host_count = {shape.host_count}", ""),
+    ]
+    if shape.psp == "in_process":
+        lines += ["[[psps]]", f'name = "{PSP_NAME}"', 'kind = "in_process"', ""]
+    return "\n".join(lines)
+
+
+def _dsn(home: StackHome, address: str, database: str) -> str:
+    password = quote(home.secret("postgres_superuser"), safe="")
+    return f"postgresql://{SUPERUSER}:{password}@{address}/{database}"
+
+
+async def _open_stores(home: StackHome, state: StackState, addresses: Addresses) -> Stores:
+    pids = {record.role: record.pid for record in state.processes}
+    primary: asyncpg.Connection[Any] = await asyncpg.connect(
+        _dsn(home, addresses.postgres_primary, DATABASE)
+    )
+    standby: asyncpg.Connection[Any] = await asyncpg.connect(
+        _dsn(home, addresses.postgres_standbys[0], DATABASE)
+    )
+    return Stores(
+        primary,
+        standby,
+        valkey_password=home.secret("valkey"),
+        valkey_primary=ValkeyServer(
+            port=_port(addresses.redis_primary), pid=pids[Role.REDIS_PRIMARY]
+        ),
+        valkey_replica=ValkeyServer(
+            port=_port(addresses.redis_replicas[0]), pid=pids[Role.REDIS_REPLICA]
+        ),
+    )
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])

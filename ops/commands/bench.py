@@ -1,0 +1,50 @@
+"""``tally bench``: measures, on a stack of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+
+from ops.context import json_option
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME…]")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 100),
+    default=1,
+    show_default=True,
+    help="Make every run so often, in turns; medians count.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws keys and sellers.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.2, 600),
+    help="How long each run is loaded.  [default: 5, short 1]",
+)
+@click.option("--gateways", type=click.IntRange(1, 64), help="Gateway processes.  [default: 2]")
+@click.option("--hosts", type=click.IntRange(1, 16), help="Partition hosts.  [default: 2]")
+@click.option("--connections", type=click.IntRange(1, 4096), help="Connections of the generator.")
+@click.option("--held-every", type=click.IntRange(1, 1000), help="Which requests hold, end to end.")
+@click.option("--hosts-without-ray", is_flag=True, help="Run partition hosts as plain processes.")
+@click.option("--short", is_flag=True, help="A second each: shows that it works, compares nothing.")
+@json_option
+def bench(names: tuple[str, ...], is_json: bool, **options: object) -> None:
+    """Measure rates, latencies and costs side by side. Without names: every run.
+
+    The stack is a new one in a temporary directory; the one of this home is left alone.
+    """
+    arguments = [*names, *(["--json"] if is_json else [])]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            arguments.append(option)
+        elif value is not None and value is not False:
+            arguments += [option, str(value)]
+    # Apart, because it acts as storefront, server and owner at once, which no command may.
+    done = subprocess.run([sys.executable, "-P", "-m", "loadtest.bench", *arguments], check=False)
+    if done.returncode != 0:
+        raise click.exceptions.Exit(done.returncode)
