@@ -38,16 +38,52 @@ esac
 fits() {
     "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1
 }
+# Every Python on PATH, in its order, the name that says most first.
+candidates() (
+    IFS=:
+    for name in python3.11 python3.12 python3.13 python3 python; do
+        for folder in $PATH; do
+            if [ -x "$folder/$name" ]; then printf '%s\n' "$folder/$name"; fi
+        done
+    done
+)
+# The best of some runs of what our processes do most: calls, small objects, dictionaries.
+speed_us() {
+    "$1" -c '
+import time
+def run(count):
+    kept = {}
+    for number in range(count):
+        name = str(number)
+        kept[name] = (number, name)
+        if (kept[name][0] + len(name)) % 3 == 0:
+            kept.pop(name)
+def once():
+    started = time.process_time()
+    run(20000)
+    return time.process_time() - started
+print(int(min(once() for _ in range(7)) * 1e6) + 1)'
+}
 found=
 if [ -n "${PYTHON:-}" ]; then
     fits "$PYTHON" || fail "PYTHON=$PYTHON is no Python 3.11, 3.12 or 3.13."
     found=$PYTHON
 else
-    for name in python3.11 python3.12 python3.13 python3 python; do
-        if fits "$name"; then
-            found=$name
-            break
+    # Version managers often build without profile-guided optimization, which costs a third of the speed
+    # (measured: 0.25 s against 0.18 s for the same loop). So of all that fit, the first is taken unless
+    # another one is clearly faster.
+    found_us=
+    for candidate in $(candidates); do
+        fits "$candidate" && "$candidate" -c 'import venv, ensurepip' >/dev/null 2>&1 || continue
+        candidate_us=$(speed_us "$candidate")
+        if [ -z "$found" ] || [ $((candidate_us * 6)) -lt $((found_us * 5)) ]; then
+            found=$candidate
+            found_us=$candidate_us
         fi
+    done
+    # None has all that is needed: take one that fits, to say below what it lacks.
+    for candidate in $(candidates); do
+        if [ -z "$found" ] && fits "$candidate"; then found=$candidate; fi
     done
     [ -n "$found" ] || fail "no Python 3.11, 3.12 or 3.13 on PATH. Install one, or name it: make PYTHON=/path/to/python3.12 ..."
 fi
