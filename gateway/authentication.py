@@ -3,6 +3,7 @@ does not stop those who are known."""
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from gateway.caches import ReadThroughCache
@@ -11,13 +12,16 @@ from gateway.settings import CACHE_STALE_S_MAX, GatewaySettings
 from payments.mode import Mode
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
-from storage.api_keys import ParsedKey, matches, parse_api_key
+from storage.api_keys import API_KEY_PATTERN, ParsedKey, matches, parse_api_key
 from storage.read_ports import ApiKeyRecord, Directory, KeyRole
 
 # One record is about 300 bytes: 3 MiB for as many keys as a gateway sees in a day.
 KEYS_CACHED_MAX = 10_000
 # A key that was just created may be asked for by someone too fast; a flood of bad keys is no load.
 ABSENT_S = 5.0
+
+# Spaces around the key are those that str.strip takes away, as far as a header can hold them.
+_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] [\t ]*" + API_KEY_PATTERN.encode() + rb"[\t ]*")
 
 _MISSING = Problem(
     code=Code.API_KEY_MISSING,
@@ -85,6 +89,11 @@ class Authentication:
         return Merchant(
             merchant_no=record.merchant_no, merchant_id=record.merchant_id, mode=record.mode
         )
+
+
+def is_bearer(header: bytes) -> bool:
+    """Whether ``parse_bearer`` would find a key in the header, decoded as UTF-8."""
+    return _BEARER.fullmatch(header) is not None
 
 
 def parse_bearer(header: str) -> tuple[str, ParsedKey] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hmac
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from payments.defects import InvariantViolation
 from payments.mode import Mode
@@ -32,13 +32,13 @@ PEPPER_BYTES_MIN = 32
 _PREFIXES = {KeyRole.MERCHANT: "sk", KeyRole.OPERATOR: "op"}
 _ROLES = {prefix: role for role, prefix in _PREFIXES.items()}
 _MODES = {mode.wire: mode for mode in Mode}
-_API_KEY = re.compile(
-    rf"(sk|op)_(test|live)_([a-z2-7]{{{KEY_ID_LENGTH}}})_([a-z2-7]{{{SECRET_LENGTH}}})", re.ASCII
+API_KEY_PATTERN = (
+    rf"(sk|op)_(test|live)_([a-z2-7]{{{KEY_ID_LENGTH}}})_([a-z2-7]{{{SECRET_LENGTH}}})"
 )
+_API_KEY = re.compile(API_KEY_PATTERN, re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedKey:
+class ParsedKey(NamedTuple):
     """What the text of a key claims. Nothing is proven before ``matches``."""
 
     key_id: str

@@ -6,7 +6,10 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.authentication import is_bearer, parse_bearer
 from gateway.settings import CACHE_STALE_S_MAX
 from payments.mode import Mode
 from storage.read_ports import KeyRole
@@ -81,3 +84,23 @@ def test_the_cache_never_outlives_fifteen_minutes() -> None:
     """The promise about revoked keys during an outage."""
     assert CACHE_STALE_S_MAX == 15 * 60
     assert len(PEPPER) >= 32
+
+
+KEY = "sk_test_" + "a" * 12 + "_" + "b" * 32
+
+
+@given(
+    scheme=st.sampled_from(["Bearer", "bearer", "BEARER", "Basic", "", "Bearer\t"]),
+    gap=st.text(" \t\u00a0", max_size=3),
+    key=st.sampled_from([KEY, KEY[:-1], KEY + "b", KEY.upper(), KEY.replace("sk_", "op_"), ""]),
+    tail=st.text(" \t\r\u00a0x", max_size=2),
+)
+def test_only_what_is_a_key_is_spared_the_search_for_card_numbers(
+    scheme: str, gap: str, key: str, tail: str
+) -> None:
+    """A header passes for one with a key only where a key is found in it; and every plain one does."""
+    header = f"{scheme}{gap}{key}{tail}"
+    if is_bearer(header.encode()):
+        assert parse_bearer(header) is not None
+    if (scheme.lower(), gap, tail) == ("bearer", " ", ""):
+        assert is_bearer(header.encode()) == (parse_bearer(header) is not None)
