@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.door import Door, finish, new_request_id
@@ -122,6 +122,10 @@ class GatewayRunner(web.AppRunner):
 
         async def handle(request: Any) -> web.StreamResponse:
             try:
+                expect = request.headers.get(hdrs.EXPECT)
+                if expect is not None and expect.lower() != "100-continue":
+                    # aiohttp's own refusal quotes the header, and fails on bytes that are no UTF-8.
+                    raise web.HTTPExpectationFailed
                 return await plain.request_handler(request)
             except web.HTTPException as refusal:
                 # Raised before the middleware: an Expect header that can't be met.
