@@ -63,10 +63,11 @@ class Draw:
         length = self.choice(_CARD_LENGTHS)
         digits = self.choice(_ISSUERS)
         digits += "".join(self._random.choices("0123456789", k=length - 1 - len(digits)))
-        return digits + _luhn_check_digit(digits)
+        return digits + luhn_check_digit(digits)
 
 
-def _luhn_check_digit(digits: str) -> str:
+def luhn_check_digit(digits: str) -> str:
+    """Return the digit that makes ``digits`` Luhn-valid when appended: the textbook way."""
     total = 0
     for position, digit in enumerate(reversed(digits)):
         doubled = int(digit) * 2 if position % 2 == 0 else int(digit)

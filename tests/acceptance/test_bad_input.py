@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 
 from loadtest.bad_input.catalogue import CLASSES
+from payments.card_numbers import contains_card_number
 from storage.queue_keys import stream_key
 from tests.rig import PARTITION_COUNT, Rig
 from tests.servers import SharedServers
@@ -76,6 +77,7 @@ def test_every_class_is_refused_as_documented(rig: Rig) -> None:
     rows = asyncio.run(rig.fetch("SELECT count(*) AS n FROM payment_order"))
     assert rows[0]["n"] == 0
     assert '"error"' not in rig.log_of("gateway-0")
+    assert not contains_card_number(rig.log_of("gateway-0"))
 
 
 def test_one_request_is_sent_again(rig: Rig) -> None:

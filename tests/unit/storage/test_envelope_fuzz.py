@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -31,12 +31,11 @@ def test_the_same_seed_tries_the_same() -> None:
     assert first.jumps == second.jumps
 
 
-def _target(check: object) -> Target[bytes]:
+def _target(check: Callable[[bytes], str]) -> Target[bytes]:
     def change(chance: random.Random, data: bytes, corpus: Sequence[bytes]) -> bytes:
         kept = data[: chance.randint(0, len(data))]
         return kept + chance.randbytes(1)
 
-    assert callable(check)
     return Target(files={__file__}, check=check, change=change, size_bytes=len)
 
 
@@ -61,7 +60,7 @@ def _greedy(data: bytes) -> str:
 @pytest.mark.parametrize(
     ("check", "why"), [(_broken_behind_three_bytes, "IndexError"), (_greedy, "bytes of memory")]
 )
-def test_a_broken_decoder_is_found(check: object, why: str) -> None:
+def test_a_broken_decoder_is_found(check: Callable[[bytes], str], why: str) -> None:
     """Step by step the fuzzer finds what chance alone needs sixteen million tries for, and greed too."""
     with pytest.raises(PromiseBroken, match=why):
         fuzz(_target(check), [b""], seed=1, is_over=_gives_up)
