@@ -133,6 +133,10 @@ class GatewayRunner(web.AppRunner):
             if handler is not None and hdrs.EXPECT not in request.headers:
                 return await handler(request)
             try:
+                expect = request.headers.get(hdrs.EXPECT)
+                if expect is not None and expect.lower() != "100-continue":
+                    # aiohttp's own refusal quotes the header, and fails on bytes that are no UTF-8.
+                    raise web.HTTPExpectationFailed
                 return await plain.request_handler(request)
             except web.HTTPException as refusal:
                 # Raised before the middleware: an Expect header that can't be met.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from payments.attempts import PspAnswer, ResultClass
-from psp.simulator.wire import AnswerBody
+from psp.simulator.wire import UNREADABLE, AnswerBody
 
 MESSAGE_CHARACTERS_MAX = 200
 """The port's bound on a message."""
@@ -30,7 +30,7 @@ def classify_send(psp_key: str, http_status: int, body: bytes) -> PspAnswer:
     """Return what the answer to a charge, capture, void or refund means for its own key."""
     try:
         answer = _ANSWER.decode(body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return unknown(f"unreadable answer, HTTP {http_status}")
     if answer.key is not None and answer.key != psp_key:
         return unknown("the answer is about another key")

@@ -27,7 +27,7 @@ from psp.classification import (
 from psp.port import Capabilities, ChargeTerms, PspUnavailable, SettlementLine
 from psp.sandbox_format import CAPABILITIES, canonical_charge, settlement_line
 from psp.settings import CONNECTIONS_MAX
-from psp.simulator.wire import SettlementRow
+from psp.simulator.wire import UNREADABLE, SettlementRow
 
 CONNECT_TIMEOUT_S = 1.0
 """How long to wait for a free connection or a new one. Nothing was sent when it ends, so it ends
@@ -130,7 +130,7 @@ class SimulatorPsp:
                     raise PspUnavailable(self._name, f"HTTP {response.status}")
                 async for line in response.content:
                     yield settlement_line(_ROW.decode(line))
-        except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.MsgspecError) as fault:
+        except (aiohttp.ClientError, TimeoutError, *UNREADABLE) as fault:
             raise PspUnavailable(self._name, _named(fault)) from fault
 
     async def close(self) -> None:

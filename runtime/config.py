@@ -201,13 +201,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )
 
 
+# The reader's own error and broken UTF-8 are ValueErrors, as is a number of thousands of digits; and
+# brackets may nest deeper than its stack.
+_TOML_FAULTS = (ValueError, RecursionError)
+
+
 def load_config(path: Path, environment: Mapping[str, str]) -> Config:
     """Read and check the file. Raises ConfigError naming the field and the rule."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except _TOML_FAULTS as error:
         raise ConfigError(f"configuration {path}: {error}") from error
     _override(table, environment)
     table["directory"] = str(path.resolve().parent)
@@ -228,5 +233,5 @@ def _override(table: dict[str, object], environment: Mapping[str, str]) -> None:
             raise ConfigError(f"{name} must have the form TALLY__SECTION__KEY")
         try:
             section[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except _TOML_FAULTS:
             section[key] = text

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
+from loadtest.bad_input.drawing import luhn_check_digit
 from payments.card_numbers import ISSUER_RANGES, LENGTH_MAX, LENGTH_MIN
 from payments.currencies import EXPONENTS
 from payments.mode import Mode
@@ -22,15 +23,6 @@ payment_amounts_minor = st.integers(1, AMOUNT_MINOR_MAX)
 amounts_minor = st.integers(-AMOUNT_MINOR_MAX, AMOUNT_MINOR_MAX)
 payment_monies = st.builds(Money, payment_amounts_minor, currencies)
 monies = st.builds(Money, amounts_minor, currencies)
-
-
-def luhn_check_digit(digits: str) -> str:
-    """Return the digit that makes ``digits`` Luhn-valid when appended: the textbook way."""
-    total = 0
-    for position, digit in enumerate(reversed(digits)):
-        doubled = int(digit) * 2 if position % 2 == 0 else int(digit)
-        total += doubled - 9 if doubled > 9 else doubled
-    return str(-total % 10)
 
 
 @st.composite

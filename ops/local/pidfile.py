@@ -9,6 +9,8 @@ import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
+
 from ops.local.durable import write_durably
 
 _PROC = Path("/proc")
@@ -57,10 +59,11 @@ def write_pid_file(path: Path, pid: int) -> None:
 def read_live(path: Path) -> ProcessIdentity | None:
     """The recorded process if that very process still runs; else None, and the stale file goes."""
     try:
-        record = ProcessIdentity(**json.loads(path.read_text(encoding="utf-8")))
+        # Its types are checked: a pid that is no number would be looked up as a path in /proc.
+        record = msgspec.json.decode(path.read_bytes(), type=ProcessIdentity)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         record = None  # not ours, or cut short by hand: it names nobody
     if record is not None and identity_of(record.pid) == record:
         return record

@@ -12,6 +12,10 @@ ANSWER_TIMEOUT_S = 2.0
 
 Reply = str | int | None | list["Reply"]
 
+# A connection that failed, and whatever speaks something else than this protocol: lines without an
+# end, lengths that are no numbers, texts that are none, lists in lists.
+_FAULTS = (OSError, EOFError, asyncio.LimitOverrunError, ValueError, RecursionError)
+
 
 class RespError(Exception):
     """The server refused a command, or the connection failed; the text is its reason."""
@@ -31,7 +35,7 @@ async def ask(port: int, password: str, *commands: Sequence[str]) -> list[Reply]
                 return [await _reply(reader) for _ in batch][1:]
             finally:
                 writer.close()
-    except (OSError, EOFError, TimeoutError) as error:
+    except _FAULTS as error:
         raise RespError(f"no answer from port {port}: {error!r}") from error
 
 

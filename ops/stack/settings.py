@@ -56,12 +56,16 @@ def home_of(environment: Mapping[str, str], option: Path | None) -> Path:
     return (option or Path(environment.get(HOME_VARIABLE) or HOME_DEFAULT)).absolute()
 
 
+# The highest port has five.
+PORT_DIGITS_MAX = 5
+
+
 def port_base_of(environment: Mapping[str, str]) -> int | None:
     """The port base that TALLY_PORT_BASE names, if it is set. Raises StackSettingsInvalid."""
     text = environment.get(PORT_BASE_VARIABLE)
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isascii() and text.isdecimal() and len(text) <= PORT_DIGITS_MAX):
         raise StackSettingsInvalid(f"{PORT_BASE_VARIABLE}={text!r} is no port number")
     return int(text)
 

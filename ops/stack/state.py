@@ -115,7 +115,9 @@ def read_state(root: Path) -> StackState | None:
     path = root / "run" / STATE_FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=StackState)
-    except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     except OSError as error:
         raise HomeUnusable(path, error.strerror or str(error)) from error

@@ -18,7 +18,7 @@ from zlib import crc32
 
 import msgspec
 
-from psp.simulator.wire import OpenRecord, Record
+from psp.simulator.wire import UNREADABLE, OpenRecord, Record
 
 LOG_NAME = "charges.ndjson"
 LOG_VERSION = 1
@@ -170,7 +170,11 @@ def _replay(path: Path, descriptor: int, on_record: Callable[[Record], None]) ->
     with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped:
         for payload, frame_end in _frames(mapped):
             for line in payload.splitlines():
-                record = decoder.decode(line)
+                try:
+                    record = decoder.decode(line)
+                except UNREADABLE as unreadable:
+                    reason = f"holds no record of this program after byte {end}"
+                    raise LogUnusable(path, reason) from unreadable
                 if opening is None and isinstance(record, OpenRecord):
                     opening = record
                 on_record(record)

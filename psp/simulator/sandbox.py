@@ -153,7 +153,7 @@ class Sandbox:
 
 
 def scenario_changed(scenario: Scenario, changes: bytes) -> Scenario:
-    """Return the scenario changed by a JSON object. Raises msgspec.MsgspecError."""
+    """Return the scenario changed by a JSON object. Raises one of UNREADABLE."""
     known = msgspec.to_builtins(scenario)
     changed = msgspec.json.decode(changes, type=dict[str, object])
     return msgspec.convert({**known, **changed}, type=Scenario)

@@ -18,6 +18,7 @@ from psp.simulator.pages import Pages
 from psp.simulator.sandbox import Sandbox, scenario_changed
 from psp.simulator.wire import (
     AMOUNT_MINOR_MAX,
+    UNREADABLE,
     ChangeKind,
     ChangeRequest,
     ChargeRequest,
@@ -84,7 +85,7 @@ class SimulatorServer:
         try:
             key = _key_of(request)
             body = _CHARGE.decode(await request.read())
-        except msgspec.MsgspecError as unreadable:
+        except UNREADABLE as unreadable:
             return _invalid(unreadable)
         return await self._deliver(request, await self._sandbox.charge(key, body))
 
@@ -95,7 +96,7 @@ class SimulatorServer:
             amount_minor = (
                 None if kind is ChangeKind.VOID else _CHANGE.decode(await request.read()).amount
             )
-        except msgspec.MsgspecError as unreadable:
+        except UNREADABLE as unreadable:
             return _invalid(unreadable)
         reference = request.match_info["reference"]
         decision = await self._sandbox.change(key, reference, kind, amount_minor)
@@ -167,7 +168,7 @@ class SimulatorServer:
     async def _post_scenario(self, request: web.Request) -> web.Response:
         try:
             changed = scenario_changed(self._sandbox.scenario, await request.read())
-        except msgspec.MsgspecError as unreadable:
+        except UNREADABLE as unreadable:
             return _invalid(unreadable)
         self._sandbox.scenario = changed
         return _json(changed)
@@ -220,7 +221,7 @@ def _answer(reply: Reply) -> web.Response:
     )
 
 
-def _invalid(reason: msgspec.MsgspecError) -> web.Response:
+def _invalid(reason: Exception) -> web.Response:
     return _answer(problem(400, "invalid_request", str(reason)[:200]))
 
 

@@ -9,6 +9,9 @@ from uuid import UUID
 
 import msgspec
 
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What msgspec raises on bytes from outside: also broken UTF-8, and nesting too deep for the stack."""
+
 AMOUNT_MINOR_MAX = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
 

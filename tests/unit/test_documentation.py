@@ -22,7 +22,7 @@ _TALLY = re.compile(r"(?:^|[(/ ])tally ((?:[a-z][a-z-]*\b ?)*)")
 
 # Files that a stack writes, and names of others' settings: not in the repository, and rightly so.
 MADE_ELSEWHERE = frozenset({"overrides.toml", "tallystick.toml"})
-OF_OTHERS = ("TALLY_", "RAY_", "PG", "SO_", "NO_")
+OF_OTHERS = ("TALLY_", "RAY_", "PG", "SO_", "NO_", "LOCUST_")
 
 
 def pages() -> Mapping[str, str]:

@@ -274,6 +274,7 @@ async def test_connections_beyond_the_limit_are_closed() -> None:
         (b"GET / HTTP/1.1\r\nHost: x\r\nA: %s\r\n\r\n" % (b"a" * 9000), b"400", b"malformed"),
         (b"GET / HTTP/1.1\r\nBad Header\r\n\r\n", b"400", b"request_malformed"),
         (b"GET /nowhere HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n", b"417", b"expectation"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: \xff\r\n\r\n", b"417", b"expectation"),
         (b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"404", b"not_found"),
         (
             b"DELETE /v1/payments HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",

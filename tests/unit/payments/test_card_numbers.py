@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.bad_input.drawing import luhn_check_digit
 from payments.card_numbers import (
     ISSUER_RANGES,
     LENGTH_MAX,
@@ -19,7 +20,7 @@ from payments.card_numbers import (
     contains_card_number_in_json,
 )
 from payments.money import AMOUNT_MINOR_MAX
-from tests.strategies import card_numbers, luhn_check_digit, spaced
+from tests.strategies import card_numbers, spaced
 
 # Published test numbers of the networks.
 TEST_NUMBERS = [

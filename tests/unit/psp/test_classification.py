@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payments.attempts import ResultClass
+from payments.attempts import PspAnswer, ResultClass
 from psp.classification import classify_query, classify_send, not_sent, unknown
 
 KEY = "k"
@@ -79,6 +81,24 @@ def test_a_question_never_proves_that_nothing_was_sent(
 def test_nonsense_is_unknown(http_status: int, body: bytes) -> None:
     """Bytes that aren't an answer of ours never prove anything, whatever the status."""
     assert classify_send(KEY, http_status, b"!" + body).result is ResultClass.UNKNOWN
+
+
+@pytest.mark.parametrize("classify", [classify_send, classify_query])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 20_000,
+        b'{"a":' * 20_000,
+        b'{"message":"\xff"}',
+        b'{"message":"\\ud800"}',
+        b'{"a":1e999}',
+    ],
+)
+def test_hostile_json_is_unknown(
+    classify: Callable[[str, int, bytes], PspAnswer], body: bytes
+) -> None:
+    """An answer that exhausts its reader, or is no UTF-8, is unknown: it must not stop a partition."""
+    assert classify(KEY, 200, body).result is ResultClass.UNKNOWN
 
 
 def test_what_the_psp_says_is_carried_over() -> None:
