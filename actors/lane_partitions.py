@@ -53,6 +53,11 @@ class LanePartitions:
     def message_count(self) -> int:
         return sum(inbox.message_count for inbox in self._inboxes.values())
 
+    def message_count_of(self, partition_index: int) -> int:
+        """How many messages of one partition were read and are not decided."""
+        inbox = self._inboxes.get(partition_index)
+        return 0 if inbox is None else inbox.message_count
+
     # --- coming and going -----------------------------------------------------------------------------
 
     def add(self, book: PartitionBook, *, unscheduled: Sequence[int]) -> None:

@@ -41,6 +41,7 @@ class StreamReader:
         on_messages: Callable[[int, Sequence[Message]], None],
         clock: Clock,
         crash_points: CrashPoints,
+        on_read: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._queue = queue
         self._readable = readable
@@ -48,11 +49,14 @@ class StreamReader:
         self._on_messages = on_messages
         self._clock = clock
         self._crash_points = crash_points
+        self._on_read = on_read
         self._taken_in: list[Message] = []
         self._reread: frozenset[int] = frozenset()
         self._removed_at_s = clock.monotonic_s()
         self.read_count = 0
         self.removed_count = 0
+        self.unremoved_count = 0
+        """Messages whose removal came too late, or found nothing."""
 
     def note_taken_in(self, messages: Sequence[Message]) -> None:
         """These are in the ledger: remove them soon. Bounded by what may be read before a removal."""
@@ -95,6 +99,7 @@ class StreamReader:
             return
         messages = await self._queue.read(count_max=count_max, wait_ms_max=READ_WAIT_MS_MAX)
         self.read_count += len(messages)
+        self._on_read(len(messages))
         ordered = sorted(messages, key=attrgetter("partition_index"))
         for partition_index, group in groupby(ordered, key=attrgetter("partition_index")):
             self._on_messages(partition_index, list(group))
@@ -106,11 +111,13 @@ class StreamReader:
         messages, self._taken_in = self._taken_in, []
         self._crash_points.reach("before_removal")
         try:
-            self.removed_count += await self._queue.remove(messages)
+            removed_count = await self._queue.remove(messages)
         except StorageUnavailable:
             # Else what was left would stay in the stream until the next connection.
             self.reread(frozenset(message.partition_index for message in messages))
             raise
+        self.removed_count += removed_count
+        self.unremoved_count += len(messages) - removed_count
         self._crash_points.reach("after_removal")
 
 

@@ -16,8 +16,10 @@ import asyncpg
 
 from payments.defects import InvariantViolation
 from payments.rows import HeadRow, ProgressRow, TimerRow
+from runtime.clock import SystemClock
 from runtime.faults import StorageUnavailable
 from storage.connections import INDEX_LOOPS, Connector
+from storage.flush_laps import COMMIT, FENCE, STAGE, WRITE, FlushLaps
 from storage.ports import CommitUnknown, Flush, FlushReceipt, LaneReplaced, PartitionFenced
 from storage.sessions import Backend, Session, StatementUnanswered, postgres_faults
 from storage.sql_files import load_statements
@@ -55,6 +57,7 @@ class PostgresLane:
         self._wide_session: Session | None = None
         """The session that has the wide staging tables, if any has."""
         self._turn = asyncio.Lock()
+        self._laps = FlushLaps(SystemClock())
         self._pledged: dict[int, Backend] = {}
 
     @property
@@ -117,6 +120,7 @@ class PostgresLane:
     async def _write(
         self, session: Session, flush: Flush, partition_indexes: frozenset[int]
     ) -> FlushReceipt:
+        self._laps.start()
         try:
             with postgres_faults():
                 recorded_at = await self._until_commit(session, flush, partition_indexes)
@@ -128,10 +132,12 @@ class PostgresLane:
         except BaseException:
             session.abort()
             raise
+        self._laps.lap(WRITE)
         self._probe("flush_before_commit")
         await _commit(session, partition_indexes)
+        self._laps.lap(COMMIT)
         self._probe("flush_committed")
-        return FlushReceipt(recorded_at=recorded_at)
+        return FlushReceipt(recorded_at=recorded_at, laps_s=self._laps.take())
 
     async def _until_commit(
         self, session: Session, flush: Flush, partition_indexes: frozenset[int]
@@ -145,8 +151,10 @@ class PostgresLane:
             self._wide_session = session
         await session.execute("BEGIN")
         await self._stage(session, narrow + wide)
+        self._laps.lap(STAGE)
         self._probe("flush_copied")
         await _pass_fence(session, flush.heads, partition_indexes)
+        self._laps.lap(FENCE)
         recorded_at = await _insert_rows(session, flush.heads)
         if wide:
             await session.fetch(_SQL["insert_wide_rows"])
