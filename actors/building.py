@@ -13,6 +13,8 @@ from uuid import UUID
 from uuid_utils import uuid7
 
 from actors.host import HostPorts, PartitionHost
+from actors.measuring import HostMetrics
+from actors.metrics_serving import MetricsServing, listen_address
 from actors.planning import FixedPlanner
 from actors.settings import HostSettings
 from payments.next_step import StepPolicy
@@ -39,13 +41,22 @@ class Closable(Protocol):
 class HostProcess:
     """All of one host process: a PartitionHost a shard, and what they share. Closes what it opened."""
 
-    def __init__(self, hosts: Sequence[PartitionHost], resources: Sequence[Closable]) -> None:
+    def __init__(
+        self,
+        hosts: Sequence[PartitionHost],
+        resources: Sequence[Closable],
+        serving: MetricsServing | None = None,
+    ) -> None:
         self.hosts = hosts
         self._resources = resources
+        self._serving = serving
 
     async def run(self) -> None:
         """Run every shard's host; the first that fails ends them all."""
         try:
+            if self._serving is not None:
+                # First, because a lease tells where the metrics are.
+                await self._serving.start()
             async with asyncio.TaskGroup() as group:
                 for host in self.hosts:
                     group.create_task(host.run())
@@ -58,6 +69,8 @@ class HostProcess:
             host.stop()
 
     async def close(self) -> None:
+        if self._serving is not None:
+            await self._serving.close()
         for resource in self._resources:
             # The process ends: a connection that can't be closed in good order is closed by the kernel.
             with contextlib.suppress(OSError):
@@ -72,14 +85,17 @@ def build_host(config: Config, *, name: str, environment: Mapping[str, str]) -> 
     )
     psps = open_psps([_psp_settings(psp, config) for psp in config.psps], clock=clock)
     planner = FixedPlanner(psps, config.psps[0].name)
+    metrics = HostMetrics()
     resources: list[Closable] = list(psps.values())
     hosts: list[PartitionHost] = []
     for shard in config.postgres.shards:
-        ports, opened = _ports(config, shard, name, psps, planner, crash_points, clock)
+        ports, opened = _ports(config, shard, name, psps, planner, crash_points, clock, metrics)
         resources += opened
         incarnation = UUID(bytes=uuid7().bytes)
         hosts.append(PartitionHost(_settings(config, name), ports, incarnation, os.getpid()))
-    return HostProcess(hosts, resources)
+    listen = listen_address(config.actors.metrics_address, name)
+    serving = MetricsServing(config, listen, metrics, hosts, clock) if listen else None
+    return HostProcess(hosts, resources, serving)
 
 
 def _ports(
@@ -90,6 +106,7 @@ def _ports(
     planner: FixedPlanner,
     crash_points: CrashPoints,
     clock: SystemClock,
+    metrics: HostMetrics,
 ) -> tuple[HostPorts, list[Closable]]:
     link = connector(config, shard, "owner", application_name=f"tally host {name}")
     ledger = PostgresLedger(link, lane_count=config.actors.lane_count, probe=crash_points.reach)
@@ -117,6 +134,7 @@ def _ports(
         read_draining=read_draining,
         clock=clock,
         crash_points=crash_points,
+        metrics=metrics,
     )
     return ports, [ownership, ledger, reading_queue, reply_queue, pool]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from payments.attempts import PspAnswer, ResultClass
 from payments.open_order import CallAnswer, PspCall
 from payments.rows import TimerKind
 from psp.port import Psp
+from runtime.clock import SystemClock
 from runtime.crash_points import CrashPoints
 
 
@@ -39,6 +40,11 @@ class PspCalls:
         self._busy: set[tuple[int, int]] = set()
         self._running: set[asyncio.Task[None]] = set()
         self._is_paused = False
+        self.retry_count = 0
+        """Calls for attempts that may have run before: sent again, asked for, canceled."""
+        # It measures, and decides nothing.
+        self._clock = SystemClock()
+        self._durations: list[tuple[str, ResultClass, float]] = []
 
     @property
     def in_flight_count(self) -> int:
@@ -47,6 +53,12 @@ class PspCalls:
     @property
     def waiting_count(self) -> int:
         return len(self._waiting)
+
+    def take_durations(self) -> Sequence[tuple[str, ResultClass, float]]:
+        """Return ``(psp, result, seconds)`` of the calls since the last time. Taken at each flush, and an
+        order has no next call before the flush of its answer: so they are as bounded as open orders."""
+        durations, self._durations = self._durations, []
+        return durations
 
     def is_busy(self, partition_index: int, order_no: int) -> bool:
         """Whether a call for this order waits, runs, or has an answer that is not in the books yet."""
@@ -63,6 +75,7 @@ class PspCalls:
             if key not in self._busy:
                 self._busy.add(key)
                 self._waiting.append(call)
+                self.retry_count += call.attempt.is_tainted or call.attempt.try_count > 0
         self._fill()
 
     def pause(self, is_paused: bool) -> None:
@@ -117,7 +130,11 @@ class PspCalls:
 
     async def _carry_out(self, call: PspCall) -> None:
         self._crash_points.reach("before_psp_call")
+        started_s = self._clock.monotonic_s()
         answer = await self._ask(call)
+        self._durations.append(
+            (call.attempt.psp, answer.result, self._clock.monotonic_s() - started_s)
+        )
         self._crash_points.reach("after_psp_call")
         self._on_answer(
             CallAnswer(

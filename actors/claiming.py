@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,10 @@ _log = structlog.get_logger(__name__)
 
 # How often a partition that is being given up is looked at: much shorter than any PSP call.
 _RETIRE_LOOK_S = 0.02
+
+CLAIM_FREE = "free"
+CLAIM_TAKEOVER = "takeover"
+CLAIM_OWN = "own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,13 @@ class Claiming:
         """Partitions being given up: nothing new is taken in for them."""
         self.terminated_count = 0
         """Writes of ours that a takeover ended: one a partition."""
+        self.claim_counts: Counter[str] = Counter()
+        """Claims by kind: CLAIM_FREE, CLAIM_TAKEOVER, CLAIM_OWN."""
+
+    @property
+    def halted(self) -> frozenset[int]:
+        """Partitions whose books could not be carried on at their claim."""
+        return frozenset(self._halted)
 
     @property
     def held(self) -> frozenset[int]:
@@ -157,9 +169,15 @@ class Claiming:
         )
         if state is None:
             return
+        self.claim_counts[self._kind_of(view)] += 1
         book = PartitionBook(state, ports.planner, self._settings.policy)
         async with ports.lanes[lane_index].lock:
             self._work_on(lane_index, book, state)
+
+    def _kind_of(self, view: PartitionView) -> str:
+        if view.owner is None:
+            return CLAIM_FREE
+        return CLAIM_OWN if view.owner == self._incarnation else CLAIM_TAKEOVER
 
     def _work_on(self, lane_index: int, book: PartitionBook, state: PartitionState) -> None:
         partition_index = state.head.partition_index

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +17,12 @@ import structlog
 
 from actors.calls import PspCalls
 from actors.claiming import Claiming, ClaimPorts
+from actors.exposing import HostParts
 from actors.lane_worker import LanePorts, LaneWorker
+from actors.leases import LeaseLost
 from actors.ledger_clock import LedgerClock
-from actors.reading import StreamReader, is_far_behind, room_left
+from actors.measuring import HostMetrics, MeasuredLane
+from actors.reading import StreamReader, room_in
 from actors.replying import Replier
 from actors.settings import (
     COMMIT_LATE_S,
@@ -34,7 +37,6 @@ from payments.rows import TimerKind
 from psp.port import Psp
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
-from runtime.faults import Fault
 from storage.ports import (
     Message,
     OwnerLedger,
@@ -44,10 +46,6 @@ from storage.ports import (
 )
 
 _log = structlog.get_logger(__name__)
-
-
-class LeaseLost(Fault):
-    """Somebody released our lease: this incarnation must not go on. A new one may start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +63,7 @@ class HostPorts:
     """Names of hosts that the operator wants to own nothing."""
     clock: Clock
     crash_points: CrashPoints
+    metrics: HostMetrics = field(default_factory=HostMetrics)
 
 
 class PartitionHost:
@@ -89,13 +88,14 @@ class PartitionHost:
             on_messages=self._on_messages,
             clock=ports.clock,
             crash_points=ports.crash_points,
+            on_read=ports.metrics.read,
         )
         self._lanes = [
             LaneWorker(
                 settings,
                 LanePorts(
                     ledger=ports.ledger,
-                    lane=lane,
+                    lane=MeasuredLane(lane, ports.metrics, ports.clock),
                     calls=self._calls,
                     ledger_clock=ledger_clock,
                     clock=ports.clock,
@@ -104,6 +104,7 @@ class PartitionHost:
                     on_replies=self._replier.add,
                     on_lost=self._on_lost,
                     on_unclear=self._on_unclear,
+                    metrics=ports.metrics,
                 ),
             )
             for lane in ports.ledger.lanes
@@ -122,6 +123,9 @@ class PartitionHost:
                 clock=ports.clock,
             ),
             incarnation,
+        )
+        self.parts = HostParts(
+            self._lanes, self._reader, self._claiming, self._calls, self._replier
         )
 
     def _new_calls(self, ledger_clock: LedgerClock) -> PspCalls:
@@ -202,6 +206,7 @@ class PartitionHost:
             host_name=self._settings.name,
             node=self._settings.node,
             pid=self._pid,
+            metrics_address=self._ports.metrics.address,
         )
         _log.info("host_started", host=self.name, incarnation=str(self._incarnation))
 
@@ -264,13 +269,9 @@ class PartitionHost:
         return self.partition_indexes - self._claiming.retiring - resting
 
     def _room(self) -> int:
-        """How many messages may be read now."""
-        read_at_s = [lane.partitions.oldest_read_at_s for lane in self._lanes]
-        oldest_s = min((at_s for at_s in read_at_s if at_s is not None), default=None)
-        if is_far_behind(oldest_s, self._ports.clock.monotonic_s()):
-            return 0
-        message_count = sum(lane.partitions.message_count for lane in self._lanes)
-        return room_left(message_count, self.open_count, self._settings.open_orders_max)
+        lanes = [lane.partitions for lane in self._lanes]
+        now_s = self._ports.clock.monotonic_s()
+        return room_in(lanes, open_orders_max=self._settings.open_orders_max, now_s=now_s)
 
     def _on_messages(self, partition_index: int, messages: Sequence[Message]) -> None:
         if partition_index in self._claiming.retiring:

@@ -59,6 +59,11 @@ class LanePartitions:
         oldest = [inbox.oldest_read_at_s for inbox in self._inboxes.values()]
         return min((at_s for at_s in oldest if at_s is not None), default=None)
 
+    def message_count_of(self, partition_index: int) -> int:
+        """How many messages of one partition were read and are not decided."""
+        inbox = self._inboxes.get(partition_index)
+        return 0 if inbox is None else inbox.message_count
+
     # --- coming and going -----------------------------------------------------------------------------
 
     def add(self, book: PartitionBook, *, unscheduled: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -20,6 +20,7 @@ from actors.flushing import batch_of, flush_of, replies_of
 from actors.inbox import Work
 from actors.lane_partitions import LanePartitions
 from actors.ledger_clock import LedgerClock
+from actors.measuring import HostMetrics
 from actors.replying import Reply
 from actors.settings import CROWDED_COUNT, FLUSH_SPACING_S, STORE_RETRY_S, HostSettings
 from payments.accounts import AccountKey
@@ -57,6 +58,7 @@ class LanePorts:
     """These partitions are not ours any more."""
     on_unclear: Callable[[frozenset[int]], None]
     """A commit of these is in doubt: take them over from ourselves."""
+    metrics: HostMetrics = field(default_factory=HostMetrics)
 
 
 class LaneWorker:
@@ -101,7 +103,7 @@ class LaneWorker:
         count_max = max(1, self._settings.commands_per_flush_max // len(selected))
         work = self.partitions.take(selected, count_max=count_max)
         try:
-            await self._flush(work)
+            await self._ports.metrics.counting_faults(self._flush(work))
         except PartitionFenced as fenced:
             self.fenced_count += len(fenced.partition_indexes)
             _log.warning(
@@ -167,6 +169,8 @@ class LaneWorker:
             self._flush_started_s = None
         self.flush_count += 1
         self._ports.ledger_clock.observe(receipt.recorded_at)
+        self._ports.metrics.decided(written, receipt.recorded_at)
+        self._ports.metrics.called(self._ports.calls.take_durations())
         if takes_in:
             crash_points.reach("after_intake_commit")
         if settles:

@@ -10,7 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from runtime.faults import Fault
 from storage.ports import LeaseView, PartitionView
+
+
+class LeaseLost(Fault):
+    """Somebody released our lease: this incarnation must not go on. A new one may start."""
 
 
 class LeaseWatch:

@@ -9,6 +9,7 @@ from operator import attrgetter
 
 import structlog
 
+from actors.lane_partitions import LanePartitions
 from actors.settings import (
     INBOX_MESSAGES_MAX,
     READ_AHEAD_S_MAX,
@@ -42,6 +43,7 @@ class StreamReader:
         on_messages: Callable[[int, Sequence[Message]], None],
         clock: Clock,
         crash_points: CrashPoints,
+        on_read: Callable[[int], None] = lambda _count: None,
     ) -> None:
         self._queue = queue
         self._readable = readable
@@ -49,11 +51,14 @@ class StreamReader:
         self._on_messages = on_messages
         self._clock = clock
         self._crash_points = crash_points
+        self._on_read = on_read
         self._taken_in: list[Message] = []
         self._reread: frozenset[int] = frozenset()
         self._removed_at_s = clock.monotonic_s()
         self.read_count = 0
         self.removed_count = 0
+        self.unremoved_count = 0
+        """Messages whose removal came too late, or found nothing."""
 
     def note_taken_in(self, messages: Sequence[Message]) -> None:
         """These are in the ledger: remove them soon. Bounded by what may be read before a removal."""
@@ -96,6 +101,7 @@ class StreamReader:
             return
         messages = await self._queue.read(count_max=count_max, wait_ms_max=READ_WAIT_MS_MAX)
         self.read_count += len(messages)
+        self._on_read(len(messages))
         ordered = sorted(messages, key=attrgetter("partition_index"))
         for partition_index, group in groupby(ordered, key=attrgetter("partition_index")):
             self._on_messages(partition_index, list(group))
@@ -107,12 +113,24 @@ class StreamReader:
         messages, self._taken_in = self._taken_in, []
         self._crash_points.reach("before_removal")
         try:
-            self.removed_count += await self._queue.remove(messages)
+            removed_count = await self._queue.remove(messages)
         except StorageUnavailable:
             # Else what was left would stay in the stream until the next connection.
             self.reread(frozenset(message.partition_index for message in messages))
             raise
+        self.removed_count += removed_count
+        self.unremoved_count += len(messages) - removed_count
         self._crash_points.reach("after_removal")
+
+
+def room_in(lanes: Sequence[LanePartitions], *, open_orders_max: int, now_s: float) -> int:
+    """How many messages may be read now for the partitions of all lanes."""
+    read_at_s = [lane.oldest_read_at_s for lane in lanes]
+    oldest_s = min((at_s for at_s in read_at_s if at_s is not None), default=None)
+    if is_far_behind(oldest_s, now_s):
+        return 0
+    message_count = sum(lane.message_count for lane in lanes)
+    return room_left(message_count, sum(lane.open_count for lane in lanes), open_orders_max)
 
 
 def is_far_behind(oldest_read_at_s: float | None, now_s: float) -> bool:

@@ -89,6 +89,7 @@ class GatewayProcess:
                 ),
             )
         )
+        self.gateway.metrics.add_process()
         self._listener = ReplyListener(queue, reply_to, on_reply=self._replied)
         self._listening: asyncio.Task[None] | None = None
 

@@ -34,6 +34,7 @@ _MODULES: Mapping[str, str] = {
     "reset": "lifecycle",
     "scale": "hosts",
     "status": "status",
+    "top": "top",
     "up": "lifecycle",
     "wallet": "payments",
 }

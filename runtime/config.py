@@ -21,7 +21,9 @@ from payments.partitioning import ShardMap, ShardRange
 
 _ENVIRONMENT_PREFIX = "TALLY__"
 
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+PORT_MAX = 65_535
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=PORT_MAX)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -109,6 +111,8 @@ class ActorsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     action_poll_ms: Count = 1_000
     retry_ms_first: Count = 200
     retry_ms_max: Count = 10_000
+    metrics_address: str = "127.0.0.1:0"
+    """Port 0: any free one. Another: host-N takes this plus N. Empty: no metrics are served."""
 
     def __post_init__(self) -> None:
         # Two lost beats are weather; three mean the owner is gone.
@@ -116,6 +120,9 @@ class ActorsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError(
                 f"lease_ms={self.lease_ms} must exceed three beats of {self.beat_ms} ms"
             )
+        host, _, port = self.metrics_address.rpartition(":")
+        if self.metrics_address and not (host and port.isdecimal() and int(port) <= PORT_MAX):
+            raise ValueError(f"metrics_address={self.metrics_address!r} is no host:port")
 
 
 class PspConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

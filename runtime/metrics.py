@@ -6,43 +6,29 @@ and several parts of one process never mix their counts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from runtime.host_metrics import HOST_CATALOGUE
+from runtime.metric_collectors import BatchHistogram, BatchHistograms, ReadSeries, Sample
+from runtime.metric_specs import BATCH_BUCKETS, LATENCY_BUCKETS_S, MetricSpec
+from runtime.metric_specs import CounterSpec as CounterSpec
+from runtime.metric_specs import GaugeSpec as GaugeSpec
+from runtime.metric_specs import HistogramSpec as HistogramSpec
+
+# When each series began: as many lines again, of which the catalogue says nothing.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-# From a wait inside one machine to a request's whole deadline.
-LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# A micro-batch holds 1 to 100 entries.
-BATCH_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricSpec:
-    """One metric: its name, what it says, and the names of its labels."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CounterSpec(MetricSpec):
-    """Something that only grows; its name ends in ``_total``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GaugeSpec(MetricSpec):
-    """Something that goes up and down."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistogramSpec(MetricSpec):
-    """How something is spread, in the unit of its name."""
-
-    buckets: tuple[float, ...]
-
 
 GATEWAY_ANSWERS = CounterSpec(
     name="tallystick_gateway_answers_total",
@@ -119,6 +105,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     GATEWAY_WAITERS,
     GATEWAY_UNREPORTED_ORDERS,
     GATEWAY_CONNECTIONS_REFUSED,
+    *HOST_CATALOGUE,
 )
 
 
@@ -130,6 +117,7 @@ class Metrics:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._batches: dict[str, BatchHistograms] = {}
 
     def counter(self, spec: CounterSpec, *labels: str) -> Counter:
         """Return the series of these label values."""
@@ -156,6 +144,22 @@ class Metrics:
             )
             self._histograms[spec.name] = histogram
         return histogram.labels(*labels) if spec.labels else histogram
+
+    def batches(self, spec: HistogramSpec, *labels: str) -> BatchHistogram:
+        """Return the series of these label values, for values that come by the batch."""
+        histograms = self._batches.get(spec.name)
+        if histograms is None:
+            histograms = self._batches[spec.name] = BatchHistograms(spec)
+            self._registry.register(histograms)
+        return histograms.of(labels)
+
+    def read(self, spec: CounterSpec | GaugeSpec, samples: Callable[[], Iterable[Sample]]) -> None:
+        """Show what somebody else keeps: ``samples`` is called whenever the metrics are shown."""
+        self._registry.register(ReadSeries(spec, samples))
+
+    def add_process(self) -> None:
+        """Show this process's memory, CPU time and descriptors under Prometheus' own names."""
+        ProcessCollector(registry=self._registry)
 
     def exposition(self) -> bytes:
         """Return all series in Prometheus' text format (CONTENT_TYPE)."""

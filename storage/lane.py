@@ -15,8 +15,10 @@ import asyncpg
 
 from payments.defects import InvariantViolation
 from payments.rows import ProgressRow, SliceDeltaRow, TimerRow
+from runtime.clock import SystemClock
 from runtime.faults import StorageUnavailable
 from storage.connections import INDEX_LOOPS, Connector
+from storage.flush_laps import BEGIN, COMMIT, WRITE, FlushLaps
 from storage.ports import CommitUnknown, Flush, FlushReceipt, LaneReplaced, PartitionFenced
 from storage.sessions import Backend, Session, StatementUnanswered, postgres_faults
 from storage.sql_files import load_statements
@@ -45,6 +47,7 @@ class PostgresLane:
         self._probe = probe
         self._session: Session | None = None
         self._turn = asyncio.Lock()
+        self._laps = FlushLaps(SystemClock())
         self._pledged: dict[int, Backend] = {}
 
     @property
@@ -100,6 +103,7 @@ class PostgresLane:
     async def _write(
         self, session: Session, flush: Flush, partition_indexes: frozenset[int]
     ) -> FlushReceipt:
+        self._laps.start()
         try:
             with postgres_faults():
                 recorded_at = await self._until_commit(session, flush, partition_indexes)
@@ -111,10 +115,12 @@ class PostgresLane:
         except BaseException:
             session.abort()
             raise
+        self._laps.lap(WRITE)
         self._probe("flush_before_commit")
         await _commit(session, partition_indexes)
+        self._laps.lap(COMMIT)
         self._probe("flush_committed")
-        return FlushReceipt(recorded_at=recorded_at)
+        return FlushReceipt(recorded_at=recorded_at, laps_s=self._laps.take())
 
     async def _until_commit(
         self, session: Session, flush: Flush, partition_indexes: frozenset[int]
@@ -123,6 +129,7 @@ class PostgresLane:
         progress = _last_of_open(flush.progress, ended)
         posted, new_slices = _parted_slices(flush)
         await session.execute("BEGIN")
+        self._laps.lap(BEGIN)
         self._probe("flush_begun")
         row = await session.send_rows(
             _SQL["write_flush"],

@@ -49,10 +49,20 @@ class PostgresOwnership:
         self._claim_turns = asyncio.Semaphore(CLAIM_SESSIONS_MAX)
         self._idle: list[Session] = []
 
-    async def register(self, *, incarnation: UUID, host_name: str, node: str, pid: int) -> None:
+    async def register(
+        self,
+        *,
+        incarnation: UUID,
+        host_name: str,
+        node: str,
+        pid: int,
+        metrics_address: str | None = None,
+    ) -> None:
         """Write a lease, and forget those that nobody needs any more. Raises StorageUnavailable."""
         await self._lease_reader.fetch(_SQL["forget_old_leases"])
-        await self._lease_reader.fetch(_SQL["register_lease"], incarnation, host_name, node, pid)
+        await self._lease_reader.fetch(
+            _SQL["register_lease"], incarnation, host_name, node, pid, metrics_address
+        )
 
     async def beat(self, incarnation: UUID) -> bool:
         """See ``storage.ports.Ownership``. Raises StorageUnavailable."""

@@ -91,6 +91,8 @@ class FlushReceipt:
     """``recorded_at`` is the database's transaction time: the time of everything the flush wrote."""
 
     recorded_at: datetime
+    laps_s: Mapping[str, float] = field(default_factory=dict)
+    """How long each part of the flush took (storage.flush_laps); empty where nobody measures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +164,15 @@ class PartitionView:
 class Ownership(Protocol):
     """Leases, claims and takeovers in one shard. Leases decide who tries, epochs decide who may."""
 
-    async def register(self, *, incarnation: UUID, host_name: str, node: str, pid: int) -> None: ...
+    async def register(
+        self,
+        *,
+        incarnation: UUID,
+        host_name: str,
+        node: str,
+        pid: int,
+        metrics_address: str | None = None,
+    ) -> None: ...
 
     async def beat(self, incarnation: UUID) -> bool:
         """Raise the lease's counter. False when the lease was released by somebody: stop owning."""

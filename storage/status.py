@@ -36,13 +36,17 @@ class SlotStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandbyStatus:
-    """A standby that is connected now. Details are None where the role may not see them."""
+    """A standby that is connected now. Details are None where the migrations' role may not see them."""
 
     application_name: str | None
     state: str | None
     sync_state: str | None
     """Postgres' word: sync, quorum, potential, async."""
     flush_lag_bytes: int | None
+    replay_lag_bytes: int | None
+    flush_lag_s: float | None
+    """How long recent WAL took to be flushed there; None when nothing was written for a while."""
+    replay_lag_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,8 @@ class HostStatus:
     age_s: float
     """Since its start, by the database's clock."""
     partition_indexes: Sequence[int]
+    metrics_address: str | None = None
+    """``host:port`` of its metrics; None when it serves none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +100,10 @@ class StatusQueries:
         """Return how the server fares that the pool leads to: the primary."""
         return await self._pool.run(_store)
 
+    async def standbys(self) -> Sequence[StandbyStatus]:
+        """Return how far each connected standby is behind the primary."""
+        return await self._pool.run(_standbys)
+
     async def hosts(self) -> Sequence[HostStatus]:
         """Return hosts by name. One whose process died stays until somebody releases its lease."""
         return [HostStatus(**row) for row in await self._pool.fetch(_SQL["hosts"])]
@@ -111,7 +121,6 @@ class StatusQueries:
 async def _store(session: Session) -> StoreStatus:
     server = (await session.fetch(_SQL["store"]))[0]
     slots = await session.fetch(_SQL["slots"])
-    standbys = await session.fetch(_SQL["standbys"])
     return StoreStatus(
         is_standby=server["is_standby"],
         started_at=server["started_at"],
@@ -126,16 +135,12 @@ async def _store(session: Session) -> StoreStatus:
             )
             for row in slots
         ],
-        standbys=[
-            StandbyStatus(
-                application_name=row["application_name"],
-                state=row["state"],
-                sync_state=row["sync_state"],
-                flush_lag_bytes=row["flush_lag_bytes"],
-            )
-            for row in standbys
-        ],
+        standbys=await _standbys(session),
     )
+
+
+async def _standbys(session: Session) -> Sequence[StandbyStatus]:
+    return [StandbyStatus(**row) for row in await session.fetch(_SQL["standbys"])]
 
 
 async def _ended_by_status(session: Session) -> Mapping[str, int] | None:

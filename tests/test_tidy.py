@@ -40,7 +40,7 @@ MODULE_LINES_MAX = 300
 SUITE_LINES_MAX = 600
 
 LONG_MODULES: Mapping[str, tuple[int, str]] = {
-    "storage/ports.py": (330, "the ports of ledger and queue, read side by side"),
+    "storage/ports.py": (340, "the ports of ledger and queue, read side by side"),
 }
 """Path -> (lines that it must not exceed, why it is one module)."""
 

@@ -78,6 +78,7 @@ async def status_report(root: Path, environment: Mapping[str, str]) -> dict[str,
                 "name": host.host_name,
                 "pid": host.pid,
                 "partitions": sorted(host.partition_indexes),
+                "metrics_url": metrics_url(host.metrics_address),
             }
             for host in sorted(hosts, key=lambda host: host.host_name)
         ],
@@ -136,6 +137,11 @@ async def _in_time(question: Coroutine[Any, Any, T]) -> T | None:
         return await asyncio.wait_for(question, ASK_TIMEOUT_S)
     except (TimeoutError, StorageUnavailable):
         return None
+
+
+def metrics_url(address: str | None) -> str | None:
+    """Where a process serves its metrics, from its ``host:port``."""
+    return f"http://{address}/metrics" if address else None
 
 
 def _phase(state: StackState) -> str:
@@ -202,6 +208,7 @@ def _standbys(store: StoreStatus | None) -> list[dict[str, Any]]:
             "state": standby.state,
             "sync_state": standby.sync_state,
             "flush_lag_bytes": standby.flush_lag_bytes,
+            "replay_lag_bytes": standby.replay_lag_bytes,
         }
         for standby in store.standbys
     ]

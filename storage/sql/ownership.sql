@@ -1,7 +1,8 @@
 -- Leases, claims and takeovers.
 
 -- register_lease --
-INSERT INTO host_lease (incarnation, host_name, node, pid) VALUES ($1, $2, $3, $4)
+INSERT INTO host_lease (incarnation, host_name, node, pid, metrics_address)
+VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (incarnation) DO NOTHING;
 
 -- forget_old_leases --

@@ -141,6 +141,20 @@ CREATE TYPE flush_transfer AS (
 	currency text
 );
 
+CREATE FUNCTION standby_lag() RETURNS TABLE(application_name text, state text, sync_state text, flush_lag_bytes bigint, replay_lag_bytes bigint, flush_lag_s double precision, replay_lag_s double precision)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT standby.application_name, standby.state, standby.sync_state,
+        pg_wal_lsn_diff(pg_current_wal_lsn(), standby.flush_lsn)::bigint,
+        pg_wal_lsn_diff(pg_current_wal_lsn(), standby.replay_lsn)::bigint,
+        extract(epoch FROM standby.flush_lag)::double precision,
+        extract(epoch FROM standby.replay_lag)::double precision
+    FROM pg_stat_replication AS standby
+    WHERE NOT pg_is_in_recovery()
+    ORDER BY standby.application_name, standby.pid
+$$;
+
 CREATE TABLE account (
     partition_index smallint NOT NULL,
     account_no bigint NOT NULL,
@@ -288,7 +302,8 @@ CREATE TABLE host_lease (
     pid integer NOT NULL,
     counter bigint DEFAULT 0 NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
-    released_at timestamp with time zone
+    released_at timestamp with time zone,
+    metrics_address text
 )
 WITH (fillfactor='30');
 
@@ -576,6 +591,11 @@ ALTER TABLE ONLY api_key
 
 ALTER TABLE ONLY seller
     ADD CONSTRAINT seller_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
+
+REVOKE ALL ON FUNCTION standby_lag() FROM PUBLIC;
+GRANT ALL ON FUNCTION standby_lag() TO tally_reader;
+GRANT ALL ON FUNCTION standby_lag() TO tally_gateway;
+GRANT ALL ON FUNCTION standby_lag() TO tally_owner;
 
 GRANT SELECT ON TABLE account TO tally_reader;
 GRANT SELECT ON TABLE account TO tally_gateway;

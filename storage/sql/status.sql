@@ -18,16 +18,15 @@ WHERE slot_type = 'physical'
 ORDER BY slot_name;
 
 -- standbys --
--- Details are for members of pg_monitor alone; the rows themselves for everybody.
-SELECT pid, application_name, state, sync_state,
-       pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn)::bigint AS flush_lag_bytes
-FROM pg_stat_replication
-WHERE NOT pg_is_in_recovery()
-ORDER BY application_name, pid;
+-- By a function of our own, which gives these columns and no more than them to our roles.
+SELECT application_name, state, sync_state, flush_lag_bytes, replay_lag_bytes, flush_lag_s,
+    replay_lag_s
+FROM standby_lag();
 
 -- hosts --
 -- Host incarnations that have not been released, and what each owns.
 SELECT lease.incarnation, lease.host_name, lease.node, lease.pid, lease.counter, lease.started_at,
+       lease.metrics_address,
        extract(epoch FROM statement_timestamp() - lease.started_at)::float8 AS age_s,
        coalesce(array_agg(owned.partition_index::integer ORDER BY owned.partition_index)
                 FILTER (WHERE owned.partition_index IS NOT NULL), '{}') AS partition_indexes

@@ -189,8 +189,16 @@ class FakeOwnership:
         self.is_available = True
         """False: every call raises StorageUnavailable."""
 
-    async def register(self, *, incarnation: UUID, host_name: str, node: str, pid: int) -> None:
-        """See ``storage.ports.Ownership``. The node is not kept: nobody reads it through the port."""
+    async def register(
+        self,
+        *,
+        incarnation: UUID,
+        host_name: str,
+        node: str,
+        pid: int,
+        metrics_address: str | None = None,
+    ) -> None:
+        """See ``storage.ports.Ownership``. Node and address are not kept: nobody reads them through the port."""
         await self._reach()
         lease = LeaseView(
             incarnation=incarnation, host_name=host_name, pid=pid, counter=0, is_released=False

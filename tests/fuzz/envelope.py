@@ -6,7 +6,6 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from uuid import UUID
 
 import click
@@ -98,7 +97,7 @@ TARGET: Target[Fields] = Target(
 def seeds() -> list[Fields]:
     """Return real commands, with all that may be left out and without, and nothing at all."""
     full = a_command(UUID(int=7))
-    bare = replace(full, description=None, buyer_json=None, metadata_json=None, reply_to="")
+    bare = full._replace(description=None, buyer_json=None, metadata_json=None, reply_to="")
     return [encode_command(full), encode_command(bare), ()]
 
 

@@ -183,13 +183,32 @@ async def test_status_tells_stores_hosts_and_counts(
     assert store.database_bytes > 1_000_000
     assert store.synchronous_standby_names != ""
     assert [slot.is_active for slot in store.slots] == [True]
-    assert len(store.standbys) == 1
+    [standby] = store.standbys
+    assert (standby.application_name, standby.state) == ("standby1", "streaming")
+    assert standby.flush_lag_bytes is not None
+    assert standby.replay_lag_bytes is not None
     assert (host.incarnation, host.host_name, host.pid, host.counter) == (alive, "host-1", 4711, 9)
     assert list(host.partition_indexes) == [2, 7]
     assert host.age_s >= 0
     assert counts.open_by_status == {"processing": 1}
     assert counts.ended_by_status == {"succeeded": 2}
     assert counts.dead_letter_count is None
+
+
+async def test_no_role_of_ours_sees_more_of_standbys_than_their_lag(
+    database_dsn: str, connection: Connection
+) -> None:
+    """Each role gets the lag from our function, and none of what only monitors may see."""
+    del connection
+    for role in ("tally_owner", "tally_gateway", "tally_reader"):
+        pool = ReadPool(RoleConnector(database_dsn, role), session_count_max=1)
+        try:
+            [standby] = await StatusQueries(pool).standbys()
+            assert standby.flush_lag_bytes is not None
+            rows = await pool.fetch("SELECT state, flush_lsn FROM pg_stat_replication")
+            assert [tuple(row) for row in rows] == [(None, None)]
+        finally:
+            await pool.close()
 
 
 async def test_the_gateway_may_count_dead_letters(pool: ReadPool, connection: Connection) -> None:

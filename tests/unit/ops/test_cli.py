@@ -50,6 +50,8 @@ def test_every_command_is_there_and_explains_itself(
         ("scale", "--hosts", "2"),
         ("migrate",),
         ("status",),
+        ("top",),
+        ("top", "--once", "--json"),
     ],
 )
 def test_without_a_stack_commands_say_so(
@@ -68,6 +70,7 @@ def test_without_a_stack_commands_say_so(
         ("scale", "--hosts", "-1"),
         ("scale", "--hosts", "0"),
         ("status", "-o", "x"),
+        ("top", "--interval", "0"),
     ],
 )
 def test_wrong_usage_exits_with_two(

@@ -108,6 +108,8 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ("beat_ms = 300", "beat_ms = 400", "lease_ms=1200", "three beats of 400"),
         ("beat_ms = 300", "beat_ms = 0", "$.actors.beat_ms", ">= 1"),
         ("beat_ms = 300", "beat_msec = 300", "$.actors", "beat_msec"),
+        ("[actors]", '[actors]\nmetrics_address = "x"', "metrics_address='x'", "host:port"),
+        ("[actors]", '[actors]\nmetrics_address = "x:70000"', "x:70000", "host:port"),
         ("partition_count = 64", "partition_count = 5000", "$.deployment.partition_count", "4096"),
         ("partition_first = 40", "partition_first = 41", "postgres.shards", "next partition"),
         ("partition_end = 64", "partition_end = 63", "postgres.shards", "63 partitions of 64"),

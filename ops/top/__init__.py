@@ -1,0 +1,1 @@
+"""``tally top``: reading, computing, rendering, each on its own."""
