@@ -7,7 +7,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-fast check format clean install
+.PHONY: help up down test test-fast check bench format clean install
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -29,6 +29,9 @@ check: install  ## Lint, formatting, types, import contracts
 	@$(RUN)/ruff format --check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
+
+bench: install  ## Measure beside baselines, in the short form: shows that it works
+	@$(RUN)/tally bench --short
 
 format: install  ## Format the code
 	@$(RUN)/ruff check --fix-only .

@@ -1,1 +1,3 @@
-"""Load and measurement over HTTP alone: it knows nothing of the system but its API."""
+"""Load and measurement. What loads knows the system by its API alone; ``bench`` also starts stacks and
+looks at their servers from outside.
+"""

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 import click
 
 from loadtest.bench.faults import BenchFailed
-from loadtest.bench.plan import Options, Plan
+from loadtest.bench.growth import measure_growth
+from loadtest.bench.plan import GROUPS, GROWTH, RUN_NAMES, Options, Plan
+from loadtest.bench.report_growth import print_growth
+from loadtest.bench.report_html import render_html
 from loadtest.bench.report_table import print_report
 from loadtest.bench.session import Session
 from ops.local.faults import LocalFault
@@ -22,7 +27,9 @@ EXIT_VOID = 1
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument(
+    "names", nargs=-1, type=click.Choice([*RUN_NAMES, *GROUPS, GROWTH]), metavar="[NAME…]"
+)
 @click.option("--repeat", type=int, default=1)
 @click.option("--seed", type=int, default=1)
 @click.option("--seconds", type=float, default=None)
@@ -33,6 +40,8 @@ EXIT_VOID = 1
 @click.option("--hosts-without-ray", is_flag=True)
 @click.option("--short", "is_short", is_flag=True)
 @click.option("--json", "is_json", is_flag=True)
+@click.option("--html", "html_path", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--orders", type=int, default=100_000)
 def main(
     names: tuple[str, ...],
     repeat: int,
@@ -45,8 +54,12 @@ def main(
     hosts_without_ray: bool,
     is_short: bool,
     is_json: bool,
+    html_path: Path | None,
+    orders: int,
 ) -> None:
     """Run what is named. `tally bench` checks the arguments and explains them."""
+    if GROWTH in names and len(names) > 1:
+        raise click.UsageError(f"{GROWTH} takes minutes and is run alone")
     output = Output(os.environ)
     default_seconds = SHORT_SECONDS if is_short else Options().seconds
     options = Options(
@@ -63,16 +76,28 @@ def main(
         is_short=is_short,
     )
     try:
-        document = asyncio.run(Session(Plan.of(names), options, output.progress).run())
+        document = asyncio.run(_measure(names, options, orders, output))
     except (BenchFailed, LocalFault) as fault:
         output.complaint(str(fault))
         sys.exit(EXIT_VOID)
     if is_json:
         output.json(document)
+    elif GROWTH in names:
+        print_growth(document, output)
     else:
         print_report(document, output)
+    if html_path is not None:
+        html_path.write_text(render_html(document), encoding="utf-8")
     if document["void"] or not document["verify"]["ok"]:
         sys.exit(EXIT_VOID)
+
+
+async def _measure(
+    names: tuple[str, ...], options: Options, orders: int, output: Output
+) -> dict[str, Any]:
+    if GROWTH in names:
+        return await measure_growth(options, orders, output.progress)
+    return await Session(Plan.of(names), options, output.progress).run()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ import msgspec
 from loadtest.bench.plan import RATE_FLOORS, RATIOS
 from loadtest.bench.statistics import median, medians_by_name
 
+GENERATOR = "generator"
+"""The role of the load generator's process."""
+
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """One run, once. Every field is there for every run; None is what this run can't have."""
@@ -61,6 +64,26 @@ def ratios(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         for ratio in RATIOS
         if ratio.run in runs and ratio.to in runs
     }
+
+
+def cpu_ratios(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """As ``ratios``, of payments a CPU second: what a noisy machine leaves comparable.
+
+    The generator is left out: it is the same for all, and stands for customers.
+    """
+    rates = {name: _payments_a_cpu_second(run) for name, run in runs.items()}
+    return {
+        ratio.name: round(rates[ratio.run] / rates[ratio.to], 3)
+        for ratio in RATIOS
+        if rates.get(ratio.run) and rates.get(ratio.to)
+    }
+
+
+def _payments_a_cpu_second(run: Mapping[str, Any]) -> float:
+    spent_s = sum(
+        seconds for role, seconds in run["cpu_s_per_payment"].items() if role != GENERATOR
+    )
+    return 1 / spent_s if spent_s else 0.0
 
 
 def floors(

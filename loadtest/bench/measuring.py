@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadtest.bench.figures import Figures
+from loadtest.bench.figures import GENERATOR, Figures
 from loadtest.bench.generator.job import LoadResult
 from loadtest.bench.processes import Meter
 from loadtest.bench.stack import BenchStack
-from loadtest.bench.stores import Counters
+from loadtest.bench.stores import Counters, not_strict
 
-GENERATOR = "generator"
 SERVER = "server"
 """The role of a baseline's own processes."""
 
@@ -91,7 +90,8 @@ async def measured(
     yield reading
     reading.cpu_s, reading.pss_peak_bytes = await reading.meter.stop()
     _note_counters(reading, before, await stores.counters())
-    reading.durability, reading.lax = await stores.durability()
+    reading.durability = await stores.durability()
+    reading.lax = not_strict(reading.durability)
 
 
 def _note_counters(reading: Reading, before: Counters, after: Counters) -> None:

@@ -51,6 +51,9 @@ SCENARIOS: Sequence[Scenario] = (
 
 RUN_NAMES: Sequence[str] = tuple(name for scenario in SCENARIOS for name in scenario.names)
 
+GROWTH = "growth"
+"""The name of the memory and growth probe: it is run alone."""
+
 # Names that stand for several.
 GROUPS: Mapping[str, Sequence[str]] = {
     "e2e_zipf": ("e2e_zipf_1", "e2e_zipf_2"),

@@ -35,9 +35,14 @@ def print_report(document: Mapping[str, Any], output: Output) -> None:
         floors = document["floors"]
         output.table(
             "",
-            ("ratio", "seen", "floor", ""),
+            ("ratio", "of rates", "floor", "", "of payments a CPU second"),
             [
-                (name, f"{seen:.2f}", *_floor(floors.get(name)))
+                (
+                    name,
+                    f"{seen:.2f}",
+                    *_floor(floors.get(name)),
+                    _number(document["cpu_ratios"].get(name), 2),
+                )
                 for name, seen in document["ratios"].items()
             ],
         )

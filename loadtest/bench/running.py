@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -88,22 +87,19 @@ class Runner:
         )
 
     async def _run_backlog(self, job: LoadJob) -> Mapping[str, Figures]:
-        """Accept orders while the hosts stand still, then let the hosts settle them."""
+        """Accept orders while hosts own nothing, then have them settle what waits."""
         stack = self.stack
         before = await self._warm_up(job)
         settled_before = await stack.settled_count()
         job = msgspec.structs.replace(
             job, requests_max=self.options.backlog_max, seconds=min(job.seconds, BACKLOG_S_MAX)
         )
-        stack.freeze_hosts()
-        try:
-            async with measured(stack) as accepting:
-                loaded = await load(job, accepting.note_generator)
-            since = (await stack.stores.fetchrow("present"))["present"]
-        finally:
-            started_s = time.monotonic()
-            stack.thaw_hosts()
+        await stack.rest_hosts()
+        async with measured(stack) as accepting:
+            loaded = await load(job, accepting.note_generator)
+        since = (await stack.stores.fetchrow("present"))["present"]
         async with measured(stack) as settling:
+            started_s = await stack.work_hosts()
             quiet_s = await stack.wait_quiet(before + loaded.accepted_count)
         settled = await stack.settled_count() - settled_before
         latency = await stack.stores.fetchrow("engine_latency", since)

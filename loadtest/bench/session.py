@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from loadtest.bench.figures import Figures, floors, ratios, summary
+from loadtest.bench.figures import Figures, cpu_ratios, floors, ratios, summary
 from loadtest.bench.generator.job import LoadJob
 from loadtest.bench.loading import load
 from loadtest.bench.machine import machine_facts, revision
@@ -37,6 +37,7 @@ class Session:
         self._started_s = time.monotonic()
         self._figures: dict[str, list[Figures]] = defaultdict(list)
         self._durability: dict[str, Any] = {}
+        self._server_versions: dict[str, str] = {}
 
     async def run(self) -> dict[str, Any]:
         """Return the document of ``tally bench --json``. Raises BenchFailed, LocalFault."""
@@ -61,6 +62,7 @@ class Session:
         )
         stack = await BenchStack.start(shape, lambda _: None)
         try:
+            self._server_versions = await stack.stores.versions()
             runner = Runner(stack, options, round_no)
             for scenario in scenarios:
                 self._progress(f"round {round_no}: {', '.join(scenario.names)}")
@@ -85,6 +87,7 @@ class Session:
         return {
             "runs": runs,
             "ratios": seen_ratios,
+            "cpu_ratios": cpu_ratios(runs),
             "floors": floors(runs, seen_ratios),
             "verify": {
                 "ok": all(one.verify["ok"] for _, one in all_figures),
@@ -99,7 +102,11 @@ class Session:
                 "noop_rate_per_s": noop,
                 "is_enough": is_enough,
             },
-            "machine": {**machine, "load_average_after": list(os.getloadavg())},
+            "machine": {
+                **machine,
+                "versions": {**machine["versions"], **self._server_versions},
+                "load_average_after": list(os.getloadavg()),
+            },
             "revision": revision(),
             "seed": self._options.seed,
             "options": msgspec.to_builtins(self._options),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -22,10 +20,13 @@ from ops.local.layout import StackHome
 from ops.local.postgres import DATABASE
 from ops.local.postgres_settings import SUPERUSER
 from ops.stack.client import start_stack, stop_stack
-from ops.stack.config_file import OVERRIDES_FILE, PSP_NAME
+from ops.stack.config_file import OVERRIDES_FILE, PSP_NAME, read_config
+from ops.stack.host_fleet import host_name
 from ops.stack.secret_files import SANDBOX_KEY_FILE, SANDBOX_MERCHANT_FILE
 from ops.stack.settings import StackSettings
 from ops.stack.state import Addresses, Role, StackState, read_state
+from storage.intent import IntentStore
+from storage.opening import read_pool
 
 SELLER_COUNT = 1_000
 SELLERS = [f"seller_{number:04}" for number in range(SELLER_COUNT)]
@@ -35,6 +36,9 @@ SPREAD_TIMEOUT_S = 60.0
 # Orders in flight end in a second; a backlog of 50,000 takes some tens.
 QUIET_TIMEOUT_S = 180.0
 _LOOK_EVERY_S = 0.02
+
+DAEMON = "stack_daemon"
+"""The role of the process that started the others and watches them."""
 
 Progress = Callable[[str], None]
 
@@ -108,20 +112,31 @@ class BenchStack:
         """The role of each process of the stack, by pid; children are not in it."""
         state = self._state()
         roles = {record.pid: str(record.role) for record in state.processes}
-        roles[state.daemon_pid] = str(Role.SUPERVISOR)
+        roles[state.daemon_pid] = DAEMON
         return roles
+
+    async def names(self) -> dict[int, str]:
+        """The name of each process of the stack, by pid; no two share one."""
+        state = self._state()
+        hosts = {row["pid"]: row["host_name"] for row in await self.stores.fetch("hosts")}
+        names: dict[int, str] = {state.daemon_pid: DAEMON}
+        for record in state.processes:
+            name = hosts.get(record.pid, record.name)
+            names[record.pid] = name if name not in names.values() else f"{name}-{record.pid}"
+        return names
 
     def host_pids(self) -> Sequence[int]:
         return [record.pid for record in self._state().processes if record.role is Role.HOST]
 
-    def freeze_hosts(self) -> None:
-        """Stop every host where it stands: it keeps its partitions, because nobody else lives."""
-        for pid in self.host_pids():
-            os.kill(pid, signal.SIGSTOP)
+    async def rest_hosts(self) -> None:
+        """Have every host give its partitions up, and wait until nobody owns any."""
+        await self._set_drain(is_wanted=True)
+        await self._wait_owned(lambda owned: owned == 0)
 
-    def thaw_hosts(self) -> None:
-        for pid in self.host_pids():
-            os.kill(pid, signal.SIGCONT)
+    async def work_hosts(self) -> float:
+        """Let the hosts own partitions again; return when the first is owned (monotonic)."""
+        await self._set_drain(is_wanted=False)
+        return await self._wait_owned(lambda owned: owned > 0)
 
     async def fresh_database(self, name: str) -> str:
         """Make an empty database of that name in place of a former one, and return its URL."""
@@ -164,6 +179,33 @@ class BenchStack:
                 return
             await asyncio.sleep(_LOOK_EVERY_S)
         raise BenchFailed(f"partitions are not spread after {SPREAD_TIMEOUT_S:.0f} s: {row}")
+
+    async def _wait_owned(self, is_enough: Callable[[int], bool]) -> float:
+        deadline_s = time.monotonic() + SPREAD_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            if is_enough((await self.stores.fetchrow("owners"))["owned"]):
+                return time.monotonic()
+            await asyncio.sleep(_LOOK_EVERY_S)
+        raise BenchFailed(
+            f"hosts did not hear within {SPREAD_TIMEOUT_S:.0f} s that they shall drain"
+        )
+
+    async def _set_drain(self, *, is_wanted: bool) -> None:
+        config = read_config(self.root, {})
+        pool = read_pool(
+            config,
+            config.postgres.shards[0],
+            "gateway",
+            application_name="tally bench",
+            session_count_max=1,
+        )
+        try:
+            for index in range(self.shape.host_count):
+                await IntentStore(pool).set_drain(
+                    host_name(index), is_wanted=is_wanted, actor="tally bench"
+                )
+        finally:
+            await pool.close()
 
     def _state(self) -> StackState:
         state = read_state(self.root)

@@ -95,12 +95,13 @@ class Stores:
         """Read everything that counts upwards."""
         wal = await self._primary.fetchrow(_SQL["wal_position"])
         assert wal is not None
-        fsyncs: dict[str, int | None] = {}
-        for name, server in (("primary", self._primary), ("standby", self._standby)):
-            row = await server.fetchrow(_SQL["fsyncs"])
-            assert row is not None
-            fsyncs[f"postgres_{name}_wal"] = row["wal"]
-            fsyncs[f"postgres_{name}_data"] = row["data"]
+        # The standby's receiver tells its counts only now and then, which gives no number for a run.
+        row = await self._primary.fetchrow(_SQL["fsyncs"])
+        assert row is not None
+        fsyncs: dict[str, int | None] = {
+            "postgres_primary_wal": row["wal"],
+            "postgres_primary_data": row["data"],
+        }
         infos: dict[str, dict[str, str]] = {}
         for name, valkey in self._valkey.items():
             infos[name] = await self._info(valkey.port)
@@ -113,33 +114,27 @@ class Stores:
             fsyncs=fsyncs,
         )
 
-    async def durability(self) -> tuple[dict[str, Any], list[str]]:
-        """What the servers say of their durability, and what of it is not strict."""
+    async def versions(self) -> dict[str, str]:
+        """What the servers call themselves."""
+        row = await self._primary.fetchrow(_SQL["version"])
+        assert row is not None
+        info = await self._info(self._valkey["redis_primary"].port)
+        is_valkey = "valkey_version" in info
+        name, field = ("valkey", "valkey_version") if is_valkey else ("redis", "redis_version")
+        return {"postgres": row["version"], name: info[field]}
+
+    async def durability(self) -> dict[str, Any]:
+        """What the servers themselves say of their durability; ``not_strict`` judges it."""
         document: dict[str, Any] = {}
-        lax: list[str] = []
         for name, server in (("primary", self._primary), ("standby", self._standby)):
             rows = await server.fetch(_SQL["settings"], list(POSTGRES_SETTINGS))
-            settings = {row["name"]: row["setting"] for row in rows}
-            document[f"postgres_{name}"] = settings
-            lax += _unlike(f"postgres_{name}", settings, _STRICT_POSTGRES)
-        if not document["postgres_primary"].get("synchronous_standby_names"):
-            lax.append("postgres_primary: synchronous_standby_names is empty")
-        standbys = [dict(row) for row in await self.fetch("standbys")]
-        document["postgres_standbys"] = standbys
-        if not any(
-            standby["state"] == "streaming" and standby["sync_state"] in _SYNCHRONOUS
-            for standby in standbys
-        ):
-            lax.append("postgres: no synchronous standby streams")
+            document[f"postgres_{name}"] = {row["name"]: row["setting"] for row in rows}
+        document["postgres_standbys"] = [dict(row) for row in await self.fetch("standbys")]
         for name, valkey in self._valkey.items():
-            settings = await self._config(valkey.port)
-            document[name] = settings
-            lax += _unlike(name, settings, _STRICT_VALKEY)
-        replicas = (await self._info(self._valkey["redis_primary"].port))["connected_slaves"]
-        document["redis_replicas_connected"] = int(replicas)
-        if int(replicas) < 1:
-            lax.append("redis_primary: no replica is connected")
-        return document, lax
+            document[name] = await self._config(valkey.port)
+        info = await self._info(self._valkey["redis_primary"].port)
+        document["redis_replicas_connected"] = int(info["connected_slaves"])
+        return document
 
     async def _info(self, port: int) -> dict[str, str]:
         return info_fields((await ask(port, self._password, ("INFO", "everything")))[0])
@@ -151,12 +146,30 @@ class Stores:
         return {str(reply[0]): str(reply[1]) for reply in replies if isinstance(reply, list)}
 
 
-def _unlike(server: str, settings: dict[str, str], wanted: dict[str, str]) -> list[str]:
-    return [
-        f"{server}: {name} is {settings.get(name)}, not {value}"
-        for name, value in wanted.items()
-        if settings.get(name) != value
+def not_strict(document: dict[str, Any]) -> list[str]:
+    """Return what in ``Stores.durability`` is not strict; a run under any of it does not count."""
+    wanted = {
+        "postgres_primary": _STRICT_POSTGRES,
+        "postgres_standby": _STRICT_POSTGRES,
+        "redis_primary": _STRICT_VALKEY,
+        "redis_replica": _STRICT_VALKEY,
+    }
+    lax = [
+        f"{server}: {name} is {document[server].get(name)}, not {value}"
+        for server, settings in wanted.items()
+        for name, value in settings.items()
+        if document[server].get(name) != value
     ]
+    if not document["postgres_primary"].get("synchronous_standby_names"):
+        lax.append("postgres_primary: synchronous_standby_names is empty")
+    if not any(
+        standby["state"] == "streaming" and standby["sync_state"] in _SYNCHRONOUS
+        for standby in document["postgres_standbys"]
+    ):
+        lax.append("postgres: no synchronous standby streams")
+    if document["redis_replicas_connected"] < 1:
+        lax.append("redis_primary: no replica is connected")
+    return lax
 
 
 def _aof_write_count(pid: int, info: dict[str, str]) -> int | None:

@@ -31,6 +31,12 @@ from ops.context import json_option
 @click.option("--held-every", type=click.IntRange(1, 1000), help="Which requests hold, end to end.")
 @click.option("--hosts-without-ray", is_flag=True, help="Run partition hosts as plain processes.")
 @click.option("--short", is_flag=True, help="A second each: shows that it works, compares nothing.")
+@click.option(
+    "--orders",
+    type=click.IntRange(10, 100_000_000),
+    help="For `growth`: how many.  [default: 100000]",
+)
+@click.option("--html", type=click.Path(dir_okay=False), help="Also write a page with charts.")
 @json_option
 def bench(names: tuple[str, ...], is_json: bool, **options: object) -> None:
     """Measure rates, latencies and costs side by side. Without names: every run.
@@ -47,4 +53,4 @@ def bench(names: tuple[str, ...], is_json: bool, **options: object) -> None:
     # Apart, because it acts as storefront, server and owner at once, which no command may.
     done = subprocess.run([sys.executable, "-P", "-m", "loadtest.bench", *arguments], check=False)
     if done.returncode != 0:
-        raise click.exceptions.Exit(done.returncode)
+        sys.exit(done.returncode)

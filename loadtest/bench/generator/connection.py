@@ -53,7 +53,9 @@ class Connection(asyncio.Protocol):
         self._sent_s = 0.0
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self._lost: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -61,7 +63,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._is_waiting:
             self._observed.lost_count += 1
+        self._is_waiting = False
         self._end()
+        self._lost.set_result(None)
 
     def begin(self) -> None:
         """Send the first request."""
@@ -69,7 +73,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data if self._buffer else data
-        if not _is_whole(buffer):
+        if not is_whole(buffer):
             self._buffer = buffer
             return
         self._buffer = b""
@@ -81,9 +85,11 @@ class Connection(asyncio.Protocol):
         self._is_waiting = False
         self._send(now_s)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Close it, and return when it is closed. An answer that has not come by now never does."""
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
+            await self._lost
 
     def _send(self, now_s: float) -> None:
         if self._transport is None or not self._observed.may_send(now_s):
@@ -100,7 +106,7 @@ class Connection(asyncio.Protocol):
             self.ended.set_result(None)
 
 
-def _is_whole(buffer: bytes) -> bool:
+def is_whole(buffer: bytes) -> bool:
     """Whether the answer is complete. Every server here answers with a length; without pipelining
     nothing follows it.
     """

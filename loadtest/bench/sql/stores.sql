@@ -69,3 +69,13 @@ FROM (
 
 -- present --
 SELECT clock_timestamp() AS present;
+
+-- hosts --
+SELECT host_name, pid FROM host_lease WHERE released_at IS NULL;
+
+-- checkpoint --
+-- Sizes are compared, so what is written is on disk first.
+CHECKPOINT;
+
+-- version --
+SELECT current_setting('server_version') AS version;

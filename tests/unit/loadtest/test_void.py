@@ -1,0 +1,93 @@
+"""Runs that don't count: each reason is named, and the command says so by its exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from loadtest.bench import __main__ as command
+from loadtest.bench.figures import GENERATOR
+from loadtest.bench.generator.job import Latencies, LoadResult
+from loadtest.bench.measuring import Reading
+from loadtest.bench.processes import Meter
+from tests.unit.loadtest.test_report_html import document
+
+
+def reading(**changes: Any) -> Reading:
+    return Reading(Meter({}), cpu_s={"gateway": 2.0}, wal_bytes=3_000, aof_bytes=600, **changes)
+
+
+def loaded(**answers: int) -> LoadResult:
+    none = Latencies(count=0, p50_ms=None, p99_ms=None)
+    return LoadResult(
+        first_sent_s=10.0,
+        last_answer_s=12.0,
+        answers={name.removeprefix("http_"): count for name, count in answers.items()},
+        at_once=none,
+        held=none,
+        cpu_s=0.5,
+    )
+
+
+def figures(read: Reading, result: LoadResult, *, is_ok: bool = True, payments: int = 10) -> Any:
+    return read.figures(
+        payments=payments,
+        seconds=2.0,
+        p50_ms=None,
+        p99_ms=None,
+        latency_of="nothing",
+        verify={"ok": is_ok},
+        loaded=result,
+    )
+
+
+def test_costs_are_shared_among_payments() -> None:
+    """What a stretch of time cost is told for one payment, the generator's own word included."""
+    made = figures(reading(), loaded(http_202=10))
+    assert made.void == []
+    assert made.rate_per_s == 5.0
+    assert made.cpu_s_per_payment == {"gateway": 0.2, GENERATOR: 0.05}
+    assert (made.wal_bytes_per_payment, made.aof_bytes_per_payment) == (300.0, 60.0)
+
+
+def test_each_reason_voids_a_run() -> None:
+    """Refusals, lost answers, wrong books, lax servers and silence: no such rate is a result."""
+    assert figures(reading(), loaded(http_202=9, http_503=1)).void == ["1 answers 503"]
+    assert figures(reading(), loaded(http_202=9, http_0=2)).void == ["2 answers 0"]
+    assert figures(reading(), loaded(http_202=10), is_ok=False).void == ["the books are not right"]
+    assert figures(reading(lax=["x is off"]), loaded(http_202=10)).void == ["x is off"]
+    silent = figures(reading(), loaded(), payments=0)
+    assert silent.void == ["no payment came through"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "exit_code"),
+    [
+        ({}, 0),
+        ({"void": ["accept: 1 answers 503"]}, 1),
+        ({"verify": {"ok": False}}, 1),
+        ({"floors": {"accept/noop": {"floor": 9.0, "seen": 0.5, "met": False}}}, 0),
+    ],
+)
+def test_the_exit_code_tells_void_from_slow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, Any], exit_code: int
+) -> None:
+    """A script can tell that nothing was measured; a floor that is not met is a result like any."""
+
+    async def measured(*_: object) -> dict[str, Any]:
+        return document(**changes)
+
+    monkeypatch.setattr(command, "_measure", measured)
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(command.main, ["noop", "accept", "--html", str(page)])
+    assert done.exit_code == exit_code, done.output
+    assert "accept" in page.read_text(encoding="utf-8")
+
+
+def test_an_unknown_run_is_refused() -> None:
+    """A slip in a name doesn't silently measure less."""
+    assert CliRunner().invoke(command.main, ["e2e_unifrom"]).exit_code == 2
+    assert CliRunner().invoke(command.main, ["growth", "noop"]).exit_code == 2
