@@ -1,1 +1,1 @@
-"""Load and measurement over HTTP alone: it knows nothing of the system but its API."""
+"""Load and measurement over HTTP alone, knowing nothing of the system but its API; and large books to measure on."""

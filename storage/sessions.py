@@ -55,8 +55,15 @@ class Backend:
 class Session:
     """One open connection. Not for use by two tasks at once."""
 
-    def __init__(self, connection: asyncpg.Connection[asyncpg.Record], backend: Backend) -> None:
+    def __init__(
+        self,
+        connection: asyncpg.Connection[asyncpg.Record],
+        backend: Backend,
+        *,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
         self._connection = connection
+        self._answer_timeout_s = answer_timeout_s
         self._warnings: list[str] = []
         self.backend = backend
         connection.add_log_listener(self._on_notice)
@@ -131,7 +138,7 @@ class Session:
                 # socket gone the driver can't send a CancelRequest any more.
                 task.cancel()
 
-        deadline = loop.call_later(ANSWER_TIMEOUT_S, expire)
+        deadline = loop.call_later(self._answer_timeout_s, expire)
         try:
             return await statement
         except (Exception, asyncio.CancelledError) as fault:
@@ -139,7 +146,7 @@ class Session:
                 raise
             if task is not None:
                 task.uncancel()
-            raise StatementUnanswered(f"no answer within {ANSWER_TIMEOUT_S} s") from fault
+            raise StatementUnanswered(f"no answer within {self._answer_timeout_s} s") from fault
         finally:
             deadline.cancel()
 
