@@ -34,6 +34,7 @@ _MODULES: Mapping[str, str] = {
     "scale": "hosts",
     "status": "status",
     "up": "lifecycle",
+    "verify": "verify",
     "wallet": "payments",
 }
 

@@ -34,6 +34,11 @@ class Output:
         self._out = _console(out or sys.stdout, environment)
         self._err = _console(err or sys.stderr, environment)
 
+    @property
+    def error_console(self) -> Console:
+        """Where progress that moves is drawn."""
+        return self._err
+
     def line(self, text: str = "", *, style: str | None = None) -> None:
         """Print one line of a result, as it is: nothing in it is markup."""
         self._out.print(Text(text, style=style or ""), soft_wrap=True)

@@ -50,6 +50,7 @@ def test_every_command_is_there_and_explains_itself(
         ("scale", "--hosts", "2"),
         ("migrate",),
         ("status",),
+        ("verify",),
     ],
 )
 def test_without_a_stack_commands_say_so(
