@@ -36,6 +36,7 @@ _MODULES: Mapping[str, str] = {
     "status": "status",
     "top": "top",
     "up": "lifecycle",
+    "verify": "verify",
     "wallet": "payments",
 }
 

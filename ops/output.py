@@ -39,6 +39,11 @@ class Output:
         """Where results go, for what draws itself."""
         return self._out
 
+    @property
+    def error_console(self) -> Console:
+        """Where progress that moves is drawn."""
+        return self._err
+
     def line(self, text: str = "", *, style: str | None = None) -> None:
         """Print one line of a result, as it is: nothing in it is markup."""
         self._out.print(Text(text, style=style or ""), soft_wrap=True)

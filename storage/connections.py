@@ -16,7 +16,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from runtime.faults import StorageUnavailable
-from storage.sessions import STORE, Backend, Session, postgres_faults
+from storage.sessions import ANSWER_TIMEOUT_S, STORE, Backend, Session, postgres_faults
 from storage.sql_files import load_statements
 
 # A host that does not answer a connect within this is dead or frozen: try the next one. A connect
@@ -61,11 +61,15 @@ class Connector:
     """Opens sessions on whichever server of a shard is the primary now.
 
     ``dsn`` may name several hosts, as libpq's URLs do: ``postgresql://user:pw@a:1,b:2/tally``.
-    ``application_name`` shows in ``pg_stat_activity``.
+    ``application_name`` shows in ``pg_stat_activity``. ``answer_timeout_s`` is how long a session
+    waits for a statement; only what is not on the way of a payment may wait longer.
     """
 
-    def __init__(self, dsn: str, *, application_name: str) -> None:
+    def __init__(
+        self, dsn: str, *, application_name: str, answer_timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> None:
         self._dsn = dsn
+        self._answer_timeout_s = answer_timeout_s
         self._hosts = hosts_of(dsn)
         self._application_name = application_name
 
@@ -113,7 +117,11 @@ class Connector:
         except BaseException:
             connection.terminate()
             raise
-        return Session(connection, Backend(pid=row["pid"], started_at=row["backend_start"]))
+        return Session(
+            connection,
+            Backend(pid=row["pid"], started_at=row["backend_start"]),
+            answer_timeout_s=self._answer_timeout_s,
+        )
 
 
 def hosts_of(dsn: str) -> Sequence[tuple[str, int]]:

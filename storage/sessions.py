@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -55,8 +55,15 @@ class Backend:
 class Session:
     """One open connection. Not for use by two tasks at once."""
 
-    def __init__(self, connection: asyncpg.Connection[asyncpg.Record], backend: Backend) -> None:
+    def __init__(
+        self,
+        connection: asyncpg.Connection[asyncpg.Record],
+        backend: Backend,
+        *,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
         self._connection = connection
+        self._answer_timeout_s = answer_timeout_s
         self._warnings: list[str] = []
         self.backend = backend
         connection.add_log_listener(self._on_notice)
@@ -94,6 +101,17 @@ class Session:
         if row is None:
             raise InvariantViolation("a SELECT without FROM returned no row")
         return row
+
+    async def copy(self, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Copy rows, fields in the order of the table's columns, into a table.
+
+        Raises InvariantViolation for a value that its column can't hold.
+        """
+        copying = self._connection.copy_records_to_table(table, records=rows)
+        try:
+            await self._answered(copying)
+        except (ValueError, TypeError, OverflowError, AttributeError) as error:
+            raise InvariantViolation(f"a row can't be stored in {table}: {error}") from error
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Await work on this session to its end, however the caller fares.
@@ -135,7 +153,7 @@ class Session:
                 # socket gone the driver can't send a CancelRequest any more.
                 task.cancel()
 
-        deadline = loop.call_later(ANSWER_TIMEOUT_S, expire)
+        deadline = loop.call_later(self._answer_timeout_s, expire)
         try:
             return await statement
         except (Exception, asyncio.CancelledError) as fault:
@@ -143,7 +161,7 @@ class Session:
                 raise
             if task is not None:
                 task.uncancel()
-            raise StatementUnanswered(f"no answer within {ANSWER_TIMEOUT_S} s") from fault
+            raise StatementUnanswered(f"no answer within {self._answer_timeout_s} s") from fault
         finally:
             deadline.cancel()
 

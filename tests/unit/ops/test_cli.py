@@ -52,6 +52,7 @@ def test_every_command_is_there_and_explains_itself(
         ("status",),
         ("top",),
         ("top", "--once", "--json"),
+        ("verify",),
     ],
 )
 def test_without_a_stack_commands_say_so(

@@ -1,0 +1,51 @@
+"""The checks by name: what each one claims of the books. Their SQL goes by the same names.
+
+In this order they run and are reported; the first one that fails tells its story. Rows of single orders
+come before the sums that they make, so that the story is that of an order where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ATTEMPTS = "attempts"
+IDENTITIES = "order_identities"
+ORACLE_READ = "oracle"
+CHARGES_BOOKED = "charges_are_booked"
+
+LEDGER: Mapping[str, str] = {
+    "partitions": "every partition of the deployment has its row, and no other has",
+    "order_numbers": "orders are numbered from 1 without a gap, up to the partition's last number",
+    "orders_are_unique": "no two orders have one identity",
+    "order_parties": "merchant and seller of an order exist and belong together",
+    "orders_stand_once": "an order is open or has one outcome; nothing is open or ended without order",
+    "outcomes_match_orders": "an outcome has its order's amount, currency, fee and attempt",
+    "transfers_match_outcomes": "a success moved gross and fee, nothing else moved anything",
+    ATTEMPTS: "attempts are gapless, under the key of their order, at a PSP that can be asked",
+    "events": "an order's events are gapless, a path of the life cycle, and lead to where it stands",
+    "timers": "only open orders have a timer",
+    "refused_requests": "a refused request differs from the order that had taken its key",
+    IDENTITIES: "order_uuid derives from merchant, mode and key, the partition from order_uuid",
+    "batches": "each batch has one line, with as many outcomes and transfers as there are",
+    "chain": "each batch's hash follows from its rows and the hash before, up to the head",
+    "accounts": "accounts are gapless, have their slice and the reverse, and a holder",
+    "slices": "a slice is the sum of its transfers, its version is their number",
+    "currencies": "debits equal credits in each currency, by transfers and by slices",
+    "wallets": "a wallet's balance, the sum of its slices, is the sum of its entries",
+}
+
+OF_SUMS = frozenset({"accounts", "slices", "currencies"})
+"""Checks that compare with what the transfers come to, or tell it: that is summed up once."""
+
+READING: Mapping[str, str] = {
+    ORACLE_READ: "the PSP's record can be read to its end, without a gap, and fits its totals",
+}
+COMPARISONS: Mapping[str, str] = {
+    CHARGES_BOOKED: "each charge is booked: order, attempt, reference, amount and currency agree",
+    "transfers_are_charged": "each charge transfer has one charge, of its amount and currency",
+    "orders_charged_once": "no merchant's order was charged twice",
+}
+ORACLE: Mapping[str, str] = {**READING, **COMPARISONS}
+"""Made once for each PSP, and shown as ``name:psp``."""
+
+EVERY: Mapping[str, str] = {**LEDGER, **ORACLE}

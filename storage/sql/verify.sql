@@ -1,0 +1,85 @@
+-- What `tally verify` looks at: the books recomputed from their rows, in one snapshot.
+--
+-- A check returns one row for each thing it looked at. The last column, `finding`, is NULL where all
+-- is well, and else says what is wrong; the columns before it say where. Nothing here was taken from
+-- what writes the rows: a mistake of theirs must not be repeated.
+
+-- prepare --
+-- Before the snapshot, because a read-only transaction creates nothing. Temporary tables are this
+-- session's own: the books stay untouched.
+CREATE TEMPORARY TABLE posted (
+    partition_index smallint, account_no bigint, debits_minor numeric, credits_minor numeric,
+    transfer_count bigint
+);
+-- A charge whose key is one of ours (is_ours) names its order by that; key, merchant and order key are
+-- kept of the others alone, which name an order by merchant and key only.
+CREATE TEMPORARY TABLE oracle_charge (
+    psp text, n bigint, reference text, captured_minor bigint, refunded_minor bigint, currency text,
+    is_ours boolean, partition_index smallint, order_uuid uuid, attempt_no integer, psp_key text,
+    merchant_id text, order_key text
+);
+CREATE FUNCTION pg_temp.canonical_text(value text) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN value IS NULL THEN int4send(-1)
+        ELSE int4send(octet_length(value)) || convert_to(value, 'UTF8') END
+$$;
+CREATE FUNCTION pg_temp.canonical_time(value timestamptz) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN value IS NULL THEN '\x000000000000000000'::bytea
+        ELSE '\x01'::bytea || int8send((extract(epoch FROM value) * 1000000)::bigint) END
+$$;
+CREATE FUNCTION pg_temp.letters(hexadecimal text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT translate(hexadecimal, '0123456789abcdef', 'bcdfghjkmnpqrstv')
+$$;
+
+-- begin --
+-- Everything after this is one moment of the books, whatever is paid meanwhile.
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+
+-- summary --
+-- The first query of the transaction: it takes the snapshot.
+SELECT clock_timestamp() AS taken_at, pg_current_wal_insert_lsn()::text AS wal_position,
+       deployment.deployment_id::text AS deployment_id, deployment.partition_count,
+       (SELECT count(*) FROM open_order) AS open_order_count
+FROM deployment;
+
+-- counted --
+SELECT count(*) AS checked, count(finding) AS violations FROM (
+{check}
+) AS looked_at;
+
+-- first_found --
+SELECT * FROM (
+{check}
+) AS looked_at
+WHERE finding IS NOT NULL ORDER BY 1, 2 LIMIT 1;
+
+-- counted_charges --
+-- As `counted`, with what is in flight: rightly not in the books of the snapshot.
+SELECT count(*) AS checked, count(finding) AS violations,
+       count(*) FILTER (WHERE in_flight = 'open') AS of_open_orders,
+       count(*) FILTER (WHERE in_flight = 'newer') AS of_newer_orders
+FROM (
+{check}
+) AS looked_at;
+
+-- analyze_charges --
+-- Fresh temporary tables have no statistics, and a join of a million rows needs them.
+ANALYZE oracle_charge;
+
+-- recompute_accounts --
+-- What each slice should hold, from the transfers alone. Pairs of accounts are summed first: there
+-- are far fewer of them than transfers.
+WITH pair AS (
+    SELECT partition_index, debit_account_no, credit_account_no, sum(amount_minor) AS amount_minor,
+           count(*) AS transfer_count
+    FROM transfer GROUP BY partition_index, debit_account_no, credit_account_no
+)
+INSERT INTO posted
+SELECT partition_index, side.account_no, sum(side.debit_minor), sum(side.credit_minor),
+       sum(transfer_count)
+FROM pair
+CROSS JOIN LATERAL (VALUES (debit_account_no, amount_minor, 0), (credit_account_no, 0, amount_minor))
+    AS side (account_no, debit_minor, credit_minor)
+GROUP BY partition_index, side.account_no;

@@ -1,0 +1,68 @@
+-- Checks of `tally verify`: what one PSP recorded against the books. $1 is the PSP's name.
+
+-- charges_are_booked --
+-- $2 is how many charges the PSP had before the snapshot: their attempts were committed before, so
+-- their orders are in it. Charges of orders that are open, or newer, are in flight.
+SELECT charge.n, charge.reference, o.partition_index, o.order_no, CASE
+    WHEN NOT charge.is_ours THEN 'its key is not one of the merchant''s order that it names'
+    WHEN o.order_no IS NULL AND charge.n <= $2::bigint THEN 'the books know no such order'
+    WHEN o.order_no IS NULL OR running.status IS NOT NULL THEN NULL
+    WHEN ended.status IS NULL THEN 'its order is neither open nor ended'
+    WHEN charge.captured_minor = 0 AND ended.status = 5 AND ended.attempt_no = charge.attempt_no
+        THEN 'nothing was captured, and the books say it succeeded'
+    WHEN charge.captured_minor = 0 THEN NULL
+    WHEN ended.status <> 5 THEN format('captured %s, and its order ended without a charge (state %s)',
+        charge.captured_minor, ended.status)
+    WHEN ended.attempt_no <> charge.attempt_no THEN format(
+        'captured by attempt %s, and the order ended by attempt %s',
+        charge.attempt_no, ended.attempt_no)
+    WHEN ended.psp_reference IS DISTINCT FROM charge.reference THEN format(
+        'the books know it as %s', ended.psp_reference)
+    WHEN ended.currency <> charge.currency THEN format(
+        'captured %s, and the books say %s', charge.currency, ended.currency)
+    WHEN ended.amount_captured_minor <> charge.captured_minor THEN format(
+        'captured %s, and the books say %s', charge.captured_minor, ended.amount_captured_minor)
+    WHEN charge.refunded_minor <> 0 THEN format(
+        'refunded %s, and the books know no refunds', charge.refunded_minor)
+    END AS finding,
+    CASE
+    WHEN running.status IS NOT NULL THEN 'open'
+    WHEN o.order_no IS NULL AND charge.is_ours AND charge.n > $2::bigint THEN 'newer'
+    END AS in_flight
+FROM oracle_charge AS charge
+LEFT JOIN payment_order AS o ON charge.is_ours
+    AND o.partition_index = charge.partition_index AND o.order_uuid = charge.order_uuid
+LEFT JOIN order_outcome AS ended
+    ON ended.partition_index = o.partition_index AND ended.order_no = o.order_no
+LEFT JOIN open_order AS running
+    ON running.partition_index = o.partition_index AND running.order_no = o.order_no
+WHERE charge.psp = $1::text;
+
+-- transfers_are_charged --
+-- The other way round: each charge transfer (kind 1) has the one charge that its order names. Two
+-- orders can't share one, because a charge names its order.
+SELECT moved.partition_index, moved.order_no, CASE
+    WHEN charge.n IS NULL THEN 'the PSP captured nothing for it'
+    WHEN charge.reference <> ended.psp_reference THEN format(
+        'is for charge %s, and the PSP captured %s', ended.psp_reference, charge.reference)
+    WHEN charge.captured_minor <> moved.amount_minor THEN format(
+        'moved %s, and the PSP captured %s', moved.amount_minor, charge.captured_minor)
+    WHEN charge.currency <> moved.currency THEN format(
+        'moved %s, and the PSP captured %s', moved.currency, charge.currency)
+    END AS finding
+FROM transfer AS moved
+JOIN order_outcome AS ended USING (partition_index, order_no)
+JOIN payment_order AS o USING (partition_index, order_no)
+LEFT JOIN oracle_charge AS charge ON charge.psp = $1::text AND charge.is_ours
+    AND charge.captured_minor > 0
+    AND charge.partition_index = o.partition_index AND charge.order_uuid = o.order_uuid
+WHERE moved.kind = 1 AND ended.psp = $1::text;
+
+-- orders_charged_once --
+-- One successful charge for each merchant, key and mode, under whatever key at the PSP.
+SELECT max(n) AS n, charge.order_uuid::text AS order_uuid, CASE
+    WHEN count(*) > 1 THEN format('was charged %s times', count(*))
+    END AS finding
+FROM oracle_charge AS charge
+WHERE psp = $1::text AND captured_minor > 0 AND order_uuid IS NOT NULL
+GROUP BY charge.order_uuid;

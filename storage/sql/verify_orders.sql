@@ -1,0 +1,237 @@
+-- Checks of `tally verify`: partitions and orders. The form of a check is told in verify.sql.
+
+-- partitions --
+SELECT partition_index, CASE
+    WHEN held.chain_hash IS NULL THEN 'the partition has no row'
+    WHEN wanted.is_ours IS NULL THEN 'the deployment keeps no such partition here'
+    WHEN length(held.chain_hash) <> 32 THEN 'the head of its chain is no SHA-256'
+    WHEN written.batch_seq_max > held.batch_seq THEN format(
+        'rows were written in batch %s, and its last batch is %s',
+        written.batch_seq_max, held.batch_seq)
+    END AS finding
+FROM (
+    SELECT generate_series(partition_first, partition_end - 1)::smallint AS partition_index,
+           true AS is_ours
+    FROM deployment
+) AS wanted
+FULL JOIN partition AS held USING (partition_index)
+LEFT JOIN (
+    SELECT partition_index, max(batch_seq) AS batch_seq_max FROM event GROUP BY partition_index
+) AS written USING (partition_index);
+
+-- order_numbers --
+SELECT * FROM (
+    SELECT o.partition_index, o.order_no, CASE
+        WHEN o.order_no <> coalesce(lag(o.order_no) OVER numbered, 0) + 1 THEN format(
+            'comes after order %s', coalesce(lag(o.order_no) OVER numbered, 0))
+        WHEN lead(o.order_no) OVER numbered IS NULL
+            AND o.order_no IS DISTINCT FROM held.order_no_last THEN format(
+            'is the last one, and its partition counts %s', held.order_no_last)
+        END AS finding
+    FROM payment_order AS o LEFT JOIN partition AS held USING (partition_index)
+    WINDOW numbered AS (PARTITION BY o.partition_index ORDER BY o.order_no)
+) AS present
+UNION ALL
+SELECT partition_index, order_no_last, 'the partition counts orders, and holds none'
+FROM partition
+WHERE order_no_last > 0 AND NOT EXISTS (
+    SELECT FROM payment_order AS o WHERE o.partition_index = partition.partition_index);
+
+-- orders_are_unique --
+-- Grouped anew, because an index can be dropped.
+SELECT partition_index, min(order_no) AS order_no, order_uuid::text AS order_uuid, CASE
+    WHEN count(*) > 1 THEN format('%s orders have one identity', count(*))
+    END AS finding
+FROM payment_order GROUP BY partition_index, order_uuid;
+
+-- order_parties --
+SELECT o.partition_index, o.order_no, CASE
+    WHEN merchant.merchant_no IS NULL THEN 'its merchant does not exist'
+    WHEN seller.seller_no IS NULL THEN 'its seller does not exist'
+    WHEN seller.merchant_no <> o.merchant_no OR seller.mode <> o.mode
+        THEN 'its seller is of another merchant or mode'
+    WHEN o.currency !~ '^[A-Z]{3}$' THEN 'its currency is no code'
+    END AS finding
+FROM payment_order AS o
+LEFT JOIN merchant USING (merchant_no)
+LEFT JOIN seller ON seller.seller_no = o.seller_no;
+
+-- order_identities --
+-- The parts of each order's identity. They are hashed outside: the server has no SHA-1.
+SELECT o.partition_index, o.order_no, uuid_send(o.order_uuid) AS order_uuid,
+       coalesce(merchant.merchant_id, '') || '|' || CASE o.mode WHEN 1 THEN 'test' ELSE 'live' END
+           || '|' || o.idempotency_key::text AS name
+FROM payment_order AS o LEFT JOIN merchant USING (merchant_no);
+
+-- orders_stand_once --
+SELECT partition_index, order_no, CASE
+    WHEN ended.status IS NULL AND running.status IS NULL THEN 'neither open nor ended'
+    WHEN ended.status IS NOT NULL AND running.status IS NOT NULL THEN 'ended, and still open'
+    END AS finding
+FROM payment_order AS o
+LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
+LEFT JOIN open_order AS running USING (partition_index, order_no)
+UNION ALL
+SELECT partition_index, order_no, 'an outcome without its order'
+FROM order_outcome LEFT JOIN payment_order AS o USING (partition_index, order_no)
+WHERE o.order_uuid IS NULL
+UNION ALL
+SELECT partition_index, order_no, 'open, and there is no such order'
+FROM open_order LEFT JOIN payment_order AS o USING (partition_index, order_no)
+WHERE o.order_uuid IS NULL
+UNION ALL
+SELECT partition_index, order_no, 'ended twice'
+FROM order_outcome GROUP BY partition_index, order_no HAVING count(*) > 1
+UNION ALL
+SELECT partition_index, order_no, 'open twice'
+FROM open_order GROUP BY partition_index, order_no HAVING count(*) > 1;
+
+-- outcomes_match_orders --
+-- Status 5 is succeeded, 7 failed, 8 canceled, 9 expired.
+SELECT ended.partition_index, ended.order_no, CASE
+    WHEN ended.status NOT IN (5, 7, 8, 9) THEN format('ended in state %s, which is no end', ended.status)
+    WHEN ended.currency <> o.currency THEN format(
+        'ended in %s, and was ordered in %s', ended.currency, o.currency)
+    WHEN ended.status = 5 AND ended.amount_captured_minor <> o.amount_minor THEN format(
+        'captured %s of %s ordered', ended.amount_captured_minor, o.amount_minor)
+    WHEN ended.status <> 5 AND ended.amount_captured_minor <> 0 THEN format(
+        'captured %s without success', ended.amount_captured_minor)
+    WHEN ended.fee_minor <> o.fee_minor THEN format(
+        'its fee is %s, and was accepted as %s', ended.fee_minor, o.fee_minor)
+    WHEN tried.psp IS NULL THEN format('ended by attempt %s, which is missing', ended.attempt_no)
+    WHEN ended.psp IS DISTINCT FROM tried.psp THEN format(
+        'ended at PSP %s, and its attempt was at %s', ended.psp, tried.psp)
+    WHEN ended.status = 5 AND ended.psp_reference IS NULL THEN 'succeeded without a PSP reference'
+    WHEN (ended.status = 7) <> (ended.failure_code IS NOT NULL)
+        THEN 'only a failed order has a failure code'
+    END AS finding
+FROM order_outcome AS ended
+JOIN payment_order AS o USING (partition_index, order_no)
+LEFT JOIN attempt AS tried USING (partition_index, order_no, attempt_no);
+
+-- transfers_match_outcomes --
+-- What a success must have moved: in step 1 the gross from the PSP's receivable (account kind 2) to
+-- the seller's wallet (1), in step 2 the fee from there to our income (3), unless it is zero. Nothing
+-- else moves money yet. Each transfer is looked at, then how many each outcome has: so none is missing.
+SELECT moved.partition_index, moved.order_no, CASE
+    WHEN ended.status IS DISTINCT FROM 5 THEN format(
+        'a transfer of %s that no success accounts for', moved.amount_minor)
+    WHEN moved.step NOT IN (1, 2) OR moved.kind <> moved.step THEN format(
+        'step %s of kind %s is none of a success', moved.step, moved.kind)
+    WHEN moved.amount_minor <> CASE moved.step WHEN 1 THEN ended.amount_captured_minor ELSE ended.fee_minor END
+        THEN format('moved %s, and the outcome says captured %s, fee %s',
+            moved.amount_minor, ended.amount_captured_minor, ended.fee_minor)
+    WHEN moved.currency <> ended.currency THEN format(
+        'moved %s instead of %s', moved.currency, ended.currency)
+    WHEN moved.batch_seq <> ended.batch_seq THEN format(
+        'is of batch %s, and its outcome of batch %s', moved.batch_seq, ended.batch_seq)
+    WHEN (debit.merchant_no, debit.mode, debit.currency, debit.kind, debit.holder)
+        IS DISTINCT FROM (o.merchant_no, o.mode, ended.currency,
+            CASE moved.step WHEN 1 THEN 2::smallint ELSE 1::smallint END,
+            CASE moved.step WHEN 1 THEN ended.psp ELSE o.seller_no::text END)
+        THEN format('debits account %s, which is not the one to debit', moved.debit_account_no)
+    WHEN (credit.merchant_no, credit.mode, credit.currency, credit.kind, credit.holder)
+        IS DISTINCT FROM (o.merchant_no, o.mode, ended.currency,
+            CASE moved.step WHEN 1 THEN 1::smallint ELSE 3::smallint END,
+            CASE moved.step WHEN 1 THEN o.seller_no::text ELSE '' END)
+        THEN format('credits account %s, which is not the one to credit', moved.credit_account_no)
+    END AS finding
+FROM transfer AS moved
+LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
+LEFT JOIN payment_order AS o USING (partition_index, order_no)
+LEFT JOIN account AS debit
+    ON debit.partition_index = moved.partition_index AND debit.account_no = moved.debit_account_no
+LEFT JOIN account AS credit
+    ON credit.partition_index = moved.partition_index AND credit.account_no = moved.credit_account_no
+UNION ALL
+SELECT partition_index, order_no, CASE
+    WHEN coalesce(moved.transfer_count, 0) <> 1 + (ended.fee_minor > 0)::integer THEN format(
+        'succeeded with %s transfers instead of %s',
+        coalesce(moved.transfer_count, 0), 1 + (ended.fee_minor > 0)::integer)
+    END
+FROM order_outcome AS ended
+LEFT JOIN (
+    SELECT partition_index, order_no, count(*) AS transfer_count
+    FROM transfer GROUP BY partition_index, order_no
+) AS moved USING (partition_index, order_no)
+WHERE ended.status = 5;
+
+-- attempts --
+-- Each under the key that derives from its order, at a PSP of the configuration ($1); then numbered
+-- without a gap, the last one being where the order stands.
+SELECT partition_index, order_no, CASE
+    WHEN o.order_uuid IS NULL THEN 'an attempt without its order'
+    WHEN tried.psp_key <> 'tly_' || pg_temp.letters(encode(uuid_send(o.order_uuid), 'hex'))
+        || '_' || pg_temp.letters(to_hex(tried.attempt_no::integer))
+        THEN format('the PSP key of attempt %s is not the one of its order', tried.attempt_no)
+    WHEN tried.epoch < 1 OR tried.epoch > held.epoch THEN format(
+        'attempt %s was made under epoch %s, which its partition never had', tried.attempt_no, tried.epoch)
+    WHEN tried.psp <> ALL ($1::text[]) THEN format(
+        'went to PSP %s, which is not configured and can''t be asked', tried.psp)
+    END AS finding
+FROM attempt AS tried
+LEFT JOIN payment_order AS o USING (partition_index, order_no)
+LEFT JOIN partition AS held USING (partition_index)
+UNION ALL
+SELECT partition_index, order_no, CASE
+    WHEN tried.attempt_count IS NULL THEN 'an order without an attempt'
+    WHEN tried.attempt_no_min <> 1 OR tried.attempt_no_max <> tried.attempt_count
+        THEN 'attempts are not numbered from 1 on without a gap'
+    WHEN tried.attempt_no_max <> coalesce(ended.attempt_no, running.attempt_no) THEN format(
+        'stands at attempt %s, and has %s', coalesce(ended.attempt_no, running.attempt_no),
+        tried.attempt_no_max)
+    END
+FROM payment_order AS o
+LEFT JOIN (
+    SELECT partition_index, order_no, count(*) AS attempt_count, min(attempt_no) AS attempt_no_min,
+           max(attempt_no) AS attempt_no_max
+    FROM attempt GROUP BY partition_index, order_no
+) AS tried USING (partition_index, order_no)
+LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
+LEFT JOIN open_order AS running USING (partition_index, order_no);
+
+-- events --
+-- A history is numbered from 1, is a path of the life cycle (1 created, 2 action required,
+-- 3 resumed, then at most one end), and leads to where the order stands.
+SELECT partition_index, order_no, CASE
+    WHEN o.order_uuid IS NULL THEN 'events without their order'
+    WHEN history.path IS NULL THEN 'an order without events'
+    WHEN history.sequence_min <> 1 OR history.sequence_max <> history.event_count
+        THEN 'events are not numbered from 1 on without a gap'
+    WHEN history.path !~ '^1(23)*2?[5789]?$' THEN format(
+        'events %s are no path of the life cycle', history.path)
+    WHEN ended.event_sequence <> history.sequence_max THEN format(
+        'ended with event %s, and has %s', ended.event_sequence, history.sequence_max)
+    WHEN right(history.path, 1) <> ended.status::text THEN format(
+        'ended in state %s, and its last event is %s', ended.status, right(history.path, 1))
+    WHEN ended.batch_seq <> history.batch_seq_max THEN format(
+        'ended in batch %s, and its events go up to batch %s', ended.batch_seq, history.batch_seq_max)
+    WHEN running.status = 2 AND history.path !~ '[13]$' OR running.status = 3 AND history.path !~ '2$'
+        OR running.status NOT IN (2, 3) THEN format(
+        'stands in state %s after events %s', running.status, history.path)
+    END AS finding
+FROM payment_order AS o
+FULL JOIN (
+    SELECT partition_index, order_no, count(*) AS event_count, min(sequence) AS sequence_min,
+           max(sequence) AS sequence_max, max(batch_seq) AS batch_seq_max,
+           string_agg(type::text, '' ORDER BY sequence) AS path
+    FROM event GROUP BY partition_index, order_no
+) AS history USING (partition_index, order_no)
+LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
+LEFT JOIN open_order AS running USING (partition_index, order_no);
+
+-- timers --
+SELECT timer.partition_index, timer.order_no, CASE
+    WHEN running.status IS NULL THEN 'a timer of an order that is not open'
+    WHEN timer.kind NOT IN (1, 2, 3) THEN format('a timer of the unknown kind %s', timer.kind)
+    END AS finding
+FROM timer LEFT JOIN open_order AS running USING (partition_index, order_no);
+
+-- refused_requests --
+SELECT refused.partition_index, o.order_no, refused.order_uuid::text AS order_uuid, CASE
+    WHEN o.order_no IS NULL THEN 'refused because of an order that does not exist'
+    WHEN o.fingerprint = refused.fingerprint THEN 'refused, and its order has the same fingerprint'
+    END AS finding
+FROM refused_request AS refused
+LEFT JOIN payment_order AS o
+    ON o.order_uuid = refused.order_uuid AND o.partition_index = refused.partition_index;

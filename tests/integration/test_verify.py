@@ -1,0 +1,419 @@
+"""`tally verify` against books and records in which something is wrong: each wrong is named, with its order."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from ops.verify import checks
+from ops.verify.progress import VerifyProgress
+from ops.verify.report import CheckResult, Report, State
+from ops.verify.verification import step_count, verify
+from payments.identity import order_uuid, psp_key
+from payments.mode import Mode
+from psp.simulator.wire import ChargeStatus, CurrencyTotals
+from runtime.config import Config, PspConfig
+from storage.sql_files import parse_statements
+from storage.verifying import Plain
+from tests.servers import SharedServers
+from tests.verified_books import (
+    PSP,
+    TEMPLATE,
+    OracleStandIn,
+    VerifiedBooks,
+    ask,
+    config_of,
+    make_books,
+    totals_of,
+)
+
+_COPIES = itertools.count(1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """A copy of the books with a record of its own, and the orders that things are done to."""
+
+    dsn: str
+    config: Config
+    oracle: OracleStandIn
+    names: Mapping[str, int | str] = field(default_factory=dict)
+    """What the SQL of a corruption may name: see ``_VICTIMS``."""
+
+    async def report(self) -> Report:
+        console = Console(quiet=True)
+        with VerifyProgress(console, step_count=step_count(self.config)) as progress:
+            return await verify(self.config, progress)
+
+    async def plant(self, sql: str) -> None:
+        """Do what no role of ours may do."""
+        await ask(self.dsn, sql.format(**self.names))
+
+    def charge_index(self, victim: str) -> int:
+        """Which row of the record is of this order."""
+        key = self.names[f"{victim}_key"]
+        return next(i for i, row in enumerate(self.oracle.rows) if row.order_key == key)
+
+
+# One order of each kind, in the middle of its partition: $1 is the state it stands in.
+_VICTIMS = """
+SELECT o.partition_index, o.order_no, o.idempotency_key::text AS order_key, o.order_uuid::text,
+       coalesce(ended.batch_seq, 0) AS batch_seq, coalesce(moved.debit_account_no, 0) AS debit,
+       coalesce(moved.credit_account_no, 0) AS credit, held.order_no_last AS last
+FROM payment_order AS o
+JOIN partition AS held USING (partition_index)
+LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
+LEFT JOIN open_order AS running USING (partition_index, order_no)
+LEFT JOIN transfer AS moved
+    ON moved.partition_index = o.partition_index AND moved.order_no = o.order_no AND moved.step = 1
+WHERE coalesce(ended.status, running.status) = $1
+ORDER BY o.order_no IN (1, held.order_no_last), running.is_outcome_known DESC NULLS LAST,
+         held.order_no_last DESC, o.partition_index, o.order_no
+LIMIT 1
+"""
+
+
+@pytest.fixture(scope="module")
+def books(
+    servers: SharedServers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VerifiedBooks]:
+    yield make_books(servers, tmp_path_factory.mktemp("verified-books"))
+    servers.drop_database(TEMPLATE)
+
+
+@pytest.fixture
+async def scene(books: VerifiedBooks) -> AsyncIterator[Scene]:
+    database = f"verified_{next(_COPIES)}"
+    dsn = books.servers.create_database(database, template=TEMPLATE)
+    async with AsyncExitStack() as stack:
+        stack.callback(books.servers.drop_database, database)
+        oracle = OracleStandIn(books.charges)
+        await stack.enter_async_context(oracle.serving())
+        names: dict[str, int | str] = {}
+        for victim, status in (("paid", 5), ("failed", 7), ("open", 2), ("acting", 3)):
+            row = (await ask(dsn, _VICTIMS, status))[0]
+            for short, column in (
+                *(("p", "partition_index"), ("n", "order_no"), ("key", "order_key")),
+                *(("uuid", "order_uuid"), ("batch", "batch_seq"), ("debit", "debit")),
+                *(("credit", "credit"), ("last", "last")),
+            ):
+                names[f"{victim}_{short}"] = row[column]
+            names[victim] = "partition_index = {partition_index} AND order_no = {order_no}".format(
+                **row
+            )
+        place = f"array_position(partition_indexes, {names['paid_p']}::smallint)"
+        names |= {"at_line": place, "line": f"batch_seqs[{place}] = {names['paid_batch']}"}
+        yield Scene(dsn=dsn, config=books.config(database, oracle.url), oracle=oracle, names=names)
+
+
+def result(report: Report, name: str) -> CheckResult:
+    """One check's result; those of a PSP's record go by its name as well."""
+    shown = f"{name}:{PSP}" if name in checks.ORACLE else name
+    return next(check for check in report.checks if check.name == shown)
+
+
+# --- right books ---------------------------------------------------------------------------------------
+
+
+async def test_right_books_are_whole_and_every_check_has_looked(scene: Scene) -> None:
+    """Books that the engine made pass, and no check passes by looking at nothing."""
+    report = await scene.report()
+    assert {
+        check.name: check.first for check in report.checks if check.state is not State.PASSED
+    } == {}
+    assert report.is_ok
+    assert [check.name for check in report.checks if not check.checked] == []
+    assert report.charges_of_open_orders == 4
+    assert report.snapshot["open_order_count"] == 6
+
+
+# --- wrong books ---------------------------------------------------------------------------------------
+
+_NAMED_BY = re.compile(r"-- named by (\w+)(?: of (\w+))?\n")
+
+CORRUPTIONS: Mapping[str, str] = parse_statements(
+    Path(__file__).with_name("verify_corruptions.sql").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+async def test_a_wrong_in_the_books_is_named(scene: Scene, corruption: str) -> None:
+    """Whatever is altered in the books behind the engine's back, a check says so, and tells of the order."""
+    sql = CORRUPTIONS[corruption]
+    check, victim = named_by(sql)
+    await scene.plant(sql)
+    report = await scene.report()
+    assert not report.is_ok
+    found = result(report, check)
+    assert found.state is State.FAILED, [c.name for c in report.checks if c.is_red]
+    assert found.violations
+    assert found.first is not None
+    if victim is not None:
+        assert names_order(found, scene.names[f"{victim}_p"], scene.names[f"{victim}_n"])
+
+
+def named_by(sql: str) -> tuple[str, str | None]:
+    """The check that must name a corruption, and the order that its story must tell of, if any."""
+    match = _NAMED_BY.search(sql)
+    assert match is not None
+    return match[1], match[2]
+
+
+def test_every_check_of_the_books_is_proven_to_fail() -> None:
+    """No check of the books is there that no corruption makes fail."""
+    assert {named_by(sql)[0] for sql in CORRUPTIONS.values()} == set(checks.LEDGER)
+    assert len(CORRUPTIONS) >= 30
+
+
+def names_order(found: CheckResult, partition_index: int | str, order_no: int | str) -> bool:
+    """Whether the place, or a row of the story, is of this order."""
+    assert found.first is not None
+    place = found.first.place
+    rows: list[Mapping[str, Plain]] = [row for part in found.first.story.values() for row in part]
+    return any(
+        {**place, **row}.get("order_no") == order_no
+        and {**place, **row}.get("partition_index") == partition_index
+        for row in [place, *rows]
+    )
+
+
+# --- wrong records -------------------------------------------------------------------------------------
+
+
+def _charge_lost(scene: Scene) -> None:
+    del scene.oracle.rows[scene.charge_index("paid")]
+    scene.oracle.renumber()
+
+
+def _charge_other_amount(scene: Scene) -> None:
+    index = scene.charge_index("paid")
+    scene.oracle.change(index, captured=scene.oracle.rows[index].captured + 1)
+
+
+def _charge_other_currency(scene: Scene) -> None:
+    scene.oracle.change(scene.charge_index("paid"), currency="CHF")
+
+
+def _charge_other_reference(scene: Scene) -> None:
+    scene.oracle.change(scene.charge_index("paid"), reference="ch_other")
+
+
+def _charge_refunded(scene: Scene) -> None:
+    scene.oracle.change(scene.charge_index("paid"), refunded=7)
+
+
+def _charge_not_captured(scene: Scene) -> None:
+    index = scene.charge_index("paid")
+    scene.oracle.change(index, captured=0, status=ChargeStatus.VOIDED)
+
+
+def _decline_charged(scene: Scene) -> None:
+    index = scene.charge_index("failed")
+    amount = scene.oracle.rows[index].amount
+    scene.oracle.change(index, captured=amount, status=ChargeStatus.CAPTURED)
+
+
+def _charged_by_two_attempts(scene: Scene) -> None:
+    first = scene.oracle.rows[scene.charge_index("paid")]
+    key = first.key[:-1] + "d"
+    scene.oracle.rows.append(msgspec.structs.replace(first, key=key, reference="ch_second"))
+    scene.oracle.renumber()
+
+
+def _charged_under_a_foreign_key(scene: Scene) -> None:
+    first = scene.oracle.rows[scene.charge_index("paid")]
+    scene.oracle.rows.append(msgspec.structs.replace(first, key="mine", reference="ch_second"))
+    scene.oracle.renumber()
+
+
+def _recorded_twice(scene: Scene) -> None:
+    scene.oracle.rows.append(scene.oracle.rows[scene.charge_index("paid")])
+    scene.oracle.renumber()
+
+
+def _charge_of_another_merchant(scene: Scene) -> None:
+    scene.oracle.change(scene.charge_index("paid"), merchant="mrc_other")
+
+
+def _charge_of_no_order(scene: Scene) -> None:
+    # A right key of an order that was never accepted: derived here as the engine does.
+    row = scene.oracle.rows[scene.charge_index("paid")]
+    key = UUID(int=1 << 100, version=4)
+    stray = msgspec.structs.replace(
+        row,
+        key=psp_key(order_uuid(row.merchant, Mode.TEST, key), 1),
+        order_key=str(key),
+        reference="ch_stray",
+    )
+    scene.oracle.rows.append(stray)
+    scene.oracle.renumber()
+
+
+WRONG_RECORDS: Mapping[str, tuple[Callable[[Scene], None], str, str | None]] = {
+    "charge_lost": (_charge_lost, "transfers_are_charged", "paid"),
+    "charge_amount": (_charge_other_amount, "charges_are_booked", "paid"),
+    "charge_amount_back": (_charge_other_amount, "transfers_are_charged", "paid"),
+    "charge_currency": (_charge_other_currency, "charges_are_booked", "paid"),
+    "charge_reference": (_charge_other_reference, "charges_are_booked", "paid"),
+    "charge_refunded": (_charge_refunded, "charges_are_booked", "paid"),
+    "charge_voided": (_charge_not_captured, "charges_are_booked", "paid"),
+    "decline_charged": (_decline_charged, "charges_are_booked", "failed"),
+    "charged_by_two_attempts": (_charged_by_two_attempts, "orders_charged_once", "paid"),
+    "charged_under_a_foreign_key": (_charged_under_a_foreign_key, "orders_charged_once", "paid"),
+    "foreign_key": (_charged_under_a_foreign_key, "charges_are_booked", None),
+    "recorded_twice": (_recorded_twice, "orders_charged_once", "paid"),
+    "charge_of_another_merchant": (_charge_of_another_merchant, "charges_are_booked", None),
+    "charge_of_no_order": (_charge_of_no_order, "charges_are_booked", None),
+}
+
+
+@pytest.mark.parametrize("corruption", WRONG_RECORDS)
+async def test_a_record_that_differs_from_the_books_is_named(scene: Scene, corruption: str) -> None:
+    """Whatever a PSP charged otherwise than the books say, a check says so, and tells of the order."""
+    alter, check, victim = WRONG_RECORDS[corruption]
+    alter(scene)
+    report = await scene.report()
+    assert not report.is_ok
+    found = result(report, check)
+    assert found.state is State.FAILED, [c.name for c in report.checks if c.is_red]
+    assert found.first is not None
+    if victim is not None:
+        assert names_order(found, scene.names[f"{victim}_p"], scene.names[f"{victim}_n"])
+
+
+# --- what can't be read --------------------------------------------------------------------------------
+
+
+def _gap(scene: Scene) -> None:
+    del scene.oracle.rows[3]
+
+
+def _garbled(scene: Scene) -> None:
+    scene.oracle.garbage = b'{"n": 2, "reference": \n'
+
+
+def _huge_amount(scene: Scene) -> None:
+    scene.oracle.change(0, captured=2**70)
+
+
+def _cut(scene: Scene) -> None:
+    scene.oracle.cut_bytes = 40
+
+
+def _rows_missing_at_the_end(scene: Scene) -> None:
+    scene.oracle.totals = totals_of(scene.oracle.rows)
+    del scene.oracle.rows[-2:]
+
+
+def _sums_differ(scene: Scene) -> None:
+    totals = totals_of(scene.oracle.rows)
+    totals.by_currency["USD"] = CurrencyTotals(captured=1)
+    scene.oracle.totals = totals
+
+
+def _charges_refused(scene: Scene) -> None:
+    scene.oracle.charges_status = 500
+
+
+def _totals_refused(scene: Scene) -> None:
+    scene.oracle.totals_status = 503
+
+
+def _unreachable(scene: Scene) -> None:
+    psp = msgspec.structs.replace(scene.config.psps[0], url="http://127.0.0.1:1")
+    scene.config = msgspec.structs.replace(scene.config, psps=[psp])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(_gap, _garbled, _huge_amount, _cut, _rows_missing_at_the_end, _sums_differ),
+        *(_charges_refused, _totals_refused, _unreachable),
+    ],
+)
+async def test_a_record_that_cannot_be_read_is_red(
+    scene: Scene, spoil: Callable[[Scene], None]
+) -> None:
+    """A PSP's record that is away, cut, garbled, or not what its totals say proves nothing: red, and no zero."""
+    spoil(scene)
+    report = await scene.report()
+    assert not report.is_ok
+    for name in checks.ORACLE:
+        unread = result(report, name)
+        assert (unread.state, unread.checked, unread.violations) == (State.UNREADABLE, None, None)
+        assert unread.detail
+    assert {result(report, name).state for name in checks.LEDGER} == {State.PASSED}
+
+
+async def test_a_missing_table_is_red_and_the_rest_is_checked(scene: Scene) -> None:
+    """A table that is gone makes its checks unreadable, names itself, and keeps no other check from running."""
+    await scene.plant("DROP TABLE refused_request")
+    report = await scene.report()
+    assert not report.is_ok
+    unread = result(report, "refused_requests")
+    assert unread.state is State.UNREADABLE
+    assert "refused_request" in (unread.detail or "")
+    assert result(report, "chain").state is State.PASSED
+
+
+async def test_a_lost_connection_is_red_from_there_on(
+    scene: Scene, servers: SharedServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the server ends the session in the middle, every check that was not made is unreadable."""
+    begin = VerifyProgress.begin
+    kill = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'tally verify'"
+    )
+
+    def end_session_at_events(progress: VerifyProgress, name: str) -> None:
+        begin(progress, name)
+        if name == "events":
+            servers.query(kill)
+
+    monkeypatch.setattr(VerifyProgress, "begin", end_session_at_events)
+    report = await scene.report()
+    assert not report.is_ok
+    assert result(report, "attempts").state is State.PASSED
+    for name in ("events", "chain", "wallets", "charges_are_booked"):
+        assert result(report, name).state is State.UNREADABLE
+
+
+async def test_books_that_cannot_be_opened_are_red(scene: Scene) -> None:
+    """Without a database every check is unreadable, and says why."""
+    shard = msgspec.structs.replace(scene.config.postgres.shards[0], database="nowhere")
+    postgres = msgspec.structs.replace(scene.config.postgres, shards=[shard])
+    scene.config = msgspec.structs.replace(scene.config, postgres=postgres)
+    report = await scene.report()
+    assert not report.is_ok
+    assert {check.state for check in report.checks} == {State.UNREADABLE}
+    assert all("nowhere" in (check.detail or "") for check in report.checks)
+
+
+async def test_a_psp_without_a_record_is_said_to_have_none(
+    books: VerifiedBooks, tmp_path: Path
+) -> None:
+    """A PSP in process keeps no record: that is a state of its own, neither passed nor failed, and no zero."""
+    psp = PspConfig(name=PSP, kind="in_process")
+    database = f"verified_{next(_COPIES)}"
+    books.servers.create_database(database, template=TEMPLATE)
+    try:
+        config = config_of(books.servers, database, tmp_path, [psp])
+        with VerifyProgress(Console(quiet=True), step_count=step_count(config)) as progress:
+            report = await verify(config, progress)
+    finally:
+        books.servers.drop_database(database)
+    assert report.is_ok
+    for name in checks.ORACLE:
+        unmade = result(report, name)
+        assert (unmade.state, unmade.checked, unmade.violations) == (State.NO_RECORD, None, None)
+        assert unmade.detail == "this PSP keeps no record to compare with"

@@ -1,0 +1,328 @@
+-- What a verification must name, done to copies of right books by a superuser: no role of ours may.
+--
+-- Each statement is followed by the check that must name it and, where there is one, the order that its
+-- story must tell of. {paid}, {failed}, {open}, {acting} are conditions that find one order of each
+-- kind, {paid_p} and {paid_n} its partition and number, {line} finds the line of its batch.
+
+-- transfer_amount --
+-- named by transfers_match_outcomes of paid
+UPDATE transfer SET amount_minor = amount_minor + 1 WHERE {paid} AND step = 1;
+
+-- transfer_lost --
+-- named by transfers_match_outcomes of paid
+DELETE FROM transfer WHERE {paid} AND step = 1;
+
+-- fee_transfer_lost --
+-- named by transfers_match_outcomes of paid
+DELETE FROM transfer WHERE {paid} AND step = 2;
+
+-- transfer_added --
+-- named by transfers_match_outcomes of paid
+INSERT INTO transfer SELECT partition_index, order_no, 3, batch_seq, kind, debit_account_no,
+    credit_account_no, amount_minor, currency FROM transfer WHERE {paid} AND step = 1;
+
+-- transfer_of_a_failed_order --
+-- named by transfers_match_outcomes of failed
+INSERT INTO transfer VALUES ({failed_p}, {failed_n}, 1, {failed_batch}, 1, 1, 2, 100, 'USD');
+
+-- transfer_of_an_open_order --
+-- named by transfers_match_outcomes of open
+INSERT INTO transfer VALUES ({open_p}, {open_n}, 1, 1, 1, 1, 2, 100, 'USD');
+
+-- transfer_currency --
+-- named by transfers_match_outcomes of paid
+UPDATE transfer SET currency = 'CHF' WHERE {paid} AND step = 1;
+
+-- transfer_kind --
+-- named by transfers_match_outcomes of paid
+UPDATE transfer SET kind = 2 WHERE {paid} AND step = 1;
+
+-- transfer_to_another_wallet --
+-- named by transfers_match_outcomes of paid
+UPDATE transfer SET credit_account_no = (SELECT account_no FROM account WHERE partition_index =
+    {paid_p} AND kind = 1 AND account_no <> {paid_credit} LIMIT 1) WHERE {paid} AND step = 1;
+
+-- transfer_turned_round --
+-- named by transfers_match_outcomes of paid
+UPDATE transfer SET debit_account_no = credit_account_no, credit_account_no = debit_account_no WHERE
+    {paid} AND step = 1;
+
+-- transfer_between_currencies --
+-- named by currencies of paid
+UPDATE transfer SET credit_account_no = (SELECT a.account_no FROM account a, account b WHERE
+    a.partition_index = {paid_p} AND b.partition_index = {paid_p} AND b.account_no = {paid_credit} AND
+    a.currency <> b.currency LIMIT 1) WHERE partition_index = {paid_p} AND order_no = {paid_n} AND step
+    = 1;
+
+-- transfer_batch --
+-- named by batches
+UPDATE transfer SET batch_seq = batch_seq + 1 WHERE {paid};
+
+-- slice_balance --
+-- named by slices of paid
+UPDATE slice SET credits_posted_minor = credits_posted_minor + 100 WHERE partition_index = {paid_p}
+    AND account_no = {paid_credit};
+
+-- slice_debits --
+-- named by slices of paid
+UPDATE slice SET debits_posted_minor = 0 WHERE partition_index = {paid_p} AND account_no =
+    {paid_debit};
+
+-- slice_version --
+-- named by slices of paid
+UPDATE slice SET version = version + 1 WHERE partition_index = {paid_p} AND account_no =
+    {paid_credit};
+
+-- slice_pending --
+-- named by slices of paid
+UPDATE slice SET credits_pending_minor = 5 WHERE partition_index = {paid_p} AND account_no =
+    {paid_credit};
+
+-- slices_out_of_balance --
+-- named by currencies
+UPDATE slice SET credits_posted_minor = credits_posted_minor + 100 WHERE partition_index = {paid_p}
+    AND account_no = {paid_credit};
+
+-- slice_lost --
+-- named by accounts of paid
+DELETE FROM slice WHERE partition_index = {paid_p} AND account_no = {paid_credit};
+
+-- slice_without_account --
+-- named by accounts
+INSERT INTO slice VALUES ({paid_p}, 999, 0, 0, 0);
+
+-- account_lost --
+-- named by accounts of paid
+DELETE FROM account WHERE partition_index = {paid_p} AND account_no = {paid_credit};
+
+-- account_holder --
+-- named by accounts of paid
+UPDATE account SET holder = '99999' WHERE partition_index = {paid_p} AND account_no = {paid_credit};
+
+-- account_numbers --
+-- named by accounts
+UPDATE partition SET account_no_last = account_no_last + 1 WHERE partition_index = {paid_p};
+
+-- wallet_view --
+-- named by wallets
+CREATE OR REPLACE VIEW entries AS SELECT partition_index, order_no, step, 'debit'::text AS side,
+    debit_account_no AS account_no, amount_minor, currency, recorded_at FROM transfer;
+
+-- outcome_amount --
+-- named by outcomes_match_orders of paid
+UPDATE order_outcome SET amount_captured_minor = amount_captured_minor - 1 WHERE {paid};
+
+-- outcome_of_a_failure_captured --
+-- named by outcomes_match_orders of failed
+UPDATE order_outcome SET amount_captured_minor = 1 WHERE {failed};
+
+-- outcome_fee --
+-- named by outcomes_match_orders of paid
+UPDATE order_outcome SET fee_minor = 0 WHERE {paid};
+
+-- outcome_currency --
+-- named by outcomes_match_orders of paid
+UPDATE order_outcome SET currency = 'CHF' WHERE {paid};
+
+-- outcome_psp --
+-- named by outcomes_match_orders of paid
+UPDATE order_outcome SET psp = 'other' WHERE {paid};
+
+-- outcome_attempt --
+-- named by outcomes_match_orders of paid
+UPDATE order_outcome SET attempt_no = 2 WHERE {paid};
+
+-- outcome_made_a_success --
+-- named by outcomes_match_orders of failed
+UPDATE order_outcome SET status = 5 WHERE {failed};
+
+-- outcome_no_end --
+-- named by outcomes_match_orders of failed
+UPDATE order_outcome SET status = 2 WHERE {failed};
+
+-- outcome_lost --
+-- named by orders_stand_once of paid
+DELETE FROM order_outcome WHERE {paid};
+
+-- outcome_of_an_open_order --
+-- named by orders_stand_once of open
+INSERT INTO order_outcome SELECT {open_p}, {open_n}, batch_seq, status, 0, fee_minor, currency, 1,
+    psp, NULL, failure_code, decline_code, failure_message, effective_at, 2 FROM order_outcome WHERE
+    {failed};
+
+-- outcome_twice --
+-- named by orders_stand_once of paid
+ALTER TABLE order_outcome DROP CONSTRAINT order_outcome_pkey;
+INSERT INTO order_outcome SELECT * FROM order_outcome WHERE {paid};
+
+-- outcome_message --
+-- named by chain of failed
+UPDATE order_outcome SET failure_message = 'Another reason.' WHERE {failed};
+
+-- outcome_time --
+-- named by chain of paid
+UPDATE order_outcome SET effective_at = effective_at + interval '1 microsecond' WHERE {paid};
+
+-- open_order_lost --
+-- named by orders_stand_once of open
+DELETE FROM open_order WHERE {open};
+
+-- open_after_the_end --
+-- named by orders_stand_once of paid
+INSERT INTO open_order VALUES ({paid_p}, {paid_n}, 2, true, 1, 1);
+
+-- open_without_order --
+-- named by orders_stand_once
+INSERT INTO open_order VALUES ({paid_p}, 9999, 2, true, 1, 1);
+
+-- open_order_state --
+-- named by events of acting
+UPDATE open_order SET status = 2 WHERE partition_index = {acting_p} AND order_no = {acting_n};
+
+-- order_lost --
+-- named by orders_stand_once of paid
+DELETE FROM payment_order WHERE {paid};
+
+-- order_lost_whole --
+-- named by order_numbers
+DELETE FROM payment_order WHERE partition_index = {paid_p} AND order_no = {paid_last};
+
+-- order_amount --
+-- named by outcomes_match_orders of paid
+UPDATE payment_order SET amount_minor = amount_minor + 1 WHERE {paid};
+
+-- order_identity --
+-- named by order_identities of paid
+UPDATE payment_order SET order_uuid = gen_random_uuid() WHERE {paid};
+
+-- order_key --
+-- named by order_identities of failed
+UPDATE payment_order SET idempotency_key = gen_random_uuid() WHERE {failed};
+
+-- order_mode --
+-- named by order_identities of open
+UPDATE payment_order SET mode = 2 WHERE {open};
+
+-- order_seller --
+-- named by order_parties of failed
+UPDATE payment_order SET seller_no = 9999 WHERE {failed};
+
+-- order_twice --
+-- named by orders_are_unique of paid
+DROP INDEX payment_order_uuid;
+UPDATE partition SET order_no_last = order_no_last + 1 WHERE partition_index = {paid_p};
+INSERT INTO payment_order SELECT partition_index, {paid_last} + 1, order_uuid, idempotency_key,
+    merchant_no, mode, seller_no, amount_minor, currency, fee_minor, fingerprint, metadata, api_version,
+    accepted_at FROM payment_order WHERE {paid};
+
+-- order_number_last --
+-- named by order_numbers
+UPDATE partition SET order_no_last = order_no_last + 1 WHERE partition_index = {paid_p};
+
+-- attempt_lost --
+-- named by attempts of failed
+DELETE FROM attempt WHERE {failed};
+
+-- attempt_gap --
+-- named by attempts of open
+UPDATE attempt SET attempt_no = 2 WHERE {open};
+
+-- attempt_added --
+-- named by attempts of paid
+INSERT INTO attempt SELECT partition_index, order_no, 2, psp, psp_account, left(psp_key, -1) || 'd',
+    epoch FROM attempt WHERE {paid};
+
+-- attempt_key --
+-- named by attempts of paid
+UPDATE attempt SET psp_key = 'tly_mine' WHERE {paid};
+
+-- attempt_epoch --
+-- named by attempts of paid
+UPDATE attempt SET epoch = 99 WHERE {paid};
+
+-- attempt_psp --
+-- named by attempts of open
+UPDATE attempt SET psp = 'elsewhere' WHERE {open};
+
+-- event_lost --
+-- named by events of paid
+DELETE FROM event WHERE {paid} AND sequence = 1;
+
+-- event_last_lost --
+-- named by events of paid
+DELETE FROM event WHERE {paid} AND sequence = 2;
+
+-- event_type --
+-- named by events of paid
+UPDATE event SET type = 7 WHERE {paid} AND sequence = 2;
+
+-- event_after_the_end --
+-- named by events of paid
+INSERT INTO event VALUES ({paid_p}, {paid_n}, 3, {paid_batch}, 2);
+
+-- event_batch --
+-- named by events of paid
+UPDATE event SET batch_seq = 0 WHERE {paid} AND sequence = 2;
+
+-- timer_left --
+-- named by timers of paid
+INSERT INTO timer VALUES ({paid_p}, {paid_n}, 1, now());
+
+-- timer_kind --
+-- named by timers of open
+UPDATE timer SET kind = 8 WHERE {open};
+
+-- refused_alike --
+-- named by refused_requests
+UPDATE refused_request SET fingerprint = (SELECT fingerprint FROM payment_order o WHERE o.order_uuid
+    = refused_request.order_uuid);
+
+-- refused_for_nothing --
+-- named by refused_requests
+UPDATE refused_request SET order_uuid = gen_random_uuid();
+
+-- batch_hash --
+-- named by chain of paid
+UPDATE ledger_batch SET chain_hashes[{at_line}] = sha256('x') WHERE {line};
+
+-- batch_count --
+-- named by batches of paid
+UPDATE ledger_batch SET outcome_counts[{at_line}] = 99 WHERE {line};
+
+-- batch_lost --
+-- named by batches
+DELETE FROM ledger_batch WHERE {line};
+
+-- batch_twice --
+-- named by batches
+INSERT INTO ledger_batch (partition_indexes, epochs, batch_seqs, outcome_counts, transfer_counts,
+    chain_hashes) SELECT partition_indexes, epochs, batch_seqs, outcome_counts, transfer_counts,
+    chain_hashes FROM ledger_batch WHERE {line};
+
+-- batch_epoch --
+-- named by batches of paid
+UPDATE ledger_batch SET epochs[{at_line}] = 77 WHERE {line};
+
+-- batch_ragged --
+-- named by batches
+UPDATE ledger_batch SET epochs = epochs[2:] WHERE {line};
+
+-- batch_from_the_future --
+-- named by partitions
+UPDATE partition SET batch_seq = 1 WHERE partition_index = {paid_p};
+
+-- chain_head --
+-- named by chain
+UPDATE partition SET chain_hash = sha256('x') WHERE partition_index = {paid_p};
+
+-- partition_lost --
+-- named by partitions
+DELETE FROM partition WHERE partition_index = {paid_p};
+
+-- partition_foreign --
+-- named by partitions
+INSERT INTO partition (partition_index, chain_hash) VALUES (99, sha256('x'));
+
+-- order_moved_to_a_foreign_partition --
+-- named by order_identities
+UPDATE deployment SET partition_count = 17;

@@ -1,0 +1,218 @@
+"""Small books made by the real engine, with everything in them that a verification looks at.
+
+Made once in a database that then serves as a template; each test plants what it likes in a copy. The PSP's
+record is served by a stand-in whose rows, totals and manners a test can change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from loadtest.filling import BookFiller
+from loadtest.orders import Shop, open_shop, order_of
+from payments.commands import PaymentCommand
+from psp.in_process import InProcessPsp
+from psp.simulator.wire import CurrencyTotals, OracleRow, Totals
+from runtime.clock import SystemClock
+from runtime.config import (
+    Config,
+    DeploymentConfig,
+    PostgresConfig,
+    PspConfig,
+    RedisConfig,
+    SecretsConfig,
+    ShardConfig,
+)
+from tests.books import ACCEPTED_AT, DEPLOYMENT, PARTITION_COUNT, PASSWORDS, copy_of_installed_books
+from tests.servers import SharedServers
+
+PSP = "simulator"
+TEMPLATE = "verified_books"
+
+# What the sandbox PSP makes of them covers every way in which an order stands or ends here.
+TOKENS = (
+    *(["tok_approve"] * 90),
+    *(["tok_decline_do_not_honor"] * 8),
+    *(["tok_3ds"] * 6),
+    *(["tok_charge_then_timeout"] * 4),
+)
+
+
+def config_of(
+    servers: SharedServers, database: str, secrets: Path, psps: list[PspConfig]
+) -> Config:
+    """The configuration of books in one database of the test servers."""
+    for role in ("gateway", "owner", "reader"):
+        (secrets / f"{role}.pw").write_text(getattr(PASSWORDS, role), encoding="utf-8")
+    address = urlsplit(servers.dsn(database))
+    return Config(
+        deployment=DeploymentConfig(id=DEPLOYMENT.deployment_id, partition_count=PARTITION_COUNT),
+        postgres=PostgresConfig(
+            shards=[
+                ShardConfig(
+                    name="main",
+                    partition_first=0,
+                    partition_end=PARTITION_COUNT,
+                    addresses=[f"{address.hostname}:{address.port}"],
+                    database=database,
+                )
+            ],
+            gateway_password_file="gateway.pw",
+            owner_password_file="owner.pw",
+            reader_password_file="reader.pw",
+        ),
+        redis=RedisConfig(address="127.0.0.1:1", password_file="none", replicas_awaited=0),
+        psps=psps,
+        secrets=SecretsConfig(api_key_pepper_file="none", fingerprint_key_file="none"),
+        directory=str(secrets),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedBooks:
+    """Books in the database TEMPLATE, and what the PSP recorded meanwhile."""
+
+    servers: SharedServers
+    secrets: Path
+    charges: Sequence[OracleRow]
+
+    def config(self, database: str, psp_url: str) -> Config:
+        psp = PspConfig(name=PSP, kind="simulator", url=psp_url)
+        return config_of(self.servers, database, self.secrets, [psp])
+
+
+def make_books(servers: SharedServers, secrets: Path) -> VerifiedBooks:
+    """Make them with the real decisions, the real lane and the sandbox PSP in this process."""
+
+    async def fill() -> Sequence[OracleRow]:
+        dsn = await copy_of_installed_books(servers, TEMPLATE)
+        assert dsn.endswith(TEMPLATE)
+        config = config_of(servers, TEMPLATE, secrets, [PspConfig(name=PSP, kind="in_process")])
+        clock = SystemClock()
+        psp = InProcessPsp(name=PSP, account="default", seed=7, clock=clock)
+        filler = BookFiller(config, psp, clock)
+        try:
+            await filler.claim(UUID(int=1))
+            shop = await open_shop(config, seller_count=5, seed=7)
+            orders = _orders(shop)
+            # Several flushes under two epochs, so that chains have links and batches an order.
+            for begin in range(0, len(orders), 27):
+                await filler.take(orders[begin : begin + 27])
+            await filler.claim(UUID(int=2))
+            await _act_for_buyers(psp, filler)
+            late = orders[0]._replace(fingerprint=orders[1].fingerprint)
+            await filler.take([late])
+        finally:
+            await filler.close()
+        return list(psp.oracle_rows())
+
+    charges = asyncio.run(fill())
+    return VerifiedBooks(servers=servers, secrets=secrets, charges=charges)
+
+
+def _orders(shop: Shop) -> list[PaymentCommand]:
+    return [
+        order_of(
+            shop,
+            shop.sellers[number % len(shop.sellers)],
+            key=UUID(int=number << 64 | number, version=4),
+            amount_minor=1_000 + 7 * number,
+            token=token,
+            accepted_at=ACCEPTED_AT,
+        )
+        for number, token in enumerate(TOKENS, 1)
+    ]
+
+
+async def _act_for_buyers(psp: InProcessPsp, filler: BookFiller) -> None:
+    """Two buyers confirm and two don't; two never answer, so that their orders stay open."""
+    waiting = [order for order in filler.open_orders() if order.next_action_url is not None]
+    assert len(waiting) == TOKENS.count("tok_3ds")
+    for order, is_approved in zip(waiting[:4], (True, True, False, False), strict=True):
+        assert order.psp_reference is not None
+        await psp.complete_action(order.psp_reference, is_approved=is_approved)
+    await filler.ask_again([order.command.order_uuid for order in waiting])
+
+
+class OracleStandIn:
+    """Serves a record as the simulator does, and badly if told to."""
+
+    def __init__(self, rows: Sequence[OracleRow]) -> None:
+        self.rows = list(rows)
+        self.totals: Totals | None = None
+        """What is said instead of the sums of ``rows``."""
+        self.charges_status = 200
+        self.totals_status = 200
+        self.cut_bytes = 0
+        """How much is missing at the end of the record."""
+        self.garbage: bytes | None = None
+        """What stands in the place of the record's second line."""
+        self.url = ""
+
+    def renumber(self) -> None:
+        """Number the rows anew, as a record that was rewritten would be."""
+        self.rows = [
+            msgspec.structs.replace(row, n=number) for number, row in enumerate(self.rows, 1)
+        ]
+
+    def change(self, index: int, **changes: object) -> None:
+        self.rows[index] = msgspec.structs.replace(self.rows[index], **changes)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        application = web.Application()
+        application.add_routes(
+            [
+                web.get("/_oracle/charges", self._get_charges),
+                web.get("/_oracle/totals", self._get_totals),
+            ]
+        )
+        async with TestServer(application) as server:
+            self.url = str(server.make_url("")).rstrip("/")
+            yield
+
+    async def _get_charges(self, _request: web.Request) -> web.Response:
+        lines = [msgspec.json.encode(row) + b"\n" for row in self.rows]
+        if self.garbage is not None:
+            lines[1] = self.garbage
+        body = b"".join(lines)
+        return web.Response(body=body[: len(body) - self.cut_bytes], status=self.charges_status)
+
+    async def _get_totals(self, _request: web.Request) -> web.Response:
+        body = msgspec.json.encode(self.totals or totals_of(self.rows))
+        return web.Response(body=body, status=self.totals_status)
+
+
+def totals_of(rows: Sequence[OracleRow]) -> Totals:
+    """What a record of these rows says of itself."""
+    by_currency: dict[str, CurrencyTotals] = {}
+    by_status: dict[str, int] = {}
+    for row in rows:
+        sums = by_currency.setdefault(row.currency, CurrencyTotals())
+        sums.captured += row.captured
+        sums.refunded += row.refunded
+        by_status[row.status.value] = by_status.get(row.status.value, 0) + 1
+    return Totals(charges=len(rows), by_status=by_status, by_currency=by_currency, canceled_keys=0)
+
+
+async def ask(dsn: str, sql: str, *arguments: object) -> list[asyncpg.Record]:
+    """Run SQL as the superuser: parameters allow one statement, their absence several."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        if arguments:
+            return list(await connection.fetch(sql, *arguments))
+        await connection.execute(sql)
+        return []
+    finally:
+        await connection.close()
