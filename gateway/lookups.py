@@ -20,7 +20,7 @@ Answer = asyncio.Future[StoredOrder | None]
 # One query of 500 keys stays at a few milliseconds, so that no request waits behind a long one.
 LOOKUP_KEYS_MAX = 500
 # While one query waits for the server, the next keys gather; more at once only split the batches.
-LOOKUPS_IN_FLIGHT_MAX = 4
+LOOKUPS_IN_FLIGHT_MAX = 2
 # Beyond this the books answer more slowly than we ask: say so instead of piling up.
 LOOKUPS_PENDING_MAX = 20_000
 # One lost connection is no outage: so long look-ups are tried again before the books count as away.
