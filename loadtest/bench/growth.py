@@ -55,13 +55,7 @@ async def measure_growth(options: Options, order_count: int, progress: Progress)
         progress(f"{time.monotonic() - started_s:6.1f} s  {text}")
 
     tell("growth: a stack, PSP simulator")
-    shape = StackShape(
-        gateway_count=options.gateways,
-        host_count=options.hosts,
-        is_ray_used=options.is_ray_used,
-        psp=SIMULATOR,
-    )
-    stack = await BenchStack.start(shape, lambda _: None)
+    stack = await BenchStack.start(StackShape.of(options, SIMULATOR), lambda _: None)
     try:
         points = await _points(stack, options, order_count, tell)
         settled_count = await stack.settled_count()

@@ -54,13 +54,7 @@ class Session:
         """One stack on fresh data, and every scenario that it can run, once."""
         options = self._options
         self._progress(f"round {round_no} of {options.repeat}: a stack, PSP {psp}")
-        shape = StackShape(
-            gateway_count=options.gateways,
-            host_count=options.hosts,
-            is_ray_used=options.is_ray_used,
-            psp=psp,
-        )
-        stack = await BenchStack.start(shape, lambda _: None)
+        stack = await BenchStack.start(StackShape.of(options, psp), lambda _: None)
         try:
             self._server_versions = await stack.stores.versions()
             runner = Runner(stack, options, round_no)

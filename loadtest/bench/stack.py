@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 import asyncpg
 
 from loadtest.bench.faults import BenchFailed
+from loadtest.bench.plan import Options
 from loadtest.bench.stores import Stores, ValkeyServer
 from ops.local.layout import StackHome
 from ops.local.postgres import DATABASE
@@ -52,6 +53,15 @@ class StackShape:
     is_ray_used: bool
     psp: str
     """``in_process``, or ``simulator`` over HTTP."""
+
+    @classmethod
+    def of(cls, options: Options, psp: str) -> StackShape:
+        return cls(
+            gateway_count=options.gateways,
+            host_count=options.hosts,
+            is_ray_used=options.is_ray_used,
+            psp=psp,
+        )
 
 
 @dataclass(slots=True)

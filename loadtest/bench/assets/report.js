@@ -12,7 +12,7 @@ const short = (value) =>
 function axes(labels, unit) {
   const common = { stroke: () => colour("--quiet"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line"), width: 1 } };
   const bottom = labels
-    ? { ...common, grid: { show: false }, splits: () => labels.map((_, index) => index), values: () => labels.map((label) => label.replaceAll("_", "\n")), size: 58, gap: 6 }
+    ? { ...common, grid: { show: false }, splits: () => labels.map((_, index) => index), values: () => labels.map((label) => label.replace("_", "\n").replaceAll("_", " ")), size: 58, gap: 6 }
     : { ...common, values: (_, ticks) => ticks.map((tick) => short(tick)) };
   return [bottom, { ...common, size: 64, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : short(tick))), label: unit, labelSize: 22 }];
 }

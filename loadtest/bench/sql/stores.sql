@@ -49,14 +49,6 @@ WHERE own.relkind = 'r' AND own.relnamespace = 'public'::regnamespace
 GROUP BY 1 HAVING sum(pg_relation_size(own.oid)) > 0
 ORDER BY sum(pg_total_relation_size(own.oid)) DESC;
 
--- audit --
-SELECT (SELECT count(*) FROM payment_order) AS orders,
-    (SELECT count(*) FROM order_outcome) AS outcomes,
-    (SELECT count(*) FROM open_order) AS open,
-    (SELECT coalesce(sum(debits_posted_minor), 0) FROM slice) AS slice_debits,
-    (SELECT coalesce(sum(credits_posted_minor), 0) FROM slice) AS slice_credits,
-    (SELECT coalesce(sum(amount_minor), 0) FROM transfer) AS transferred;
-
 -- engine_latency --
 -- Of the orders taken in since then: from the transaction that took one in to the one that ended it.
 SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY took_ms) AS p50_ms,
