@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ops.local.ports import PORT_NAMES
 from ops.stack import ray_head
 from ops.stack.config_file import RAY_TOKEN
 from ops.stack.environment import PART_VARIABLE, RAY_PART
+from ops.stack.marked import title_of
 from ops.stack.ray_head import RayService
 from ops.stack.ray_vitals import SUPERVISOR_AWAY_S_MAX, VITAL_NAMES, RayVitals
 from ops.stack.services import Progress
@@ -32,6 +34,11 @@ class Processes:
     def start(self, title: str, environment: dict[str, str] | None = None) -> ProcessRecord:
         process = subprocess.Popen([title, "60"], executable="/bin/sleep", env=environment or {})
         self.running.append(process)
+        # The kernel shows a new program's command line only some time after it was started.
+        give_up_at_s = time.monotonic() + 5.0
+        while not title_of(process.pid).startswith(title):
+            assert time.monotonic() < give_up_at_s
+            time.sleep(0.001)
         return ProcessRecord.of(title, process.pid, Role.RAY)
 
     def end(self) -> None:
