@@ -69,10 +69,12 @@ class Accepting:
         self._open: set[OpenRequest] = set()
         self._open_by_order: dict[UUID, set[OpenRequest]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._seconds = metrics.histogram(GATEWAY_ACCEPT_SECONDS)
-        self._verdicts = {
-            verdict: metrics.counter(GATEWAY_VERDICTS, verdict.value) for verdict in Verdict
-        }
+        self._seconds = metrics.batches(GATEWAY_ACCEPT_SECONDS)
+        self._verdicts = dict.fromkeys(Verdict, 0)
+        metrics.read(
+            GATEWAY_VERDICTS,
+            lambda: [((verdict.value,), count) for verdict, count in self._verdicts.items()],
+        )
         metrics.gauge(GATEWAY_PENDING_ORDERS).set_function(lambda: len(self._open))
         metrics.gauge(GATEWAY_UNREPORTED_ORDERS).set_function(lambda: len(self._unreported))
 
@@ -116,7 +118,7 @@ class Accepting:
     async def accept(self, entry: QueueEntry) -> Decided:
         """Return the verdict on one order, within the request's deadline."""
         if self.is_full:
-            self._verdicts[Verdict.BACKPRESSURE].inc()
+            self._verdicts[Verdict.BACKPRESSURE] += 1
             return _REFUSED
         started_s = self._clock.monotonic_s()
         request = OpenRequest(
@@ -135,7 +137,7 @@ class Accepting:
         if decided.verdict in (Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED):
             self._unreported.keep(entry, now_s)
         self._seconds.observe(now_s - started_s)
-        self._verdicts[decided.verdict].inc()
+        self._verdicts[decided.verdict] += 1
         return decided
 
     def taken_in(self, order_uuids: Iterable[UUID]) -> None:

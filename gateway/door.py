@@ -8,6 +8,7 @@ request that was answered as it should be.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from urllib.parse import unquote_plus
@@ -83,7 +84,13 @@ class Door:
         self._authentication = authentication
         self._metrics = metrics
         self._log = get_logger("gateway.door")
-        self._answers: dict[tuple[str, int], Callable[[], None]] = {}
+        self._answers: Counter[tuple[str, int]] = Counter()
+        metrics.read(
+            GATEWAY_ANSWERS,
+            lambda: [
+                ((route, str(status)), count) for (route, status), count in self._answers.items()
+            ],
+        )
 
     def public(self, handler: Handler) -> AiohttpHandler:
         """Return the handler of a route without authentication."""
@@ -144,7 +151,7 @@ class Door:
             response = self._response(MALFORMED, request_id)
             response.force_close()
         finish(response, request_id)
-        self._counter(route, response.status)()
+        self._answers[route, response.status] += 1
         return response
 
     def of_refusal(self, refusal: web.HTTPException, request_id: str) -> web.Response:
@@ -169,7 +176,7 @@ class Door:
             self._log.error("request_failed", request_id=request_id, exc_info=defect)
         response = self._response(INTERNAL_ERROR if is_ours else MALFORMED, request_id)
         finish(response, request_id)
-        self._counter("failed" if is_ours else "unreadable", response.status)()
+        self._answers["failed" if is_ours else "unreadable", response.status] += 1
         return response
 
     async def _for_merchant(self, request: web.Request, handler: MerchantHandler) -> Answer:
@@ -189,13 +196,6 @@ class Door:
             return answer
         self._metrics.counter(GATEWAY_PROBLEMS, answer.code.wire).inc()
         return problem_response(answer, request_id)
-
-    def _counter(self, route: str, status: int) -> Callable[[], None]:
-        count = self._answers.get((route, status))
-        if count is None:
-            count = self._metrics.counter(GATEWAY_ANSWERS, route, str(status)).inc
-            self._answers[route, status] = count
-        return count
 
 
 def finish(response: web.StreamResponse, request_id: str) -> None:

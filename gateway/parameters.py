@@ -54,6 +54,8 @@ def single_parameters(
     request: web.Request, known: Collection[str], *, takes_metadata: bool = False
 ) -> Mapping[str, str] | Problem:
     """Return the parameters, each given once and each known; or filters on metadata, where taken."""
+    if "?" not in request.raw_path:
+        return {}
     query = request.rel_url.query
     for name in query:
         is_filter = takes_metadata and _METADATA_PARAMETER.fullmatch(name) is not None

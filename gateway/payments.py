@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
 from aiohttp import web
@@ -19,7 +18,7 @@ from gateway.parameters import cursor_unknown, payment_filter, single_parameters
 from gateway.payment_requests import PAYMENT_DECODER, PaymentRequest, payment_refusal
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import (
-    accepted_view,
+    accepted_response,
     frozen_response,
     json_bytes_response,
     payment_list_response,
@@ -46,8 +45,6 @@ from storage.read_ports import (
 )
 
 HEADER_PREFERENCE_APPLIED = "Preference-Applied"
-
-_MICROSECOND = timedelta(microseconds=1)
 
 _SELLER_UNKNOWN = Problem(
     code=Code.SELLER_UNKNOWN,
@@ -228,7 +225,7 @@ class Payments:
                 wanted.fingerprint_fields(seller.seller_id), self._settings.fingerprint_key
             ),
             # The queue and the books keep milliseconds; an answer must not show more.
-            accepted_at=now - now.microsecond % 1_000 * _MICROSECOND,
+            accepted_at=now.replace(microsecond=now.microsecond // 1_000 * 1_000),
             api_version=API_VERSION,
             reply_to=self._reply_to,
         )
@@ -254,8 +251,10 @@ def _answer(decided: Decided, command: PaymentCommand, seller_id: str) -> Answer
         case Verdict.ACCEPTED | Verdict.ACCEPTED_DEFERRED:
             first_ms = decided.first_accepted_at_ms
             assert first_ms is not None
-            return running_response(
-                accepted_view(command, seller_id, first_ms),
+            return accepted_response(
+                command,
+                seller_id,
+                first_ms,
                 is_replay=first_ms != accepted_at_ms(command.accepted_at),
                 is_deferred=verdict is Verdict.ACCEPTED_DEFERRED,
             )
