@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from runtime.faults import StorageUnavailable
-from storage.connections import Connector, is_server_marked
+from storage.connections import PLANNED_ONCE, Connector, is_server_marked
 from storage.sessions import STORE, Session, postgres_faults
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class ReadPool:
         return None
 
     async def _open(self) -> Session:
-        session = await self._connector.open()
+        session = await self._connector.open(PLANNED_ONCE)
         try:
             is_marked = await session.finish(is_server_marked(session))
         except BaseException:
