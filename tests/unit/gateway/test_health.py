@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from gateway.checks import of_replication
 from gateway.health import Check, CheckResult, CheckState
-from gateway.serving import GatewayFailed, serve, shared_socket
+from gateway.serving import LISTENING_COUNT, GatewayFailed, serve, shared_socket
 from payments.lifecycle import PaymentState
 from runtime.faults import StorageUnavailable
 from storage.queue_settings import QueueSettings
@@ -126,6 +127,27 @@ async def test_a_drain_finishes_what_is_in_flight(capsys: pytest.CaptureFixture[
         await serving
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(host, port)
+
+
+async def test_several_sockets_accept_side_by_side(stack: GatewayStack) -> None:
+    """A burst of new clients is accepted by several sockets a turn of the loop; all end with the drain."""
+    listening = shared_socket("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    stop = asyncio.Event()
+    serving = asyncio.create_task(
+        serve(stack.gateway, stack.settings, stop=stop, listening=listening)
+    )
+    await until(lambda: _listening_count(port) == LISTENING_COUNT)
+    stop.set()
+    await serving
+    assert _listening_count(port) == 0
+
+
+def _listening_count(port: int) -> int:
+    """How many sockets the kernel has in the state LISTEN (0A) on a port."""
+    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return sum(field[1].endswith(f":{port:04X}") and field[3] == "0A" for field in fields)
 
 
 async def test_processes_share_a_port() -> None:
