@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import gc
 
-# A youngest generation of some megabytes: a few hundred payments are made and freed between two looks.
-YOUNGEST_COUNT = 50_000
+# A youngest generation of a megabyte or two: cycles that nothing else frees wait in it for a look, and a
+# hundred payments are made and freed between two.
+YOUNGEST_COUNT = 20_000
 # How many collections of one generation before the next older one is looked at, too.
 OLDER_EVERY = 10
 

@@ -71,6 +71,8 @@ class Meter:
     def add(self, pid: int, role: str) -> None:
         """Watch one more process, such as a generator that was just started."""
         self._roles[pid] = role
+        # It may end before the next look.
+        self._note({role: pss_of(pid)})
 
     def start(self) -> None:
         self._cpu_before = cpu_by_role(self._roles)
@@ -99,6 +101,8 @@ class Meter:
 
     def _note(self, sizes: Mapping[str, int]) -> None:
         for role, size in sizes.items():
+            if size == 0:
+                continue  # it has ended
             self._pss_peak[role] = max(size, self._pss_peak.get(role, 0))
 
 
