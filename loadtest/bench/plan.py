@@ -96,7 +96,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 5.0
     """How long each run is loaded."""
     connections: int = 128
-    held_every: int = 8
+    held_every: int = 16
     """End to end, every n-th request of a connection holds until it has settled. It gives the
     latencies, and it bounds the backlog: a connection runs ahead by n - 1 orders at most.
     """

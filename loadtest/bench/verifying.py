@@ -15,6 +15,8 @@ from ops.stack.environment import python_environment
 VERIFY_TIMEOUT_S = 300.0
 
 BY_VERIFY = "tally verify"
+# What green books cost to verify is worth keeping, too.
+_COSTS = ("seconds", "peak_memory_bytes")
 
 
 async def verify(stack: BenchStack) -> dict[str, Any]:
@@ -36,5 +38,5 @@ async def verify(stack: BenchStack) -> dict[str, Any]:
     except json.JSONDecodeError:
         return {"ok": False, "by": BY_VERIFY, "error": err.decode(errors="replace")[-2_000:]}
     if process.returncode == ExitCode.OK and document.get("ok") is True:
-        return {"ok": True, "by": BY_VERIFY}
+        return {"ok": True, "by": BY_VERIFY, **{name: document[name] for name in _COSTS}}
     return {**document, "ok": False, "by": BY_VERIFY}
