@@ -40,6 +40,9 @@ def ray_environment(
         "RAY_enable_metrics_collection": "0",
         # Ray's processes write their titles over their environment, and our marker with it.
         "SPT_NOENV": "1",
+        # Ray starts workers at niceness 15: a host beside anything busy would get 3 % of a core, and
+        # miss its beats.
+        "RAY_worker_niceness": "0",
         # Workers' logs, by file; the default is 512 MB.
         "RAY_ROTATION_MAX_BYTES": str(16 * 1024 * 1024),
         "RAY_ROTATION_BACKUP_COUNT": "2",

@@ -28,6 +28,10 @@ FRAME_RECORDS_MAX = 4_096
 little.
 """
 
+CROWDED_COUNT = 4
+GROUP_SPACING_S = 0.002
+"""What a crowd waits for company: a group costs a change of threads and an fsync, however small."""
+
 _HEADER = re.compile(rb"#([0-9]{1,10}) ([0-9a-f]{8})\n")
 
 
@@ -103,8 +107,9 @@ class DurableLog:
         try:
             while self._waiting or not self._is_closing:
                 await self._wake.wait()
-                # Requests that came in with this one join its group: fewer, larger fsyncs.
-                await asyncio.sleep(0)
+                # Requests that came in with this one join its group: fewer, larger fsyncs. After a
+                # crowd more are on their way; a lone request waits for nobody.
+                await asyncio.sleep(GROUP_SPACING_S if len(group) >= CROWDED_COUNT else 0)
                 group = self._waiting[:FRAME_RECORDS_MAX]
                 del self._waiting[:FRAME_RECORDS_MAX]
                 if group:

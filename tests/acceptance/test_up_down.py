@@ -58,6 +58,9 @@ def test_a_running_stack_tells_everything_about_itself(stack: RunningStack) -> N
     assert owned == list(range(status["partition_count"]))
     host_pids = {host["pid"] for host in status["hosts"]}
     assert host_pids == {item["pid"] for item in status["processes"] if item["role"] == "host"}
+    # Ray would start them as background work, behind everything else on the machine.
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in host_pids} == {own}
 
 
 def test_a_payment_from_the_command_line_has_its_receipt(stack: RunningStack) -> None:
