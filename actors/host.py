@@ -22,7 +22,7 @@ from actors.lane_worker import LanePorts, LaneWorker
 from actors.leases import LeaseLost
 from actors.ledger_clock import LedgerClock
 from actors.measuring import HostMetrics, MeasuredLane
-from actors.reading import StreamReader, room_in
+from actors.reading import StreamReader
 from actors.replying import Replier
 from actors.settings import (
     COMMIT_LATE_S,
@@ -84,7 +84,8 @@ class PartitionHost:
         self._reader = StreamReader(
             ports.reading_queue,
             readable=self._working,
-            room=self._room,
+            lanes=lambda: [lane.partitions for lane in self._lanes],
+            open_orders_max=settings.open_orders_max,
             on_messages=self._on_messages,
             clock=ports.clock,
             crash_points=ports.crash_points,
@@ -267,11 +268,6 @@ class PartitionHost:
         """Partitions for which new work may be taken in now."""
         resting = frozenset().union(*(lane.partitions.resting for lane in self._lanes))
         return self.partition_indexes - self._claiming.retiring - resting
-
-    def _room(self) -> int:
-        lanes = [lane.partitions for lane in self._lanes]
-        now_s = self._ports.clock.monotonic_s()
-        return room_in(lanes, open_orders_max=self._settings.open_orders_max, now_s=now_s)
 
     def _on_messages(self, partition_index: int, messages: Sequence[Message]) -> None:
         if partition_index in self._claiming.retiring:

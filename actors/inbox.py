@@ -7,9 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
+from actors.settings import FLUSH_BYTES_MAX
 from payments.open_order import CallAnswer
 from payments.rows import TimerKind
 from storage.ports import Message
+
+
+def size_bytes(message: Message) -> int:
+    """What a message takes on the stream; its rows take about twice as much."""
+    return sum(map(len, message.raw))
 
 
 @dataclass(slots=True)
@@ -58,13 +64,19 @@ class Inbox:
         self._due[order_no] = step
         self._touch(at_s)
 
-    def take(self, count_max: int, at_s: float) -> Work:
-        """Take the oldest work: answers first, since each frees memory and a buyer waits for it."""
+    def take(self, count_max: int, at_s: float, *, bytes_max: int = FLUSH_BYTES_MAX) -> Work:
+        """Take the oldest work: answers first, since each frees memory and a buyer waits for it.
+
+        Of messages as many as have ``bytes_max`` in all, and at least one.
+        """
         work = Work()
         while self._answers and len(work.answers) < count_max:
             work.answers.append(self._answers.popleft())
-        while self._messages and len(work.messages) < count_max:
-            work.messages.append(self._messages.popleft())
+        left_bytes = bytes_max
+        while self._messages and len(work.messages) < count_max and left_bytes > 0:
+            message = self._messages.popleft()
+            left_bytes -= size_bytes(message)
+            work.messages.append(message)
         answered = {answer.order_no for answer in work.answers}
         for order_no in list(islice(self._due, count_max)):
             step = self._due.pop(order_no)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from actors.calls import PspCalls
 from actors.inbox import Inbox, Work
+from actors.settings import FLUSH_BYTES_MAX
 from payments.book import PartitionBook
 from payments.open_order import CallAnswer
 from payments.rows import TimerKind
@@ -145,7 +146,11 @@ class LanePartitions:
     def take(self, partition_indexes: Sequence[int], *, count_max: int) -> dict[int, Work]:
         """Take the oldest work of these, at most ``count_max`` of each kind a partition."""
         now_s = self._clock.monotonic_s()
-        work = {index: self._inboxes[index].take(count_max, now_s) for index in partition_indexes}
+        bytes_max = FLUSH_BYTES_MAX // len(partition_indexes)
+        work = {
+            index: self._inboxes[index].take(count_max, now_s, bytes_max=bytes_max)
+            for index in partition_indexes
+        }
         for index, part in work.items():
             # A timer may have been read again while its call was on its way: acting on it now could
             # renew an attempt that is being sent.

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
+from typing import Protocol
 
 import structlog
 
-from actors.lane_partitions import LanePartitions
+from actors.inbox import size_bytes
 from actors.settings import (
     INBOX_MESSAGES_MAX,
     READ_AHEAD_S_MAX,
+    READ_BYTES_MAX,
     READ_COUNT_MAX,
     READ_WAIT_MS_MAX,
     REMOVAL_EVERY_S,
@@ -31,6 +33,19 @@ _FULL_WAIT_S = 0.005
 _UNOWNED_WAIT_S = 0.02
 
 
+class ReadFor(Protocol):
+    """A lane's partitions, as far as reading for them has to know (LanePartitions)."""
+
+    @property
+    def indexes(self) -> frozenset[int]: ...
+    @property
+    def message_count(self) -> int: ...
+    @property
+    def open_count(self) -> int: ...
+    @property
+    def oldest_read_at_s(self) -> float | None: ...
+
+
 class StreamReader:
     """Alternates reading and removing on one connection: only there do both speak of the same entries."""
 
@@ -39,7 +54,8 @@ class StreamReader:
         queue: OwnerQueue,
         *,
         readable: Callable[[], frozenset[int]],
-        room: Callable[[], int],
+        lanes: Callable[[], Sequence[ReadFor]],
+        open_orders_max: int,
         on_messages: Callable[[int, Sequence[Message]], None],
         clock: Clock,
         crash_points: CrashPoints,
@@ -47,7 +63,10 @@ class StreamReader:
     ) -> None:
         self._queue = queue
         self._readable = readable
-        self._room = room
+        self._lanes = lanes
+        self._open_orders_max = open_orders_max
+        self._message_bytes = 0
+        """What a message of the last read had on average."""
         self._on_messages = on_messages
         self._clock = clock
         self._crash_points = crash_points
@@ -91,16 +110,23 @@ class StreamReader:
     async def _turn(self) -> None:
         if self._clock.monotonic_s() - self._removed_at_s >= REMOVAL_EVERY_S:
             await self._remove()
-        owned = self._readable()
-        self._queue.own(owned)
+        owned, lanes = self._readable(), self._lanes()
+        behind = far_behind(lanes, self._clock.monotonic_s())
+        self._queue.own(owned, behind)
         self._queue.reread(self._reread)
         self._reread = frozenset()
-        count_max = min(READ_COUNT_MAX, self._room())
-        if not owned or count_max <= 0:
+        count_max = min(
+            READ_COUNT_MAX,
+            room_in(lanes, open_orders_max=self._open_orders_max),
+            max(1, READ_BYTES_MAX // max(1, self._message_bytes)),
+        )
+        if owned <= behind or count_max <= 0:
             await asyncio.sleep(_FULL_WAIT_S if owned else _UNOWNED_WAIT_S)
             return
         messages = await self._queue.read(count_max=count_max, wait_ms_max=READ_WAIT_MS_MAX)
         self.read_count += len(messages)
+        if messages:
+            self._message_bytes = sum(map(size_bytes, messages)) // len(messages)
         self._on_read(len(messages))
         ordered = sorted(messages, key=attrgetter("partition_index"))
         for partition_index, group in groupby(ordered, key=attrgetter("partition_index")):
@@ -123,19 +149,25 @@ class StreamReader:
         self._crash_points.reach("after_removal")
 
 
-def room_in(lanes: Sequence[LanePartitions], *, open_orders_max: int, now_s: float) -> int:
-    """How many messages may be read now for the partitions of all lanes."""
-    read_at_s = [lane.oldest_read_at_s for lane in lanes]
-    oldest_s = min((at_s for at_s in read_at_s if at_s is not None), default=None)
-    if is_far_behind(oldest_s, now_s):
-        return 0
+def far_behind(lanes: Sequence[ReadFor], now_s: float) -> frozenset[int]:
+    """The partitions of lanes that take in more slowly than is read for them; the others go on.
+
+    More would only wait longer there, until it is too old to be removed once it is taken in.
+    """
+    return frozenset().union(
+        *(
+            lane.indexes
+            for lane in lanes
+            if lane.oldest_read_at_s is not None
+            and now_s - lane.oldest_read_at_s > READ_AHEAD_S_MAX
+        )
+    )
+
+
+def room_in(lanes: Sequence[ReadFor], *, open_orders_max: int) -> int:
+    """How many messages may be read now for all lanes together."""
     message_count = sum(lane.message_count for lane in lanes)
     return room_left(message_count, sum(lane.open_count for lane in lanes), open_orders_max)
-
-
-def is_far_behind(oldest_read_at_s: float | None, now_s: float) -> bool:
-    """Whether what was read waits for so long that reading more would only make it wait longer."""
-    return oldest_read_at_s is not None and now_s - oldest_read_at_s > READ_AHEAD_S_MAX
 
 
 def room_left(message_count: int, open_count: int, open_orders_max: int) -> int:

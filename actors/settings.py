@@ -37,6 +37,14 @@ class HostSettings:
 # four times as many a backlog was read again and again: 11,500 messages decoded for 3,000 orders.
 READ_COUNT_MAX = 500
 
+# The largest orders have 150 kB, of metadata alone. A reply of 500 such would be 75 MB: after a read of large
+# messages the next one asks for fewer.
+READ_BYTES_MAX = 8 * 1024**2
+
+# What the messages of one flush may have. 15 MB of them took the server a second, and 75 MB more than the
+# five that a statement is given, so that its partitions were taken over and tried again.
+FLUSH_BYTES_MAX = 8 * 1024**2
+
 # While the oldest message waits for longer than this nothing more is read. What a host can take in within
 # it, a read in progress, a flush and the wait for the next removal stay below that second together.
 READ_AHEAD_S_MAX = 0.25

@@ -306,11 +306,14 @@ class Message(NamedTuple):
     """All field names and values alternating, as they were."""
 
 
+NOBODY: frozenset[int] = frozenset()
+
+
 class OwnerQueue(Protocol):
     """One connection on which a host reads its partitions' streams and removes what it has taken in."""
 
-    def own(self, partition_indexes: frozenset[int]) -> None:
-        """Read exactly these from now on; newly named ones start at 0-0."""
+    def own(self, partition_indexes: frozenset[int], resting: frozenset[int] = NOBODY) -> None:
+        """Read exactly these; new ones start at 0-0. Those that rest keep their place, unread."""
         ...
 
     def reread(self, partition_indexes: frozenset[int]) -> None:

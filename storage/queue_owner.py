@@ -21,7 +21,7 @@ from payments.defects import InvariantViolation
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.envelope import EnvelopeUnreadable, decode_fields, read_header
-from storage.ports import ConnectionReplaced, Message
+from storage.ports import NOBODY, ConnectionReplaced, Message
 from storage.queue_connection import (
     STORE,
     Command,
@@ -60,15 +60,17 @@ class RedisOwnerQueue:
         self._connection = QueueConnection(settings, locate)
         self._clock = clock
         self._cursors: dict[int, bytes] = {}
+        self._resting: frozenset[int] = frozenset()
         self._generation = 0
         self._replication_checked_s = clock.monotonic_s()
         self._rotation = 0
 
-    def own(self, partition_indexes: frozenset[int]) -> None:
-        """Read exactly these from now on; newly named ones start at 0-0."""
+    def own(self, partition_indexes: frozenset[int], resting: frozenset[int] = NOBODY) -> None:
+        """See ``storage.ports.OwnerQueue``."""
         self._cursors = {
             index: self._cursors.get(index, CURSOR_START) for index in sorted(partition_indexes)
         }
+        self._resting = resting
 
     def reread(self, partition_indexes: frozenset[int]) -> None:
         """Start these again at 0-0, as far as they are owned."""
@@ -83,7 +85,7 @@ class RedisOwnerQueue:
         """
         if count_max < 1:
             raise InvariantViolation(f"count_max={count_max} reads nothing")
-        if not self._cursors:
+        if self._cursors.keys() <= self._resting:
             await asyncio.sleep(wait_ms_max / 1000)
             return []
         async with self._connection.turn:
@@ -145,8 +147,8 @@ class RedisOwnerQueue:
         return session
 
     def _rotated(self) -> list[int]:
-        """Return the owned partitions, beginning with another one each time."""
-        indexes = list(self._cursors)
+        """Return the owned partitions that don't rest, beginning with another one each time."""
+        indexes = [index for index in self._cursors if index not in self._resting]
         self._rotation = (self._rotation + 1) % len(indexes)
         return indexes[self._rotation :] + indexes[: self._rotation]
 

@@ -44,7 +44,8 @@ def derived_partition(order_uuid: bytes, partition_count: int) -> int:
 def charged_attempt(psp_key: str, merchant_id: str, order_key: str | None) -> ChargedAttempt | None:
     """Return whose attempt a charge is, or None where its key and the order that it names disagree."""
     match = _PSP_KEY.fullmatch(psp_key)
-    if match is None or order_key is None:
+    if match is None or order_key is None or match[2].startswith(_LETTERS[0]):
+        # Among them a number with a leading zero: another spelling than the one that is ever sent.
         return None
     stated = bytes.fromhex(match[1].translate(_TO_HEXADECIMAL))
     for word in MODES:

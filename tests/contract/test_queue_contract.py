@@ -354,6 +354,21 @@ async def test_only_owned_partitions_are_read(bench: Bench) -> None:
     assert await owner.read(count_max=10, wait_ms_max=1) == []
 
 
+async def test_a_resting_partition_keeps_its_place(bench: Bench) -> None:
+    """While a partition rests the others are read; then it goes on where it was."""
+    await append(bench.gateway(), an_entry(0), an_entry(1))
+    owner = bench.owner(0, 1)
+    assert sorted(m.partition_index for m in await read_all(owner)) == [0, 1]
+    later = (an_entry(0), an_entry(1))
+    await append(bench.gateway(), *later)
+    owner.own(frozenset({0, 1}), frozenset({0}))
+    assert [m.order_uuid for m in await read_all(owner)] == [later[1].order_uuid]
+    owner.own(frozenset({0, 1}), frozenset({0, 1}))
+    assert await owner.read(count_max=10, wait_ms_max=1) == []
+    owner.own(frozenset({0, 1}))
+    assert [m.order_uuid for m in await read_all(owner)] == [later[0].order_uuid]
+
+
 async def test_rereading_brings_all_that_was_not_removed(bench: Bench) -> None:
     """Nothing about reading is stored: until its removal, a message can be read again."""
     await append(bench.gateway(), *(an_entry(0) for _ in range(3)))

@@ -11,6 +11,7 @@ from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.envelope import EnvelopeUnreadable, decode_fields
 from storage.ports import (
+    NOBODY,
     AppendBatch,
     AppendResult,
     AppendStatus,
@@ -128,24 +129,26 @@ class FakeOwnerQueue:
         self._server = server
         self._connection = FakeConnection(server)
         self._cursors: dict[int, StreamId] = {}
+        self._resting: frozenset[int] = frozenset()
         self._generation = 0
         self._rotation = 0
 
-    def own(self, partition_indexes: frozenset[int]) -> None:
+    def own(self, partition_indexes: frozenset[int], resting: frozenset[int] = NOBODY) -> None:
         self._cursors = {i: self._cursors.get(i, (0, 0)) for i in sorted(partition_indexes)}
+        self._resting = resting
 
     def reread(self, partition_indexes: frozenset[int]) -> None:
         self._cursors |= dict.fromkeys(partition_indexes & self._cursors.keys(), (0, 0))
 
     async def read(self, *, count_max: int, wait_ms_max: int) -> Sequence[Message]:
-        messages = self._read_now(count_max) if self._cursors else []
+        messages = self._read_now(count_max)
         if not messages and wait_ms_max > 0:
             self._server.appended.clear()
             try:
                 await asyncio.wait_for(self._server.appended.wait(), wait_ms_max / 1000)
             except TimeoutError:
                 return []
-            messages = self._read_now(count_max) if self._cursors else []
+            messages = self._read_now(count_max)
         return messages
 
     async def remove(self, messages: Sequence[Message]) -> int:
@@ -183,7 +186,9 @@ class FakeOwnerQueue:
         """Take from each partition in turn until there are enough."""
         generation = self._current_generation()
         now_s = self._server.clock.monotonic_s()
-        indexes = list(self._cursors)
+        indexes = [index for index in self._cursors if index not in self._resting]
+        if not indexes:
+            return []
         self._rotation = (self._rotation + 1) % len(indexes)
         waiting = {
             index: sorted(i for i in self._server.copy.streams[index] if i > self._cursors[index])

@@ -272,6 +272,10 @@ INSERT INTO timer VALUES ({paid_p}, {paid_n}, 1, now());
 -- named by timers of open
 UPDATE timer SET kind = 8 WHERE {open};
 
+-- timer_never --
+-- named by timers of open
+UPDATE timer SET due_at = 'infinity' WHERE {open};
+
 -- refused_alike --
 -- named by refused_requests
 UPDATE refused_request SET fingerprint = (SELECT fingerprint FROM payment_order o WHERE o.order_uuid

@@ -77,3 +77,14 @@ def test_the_oldest_message_tells_how_far_behind_it_is() -> None:
     assert inbox.oldest_read_at_s == 6.0
     inbox.put_back(taken, 9.0)
     assert inbox.oldest_read_at_s == 5.0
+
+
+def test_a_flush_takes_messages_up_to_its_bytes() -> None:
+    """Large messages come a few at a time, one at least; the others wait in their order."""
+    inbox = Inbox()
+    messages = [a_message(n)._replace(raw=(b"p", bytes(999))) for n in range(5)]
+    inbox.add_messages(messages, 1.0)
+    assert inbox.take(10, 2.0, bytes_max=2_000).messages == messages[:2]
+    assert inbox.take(10, 3.0, bytes_max=1).messages == messages[2:3]
+    assert inbox.waiting_since_s == 3.0
+    assert inbox.take(10, 4.0).messages == messages[3:]

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
 
-from actors.reading import StreamReader, is_far_behind, room_left
-from actors.settings import INBOX_MESSAGES_MAX, READ_AHEAD_S_MAX, REMOVAL_EVERY_S
+from actors.reading import StreamReader, room_left
+from actors.settings import (
+    INBOX_MESSAGES_MAX,
+    READ_AHEAD_S_MAX,
+    READ_BYTES_MAX,
+    READ_COUNT_MAX,
+    REMOVAL_EVERY_S,
+)
 from runtime.crash_points import CrashPoints
-from storage.ports import Message, StorageUnavailable
+from storage.ports import NOBODY, Message, StorageUnavailable
 from storage.queue_owner import REMOVAL_AGE_S_MAX
 from tests.manual_clock import ManualClock
 from tests.unit.actors.messages import a_message
@@ -23,12 +30,14 @@ class StubQueue:
         self.log: list[tuple[str, object]] = []
         self.messages: list[Message] = []
         self.is_available = True
+        self.resting: frozenset[int] = frozenset()
         self.reading = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
-    def own(self, partition_indexes: frozenset[int]) -> None:
+    def own(self, partition_indexes: frozenset[int], resting: frozenset[int] = NOBODY) -> None:
         self.log.append(("own", partition_indexes))
+        self.resting = resting
 
     def reread(self, partition_indexes: frozenset[int]) -> None:
         if partition_indexes:
@@ -53,15 +62,27 @@ class StubQueue:
     async def close(self) -> None: ...
 
 
+@dataclass
+class StubLane:
+    """A lane's partitions as the reader sees them."""
+
+    indexes: frozenset[int]
+    message_count: int = 0
+    open_count: int = 0
+    oldest_read_at_s: float | None = None
+
+
 class Rig:
     def __init__(self, *, room: int = 100) -> None:
         self.queue = StubQueue()
+        self.lanes = [StubLane(frozenset({0})), StubLane(frozenset({1}))]
         self.clock = ManualClock()
         self.got: list[tuple[int, list[str]]] = []
         self.reader = StreamReader(
             self.queue,
             readable=lambda: frozenset({0, 1}),
-            room=lambda: room,
+            lanes=lambda: self.lanes,
+            open_orders_max=room,
             on_messages=lambda index, messages: self.got.append(
                 (index, [message.stream_id for message in messages])
             ),
@@ -152,10 +173,35 @@ async def test_a_drain_removes_what_is_taken_in() -> None:
     assert rig.named("remove") == [["1-0"], ["2-0"]]
 
 
-def test_nothing_is_read_far_ahead() -> None:
+async def test_nothing_is_read_far_ahead() -> None:
     """What waits for long is not joined by more, which would be too old to remove when it is taken in."""
-    assert not is_far_behind(None, 100.0)
-    assert not is_far_behind(100.0, 100.0 + READ_AHEAD_S_MAX)
-    assert is_far_behind(100.0, 100.01 + READ_AHEAD_S_MAX)
+    rig = Rig()
+    now_s = rig.clock.monotonic_s()
+    rig.lanes[0].oldest_read_at_s = now_s - READ_AHEAD_S_MAX
+    await rig.turn()
+    assert rig.queue.resting == frozenset()
+    rig.lanes[0].oldest_read_at_s = now_s - READ_AHEAD_S_MAX - 0.01
+    await rig.turn()
+    # The other lane's partitions are read as before.
+    assert rig.queue.resting == {0}
+    assert rig.named("own")[-1] == {0, 1}
+    assert len(rig.named("read")) == 2
+    rig.lanes[1].oldest_read_at_s = now_s - READ_AHEAD_S_MAX - 0.01
+    await rig.turn()
+    assert len(rig.named("read")) == 2
     # A read, its wait, a flush of the same length and the removal's turn: all before it is too old.
     assert 2 * READ_AHEAD_S_MAX + REMOVAL_EVERY_S < REMOVAL_AGE_S_MAX
+
+
+async def test_large_messages_are_read_a_few_at_a_time() -> None:
+    """After a read of large messages the next one asks for as many as have READ_BYTES_MAX in all."""
+    rig = Rig(room=10_000)
+    large = a_message(1)._replace(raw=(b"p", bytes(READ_BYTES_MAX // 4)))
+    rig.queue.messages = [large]
+    await rig.turn()
+    await rig.turn()
+    huge = large._replace(raw=(b"p", bytes(2 * READ_BYTES_MAX)))
+    rig.queue.messages = [huge]
+    await rig.turn()
+    await rig.turn()
+    assert rig.named("read") == [READ_COUNT_MAX, 3, 3, 1]

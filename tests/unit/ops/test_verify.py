@@ -68,6 +68,12 @@ def test_identities_are_derived_as_the_engine_derives_them(
         (psp_key(order_uuid(MERCHANT, Mode.TEST, UUID(int=1)), 1), "mrc_other", UUID(int=1)),
         (psp_key(order_uuid(MERCHANT, Mode.TEST, UUID(int=1)), 1), MERCHANT, UUID(int=2)),
         (psp_key(order_uuid(MERCHANT, Mode.TEST, UUID(int=1)), 1), MERCHANT, None),
+        # Another spelling of attempt 1 than the one that is sent: 01.
+        (
+            psp_key(order_uuid(MERCHANT, Mode.TEST, UUID(int=1)), 1)[:-1] + "bc",
+            MERCHANT,
+            UUID(int=1),
+        ),
     ],
 )
 def test_a_charge_under_a_key_of_another_order_is_nobodys(
