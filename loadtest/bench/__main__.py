@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from loadtest.bench.faults import BenchFailed
-from loadtest.bench.growth import measure_growth
+from loadtest.bench.growth import GROWTH_GATEWAYS, GROWTH_HOSTS, measure_growth
 from loadtest.bench.plan import GROUPS, GROWTH, RUN_NAMES, Options, Plan
 from loadtest.bench.report_growth import print_growth
 from loadtest.bench.report_html import render_html
@@ -24,6 +25,8 @@ from ops.output import Output
 SHORT_SECONDS = 1.0
 
 EXIT_VOID = 1
+# As everywhere: 128 and the number of SIGINT.
+EXIT_INTERRUPTED = 130
 
 
 @click.command()
@@ -33,8 +36,8 @@ EXIT_VOID = 1
 @click.option("--repeat", type=int, default=1)
 @click.option("--seed", type=int, default=1)
 @click.option("--seconds", type=float, default=None)
-@click.option("--gateways", type=int, default=Options().gateways)
-@click.option("--hosts", type=int, default=Options().hosts)
+@click.option("--gateways", type=int, default=None)
+@click.option("--hosts", type=int, default=None)
 @click.option("--connections", type=int, default=Options().connections)
 @click.option("--held-every", type=int, default=Options().held_every)
 @click.option("--hosts-without-ray", is_flag=True)
@@ -47,8 +50,8 @@ def main(
     repeat: int,
     seed: int,
     seconds: float | None,
-    gateways: int,
-    hosts: int,
+    gateways: int | None,
+    hosts: int | None,
     connections: int,
     held_every: int,
     hosts_without_ray: bool,
@@ -66,8 +69,8 @@ def main(
         repeat=repeat,
         seed=seed,
         seconds=seconds or default_seconds,
-        gateways=gateways,
-        hosts=hosts,
+        gateways=gateways or (GROWTH_GATEWAYS if GROWTH in names else Options().gateways),
+        hosts=hosts or (GROWTH_HOSTS if GROWTH in names else Options().hosts),
         connections=connections,
         held_every=held_every,
         is_ray_used=not hosts_without_ray,
@@ -77,6 +80,9 @@ def main(
     )
     try:
         document = asyncio.run(_measure(names, options, orders, output))
+    except asyncio.CancelledError:
+        output.complaint("interrupted; the stack is ended and its data deleted")
+        sys.exit(EXIT_INTERRUPTED)
     except (BenchFailed, LocalFault) as fault:
         output.complaint(str(fault))
         sys.exit(EXIT_VOID)
@@ -95,6 +101,10 @@ def main(
 async def _measure(
     names: tuple[str, ...], options: Options, orders: int, output: Output
 ) -> dict[str, Any]:
+    measuring = asyncio.current_task()
+    assert measuring is not None
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, measuring.cancel)
     if GROWTH in names:
         return await measure_growth(options, orders, output.progress)
     return await Session(Plan.of(names), options, output.progress).run()

@@ -29,8 +29,11 @@ FITTED_FROM_ORDERS = 100_000
 # "At rest" is when buffers were given back and timers found nothing to do.
 REST_S = 3.0
 
+# What a local stack shall be able to hold: the bounds below are of this many, with 16 partitions.
+GROWTH_GATEWAYS = 2
+GROWTH_HOSTS = 2
 PSS_AT_REST_BYTES_MAX = 2_500_000_000
-"""Of the whole stack of 2 gateways, 2 hosts and 16 partitions, right after its start."""
+"""Of the whole stack, right after its start."""
 SLOPE_BYTES_MAX = 20.0
 """An order, for each host and gateway."""
 

@@ -100,8 +100,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """End to end, every n-th request of a connection holds until it has settled. It gives the
     latencies, and it bounds the backlog: a connection runs ahead by n - 1 orders at most.
     """
-    gateways: int = 2
-    hosts: int = 2
+    gateways: int = 1
+    hosts: int = 1
+    """Two cores have no room for more: more processes only make the batches of each smaller."""
     is_ray_used: bool = True
     pool_sizes: tuple[int, ...] = (8, 16, 32)
     """Connections that the handwritten service has in all; the best counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -25,8 +26,8 @@ from ops.context import json_option
     type=click.FloatRange(0.2, 600),
     help="How long each run is loaded.  [default: 5, short 1]",
 )
-@click.option("--gateways", type=click.IntRange(1, 64), help="Gateway processes.  [default: 2]")
-@click.option("--hosts", type=click.IntRange(1, 16), help="Partition hosts.  [default: 2]")
+@click.option("--gateways", type=click.IntRange(1, 64), help="Gateway processes.  [default: 1]")
+@click.option("--hosts", type=click.IntRange(1, 16), help="Partition hosts.  [default: 1]")
 @click.option("--connections", type=click.IntRange(1, 4096), help="Connections of the generator.")
 @click.option("--held-every", type=click.IntRange(1, 1000), help="Which requests hold, end to end.")
 @click.option("--hosts-without-ray", is_flag=True, help="Run partition hosts as plain processes.")
@@ -51,6 +52,19 @@ def bench(names: tuple[str, ...], is_json: bool, **options: object) -> None:
         elif value is not None and value is not False:
             arguments += [option, str(value)]
     # Apart, because it acts as storefront, server and owner at once, which no command may.
-    done = subprocess.run([sys.executable, "-P", "-m", "loadtest.bench", *arguments], check=False)
-    if done.returncode != 0:
-        sys.exit(done.returncode)
+    command = [sys.executable, "-P", "-m", "loadtest.bench", *arguments]
+    with subprocess.Popen(command, start_new_session=True) as child:
+        returncode = _ended(child)
+    if returncode != 0:
+        sys.exit(returncode)
+
+
+def _ended(child: subprocess.Popen[bytes]) -> int:
+    """Wait for the child, which ends its stack first when this command is told to stop."""
+
+    def stop(_signum: int, _frame: object) -> None:
+        child.terminate()
+
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, stop)
+    return child.wait()

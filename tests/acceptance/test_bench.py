@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,3 +96,27 @@ def test_the_conditions_are_told(document: dict[str, Any]) -> None:
     made = {ratio.name for ratio in RATIOS if {ratio.run, ratio.to} <= set(NAMES)}
     assert set(document["ratios"]) == set(document["cpu_ratios"]) == made
     assert set(document["floors"]) <= made
+
+
+def test_a_stop_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A benchmark that is told to stop ends its stack and deletes its data before it goes."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "ops.cli", "bench", "e2e_uniform", "--short"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as bench:
+        assert bench.stderr is not None
+        for line in bench.stderr:
+            if "a stack" in line:
+                break
+        give_up_at_s = time.monotonic() + 60.0
+        while not list(tmp_path.glob("*/data")):
+            assert time.monotonic() < give_up_at_s
+            time.sleep(0.05)
+        bench.terminate()
+        said = bench.stderr.read()
+    assert bench.returncode == 130, said
+    assert "interrupted" in said
+    assert list(tmp_path.iterdir()) == []
