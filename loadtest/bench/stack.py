@@ -83,7 +83,7 @@ class BenchStack:
         try:
             (root / OVERRIDES_FILE).write_text(_overrides(shape), encoding="utf-8")
             settings = StackSettings(root=root, port_base=0, is_ray_used=shape.is_ray_used)
-            state = await asyncio.to_thread(start_stack, settings, progress)
+            state = await _started(settings, progress)
             if state.addresses is None:
                 raise BenchFailed("the stack runs, and has not told its addresses")
             home = StackHome(root)
@@ -99,7 +99,7 @@ class BenchStack:
             await stores.fetch("make_sellers", home.secret(SANDBOX_MERCHANT_FILE), SELLERS)
             await stack.wait_spread()
         except BaseException:
-            remove(root, progress)
+            await asyncio.to_thread(remove, root, progress)
             raise
         return stack
 
@@ -222,6 +222,16 @@ class BenchStack:
         if state is None or not state.is_daemon_alive:
             raise BenchFailed(f"the stack of {self.root} has died")
         return state
+
+
+async def _started(settings: StackSettings, progress: Progress) -> StackState:
+    """Start a stack. Whoever is cancelled meanwhile waits for it: half a stack can't be ended whole."""
+    starting = asyncio.create_task(asyncio.to_thread(start_stack, settings, progress))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        raise
 
 
 def remove(root: Path, progress: Progress) -> None:
