@@ -29,7 +29,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFigures:
-    """How long a stage took for what ended between the two looks."""
+    """How long a stage took for what ended between the two looks, in processes that both could read."""
 
     name: str
     count: int | None
