@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from ops import cli
-from ops.doctor import address_text, listeners
+from ops.doctor import _listeners, address_text, listeners
 from ops.exit_codes import ExitCode
+from ops.stack.state import Phase, ProcessRecord, Role, StackState
 from runtime.config import ConfigError
 
 
@@ -184,9 +186,26 @@ def test_the_kernels_addresses_are_read(hexadecimal: str, text: str) -> None:
 
 def test_our_own_listeners_are_found() -> None:
     """A listening socket of a process is found, with its address, by the process's pid."""
-    import os
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         found = [listener for listener in listeners({os.getpid()}) if listener.port == port]
     assert [(listener.address, listener.is_loopback) for listener in found] == [("127.0.0.1", True)]
+
+
+def test_an_address_with_several_sockets_is_listed_once() -> None:
+    """A gateway that listens on one address with several sockets has it once in its line."""
+    me = ProcessRecord.of("gateway-0", os.getpid(), Role.GATEWAY)
+    state = StackState(
+        phase=Phase.RUNNING,
+        stack_id="of no process",
+        daemon_pid=me.pid,
+        daemon_start_ticks=me.start_ticks,
+        started_at="2026-01-01T00:00:00.000+00:00",
+        is_ray_used=False,
+        processes=[me],
+    )
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server:
+        address = server.getsockname()
+        with socket.create_server(address, reuse_port=True):
+            [finding] = [item for item in _listeners(state) if "gateway-0" in item.subject]
+    assert finding.detail.count(f"127.0.0.1:{address[1]}") == 1
