@@ -71,7 +71,8 @@ async def _scale(
             return await _wait(context, config, pool, host_count)
     except TimeoutError:
         raise CommandFailed(
-            f"{counted(host_count, 'host')} did not get everything within {timeout_s:.0f} s. See: tally status"
+            f"{counted(host_count, 'host')} did not get everything within {timeout_s:.0f} s."
+            f" See: {context.hint('status')}"
         ) from None
     finally:
         await pool.close()
