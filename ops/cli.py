@@ -78,7 +78,10 @@ def cli(context: click.Context, home: Path | None) -> None:
     """Run a local Tallystick, and look after it."""
     environment = dict(os.environ)
     context.obj = CommandContext(
-        root=home_of(environment, home), environment=environment, output=Output(environment)
+        root=home_of(environment, home),
+        environment=environment,
+        output=Output(environment),
+        is_home_given=home is not None,
     )
 
 

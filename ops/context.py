@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +31,20 @@ class CommandContext:
     """The stack's home."""
     environment: Mapping[str, str]
     output: Output
+    is_home_given: bool = False
+    """Whether an option named the home: then a command without it would mean another stack."""
+
+    def hint(self, command: str, *, program: str = "tally") -> str:
+        """A command for people to type, for this stack wherever they are."""
+        home = f" --home {shlex.quote(str(self.root))}" if self.is_home_given else ""
+        return f"{program}{home} {command}"
 
     def running_state(self) -> StackState:
         """The running stack. Raises CommandFailed when it doesn't run."""
         state = read_state(self.root)
         if state is None or not state.is_daemon_alive or state.phase is not Phase.RUNNING:
             raise CommandFailed(
-                f"the stack of {self.root} is not running. Start it: tally up",
+                f"the stack of {self.root} is not running. Start it: {self.hint('up')}",
                 ExitCode.NOT_RUNNING,
             )
         return state
@@ -56,7 +64,9 @@ class CommandContext:
         """TALLY_API_KEY, else the sandbox merchant's key. Raises CommandFailed."""
         key = self.environment.get(API_KEY_VARIABLE) or read_secret(self.root, SANDBOX_KEY_FILE)
         if key is None:
-            raise CommandFailed(f"no API key: set {API_KEY_VARIABLE}, or run tally up first")
+            raise CommandFailed(
+                f"no API key: set {API_KEY_VARIABLE}, or run {self.hint('up')} first"
+            )
         return key
 
     def fail(self, text: str, code: ExitCode = ExitCode.FAILED) -> NoReturn:

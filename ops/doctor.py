@@ -147,7 +147,8 @@ def _listeners(state: StackState) -> Iterator[Finding]:
     for pid, own in by_pid.items():
         is_open = not all(listener.is_loopback for listener in own)
         is_any_open |= is_open
-        places = ", ".join(f"{listener.address}:{listener.port}" for listener in own)
+        # Once each: a gateway listens on one address with several sockets.
+        places = ", ".join(dict.fromkeys(f"{one.address}:{one.port}" for one in own))
         yield Finding(
             subject=f"{names.get(pid) or title_of(pid)[:_TITLE_LENGTH_MAX]} (pid {pid})",
             verdict=Verdict.WARNING if is_open else Verdict.OK,

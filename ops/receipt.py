@@ -18,6 +18,8 @@ DEMONSTRATION_ORDER: Mapping[str, object] = {
     "description": "the demonstration payment",
 }
 
+_NONE_YET = "–"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
@@ -91,7 +93,7 @@ def print_receipt(receipt: Receipt, output: Output) -> None:
     output.table("", ("state", "at", ""), _states(payment))
     output.line()
     rows = [
-        ("PSP", f"{payment['psp']} {payment['psp_reference']}"),
+        ("PSP", f"{payment['psp'] or _NONE_YET} {payment['psp_reference'] or _NONE_YET}"),
         ("seller", payment["seller"]),
         ("fee", amount_text(payment["fee"], payment["currency"])),
     ]

@@ -71,7 +71,8 @@ async def _scale(
             return await _wait(context, config, pool, host_count)
     except TimeoutError:
         raise CommandFailed(
-            f"{counted(host_count, 'host')} did not get everything within {timeout_s:.0f} s. See: tally status"
+            f"{counted(host_count, 'host')} did not get everything within {timeout_s:.0f} s."
+            f" See: {context.hint('status')}"
         ) from None
     finally:
         await pool.close()
@@ -91,11 +92,12 @@ async def _wait(
         except StorageUnavailable as unavailable:
             context.output.progress(f"waiting: {unavailable.reason}")
             continue
-        living = owners.look(hosts, asyncio.get_running_loop().time())
+        now_s = asyncio.get_running_loop().time()
+        living = owners.look(hosts, now_s)
         owned = {name: sorted(own) for name, own in living.items() if own}
         count = sum(map(len, owned.values()))
         text = f"{_own(len(owned))} {count} of {partition_count} partitions"
-        if text != told:
+        if text != told and (told or owners.has_judged(now_s)):
             context.output.progress(text)
             told = text
         if len(living) == len(owned) == host_count and count == partition_count:

@@ -50,7 +50,10 @@ def up(context: CommandContext, hosts_without_ray: bool, no_demo: bool, home: Pa
     took_s = time.monotonic() - started_at_s
     output.progress("Running already" if is_running else f"Running after {took_s:.1f} s")
     context = CommandContext(
-        root=settings.root, environment=context.environment, output=context.output
+        root=settings.root,
+        environment=context.environment,
+        output=context.output,
+        is_home_given=context.is_home_given or home is not None,
     )
     if not no_demo:
         receipt = asyncio.run(_demonstrate(context))
@@ -59,7 +62,7 @@ def up(context: CommandContext, hosts_without_ray: bool, no_demo: bool, home: Pa
         if not receipt.is_succeeded:
             context.fail(
                 "the stack runs, but the demonstration payment has not succeeded. "
-                f"See tally status, and the logs in {settings.root / 'logs'}"
+                f"See {context.hint('status')}, and the logs in {settings.root / 'logs'}"
             )
     _print_what_next(state, context)
 
@@ -92,14 +95,15 @@ def _print_what_next(state: StackState, context: CommandContext) -> None:
     )
     output.line()
     output.line("Try next:", style="bold")
-    output.line(f"  {name} pay --amount 2500 --currency EUR --token tok_decline_insufficient_funds")
-    output.line(f"  {name} status")
+    pay = "pay --amount 2500 --currency EUR --token tok_decline_insufficient_funds"
+    output.line(f"  {context.hint(pay, program=name)}")
+    output.line(f"  {context.hint('status', program=name)}")
     output.line(
         f"  curl -i {url}/v1/payments -H 'Authorization: Bearer {key}' "
         f"-H 'Idempotency-Key: '$(cat /proc/sys/kernel/random/uuid) "
         f"-H 'Content-Type: application/json' -H 'Prefer: wait=10' -d '{body}'"
     )
-    output.line(f"Stop it with: {name} down")
+    output.line(f"Stop it with: {context.hint('down', program=name)}")
 
 
 @click.command()
@@ -118,7 +122,7 @@ def reset(context: CommandContext, yes: bool) -> None:
     root = context.root
     state = read_state(root)
     if state is not None and state.is_daemon_alive:
-        context.fail("the stack is running: tally down first")
+        context.fail(f"the stack is running: {context.hint('down')} first")
     if not (root / "run" / STATE_FILE).exists() and not (root / "data" / "stack_id").exists():
         context.output.line(f"There is no stack in {root}.")
         return

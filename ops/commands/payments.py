@@ -56,7 +56,7 @@ def pay(
         print_receipt(receipt, context.output)
     if receipt.is_undecided:
         context.fail(
-            f"{receipt.waits_for}. Ask: tally payments show {receipt.idempotency_key}",
+            f"{receipt.waits_for}. Ask: {context.hint(f'payments show {receipt.idempotency_key}')}",
             ExitCode.UNDECIDED,
         )
     if receipt.answer.is_problem:

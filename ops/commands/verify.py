@@ -13,7 +13,7 @@ from ops.disk_use import bytes_text
 from ops.exit_codes import ExitCode
 from ops.output import Output
 from ops.verify.progress import VerifyProgress
-from ops.verify.report import CheckResult, Report
+from ops.verify.report import CheckResult, Report, State
 from ops.verify.story import place_text, story_lines
 from ops.verify.verification import step_count
 from ops.verify.verification import verify as run_verification
@@ -45,7 +45,7 @@ def verify(context: CommandContext, output_format: str, is_json: bool) -> None:
 
 
 def print_report(report: Report, output: Output) -> None:
-    """A line a check, then the first finding with its story."""
+    """A line a check, what was found wrong or unreadable, the first finding's story, and the verdict."""
     output.table(
         "",
         ("check", "state", "checked", "violations", "claim"),
@@ -69,27 +69,39 @@ def print_report(report: Report, output: Output) -> None:
             f" {report.charges_of_newer_orders} of orders newer than the snapshot)"
         )
     for check in report.checks:
-        if check.detail is not None:
+        if check.first is not None:
+            place = place_text(check.first.place)
+            output.line(f"{check.name}, {place}: {check.first.text}", style="bold red")
+        elif check.detail is not None:
             output.line(f"{check.name}: {check.detail}")
+    if (red := report.first_red) is not None:
+        _print_story(red, output)
     output.line(
-        f"{'The books are whole' if report.is_ok else 'The books are NOT verified'},"
-        f" as of {report.snapshot.get('taken_at', 'no moment')}"
+        f"{_verdict(report)}, as of {report.snapshot.get('taken_at', 'no moment')}"
         f" ({report.seconds:.1f} s, {bytes_text(report.peak_memory_bytes)} of memory at most)",
         style="bold green" if report.is_ok else "bold red",
     )
-    if (red := report.first_red) is not None:
-        _print_finding(red, output)
 
 
-def _print_finding(check: CheckResult, output: Output) -> None:
+def _print_story(check: CheckResult, output: Output) -> None:
     if check.first is None:
         return
     output.line()
-    output.line(
-        f"{check.name}, {place_text(check.first.place)}: {check.first.text}", style="bold red"
-    )
+    output.line(f"The story of {check.name}, {place_text(check.first.place)}:")
     for line in story_lines(check.first.story):
         output.line(line)
+    output.line()
+
+
+def _verdict(report: Report) -> str:
+    """Books that are wrong are told apart from books of which not all could be read."""
+    states = {check.state for check in report.checks}
+    if report.is_ok:
+        return "The books are whole"
+    if State.FAILED not in states:
+        return "The books could not be checked whole"
+    not_whole = ", and could not be checked whole" if State.UNREADABLE in states else ""
+    return f"The books are NOT right{not_whole}"
 
 
 def _shown(count: int | None) -> int | str:

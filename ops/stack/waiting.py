@@ -35,6 +35,7 @@ class Owners:
     def __init__(self) -> None:
         self._counters: dict[object, int] = {}
         self._rose_at_s: dict[object, float] = {}
+        self._seen_at_s: dict[object, float] = {}
 
     def look(self, hosts: Sequence[HostStatus], now_s: float) -> dict[str, Sequence[int]]:
         """The partitions of each living host, by its name; the living include those that own none."""
@@ -44,10 +45,18 @@ class Owners:
             if before is not None and host.counter > before:
                 self._rose_at_s[host.incarnation] = now_s
             self._counters[host.incarnation] = host.counter
+            self._seen_at_s.setdefault(host.incarnation, now_s)
             rose_at_s = self._rose_at_s.get(host.incarnation)
             if rose_at_s is not None and now_s - rose_at_s < _FRESH_S:
                 living[host.host_name] = host.partition_indexes
         return living
+
+    def has_judged(self, now_s: float) -> bool:
+        """Whether every host seen so far showed that it lives, or had the time to: one look can't tell."""
+        return all(
+            incarnation in self._rose_at_s or now_s - seen_at_s >= _FRESH_S
+            for incarnation, seen_at_s in self._seen_at_s.items()
+        )
 
 
 async def wait_for_owners(pool: ReadPool, partition_count: int) -> None:

@@ -21,6 +21,11 @@ class Change:
         self._now = now
         self._seconds = seconds
 
+    @property
+    def is_known(self) -> bool:
+        """Whether both looks could read it."""
+        return self._before is not None
+
     def rate(self, spec: CounterSpec | str, **labels: str) -> float | None:
         """How much a counter grew a second. One without a series has counted nothing yet."""
         if self._before is None or self._seconds <= 0:
@@ -37,6 +42,7 @@ class Change:
         return max(0.0, now - before) / self._seconds
 
     def distribution(self, spec: HistogramSpec) -> Distribution:
-        """What came in between; everything since its start where the first look did not see it."""
-        now = self._now.distribution(spec)
-        return now if self._before is None else now.minus(self._before.distribution(spec))
+        """What came in between; nothing where the first look did not see it: that may be its whole life."""
+        if self._before is None:
+            return Distribution()
+        return self._now.distribution(spec).minus(self._before.distribution(spec))

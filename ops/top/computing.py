@@ -150,16 +150,16 @@ def _stages(
     stages: Iterable[tuple[str, HistogramSpec]], changes: Iterable[Change], seconds: float
 ) -> list[StageFigures]:
     found: list[StageFigures] = []
-    changes = list(changes)
+    known = [change for change in changes if change.is_known]
     for name, spec in stages:
         total = Distribution()
-        for change in changes:
+        for change in known:
             total = total.plus(change.distribution(spec))
         found.append(
             StageFigures(
                 name=name,
-                count=int(total.count) if changes else None,
-                per_s=total.count / seconds if changes and seconds > 0 else None,
+                count=int(total.count) if known else None,
+                per_s=total.count / seconds if known and seconds > 0 else None,
                 p50_ms=_ms(total.quantile(0.5)),
                 p99_ms=_ms(total.quantile(0.99)),
             )

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """All gateways, and all hosts, together. Incomplete where one of them could not be read."""
+    """All present gateways, and hosts, together. Incomplete where one of them could not be read.
+
+    What ended processes counted is not in it: the totals of the books are those of `tally status`.
+    """
 
     accepted: int | None
     taken_in: int | None
     settled: int | None
     failed: int | None
+    """Of the settled ones."""
     accepted_per_s: float | None
     taken_in_per_s: float | None
     settled_per_s: float | None
@@ -29,7 +33,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFigures:
-    """How long a stage took for what ended between the two looks."""
+    """How long a stage took for what ended between the two looks, in processes that both could read."""
 
     name: str
     count: int | None

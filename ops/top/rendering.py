@@ -113,12 +113,12 @@ def _table(*columns: str) -> Table:
 
 
 def _totals(totals: Totals) -> Table:
-    table = _table("orders", "per s", "since start")
+    table = _table("orders", "per s", "present processes")
     rows = (
         ("accepted", totals.accepted_per_s, totals.accepted, totals.are_gateways_complete, ""),
         ("taken in", totals.taken_in_per_s, totals.taken_in, totals.are_hosts_complete, ""),
         ("settled", totals.settled_per_s, totals.settled, totals.are_hosts_complete, "bold green"),
-        ("failed", totals.failed_per_s, totals.failed, totals.are_hosts_complete, ""),
+        ("  failed", totals.failed_per_s, totals.failed, totals.are_hosts_complete, ""),
     )
     for name, per_s, count, is_complete, style in rows:
         table.add_row(

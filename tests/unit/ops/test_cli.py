@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -11,9 +14,22 @@ from pathlib import Path
 import pytest
 
 from ops import cli
-from ops.doctor import address_text, listeners
+from ops.commands.lifecycle import _print_what_next
+from ops.context import API_KEY_VARIABLE, CommandContext
+from ops.doctor import _listeners, address_text, listeners
 from ops.exit_codes import ExitCode
+from ops.output import Output
+from ops.stack.state import Addresses, Phase, ProcessRecord, Role, StackState
 from runtime.config import ConfigError
+
+ADDRESSES = Addresses(
+    gateway_url="http://127.0.0.1:1",
+    psp_url="http://127.0.0.1:2",
+    postgres_primary="127.0.0.1:3",
+    postgres_standbys=["127.0.0.1:4"],
+    redis_primary="127.0.0.1:5",
+    redis_replicas=["127.0.0.1:6"],
+)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, port_base: str = "0") -> int:
@@ -184,9 +200,67 @@ def test_the_kernels_addresses_are_read(hexadecimal: str, text: str) -> None:
 
 def test_our_own_listeners_are_found() -> None:
     """A listening socket of a process is found, with its address, by the process's pid."""
-    import os
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         found = [listener for listener in listeners({os.getpid()}) if listener.port == port]
     assert [(listener.address, listener.is_loopback) for listener in found] == [("127.0.0.1", True)]
+
+
+def a_running_state() -> StackState:
+    """What a stack would tell whose only process is this one."""
+    me = ProcessRecord.of("gateway-0", os.getpid(), Role.GATEWAY)
+    return StackState(
+        phase=Phase.RUNNING,
+        stack_id="of no process",
+        daemon_pid=me.pid,
+        daemon_start_ticks=me.start_ticks,
+        started_at="2026-01-01T00:00:00.000+00:00",
+        is_ray_used=False,
+        processes=[me],
+        addresses=ADDRESSES,
+    )
+
+
+def test_an_address_with_several_sockets_is_listed_once() -> None:
+    """A gateway that listens on one address with several sockets has it once in its line."""
+    state = a_running_state()
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server:
+        address = server.getsockname()
+        with socket.create_server(address, reuse_port=True):
+            [finding] = [item for item in _listeners(state) if "gateway-0" in item.subject]
+    assert finding.detail.count(f"127.0.0.1:{address[1]}") == 1
+
+
+@pytest.mark.parametrize("is_home_given", [True, False])
+def test_a_hint_repeats_the_home_that_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    is_home_given: bool,
+) -> None:
+    """Whoever named a home by the option is told to start that stack, not another one."""
+    home = tmp_path / "the shop's"
+    option = ("--home", str(home)) if is_home_given else ()
+    assert run(monkeypatch, home, *option, "verify") == ExitCode.NOT_RUNNING
+    command = f"tally --home {shlex.quote(str(home))} up" if is_home_given else "tally up"
+    assert capsys.readouterr().err.rstrip().endswith(f"Start it: {command}")
+
+
+@pytest.mark.parametrize("is_home_given", [True, False])
+def test_what_to_do_next_repeats_the_home_that_was_given(
+    tmp_path: Path, is_home_given: bool
+) -> None:
+    """Each `tally` command that `up` ends with is for the stack that it started."""
+    out = io.StringIO()
+    environment = {API_KEY_VARIABLE: "key"}
+    context = CommandContext(
+        root=tmp_path,
+        environment=environment,
+        output=Output(environment, out=out, err=io.StringIO()),
+        is_home_given=is_home_given,
+    )
+    _print_what_next(a_running_state(), context)
+    option = f"--home {tmp_path} " if is_home_given else ""
+    for command in ("pay --amount", "status\n", "down\n"):
+        assert f" {option}{command}" in out.getvalue()
+    assert ("--home" in out.getvalue()) == is_home_given

@@ -69,6 +69,14 @@ def test_states_that_were_not_reached_are_not_shown() -> None:
     assert "books" not in text
 
 
+def test_a_reference_that_does_not_exist_yet_is_a_dash() -> None:
+    """An order whose provider gave no reference names the provider, and no "None"."""
+    unsent = {**PAYMENT, "status": "processing", "psp_reference": None, "effective_at": None}
+    text = printed(Receipt(answer=answer(202, unsent), idempotency_key=PAYMENT["id"]))
+    assert "simulator –" in text
+    assert "None" not in text
+
+
 def test_a_refusal_says_its_code_and_reason() -> None:
     """A problem comes out with its status, code, detail and decline code."""
     problem = answer(

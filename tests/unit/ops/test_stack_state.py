@@ -116,3 +116,13 @@ def test_what_the_dead_own_does_not_count() -> None:
     living = owners.look([host("host-0", 1, 6, [0, 1]), host("host-1", 2, 5, [2])], 0.5)
     assert living == {"host-0": [0, 1]}
     assert owners.look([host("host-0", 1, 6, [0, 1])], 3.0) == {}
+
+
+def test_who_lives_is_not_said_before_it_can_be_known() -> None:
+    """One look tells nothing of hosts; each is known once its counter rose, or had the time to."""
+    owners = Owners()
+    owners.look([host("host-0", 1, 5, [0]), host("host-1", 2, 5, [1])], 0.0)
+    assert not owners.has_judged(0.0)
+    owners.look([host("host-0", 1, 6, [0]), host("host-1", 2, 5, [1])], 0.5)
+    assert not owners.has_judged(0.5)
+    assert owners.has_judged(2.0)

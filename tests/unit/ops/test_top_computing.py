@@ -181,6 +181,20 @@ def test_stages_are_those_between_the_looks() -> None:
     assert intake.p99_ms <= 5.0
 
 
+def test_a_life_that_no_first_look_saw_is_not_what_happened_since() -> None:
+    """Stages and means leave out a process that only the second look could read; alone, they are unknown."""
+    now = host_samples(40, latencies_s=(9.0,) * 50)
+    unseen, seen = a_host("host-0", (0,), None), a_host("host-0", (0,), now)
+    view = view_of(a_reading(0.0, 0, unseen), a_reading(1.0, 0, seen))
+    [intake] = [stage for stage in view.stages if stage.name == "intake"]
+    assert (intake.count, intake.per_s, intake.p50_ms, intake.p99_ms) == (None,) * 4
+    assert view.hosts[0].orders_per_flush is None
+    quiet = a_host("host-1", (1,), now)
+    view = view_of(a_reading(0.0, 0, unseen, quiet), a_reading(1.0, 0, seen, quiet))
+    [intake] = [stage for stage in view.stages if stage.name == "intake"]
+    assert (intake.count, intake.per_s, intake.p50_ms) == (0, 0.0, None)
+
+
 @given(st.lists(st.floats(0.0001, 9.9), min_size=1, max_size=50), st.sampled_from((0.5, 0.9, 0.99)))
 def test_a_quantile_lies_in_the_bucket_of_the_value(values: list[float], share: float) -> None:
     """The estimate is never further from the true quantile than its bucket is wide."""

@@ -60,6 +60,8 @@ def test_the_picture_says_what_the_view_says() -> None:
     assert "up 1 h 1 min" in text
     assert line_of(text, "accepted").split()[:3] == ["accepted", "30", "160"]
     assert line_of(text, "settled").split()[:3] == ["settled", "0", "30"]
+    assert "present processes" in line_of(text, "orders")
+    assert line_of(text, "failed").startswith("  failed ")
     assert line_of(text, "host-0 ").split()[:2] == ["host-0", "2"]
     assert "flush 12 kB, 0.8 ms" in line_of(text, "books")
     assert "10.0.0.2:7404" in line_of(text, "queue")

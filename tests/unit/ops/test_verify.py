@@ -148,9 +148,9 @@ def passed(name: str = "timers") -> CheckResult:
     return CheckResult(name=name, claim="is so", state=State.PASSED, checked=3, violations=0)
 
 
-def failed() -> CheckResult:
+def failed(name: str = "slices") -> CheckResult:
     return CheckResult(
-        name="slices",
+        name=name,
         claim="is so",
         state=State.FAILED,
         checked=3,
@@ -194,20 +194,43 @@ def test_the_document_has_what_programs_read() -> None:
     assert document["in_flight"] == {"charges": 2, "of_open_orders": 2, "of_newer_orders": 0}
 
 
-def test_people_are_told_the_first_finding_with_its_story() -> None:
-    """The table is followed by what could not be read, the verdict, and the story of the first finding."""
+def told_of(*results: CheckResult) -> str:
     out = io.StringIO()
-    report = Report(
-        checks=[unreadable("chain", "no table"), failed()],
-        snapshot={"taken_at": "noon"},
-        charges_of_newer_orders=1,
-    )
+    report = Report(checks=list(results), snapshot={"taken_at": "noon"}, charges_of_newer_orders=1)
     print_report(report, Output({}, out=out, err=io.StringIO()))
-    told = out.getvalue()
+    return out.getvalue()
+
+
+def test_people_are_told_every_finding_and_the_first_ones_story() -> None:
+    """The table is followed by a line a finding, what could not be read, one story, and the verdict."""
+    told = told_of(unreadable("chain", "no table"), failed("slices"), failed("wallets"))
     assert "chain: no table" in told
     assert "In flight, and left out: 1 charge (0 of open orders, 1 of orders newer" in told
-    assert "NOT verified, as of noon" in told
-    assert told.index("slices, partition 3, account 2: is at version 5") < told.index("version=5")
+    found = [f"{name}, partition 3, account 2: is at version 5" for name in ("slices", "wallets")]
+    story = "The story of slices, partition 3, account 2:"
+    order = [told.index(text) for text in (*found, story, "version=5", "The books are NOT right")]
+    assert order == sorted(order)
+    assert told.count("version=5") == 1
+
+
+@pytest.mark.parametrize(
+    ("results", "verdict"),
+    [
+        ([passed()], "The books are whole"),
+        ([passed(), failed()], "The books are NOT right"),
+        ([passed(), unreadable("chain", "no table")], "The books could not be checked whole"),
+        (
+            [failed(), unreadable("chain", "no table")],
+            "The books are NOT right, and could not be checked whole",
+        ),
+        ([], "The books could not be checked whole"),
+    ],
+)
+def test_wrong_books_are_told_apart_from_unread_ones(
+    results: list[CheckResult], verdict: str
+) -> None:
+    """The last sentence says whether the books are wrong, or only could not all be read."""
+    assert told_of(*results).splitlines()[-1].startswith(f"{verdict}, as of noon")
 
 
 # --- progress ------------------------------------------------------------------------------------------
