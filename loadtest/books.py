@@ -22,6 +22,7 @@ import msgspec
 from loadtest.filling import ORDERS_PER_FLUSH, BookFiller
 from loadtest.logged_psp import LoggedPsp
 from loadtest.orders import drawn_orders, open_shop
+from ops.local.faults import LocalFault
 from ops.local.layout import StackHome
 from ops.local.ports import claim_ports
 from ops.local.stores import LocalStores
@@ -124,15 +125,18 @@ def _tell(text: str) -> None:
 )
 def main(home: Path, order_count: int, seller_count: int, seed: int, declined_share: float) -> None:
     """Fill the books, and print one line of JSON."""
-    rate_per_s = asyncio.run(
-        fill_home(
-            home.absolute(),
-            order_count=order_count,
-            seller_count=seller_count,
-            seed=seed,
-            declined_share=declined_share,
+    try:
+        rate_per_s = asyncio.run(
+            fill_home(
+                home.absolute(),
+                order_count=order_count,
+                seller_count=seller_count,
+                seed=seed,
+                declined_share=declined_share,
+            )
         )
-    )
+    except LocalFault as fault:
+        raise click.ClickException(str(fault)) from None
     figures = {"orders": order_count, "rate_per_s": round(rate_per_s)}
     sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")
 
