@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -93,3 +94,6 @@ def test_the_conditions_are_told(document: dict[str, Any]) -> None:
     made = {ratio.name for ratio in RATIOS if {ratio.run, ratio.to} <= set(NAMES)}
     assert set(document["ratios"]) == set(document["cpu_ratios"]) == made
     assert set(document["floors"]) <= made
+    assert document["floors"]
+    assert all(floor["met"] is None for floor in document["floors"].values())
+    assert datetime.fromisoformat(document["measured_at"]).tzinfo is not None
