@@ -22,7 +22,8 @@ import msgspec
 from loadtest.filling import ORDERS_PER_FLUSH, BookFiller
 from loadtest.logged_psp import LoggedPsp
 from loadtest.orders import drawn_orders, open_shop
-from ops.local.layout import StackHome
+from ops.local.faults import LocalFault
+from ops.local.layout import HomeLock, StackHome
 from ops.local.ports import claim_ports
 from ops.local.stores import LocalStores
 from ops.merchants import ensure_sandbox
@@ -40,8 +41,15 @@ TELL_EVERY_S = 10.0
 async def fill_home(
     root: Path, *, order_count: int, seller_count: int, seed: int, declined_share: float
 ) -> float:
-    """Fill the books of the home at ``root``, made if need be. Returns the orders a second."""
+    """Fill the books of the home at ``root``, made if need be. Returns the orders a second.
+
+    Raises HomeInUse, and changes nothing, when the stack runs.
+    """
     home = StackHome.prepare(root)
+    # Before ports and configuration are written anew, which a stack that runs still reads.
+    lock = HomeLock(home)
+    lock.acquire()
+    lock.release()
     ports = claim_ports(home, 0)
     stores = LocalStores(home, ports)
     config = write_config(home, ports, (stores.valkey.primary.port, stores.valkey.replica.port), {})
@@ -124,15 +132,18 @@ def _tell(text: str) -> None:
 )
 def main(home: Path, order_count: int, seller_count: int, seed: int, declined_share: float) -> None:
     """Fill the books, and print one line of JSON."""
-    rate_per_s = asyncio.run(
-        fill_home(
-            home.absolute(),
-            order_count=order_count,
-            seller_count=seller_count,
-            seed=seed,
-            declined_share=declined_share,
+    try:
+        rate_per_s = asyncio.run(
+            fill_home(
+                home.absolute(),
+                order_count=order_count,
+                seller_count=seller_count,
+                seed=seed,
+                declined_share=declined_share,
+            )
         )
-    )
+    except LocalFault as fault:
+        raise click.ClickException(str(fault)) from None
     figures = {"orders": order_count, "rate_per_s": round(rate_per_s)}
     sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from uuid import uuid4
 
 from locust import HttpUser, between, events, task
 from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
 
 # How a sandbox order ends, and how often each is drawn of a hundred. Most orders are plain; those that
 # time out at the provider take some seconds, and show whether they hold up the others.
@@ -33,6 +35,7 @@ AMOUNT_MINOR_MAX = 50_000
 SETTLE_S_MAX = 30.0
 POLL_PAUSE_S = 0.25
 WAIT_S = 10
+EXIT_USAGE = 2
 STATUS_BY_END = {"succeeded": 201, "failed": 402}
 
 _shop_numbers = itertools.count()
@@ -56,6 +59,27 @@ def _add_options(parser: LocustArgumentParser) -> None:
 
 
 events.init_command_line_parser.add_listener(_add_options)  # type: ignore[no-untyped-call]
+
+
+def _check_options(environment: Environment, **_: object) -> None:
+    """End at the start when no shop could work. What is missing may still come from page or master."""
+    options: Any = environment.parsed_options
+    wrong = None
+    if options.sellers < 1:
+        wrong = f"--sellers must be at least 1, not {options.sellers}."
+    elif options.host and not options.host.startswith(("http://", "https://")):
+        wrong = f"--host must be a URL such as http://127.0.0.1:7400, not {options.host}."
+    elif options.headless and not options.worker:
+        if not options.host:
+            wrong = "--host is missing: give the gateway, such as http://127.0.0.1:7400."
+        elif not options.api_key:
+            wrong = "--api-key is missing: give a merchant's test key; tally status shows one."
+    if wrong:
+        sys.stderr.write(f"Error: {wrong}\n")
+        sys.exit(EXIT_USAGE)
+
+
+events.init.add_listener(_check_options)  # type: ignore[no-untyped-call]
 
 
 class Shop(HttpUser):

@@ -1,13 +1,13 @@
 """``python -m loadtest.rate --url … --key …``: a first, rough rate and latency over HTTP.
 
 ``--concurrency 1`` measures the idle latency: one payment at a time, each held until it has settled.
-Every request is a new payment; answers other than 201 and 202 are counted and named.
+Every request is a new payment; answers other than 201 and 202 are counted and named. Before the first,
+the gateway is asked for something harmless, so that a wrong address or key is told and not measured.
 """
 
 from __future__ import annotations
 
 import asyncio
-import statistics
 import sys
 import time
 from collections import Counter
@@ -19,29 +19,63 @@ import click
 import msgspec
 import uvloop
 
+from loadtest.bench.statistics import percentile
+
 # Longer than the longest Prefer: wait, so that a slow answer is measured and not cut off.
 ANSWER_S_MAX = 40.0
+# The first request reads one page of one payment; a gateway that takes longer is not worth measuring.
+PROBE_S_MAX = 10.0
+# What an order that was taken is answered: settled, or queued.
+ACCEPTED = (201, 202)
+# The name, beside HTTP statuses, of answers that never came.
+NO_ANSWER = "none"
 
 
 @dataclass(slots=True)
 class Measured:
-    """Latencies in seconds of answers by HTTP status; 0 counts those that never came."""
+    """Latencies in seconds of orders that were accepted, and all answers counted by their name."""
 
     latencies_s: list[float] = field(default_factory=list)
-    statuses: Counter[int] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+
+    def note(self, status: int | None, latency_s: float) -> None:
+        """Count one answer by its HTTP status; None is one that never came."""
+        self.answers[NO_ANSWER if status is None else str(status)] += 1
+        if status in ACCEPTED:
+            self.latencies_s.append(latency_s)
 
     def summary(self) -> dict[str, object]:
         """The figures as printed: rates in answers a second, latencies in milliseconds."""
-        accepted_count = self.statuses[201] + self.statuses[202]
-        cuts = statistics.quantiles(self.latencies_s, n=100) if len(self.latencies_s) > 1 else []
+        ordered_s = sorted(self.latencies_s)
         return {
-            "rate_per_s": round(accepted_count / self.seconds, 1),
-            "p50_ms": round(1000 * cuts[49], 2) if cuts else None,
-            "p99_ms": round(1000 * cuts[98], 2) if cuts else None,
-            "answers": {str(status): count for status, count in sorted(self.statuses.items())},
+            "rate_per_s": round(len(ordered_s) / self.seconds, 1),
+            "p50_ms": percentile(ordered_s, 50, unit=1_000),
+            "p99_ms": percentile(ordered_s, 99, unit=1_000),
+            "answers": dict(sorted(self.answers.items())),
             "seconds": round(self.seconds, 2),
         }
+
+
+async def probe(url: str, api_key: str) -> None:
+    """Read with the key, and change nothing. Raises click.ClickException, which says what is wrong."""
+    timeout = aiohttp.ClientTimeout(total=PROBE_S_MAX)
+    headers = {"Authorization": f"Bearer {api_key}"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url + "/v1/payments?limit=1", headers=headers) as answer,
+        ):
+            status = answer.status
+    except TimeoutError:
+        raise click.ClickException(f"{url} does not answer within {PROBE_S_MAX:.0f} s.") from None
+    except (aiohttp.ClientError, ValueError) as fault:
+        reason = str(fault) or type(fault).__name__
+        raise click.ClickException(f"{url} can't be asked: {reason}. Does the stack run?") from None
+    if status == 401:
+        raise click.ClickException(f"{url} does not know this API key.")
+    if status != 200:
+        raise click.ClickException(f"{url} answers {status} to a read: is it the gateway?")
 
 
 async def measure(
@@ -69,11 +103,10 @@ async def measure(
                         headers={**headers, "Idempotency-Key": str(uuid4())},
                     ) as answer:
                         await answer.read()
-                        status = answer.status
+                        status: int | None = answer.status
                 except (aiohttp.ClientError, TimeoutError):
-                    status = 0
-                measured.latencies_s.append(time.monotonic() - asked_s)
-                measured.statuses[status] += 1
+                    status = None
+                measured.note(status, time.monotonic() - asked_s)
 
         await asyncio.gather(*(post_until_end() for _ in range(concurrency)))
         measured.seconds = time.monotonic() - started_s
@@ -94,11 +127,15 @@ async def measure(
     help="Hold each answer until the payment has settled; 0 measures acceptance alone.",
 )
 def main(url: str, api_key: str, seconds: float, concurrency: int, wait_s: int) -> None:
-    """Measure, and print one line of JSON."""
+    """Measure, and print one line of JSON; exit 1 when no order was accepted."""
+    url = url.rstrip("/")
+    uvloop.run(probe(url, api_key))
     measured = uvloop.run(
         measure(url, api_key, seconds=seconds, concurrency=concurrency, wait_s=wait_s)
     )
     sys.stdout.write(msgspec.json.encode(measured.summary()).decode() + "\n")
+    if not measured.latencies_s:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

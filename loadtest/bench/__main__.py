@@ -29,6 +29,18 @@ EXIT_VOID = 1
 EXIT_INTERRUPTED = 130
 
 
+def _writable(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse, before minutes of runs, a page that could not be written after them."""
+    if path is not None:
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise click.BadParameter(f"there is no directory {folder}")
+        is_there = os.access(path, os.F_OK)
+        if not (os.access(path, os.W_OK) if is_there else os.access(folder, os.W_OK | os.X_OK)):
+            raise click.BadParameter(f"{path} can't be written")
+    return path
+
+
 @click.command()
 @click.argument(
     "names", nargs=-1, type=click.Choice([*RUN_NAMES, *GROUPS, GROWTH]), metavar="[NAME…]"
@@ -43,7 +55,12 @@ EXIT_INTERRUPTED = 130
 @click.option("--hosts-without-ray", is_flag=True)
 @click.option("--short", "is_short", is_flag=True)
 @click.option("--json", "is_json", is_flag=True)
-@click.option("--html", "html_path", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_writable,
+)
 @click.option("--orders", type=int, default=100_000)
 def main(
     names: tuple[str, ...],
@@ -111,4 +128,5 @@ async def _measure(
 
 
 if __name__ == "__main__":
-    main()
+    # People call it by that name, and its help is the one that explains the options.
+    main(prog_name="tally bench")

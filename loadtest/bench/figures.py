@@ -87,9 +87,9 @@ def _payments_a_cpu_second(run: Mapping[str, Any]) -> float:
 
 
 def floors(
-    runs: Mapping[str, Mapping[str, Any]], seen_ratios: Mapping[str, float]
+    runs: Mapping[str, Mapping[str, Any]], seen_ratios: Mapping[str, float], *, is_judged: bool
 ) -> dict[str, dict[str, Any]]:
-    """What had to be reached, what was seen, and whether that is enough."""
+    """What had to be reached, what was seen, and whether that is enough: None when not judged."""
     wanted = {ratio.name: ratio.floor for ratio in RATIOS if ratio.floor is not None}
     seen: dict[str, float] = dict(seen_ratios)
     for name, floor in RATE_FLOORS.items():
@@ -97,7 +97,11 @@ def floors(
             wanted[f"{name}.rate_per_s"] = floor
             seen[f"{name}.rate_per_s"] = runs[name]["rate_per_s"]
     return {
-        name: {"floor": floor, "seen": seen[name], "met": seen[name] >= floor}
+        name: {
+            "floor": floor,
+            "seen": seen[name],
+            "met": seen[name] >= floor if is_judged else None,
+        }
         for name, floor in wanted.items()
         if name in seen
     }

@@ -12,7 +12,7 @@ import msgspec
 from loadtest.bench.faults import BenchFailed
 from loadtest.bench.generator.job import LoadJob
 from loadtest.bench.loading import load
-from loadtest.bench.machine import machine_facts, revision
+from loadtest.bench.machine import machine_facts, measured_at, revision
 from loadtest.bench.plan import SIMULATOR, Options
 from loadtest.bench.processes import pss_by_role
 from loadtest.bench.stack import SELLERS, BenchStack, StackShape
@@ -77,6 +77,7 @@ async def measure_growth(options: Options, order_count: int, progress: Progress)
         "durability": durability,
         "machine": machine,
         "revision": revision(),
+        "measured_at": measured_at(),
         "seed": options.seed,
         "options": {**msgspec.to_builtins(options), "orders": order_count},
         "seconds": round(time.monotonic() - started_s, 1),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ops.versions import versions
+from runtime.clock import SystemClock
 
 
 def machine_facts() -> dict[str, Any]:
@@ -31,6 +33,17 @@ def revision() -> dict[str, Any]:
     commit = _git(root, "rev-parse", "HEAD")
     changed = _git(root, "status", "--porcelain")
     return {"commit": commit, "is_changed": None if changed is None else bool(changed)}
+
+
+def revision_text(of: Mapping[str, Any]) -> str:
+    """What ``revision`` returned, as people read it."""
+    commit = (of["commit"] or "unknown")[:12]
+    return f"{commit}, with local changes" if of["is_changed"] else commit
+
+
+def measured_at() -> str:
+    """The time of the measurement, in UTC to the second, by ISO 8601."""
+    return SystemClock().now().isoformat(timespec="seconds")
 
 
 def _git(root: Path, *arguments: str) -> str | None:

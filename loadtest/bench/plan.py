@@ -87,6 +87,9 @@ RATIOS: Sequence[Ratio] = (
 RATE_FLOORS: Mapping[str, float] = {"e2e_psp": 1_500.0}
 """Run -> payments settled a second."""
 
+SHORT_FORM = "short form: shows that it works, compares nothing"
+"""What stands above results of ``--short``, whose floors are not judged."""
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How the runs are made. Written into the results."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loadtest.bench.machine import revision_text
 from ops.output import Output
 
 
@@ -49,6 +50,9 @@ def print_growth(document: Mapping[str, Any], output: Output) -> None:
         output.line(f"{name}: {seen}, at most {ceiling['ceiling']:,}: {met}")
     for reason in document["void"]:
         output.line(f"void: {reason}", style="bold red")
+    output.line(
+        f"Revision {revision_text(document['revision'])}, measured {document['measured_at']}."
+    )
 
 
 def _slope(value: float | None) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from loadtest.bench.machine import revision_text
+from loadtest.bench.plan import SHORT_FORM
+
 _TITLES = {"runs": "benchmark", "growth": "growth"}
 
 
@@ -19,12 +22,12 @@ def render_html(document: Mapping[str, Any]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.filters["figure"] = figure
-    revision = document["revision"]
     return environment.from_string(asset("report.html.j2")).render(
         title=next(title for key, title in _TITLES.items() if key in document),
         report=document,
         machine=document["machine"],
-        revision=(revision["commit"] or "unknown")[:12] + (" +" if revision["is_changed"] else ""),
+        revision=revision_text(document["revision"]),
+        short_form=SHORT_FORM if "runs" in document and document["options"]["is_short"] else None,
         bounds=list(_bounds(document)),
         conditions=list(_conditions(document)),
         document_json=Markup(json.dumps(document).replace("<", "\\u003c")),  # noqa: S704  # and so no element,

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loadtest.bench.machine import revision_text
+from loadtest.bench.plan import SHORT_FORM
 from ops.output import Output
 
 
 def print_report(document: Mapping[str, Any], output: Output) -> None:
     """Print what the runs have shown."""
     runs = document["runs"]
+    if document["options"]["is_short"]:
+        output.line(SHORT_FORM)
+        output.line()
     output.table(
         "",
         ("run", "rate/s", "p50 ms", "p99 ms", "CPU ms", "PSS MB", "WAL B", "AOF B", ""),
@@ -57,6 +62,9 @@ def print_report(document: Mapping[str, Any], output: Output) -> None:
         output.line(f"void: {reason}", style="bold red")
     books = "green" if document["verify"]["ok"] else "RED"
     output.line(f"Books after each run: {books}. {document['seconds']:.0f} s in all.")
+    output.line(
+        f"Revision {revision_text(document['revision'])}, measured {document['measured_at']}."
+    )
 
 
 def _floor(floor: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -64,7 +72,7 @@ def _floor(floor: Mapping[str, Any] | None) -> tuple[str, str]:
 
 
 def _met(floor: Mapping[str, Any]) -> str:
-    return "met" if floor["met"] else "NOT MET"
+    return {True: "met", False: "NOT MET", None: "not judged"}[floor["met"]]
 
 
 def _number(value: float | None, digits: int = 0) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from loadtest.bench.figures import Figures, cpu_ratios, floors, ratios, summary
 from loadtest.bench.generator.job import LoadJob
 from loadtest.bench.loading import load
-from loadtest.bench.machine import machine_facts, revision
+from loadtest.bench.machine import machine_facts, measured_at, revision
 from loadtest.bench.plan import IN_PROCESS, SIMULATOR, Options, Plan, Scenario
 from loadtest.bench.running import Runner
 from loadtest.bench.servers import servers
@@ -82,7 +82,7 @@ class Session:
             "runs": runs,
             "ratios": seen_ratios,
             "cpu_ratios": cpu_ratios(runs),
-            "floors": floors(runs, seen_ratios),
+            "floors": floors(runs, seen_ratios, is_judged=not self._options.is_short),
             "verify": {
                 "ok": all(one.verify["ok"] for _, one in all_figures),
                 "runs": {
@@ -102,6 +102,7 @@ class Session:
                 "load_average_after": list(os.getloadavg()),
             },
             "revision": revision(),
+            "measured_at": measured_at(),
             "seed": self._options.seed,
             "options": msgspec.to_builtins(self._options),
             "seconds": round(time.monotonic() - self._started_s, 1),

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,9 @@ def test_the_conditions_are_told(document: dict[str, Any]) -> None:
     made = {ratio.name for ratio in RATIOS if {ratio.run, ratio.to} <= set(NAMES)}
     assert set(document["ratios"]) == set(document["cpu_ratios"]) == made
     assert set(document["floors"]) <= made
+    assert document["floors"]
+    assert all(floor["met"] is None for floor in document["floors"].values())
+    assert datetime.fromisoformat(document["measured_at"]).tzinfo is not None
 
 
 def test_a_stop_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -114,10 +114,15 @@ def test_ratios_and_floors_compare_what_was_run() -> None:
     seen = ratios(runs)
     assert seen == {"accept/noop": 0.3}
     assert cpu_ratios(runs) == {"accept/noop": 0.25}
-    assert floors(runs, seen) == {
+    assert floors(runs, seen, is_judged=True) == {
         "accept/noop": {"floor": 0.3, "seen": 0.3, "met": True},
         "e2e_psp.rate_per_s": {"floor": 1_500.0, "seen": 1_499.9, "met": False},
     }
+    unjudged = floors(runs, seen, is_judged=False)
+    assert [(floor["seen"], floor["met"]) for floor in unjudged.values()] == [
+        (0.3, None),
+        (1_499.9, None),
+    ]
 
 
 def test_ratios_name_runs_that_exist() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +94,36 @@ def test_an_unknown_run_is_refused() -> None:
     """A slip in a name doesn't silently measure less."""
     assert CliRunner().invoke(command.main, ["e2e_unifrom"]).exit_code == 2
     assert CliRunner().invoke(command.main, ["growth", "noop"]).exit_code == 2
+
+
+@pytest.mark.parametrize("is_folder_there", [False, True])
+def test_a_page_that_can_not_be_written_is_refused_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_folder_there: bool
+) -> None:
+    """Without its folder, or the right to write there, no minute is spent on measuring."""
+
+    async def measured(*_: object) -> dict[str, Any]:
+        raise AssertionError("was started")
+
+    monkeypatch.setattr(command, "_measure", measured)
+    folder = tmp_path / "pages"
+    if is_folder_there:
+        folder.mkdir()
+        # Whoever runs the tests as root may write anywhere.
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    done = CliRunner().invoke(command.main, ["--html", str(folder / "bench.html")])
+    assert done.exit_code == 2
+    assert ("can't be written" if is_folder_there else "there is no directory") in done.stderr
+
+
+def test_usage_errors_name_the_command() -> None:
+    """Whoever slips is sent to the help of `tally bench`, which explains the options."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "loadtest.bench", "e2e_unifrom"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: tally bench ")
