@@ -45,9 +45,10 @@ def test_a_probe_that_may_read_passes() -> None:
     asyncio.run(_probed(200))
 
 
-@pytest.mark.parametrize("url", [f"http://127.0.0.1:{free_port(set())}", "nonsense", "ftp://x"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{free}", "nonsense", "ftp://x"])
 def test_nobody_there_is_one_sentence(url: str) -> None:
     """A stopped stack, or what is no address, is one line on stderr and exit code 1."""
+    url = url.format(free=free_port(set()))
     result = CliRunner().invoke(rate.main, ["--url", url, "--key", "k", "--seconds", "0.1"])
     assert result.exit_code == 1
     assert result.stdout == ""
