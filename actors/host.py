@@ -163,11 +163,6 @@ class PartitionHost:
         """Flushes of partitions that had another owner or epoch: refused late writes."""
         return sum(lane.fenced_count for lane in self._lanes)
 
-    @property
-    def late_write_count(self) -> int:
-        """Writes refused because somebody else owned the partition by then: by fence or by termination."""
-        return self.fenced_count + self._claiming.terminated_count
-
     def stop(self) -> None:
         """Begin a drain: finish what runs, hand the partitions over, end ``run``."""
         self._stop.set()

@@ -127,8 +127,3 @@ class Gateway:
         yield
         await asyncio.gather(self.accepting.close(), self.waiters.close())
         await self.lookups.close()
-
-
-def build_app(dependencies: Dependencies) -> web.Application:
-    """Return the gateway's application. Serve it with ``gateway.server.GatewayRunner``."""
-    return Gateway(dependencies).app

@@ -44,8 +44,9 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _WHOLE_UUID = re.compile(
     r"(?<![^/=&])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![^/?&])",
     re.IGNORECASE | re.ASCII,
-)  # A client sends these with each request, the same ones; none of them holds a secret. So their values are
-# remembered, those without a card number alone: a quarter of a megabyte.
+)
+# A client sends these with each request, the same ones; none of them holds a secret. So their values
+# are remembered, those without a card number alone: a quarter of a megabyte.
 _REPEATED_HEADERS = frozenset(
     {
         b"accept",
