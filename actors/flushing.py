@@ -13,7 +13,8 @@ from actors.replying import Reply
 from payments.decided import Batch, Decided
 from payments.rows import DeadLetterRow, PersonalPart, PersonalRow
 from storage.envelope import read_header
-from storage.ports import Flush, Message
+from storage.ports import Flush
+from storage.queue_ports import Message
 from storage.sealing import encode_detail, seal
 
 

@@ -37,13 +37,8 @@ from payments.rows import TimerKind
 from psp.port import Psp
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
-from storage.ports import (
-    Message,
-    OwnerLedger,
-    OwnerQueue,
-    Ownership,
-    StorageUnavailable,
-)
+from storage.ports import OwnerLedger, Ownership, StorageUnavailable
+from storage.queue_ports import Message, OwnerQueue
 
 _log = structlog.get_logger(__name__)
 

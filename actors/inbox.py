@@ -10,7 +10,7 @@ from itertools import islice
 from actors.settings import FLUSH_BYTES_MAX
 from payments.open_order import CallAnswer
 from payments.rows import TimerKind
-from storage.ports import Message
+from storage.queue_ports import Message
 
 
 def size_bytes(message: Message) -> int:

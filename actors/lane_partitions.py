@@ -12,7 +12,7 @@ from payments.book import PartitionBook
 from payments.open_order import CallAnswer
 from payments.rows import TimerKind
 from runtime.clock import Clock
-from storage.ports import Message
+from storage.queue_ports import Message
 
 
 class LanePartitions:

@@ -32,11 +32,11 @@ from storage.ports import (
     CommitUnknown,
     Lane,
     LaneReplaced,
-    Message,
     OwnerLedger,
     PartitionFenced,
     StorageUnavailable,
 )
+from storage.queue_ports import Message
 
 _log = structlog.get_logger(__name__)
 

@@ -22,7 +22,8 @@ from actors.settings import (
 )
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
-from storage.ports import Message, OwnerQueue, StorageUnavailable
+from storage.ports import StorageUnavailable
+from storage.queue_ports import Message, OwnerQueue
 
 _log = structlog.get_logger(__name__)
 

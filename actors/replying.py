@@ -9,7 +9,8 @@ from uuid import UUID
 
 import structlog
 
-from storage.ports import OwnerQueue, StorageUnavailable
+from storage.ports import StorageUnavailable
+from storage.queue_ports import OwnerQueue
 from storage.replies import encode_reply
 
 _log = structlog.get_logger(__name__)

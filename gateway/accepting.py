@@ -28,7 +28,7 @@ from runtime.metrics import (
     GATEWAY_VERDICTS,
     Metrics,
 )
-from storage.ports import GatewayQueue, QueueEntry
+from storage.queue_ports import GatewayQueue, QueueEntry
 
 # How late a deadline may be noticed: small against the deadline, cheap with thousands of requests.
 TICK_S = 0.05

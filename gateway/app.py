@@ -26,7 +26,7 @@ from gateway.wallets import Wallets
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
-from storage.ports import GatewayQueue
+from storage.queue_ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
 
 PAYMENTS = "/v1/payments"

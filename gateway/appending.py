@@ -22,7 +22,7 @@ from runtime.metrics import (
     GATEWAY_SHORT_WAITS,
     Metrics,
 )
-from storage.ports import AppendBatch, ConnectionReplaced, GatewayQueue
+from storage.queue_ports import AppendBatch, ConnectionReplaced, GatewayQueue
 
 # The append script serves at most so many entries in one call, to stay under 1 ms of server time.
 APPEND_ENTRIES_MAX = 100

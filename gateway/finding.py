@@ -13,7 +13,7 @@ from gateway.seller_cache import SellerCache
 from payments.answer import OrderView
 from payments.commands import PaymentCommand
 from runtime.faults import StorageUnavailable
-from storage.ports import GatewayQueue
+from storage.queue_ports import GatewayQueue
 from storage.read_ports import StoredOrder
 
 # A record must be on every copy promised before it is shown, which takes milliseconds.

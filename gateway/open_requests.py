@@ -9,7 +9,7 @@ from gateway.idempotency import AppendState, BooksState, Evidence, Verdict, deci
 from gateway.lookups import Answer
 from payments import fingerprint
 from payments.defects import InvariantViolation
-from storage.ports import AppendResult, AppendStatus, QueueEntry
+from storage.queue_ports import AppendResult, AppendStatus, QueueEntry
 from storage.read_ports import StoredOrder
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
-from storage.ports import QueueEntry
+from storage.queue_ports import QueueEntry
 
 # An ordinary order has 1 KiB, the largest 200: the count alone would bound gigabytes. Five times what
 # as many ordinary orders need.

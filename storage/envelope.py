@@ -35,7 +35,7 @@ from payments.defects import InvariantViolation
 from payments.fingerprint import FINGERPRINT_BYTES
 from payments.mode import Mode
 from storage.command_rules import NUMBER_MAX, REPLY_TO, REPLY_TO_BYTES_MAX, problem_of
-from storage.ports import QueueEntry
+from storage.queue_ports import QueueEntry
 from storage.sealing import (
     DECODE_FAULTS,
     ENCRYPTION_NONE,

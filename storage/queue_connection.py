@@ -32,7 +32,7 @@ from redis.exceptions import (
 
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
-from storage.ports import ConnectionReplaced
+from storage.queue_ports import ConnectionReplaced
 from storage.queue_settings import QueueAddress, QueueSettings
 from storage.redis_script import RedisScript
 

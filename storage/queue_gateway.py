@@ -10,7 +10,9 @@ from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.envelope import EnvelopeUnreadable, decode_fields
-from storage.ports import (
+from storage.queue_connection import STORE, Command, Locate, QueueConnection, Reply
+from storage.queue_keys import record_key, stream_key
+from storage.queue_ports import (
     AppendBatch,
     AppendResult,
     AppendStatus,
@@ -18,8 +20,6 @@ from storage.ports import (
     KeyRecord,
     QueueEntry,
 )
-from storage.queue_connection import STORE, Command, Locate, QueueConnection, Reply
-from storage.queue_keys import record_key, stream_key
 from storage.queue_settings import QueueSettings
 from storage.redis_script import RedisScript
 
@@ -36,7 +36,7 @@ WAITAOF_MS_MAX = 20
 
 
 class RedisGatewayQueue:
-    """One connection for appending (``storage.ports.GatewayQueue``).
+    """One connection for appending (``storage.queue_ports.GatewayQueue``).
 
     Callers may race: they take turns. A caller that is cancelled in the middle of a reply costs the
     connection, and with it the batches whose ``wait_durable`` is still to come (ConnectionReplaced:

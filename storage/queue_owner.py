@@ -21,7 +21,6 @@ from payments.defects import InvariantViolation
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.envelope import EnvelopeUnreadable, decode_fields, read_header
-from storage.ports import NOBODY, ConnectionReplaced, Message
 from storage.queue_connection import (
     STORE,
     Command,
@@ -32,6 +31,7 @@ from storage.queue_connection import (
     primary_replication_id,
 )
 from storage.queue_keys import record_key, stream_key
+from storage.queue_ports import NOBODY, ConnectionReplaced, Message
 from storage.queue_settings import QueueSettings
 
 # Before every stream's first message.
@@ -48,7 +48,7 @@ REMOVAL_MESSAGES_MAX = 500
 
 
 class RedisOwnerQueue:
-    """One connection for reading and removing (``storage.ports.OwnerQueue``).
+    """One connection for reading and removing (``storage.queue_ports.OwnerQueue``).
 
     Reads, removals and publications take turns on the connection, so none gets through while a read
     waits: the host alternates them in one loop, with a ``wait_ms_max`` of at most 200 or so.
@@ -66,7 +66,7 @@ class RedisOwnerQueue:
         self._rotation = 0
 
     def own(self, partition_indexes: frozenset[int], resting: frozenset[int] = NOBODY) -> None:
-        """See ``storage.ports.OwnerQueue``."""
+        """See ``storage.queue_ports.OwnerQueue``."""
         self._cursors = {
             index: self._cursors.get(index, CURSOR_START) for index in sorted(partition_indexes)
         }

@@ -10,7 +10,7 @@ from payments.fingerprint import FINGERPRINT_BYTES, VERSION
 from payments.identity import order_uuid
 from payments.mode import Mode
 from storage.envelope import queue_entry
-from storage.ports import QueueEntry
+from storage.queue_ports import QueueEntry
 
 MERCHANT_ID = "mrc_bcdfghjkmnpqrstvbcdf"
 ACCEPTED_AT = datetime(2026, 11, 23, 12, 0, 0, 123_000, tzinfo=UTC)

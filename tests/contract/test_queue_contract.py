@@ -16,20 +16,20 @@ from ops.local.resp import ask
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.envelope import encode_command
-from storage.ports import (
-    AppendStatus,
-    ConnectionReplaced,
-    GatewayQueue,
-    Message,
-    OwnerQueue,
-    QueueEntry,
-)
 from storage.queue import (
     APPEND_ENTRIES_MAX,
     REMOVAL_AGE_S_MAX,
     QueueSettings,
     RedisGatewayQueue,
     RedisOwnerQueue,
+)
+from storage.queue_ports import (
+    AppendStatus,
+    ConnectionReplaced,
+    GatewayQueue,
+    Message,
+    OwnerQueue,
+    QueueEntry,
 )
 from tests.fakes.fake_queue import FakeGatewayQueue, FakeOwnerQueue, FakeQueueServer
 from tests.manual_clock import ManualClock

@@ -10,7 +10,9 @@ from uuid import UUID
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.envelope import EnvelopeUnreadable, decode_fields
-from storage.ports import (
+from storage.queue import APPEND_ENTRIES_MAX, KEY_RECORD_TTL_S, REMOVAL_AGE_S_MAX
+from storage.queue_owner import message_of
+from storage.queue_ports import (
     NOBODY,
     AppendBatch,
     AppendResult,
@@ -20,8 +22,6 @@ from storage.ports import (
     Message,
     QueueEntry,
 )
-from storage.queue import APPEND_ENTRIES_MAX, KEY_RECORD_TTL_S, REMOVAL_AGE_S_MAX
-from storage.queue_owner import message_of
 from tests.fakes.fake_queue_server import (
     FakeConnection,
     FakeCopy,
@@ -36,7 +36,7 @@ __all__ = ["FakeGatewayQueue", "FakeOwnerQueue", "FakeQueueServer"]
 
 
 class FakeGatewayQueue:
-    """``storage.ports.GatewayQueue`` in memory."""
+    """``storage.queue_ports.GatewayQueue`` in memory."""
 
     def __init__(self, server: FakeQueueServer) -> None:
         self._server = server
@@ -123,7 +123,7 @@ class FakeGatewayQueue:
 
 
 class FakeOwnerQueue:
-    """``storage.ports.OwnerQueue`` in memory."""
+    """``storage.queue_ports.OwnerQueue`` in memory."""
 
     def __init__(self, server: FakeQueueServer) -> None:
         self._server = server

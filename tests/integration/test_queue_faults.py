@@ -23,10 +23,10 @@ from ops.local.resp import ask
 from ops.local.valkey import ValkeyPair, find_program
 from ops.local.valkey_node import ValkeyNode
 from runtime.faults import StorageUnavailable
-from storage.ports import AppendStatus, ConnectionReplaced
 from storage.queue import QueueSettings, RedisGatewayQueue, RedisOwnerQueue
 from storage.queue_connection import SingleSessionConnection, new_session
 from storage.queue_keys import record_key, stream_key
+from storage.queue_ports import AppendStatus, ConnectionReplaced
 from storage.replies import Reply, ReplyListener, encode_reply, reply_channel
 from tests.manual_clock import ManualClock
 from tests.queue_commands import an_entry

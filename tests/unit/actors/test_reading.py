@@ -17,8 +17,9 @@ from actors.settings import (
     REMOVAL_EVERY_S,
 )
 from runtime.crash_points import CrashPoints
-from storage.ports import NOBODY, Message, StorageUnavailable
+from storage.ports import StorageUnavailable
 from storage.queue_owner import REMOVAL_AGE_S_MAX
+from storage.queue_ports import NOBODY, Message
 from tests.manual_clock import ManualClock
 from tests.unit.actors.messages import a_message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 from gateway.unreported import Unreported
-from storage.ports import QueueEntry
+from storage.queue_ports import QueueEntry
 
 
 def _entry(size_bytes: int) -> QueueEntry:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from runtime.faults import StorageUnavailable
-from storage.ports import AppendStatus
 from storage.queue import KEY_RECORD_TTL_S
+from storage.queue_ports import AppendStatus
 from tests.fakes.fake_queue import FakeGatewayQueue, FakeOwnerQueue, FakeQueueServer
 from tests.manual_clock import ManualClock
 from tests.queue_commands import an_entry

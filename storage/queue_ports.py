@@ -1,0 +1,146 @@
+"""The ports of the durable queue: what gateways append and ask, what owners read and remove.
+
+Two implementations of each pass one contract suite: the real queue, and the fake of unit tests and
+of the simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from payments.commands import PaymentCommand
+from runtime.faults import Fault
+
+
+class AppendStatus(Enum):
+    """What the append script did with one entry."""
+
+    NEW = 0
+    DUPLICATE = 1
+    """The key record exists already; nothing was appended, but a counter was touched (see wait_durable)."""
+    FULL = 2
+    """Refused by admission: the stream or the server holds too much."""
+
+
+class QueueEntry(NamedTuple):
+    """One command for one partition: the stream's fields, encoded (storage.envelope)."""
+
+    partition_index: int
+    order_uuid: UUID
+    fingerprint: bytes
+    accepted_at_ms: int
+    fields: tuple[bytes, ...]
+    """Field names and values alternating, ready for XADD."""
+
+
+class AppendResult(NamedTuple):
+    """``fingerprint``, ``accepted_at_ms`` and ``stream_id`` are those of the first append under the key."""
+
+    status: AppendStatus
+    fingerprint: bytes
+    accepted_at_ms: int
+    stream_id: str
+
+
+class AppendBatch(NamedTuple):
+    """Results in the order of the entries, and the connection they are tied to."""
+
+    results: Sequence[AppendResult]
+    generation: int
+
+
+class ConnectionReplaced(Fault):
+    """The connection that ran the script is gone: waiting elsewhere would prove nothing. Run it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """An accepted order that may not be in the ledger yet."""
+
+    fingerprint: bytes
+    accepted_at_ms: int
+    command: PaymentCommand | None
+    """None when the entry is gone (taken in) or can't be decoded."""
+
+
+class GatewayQueue(Protocol):
+    """One connection on which a gateway appends; several may be used side by side."""
+
+    async def append(self, entries: Sequence[QueueEntry]) -> AppendBatch:
+        """Run the append script once for all entries (at most APPEND_ENTRIES_MAX).
+
+        Raises StorageUnavailable: here the entries may have been taken all the same (a reply can get
+        lost); appending them again is safe.
+        """
+        ...
+
+    async def wait_durable(self, batch: AppendBatch, *, timeout_ms: int) -> bool:
+        """True once the replicas promised hold everything this connection wrote; False when the time was short.
+
+        Raises ConnectionReplaced when the connection of ``batch`` is gone, StorageUnavailable on other failures.
+        """
+        ...
+
+    async def find(
+        self, partition_index: int, order_uuid: UUID, *, timeout_ms: int
+    ) -> KeyRecord | None:
+        """Return the key record, touched and durable on the replicas promised.
+
+        Raises StorageUnavailable when it can't be read or is not durable within the time.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Message(NamedTuple):
+    """One stream item as read. ``command`` is None when it can't be decoded; then ``reason`` says why."""
+
+    partition_index: int
+    stream_id: str
+    generation: int
+    read_at_s: float
+    """Monotonic seconds of the reader's clock."""
+    order_uuid: UUID | None
+    fingerprint: bytes | None
+    command: PaymentCommand | None
+    reason: str
+    raw: tuple[bytes, ...]
+    """All field names and values alternating, as they were."""
+
+
+NOBODY: frozenset[int] = frozenset()
+
+
+class OwnerQueue(Protocol):
+    """One connection on which a host reads its partitions' streams and removes what it has taken in."""
+
+    def own(self, partition_indexes: frozenset[int], resting: frozenset[int] = NOBODY) -> None:
+        """Read exactly these; new ones start at 0-0. Those that rest keep their place, unread."""
+        ...
+
+    def reread(self, partition_indexes: frozenset[int]) -> None:
+        """Start these again at 0-0: free, since the ledger dedupes."""
+        ...
+
+    async def read(self, *, count_max: int, wait_ms_max: int) -> Sequence[Message]:
+        """Return the next messages of owned partitions, or none after the wait. Raises StorageUnavailable."""
+        ...
+
+    async def remove(self, messages: Sequence[Message]) -> int:
+        """Delete exactly these, whose intake is committed, and let their key records expire. Returns how many.
+
+        Messages read on an earlier connection or more than a second ago are dropped, not removed: they
+        are read again.
+        """
+        ...
+
+    async def publish(self, reply_to: str, payload: bytes) -> None:
+        """Send one reply message. Nobody listening is no fault."""
+        ...
+
+    async def close(self) -> None: ...
