@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from functools import partial
 from uuid import UUID
 
 from gateway.appending import AppendLanes
 from gateway.idempotency import AppendState, BooksState, Verdict
-from gateway.lookups import Answer, Lookups
+from gateway.lookups import Lookups
 from gateway.open_requests import Decided, OpenRequest
 from gateway.settings import GatewaySettings
 from gateway.unreported import Unreported
@@ -192,27 +191,11 @@ class Accepting:
         request.settle(is_past_deadline=False)
 
     def _look_up(self, request: OpenRequest, now_s: float) -> None:
-        if request.is_decided or (request.lookup is not None and not request.lookup.done()):
-            return
-        request.lookup_at_s = now_s
-        request.lookup = self._lookups.ask(
-            (request.entry.partition_index, request.entry.order_uuid)
-        )
-        request.lookup.add_done_callback(partial(self._looked_up, request))
-
-    def _looked_up(self, request: OpenRequest, answer: Answer) -> None:
-        if answer.cancelled():
-            return
-        fault = answer.exception()
-        if fault is None:
-            request.order = answer.result()
-            request.books = BooksState.ABSENT if request.order is None else BooksState.HELD
-        elif not isinstance(fault, StorageUnavailable):
-            request.fail(RuntimeError(f"the look-up failed: {fault}"))
-            return
-        elif self._lookups.is_away and request.books is BooksState.NONE:
-            request.books = BooksState.UNAVAILABLE
-        request.settle(is_past_deadline=False)
+        if not request.is_decided and not request.is_looked_up:
+            request.is_looked_up = True
+            request.lookup_at_s = now_s
+            entry = request.entry
+            self._lookups.ask_for((entry.partition_index, entry.order_uuid), request)
 
     async def _tick_on(self) -> None:
         while True:

@@ -63,7 +63,7 @@ async def read_body(request: web.Request, timeout_s: float) -> bytes | Problem:
     try:
         if request.content.is_eof():
             # The usual case: the body came with the head, and nothing has to be waited for.
-            body = await request.read()
+            body = request.content.read_nowait()
         else:
             async with asyncio.timeout(timeout_s):
                 body = await request.read()

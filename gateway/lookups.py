@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from typing import Protocol
 from uuid import UUID
 
 from runtime.clock import Clock
@@ -27,6 +28,44 @@ LOOKUPS_PENDING_MAX = 20_000
 AWAY_AFTER_S = 1.0
 
 
+class Asker(Protocol):
+    """Who is told what the books hold. A request asks for itself: nothing is made for each look-up."""
+
+    @property
+    def is_lookup_wanted(self) -> bool:
+        """Whether the answer can still change anything; asked before the books are."""
+        ...
+
+    def found(self, order: StoredOrder | None) -> None:
+        """The books hold this, or nothing."""
+        ...
+
+    def not_found_out(self, fault: Exception, *, is_away: bool) -> None:
+        """StorageUnavailable, or a defect. ``is_away``: the books count as out of reach."""
+        ...
+
+
+class _Future:
+    """An asker that only wants to know."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    @property
+    def is_lookup_wanted(self) -> bool:
+        return not self.answer.done()
+
+    def found(self, order: StoredOrder | None) -> None:
+        if not self.answer.done():
+            self.answer.set_result(order)
+
+    def not_found_out(self, fault: Exception, *, is_away: bool) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(fault)
+
+
 class Lookups:
     """The gateway's way to ask which orders the books hold. Never older than the call itself."""
 
@@ -35,7 +74,7 @@ class Lookups:
         self._clock = clock
         self._keys_per_lookup = metrics.histogram(GATEWAY_LOOKUP_KEYS)
         self._failures = metrics.counter(GATEWAY_LOOKUP_FAILURES)
-        self._pending: deque[tuple[OrderKey, Answer]] = deque()
+        self._pending: deque[tuple[OrderKey, Asker]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_start_planned = False
         self._failing_since_s: float | None = None
@@ -51,17 +90,21 @@ class Lookups:
 
         Cancel it when the answer is no longer wanted.
         """
-        loop = asyncio.get_running_loop()
-        answer: Answer = loop.create_future()
+        answer: Answer = asyncio.get_running_loop().create_future()
+        self.ask_for(key, _Future(answer))
+        return answer
+
+    def ask_for(self, key: OrderKey, asker: Asker) -> None:
+        """Look the order up and tell ``asker``, in a later turn of the loop or, when too many wait, now."""
         if len(self._pending) >= LOOKUPS_PENDING_MAX:
-            answer.set_exception(StorageUnavailable("postgres", "too many look-ups wait"))
-            return answer
-        self._pending.append((key, answer))
+            fault = StorageUnavailable("postgres", "too many look-ups wait")
+            asker.not_found_out(fault, is_away=self.is_away)
+            return
+        self._pending.append((key, asker))
         if not self._is_start_planned and len(self._tasks) < LOOKUPS_IN_FLIGHT_MAX:
             # On the next turn of the loop: whoever else asks in this turn comes along.
             self._is_start_planned = True
-            loop.call_soon(self._start)
-        return answer
+            asyncio.get_running_loop().call_soon(self._start)
 
     async def find(self, key: OrderKey) -> StoredOrder | None:
         """Return the order, or None when the books hold none. Raises StorageUnavailable."""
@@ -84,7 +127,9 @@ class Lookups:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         while self._pending:
-            self._pending.popleft()[1].cancel()
+            _, asker = self._pending.popleft()
+            if isinstance(asker, _Future):
+                asker.answer.cancel()
 
     def _start(self) -> None:
         self._is_start_planned = False
@@ -96,15 +141,15 @@ class Lookups:
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
-    def _take(self) -> list[tuple[OrderKey, Answer]]:
-        batch: list[tuple[OrderKey, Answer]] = []
+    def _take(self) -> list[tuple[OrderKey, Asker]]:
+        batch: list[tuple[OrderKey, Asker]] = []
         while self._pending and len(batch) < LOOKUP_KEYS_MAX:
             asked = self._pending.popleft()
-            if not asked[1].done():
+            if asked[1].is_lookup_wanted:
                 batch.append(asked)
         return batch
 
-    async def _run(self, batch: list[tuple[OrderKey, Answer]]) -> None:
+    async def _run(self, batch: list[tuple[OrderKey, Asker]]) -> None:
         self._keys_per_lookup.observe(len(batch))
         try:
             found = await self._queries.orders([key for key, _ in batch])
@@ -112,20 +157,18 @@ class Lookups:
             self._failures.inc()
             if self._failing_since_s is None:
                 self._failing_since_s = self._clock.monotonic_s()
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(fault)
+            for _, asker in batch:
+                asker.not_found_out(fault, is_away=self.is_away)
             return
         except BaseException as defect:
             # Whoever waits must not wait for ever because of a defect here: they get to see it.
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(RuntimeError(f"look-up failed: {type(defect).__name__}"))
+            told = RuntimeError(f"the look-up failed: {type(defect).__name__}")
+            for _, asker in batch:
+                asker.not_found_out(told, is_away=self.is_away)
             raise
         self._failing_since_s = None
-        for (_, order_uuid), answer in batch:
-            if not answer.done():
-                answer.set_result(found.get(order_uuid))
+        for (_, order_uuid), asker in batch:
+            asker.found(found.get(order_uuid))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

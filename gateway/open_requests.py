@@ -6,9 +6,9 @@ import asyncio
 from typing import NamedTuple
 
 from gateway.idempotency import AppendState, BooksState, Evidence, Verdict, decide
-from gateway.lookups import Answer
 from payments import fingerprint
 from payments.defects import InvariantViolation
+from runtime.faults import StorageUnavailable
 from storage.queue_ports import AppendResult, AppendStatus, QueueEntry
 from storage.read_ports import StoredOrder
 
@@ -39,8 +39,8 @@ class OpenRequest:
         "first_fingerprint",
         "future",
         "is_durable",
+        "is_looked_up",
         "is_started",
-        "lookup",
         "lookup_at_s",
         "order",
     )
@@ -58,7 +58,8 @@ class OpenRequest:
         self.first_accepted_at_ms: int | None = None
         self.books = BooksState.NONE
         self.order: StoredOrder | None = None
-        self.lookup: Answer | None = None
+        self.is_looked_up = False
+        """Whether an answer of the books is still to come."""
         self.lookup_at_s = 0.0
 
     @property
@@ -73,6 +74,28 @@ class OpenRequest:
             and not self.is_durable
             and self.append in (AppendState.NEW, AppendState.SAME)
         )
+
+    @property
+    def is_lookup_wanted(self) -> bool:
+        """See ``gateway.lookups.Asker``."""
+        return not self.future.done()
+
+    def found(self, order: StoredOrder | None) -> None:
+        """See ``gateway.lookups.Asker``."""
+        self.is_looked_up = False
+        self.order = order
+        self.books = BooksState.ABSENT if order is None else BooksState.HELD
+        self.settle(is_past_deadline=False)
+
+    def not_found_out(self, fault: Exception, *, is_away: bool) -> None:
+        """See ``gateway.lookups.Asker``."""
+        self.is_looked_up = False
+        if not isinstance(fault, StorageUnavailable):
+            self.fail(fault)
+            return
+        if is_away and self.books is BooksState.NONE:
+            self.books = BooksState.UNAVAILABLE
+        self.settle(is_past_deadline=False)
 
     def fail(self, defect: Exception) -> None:
         """End with a defect: of this request alone, its neighbours go on."""
@@ -109,8 +132,6 @@ class OpenRequest:
             return True
         if verdict is None:
             return False
-        if self.lookup is not None and not self.lookup.done():
-            self.lookup.cancel()
         self.future.set_result(
             Decided(
                 verdict,

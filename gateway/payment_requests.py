@@ -151,6 +151,8 @@ def _route_refusal(
             detail="Sandbox tokens work with test keys alone.",
             param="$.payment_method",
         )
+    if _is_token(method) and any(_fits(request, mode, route) for route in routes):
+        return None
     of_mode = [route for route in routes if route.mode is mode]
     by_currency = [route for route in of_mode if route.takes_currency(request.currency)]
     if not by_currency:
@@ -167,13 +169,20 @@ def _route_refusal(
             param="$.payment_method",
         )
     minimum_minor = min(route.minimum_minor.get(request.currency, 1) for route in by_token)
-    if request.amount < minimum_minor:
-        return Problem(
-            code=Code.AMOUNT_TOO_SMALL,
-            detail=f"The amount must be at least {minimum_minor} minor units in this currency.",
-            param="$.amount",
-        )
-    return None
+    return Problem(
+        code=Code.AMOUNT_TOO_SMALL,
+        detail=f"The amount must be at least {minimum_minor} minor units in this currency.",
+        param="$.amount",
+    )
+
+
+def _fits(request: PaymentRequest, mode: Mode, route: PaymentRoute) -> bool:
+    return (
+        route.mode is mode
+        and route.takes_currency(request.currency)
+        and request.payment_method.startswith(route.token_prefixes)
+        and request.amount >= route.minimum_minor.get(request.currency, 1)
+    )
 
 
 def _is_token(method: str) -> bool:

@@ -21,6 +21,7 @@ BYTES_MAX = 256 * 1024**2
 class _Kept(NamedTuple):
     entry: QueueEntry
     kept_at_s: float
+    size_bytes: int
 
 
 class Unreported:
@@ -42,8 +43,9 @@ class Unreported:
     def keep(self, entry: QueueEntry, now_s: float) -> None:
         """Keep an order that is about to be acknowledged."""
         self._forget(entry.order_uuid)
-        self._kept[entry.order_uuid] = _Kept(entry, now_s)
-        self._bytes += _size_bytes(entry)
+        size_bytes = sum(map(len, entry.fields))
+        self._kept[entry.order_uuid] = _Kept(entry, now_s, size_bytes)
+        self._bytes += size_bytes
 
     def reported(self, order_uuids: Iterable[UUID]) -> None:
         """Forget orders that the books hold now."""
@@ -67,12 +69,8 @@ class Unreported:
     def _forget(self, order_uuid: UUID) -> None:
         kept = self._kept.pop(order_uuid, None)
         if kept is not None:
-            self._bytes -= _size_bytes(kept.entry)
+            self._bytes -= kept.size_bytes
 
     def _first(self, count_max: int) -> Iterable[tuple[UUID, _Kept]]:
         for _, item in zip(range(count_max), self._kept.items(), strict=False):
             yield item
-
-
-def _size_bytes(entry: QueueEntry) -> int:
-    return sum(map(len, entry.fields))
