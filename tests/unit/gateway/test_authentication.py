@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from uuid import uuid4
 
@@ -78,6 +79,31 @@ async def test_a_revocation_is_seen_when_the_cache_is_no_longer_fresh() -> None:
         record = stack.directory._api_keys[key_id]
         stack.directory.put_api_key(replace(record, is_revoked=True))
         assert (await stack.get("/v1/payments", key=key)).status == 401
+
+
+async def test_a_proof_ends_with_the_record_it_was_made_with() -> None:
+    """A header proven before is no use once its record is another one, as after a new pepper."""
+    async with GatewayStack(gateway_settings=settings(cache_fresh_s=0.3)) as stack:
+        key = stack.issue_key()
+        (key_id,) = [key_id for key_id in stack.directory._api_keys if key_id in key]
+        record = stack.directory._api_keys[key_id]
+        for _ in range(2):
+            assert (await stack.get("/v1/payments", key=key)).status == 200
+        stack.directory.put_api_key(replace(record, secret_hmac=bytes(32)))
+        await asyncio.sleep(0.4)
+        assert (await stack.get("/v1/payments", key=key)).status == 401
+
+
+async def test_proofs_are_kept_for_a_bounded_number_of_headers(
+    monkeypatch: pytest.MonkeyPatch, stack: GatewayStack
+) -> None:
+    """More headers than are remembered: each is still checked, and right or wrong as before."""
+    monkeypatch.setattr("gateway.authentication.PROVEN_MAX", 2)
+    keys = [stack.issue_key() for _ in range(5)]
+    for key in (*keys, *keys):
+        assert (await stack.get("/v1/payments", key=key)).status == 200
+        wrong = key[:-1] + ("a" if key[-1] != "a" else "b")
+        assert (await stack.get("/v1/payments", key=wrong)).status == 401
 
 
 def test_the_cache_never_outlives_fifteen_minutes() -> None:
