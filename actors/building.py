@@ -24,6 +24,7 @@ from psp.settings import PspSettings, PspSettingsInvalid
 from runtime.clock import SystemClock
 from runtime.config import Config, ConfigError, PspConfig, ShardConfig
 from runtime.crash_points import CrashPoints
+from runtime.mutation import mutate
 from storage.intent import IntentStore
 from storage.ledger import PostgresLedger
 from storage.opening import connector, queue_settings, read_pool
@@ -79,6 +80,7 @@ class HostProcess:
 
 def build_host(config: Config, *, name: str, environment: Mapping[str, str]) -> HostProcess:
     """Open everything a host named ``name`` needs. Raises ConfigError; connects to nothing yet."""
+    mutate(environment, is_sandbox=config.deployment.is_sandbox)
     clock = SystemClock()
     crash_points = CrashPoints.from_environment(
         environment, is_sandbox=config.deployment.is_sandbox

@@ -18,6 +18,7 @@ from psp.sandbox_format import CAPABILITIES
 from runtime.clock import SystemClock
 from runtime.config import Config, ConfigError, PspConfig
 from runtime.crash_points import CrashPoints
+from runtime.mutation import mutate
 from storage.directory import PostgresDirectory
 from storage.opening import queue_settings, read_pool
 from storage.queries import PostgresQueries
@@ -45,6 +46,7 @@ class GatewayProcess:
 
     def __init__(self, config: Config, *, name: str, environment: Mapping[str, str]) -> None:
         """Raises ConfigError, GatewaySettingsInvalid and CrashPointError."""
+        mutate(environment, is_sandbox=config.deployment.is_sandbox)
         if len(config.postgres.shards) != 1:
             raise ConfigError("postgres.shards: a gateway reads one shard in this release")
         (shard,) = config.postgres.shards

@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runtime.mutation import MUTANT_VARIABLE, TEST_STACK_VARIABLE
+
 HOME_DEFAULT = "var"
 
 HOME_VARIABLE = "TALLY_HOME"
 PORT_BASE_VARIABLE = "TALLY_PORT_BASE"
 
 # What the processes of a stack get to see of the environment of whoever ran `tally up`.
-_PASSED_NAMES = frozenset({"HOME", "TALLY_CRASH_AT", "TALLY_FREEZE_AT"})
+_PASSED_NAMES = frozenset(
+    {"HOME", "TALLY_CRASH_AT", "TALLY_FREEZE_AT", MUTANT_VARIABLE, TEST_STACK_VARIABLE}
+)
 _PASSED_PREFIX = "TALLY__"
 
 # Names below the base must stay ports: the base plus all offsets, and no privileged ones.
