@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from loadtest.idempotency.promises import (
     AMOUNT_MINOR,
@@ -17,7 +18,7 @@ from loadtest.idempotency.promises import (
 )
 from loadtest.idempotency.rows import Deployment, RowList, new_key
 from loadtest.idempotency.storefront import OpenExchange
-from loadtest.idempotency.verdicts import Violated
+from loadtest.idempotency.verdicts import Violated, expect
 
 KILLS = RowList("processes killed", is_disruptive=True)
 
@@ -49,22 +50,35 @@ async def _send_all(
     return exchanges
 
 
-async def _accept_all(deployment: Deployment, orders: Mapping[str, dict[str, object]]) -> None:
+async def _accepted(
+    deployment: Deployment, orders: Mapping[str, dict[str, object]]
+) -> Mapping[str, object]:
+    """Have all of them accepted; return when each was, by its key."""
     replies = await asyncio.gather(
         *(deployment.shop.post(key, body) for key, body in orders.items())
     )
     for reply in replies:
         expect_status(reply, 201, 202, when="a first use")
+    return {reply.body["id"]: reply.body["created_at"] for reply in replies}
 
 
 async def _expect_each_once(
-    deployment: Deployment, seller: str, orders: Mapping[str, dict[str, object]]
+    deployment: Deployment,
+    seller: str,
+    orders: Mapping[str, dict[str, object]],
+    accepted: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
-    """Repeat every order until it settles; check that each was charged once, and all together too."""
+    """Repeat every order until it settles; check that each was charged once, and all together too.
+
+    ``accepted`` tells when those were accepted of which that is known: they must still be the same.
+    """
     replies = await asyncio.gather(
         *(settled(deployment.shop, key, body) for key, body in orders.items())
     )
     for (key, body), frozen in zip(orders.items(), replies, strict=True):
+        if key in accepted:
+            was, now = accepted[key], frozen.body.get("created_at")
+            expect(was == now, f"an order accepted at {was} was lost, and made anew at {now}")
         expect_frozen(frozen, await deployment.shop.post(key, body), when="the repeat")
         await expect_charged_once(deployment, key, frozen)
     await expect_wallet(deployment.shop, seller, AMOUNT_MINOR * len(orders))
@@ -120,6 +134,22 @@ async def host_killed_when_accepted(deployment: Deployment) -> None:
     victims = deployment.killable()
     await victims.recovered()
     seller, orders = await _new_orders(deployment)
-    await _accept_all(deployment, orders)
+    accepted = await _accepted(deployment, orders)
     victims.kill_host()
-    await _expect_each_once(deployment, seller, orders)
+    await _expect_each_once(deployment, seller, orders, accepted)
+
+
+@KILLS.row(
+    "A gateway killed between acceptance and outcome: the accepted orders settle, once each."
+)
+async def gateway_killed_when_accepted(deployment: Deployment) -> None:
+    victims = deployment.killable()
+    await victims.recovered()
+    seller, orders = await _new_orders(deployment)
+    accepted = await _accepted(deployment, orders)
+    exchanges = await _send_all(deployment, dict(list(orders.items())[:1]), wait_s=_WAIT_S)
+    try:
+        victims.kill_gateway(exchanges[0].port)
+    finally:
+        _end(exchanges)
+    await _expect_each_once(deployment, seller, orders, accepted)

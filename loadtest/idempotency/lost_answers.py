@@ -72,28 +72,32 @@ async def nothing_deferred(deployment: Deployment) -> None:
 
 IN_TROUBLE = RowList("a store away")
 
-_NEEDS = "HTTP can't take {} away; the acceptance tests with faults do"
+_NEEDS = "HTTP alone can't {}"
 _UNTESTABLE = (
     (
         "copies_missing",
         "Not on every copy in time: 503 store_unavailable with may_run, and the same key resumes.",
-        "a copy",
+        "take a copy away",
     ),
     (
         "queue_full",
         "Too much waits: 503 queue_backpressure, nothing is kept.",
-        "the room in the queue",
+        "fill the queue for this alone",
     ),
-    ("books_away", "The books away: 202 with Tallystick-Key-Check: deferred.", "the books"),
+    (
+        "books_away",
+        "The books away: 202 with Tallystick-Key-Check: deferred.",
+        "take the books away",
+    ),
     (
         "books_away_other_request",
         "The books away, and the queue knows another request: 503, not 422.",
-        "the books",
+        "take the books away",
     ),
     (
         "queue_away",
         "The queue away: settled keys get their frozen answer, reused ones 422, new ones 503.",
-        "the queue",
+        "take the queue away",
     ),
 )
 

@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from loadtest.idempotency.runner import Result, Verdict
 
-_STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "bold red", Verdict.SKIPPED: "yellow"}
+_STYLES = {Verdict.PASSED: None, Verdict.FAILED: "red", Verdict.SKIPPED: "yellow"}
 
 
 def is_conformant(results: Sequence[Result]) -> bool:
@@ -41,23 +39,25 @@ def document(results: Sequence[Result], seconds: float) -> dict[str, object]:
 
 
 def write_table(console: Console, results: Sequence[Result], seconds: float) -> None:
-    """Print a line a row, section by section, then the sum."""
-    table = Table("row", "verdict", "s", "promise, and why it failed or was skipped", box=None)
+    """Print a line a row, section by section, the reason below where there is one; then the sum."""
+    width = max((len(result.row.name) for result in results), default=0)
     section = ""
     for result in results:
         if result.row.section != section:
             section = result.row.section
-            table.add_row(f"[bold]{section}[/bold]")
-        verdict = f"[{_STYLES[result.verdict]}]{result.verdict}[/]"
-        said = result.row.promise
+            _write(console, section, style="bold")
+        verdict, name = f"{result.verdict:<8}", f"{result.row.name:<{width}}"
+        text = f"  {verdict}{name}  {result.seconds:5.1f} s  {result.row.promise}"
+        _write(console, text, style=_STYLES[result.verdict])
         if result.reason:
-            said += f"\n-> {result.reason}"
-        # Reasons repeat what a deployment said: brackets in it are no markup.
-        table.add_row(f"  {result.row.name}", verdict, f"{result.seconds:.1f}", escape(said))
-    console.print(table)
-    counts = _counts(results)
-    summed = ", ".join(f"{count} {name}" for name, count in counts.items())
-    console.print(f"{len(results)} rows: {summed}, in {seconds:.0f} s", highlight=False)
+            _write(console, f"          {result.reason}")
+    summed = ", ".join(f"{count} {name}" for name, count in _counts(results).items())
+    _write(console, f"{len(results)} rows: {summed}, in {seconds:.0f} s")
+
+
+def _write(console: Console, text: str, style: str | None = None) -> None:
+    # Reasons repeat what a deployment said: brackets in it are no markup. Long lines stay lines.
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _counts(results: Sequence[Result]) -> dict[str, int]:
