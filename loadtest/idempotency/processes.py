@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -37,8 +37,8 @@ class Victims(Protocol):
     async def recovered(self) -> None:
         """Return when the stack is healthy, its processes known. Raises Violated if it never is."""
 
-    def kill_gateway(self, port: int) -> None:
-        """Kill the gateway that has the other end of the connection from this port of ours."""
+    def kill_gateway(self, ports: Sequence[int]) -> None:
+        """Kill a gateway that has the other end of a connection from one of these ports of ours."""
 
     def kill_host(self) -> None:
         """Kill one partition host that owns partitions."""
@@ -128,13 +128,14 @@ class LocalStack:
                 return status
             await asyncio.sleep(_LOOK_AGAIN_S)
 
-    def kill_gateway(self, port: int) -> None:
-        """Kill the gateway that has the other end of the connection from this port of ours."""
-        inodes = peer_inodes(port)
-        for pid, start in self._gateways.items():
-            if inodes & socket_inodes(pid):
-                _kill(pid, start)
-                return
+    def kill_gateway(self, ports: Sequence[int]) -> None:
+        """Kill the gateway that has the other end of the first connection that one has accepted."""
+        for port in ports:
+            inodes = peer_inodes(port)
+            for pid, start in self._gateways.items():
+                if inodes & socket_inodes(pid):
+                    _kill(pid, start)
+                    return
         raise NotTestable("no gateway of the stack holds the connection; is --url its address?")
 
     def kill_host(self) -> None:
