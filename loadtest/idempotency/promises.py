@@ -29,6 +29,7 @@ SLOW_MS = 1_500
 SLOW = f"tok_slow_{SLOW_MS}"
 
 FROZEN = (201, 402)
+RETRYABLE = ("store_unavailable", "queue_backpressure")
 REUSED = "idempotency_key_reused"
 
 
@@ -102,6 +103,16 @@ def _difference(first: Reply, again: Reply) -> str:
     return ", ".join(members) or "the same members, written otherwise"
 
 
+def expect_retryable(reply: Reply) -> None:
+    """Check a 503 of an order: it is one of the two documented, and says what to do about it."""
+    expect(reply.code in RETRYABLE, f"a 503 has the code {reply.code}")
+    expect(reply.body.get("retryable") is True, f"{reply} is not marked as retryable")
+    expect("retry-after" in reply.headers, f"{reply} has no Retry-After")
+    details = reply.body.get("details")
+    may_run = details.get("may_run") if isinstance(details, Mapping) else None
+    expect(isinstance(may_run, bool), f"{reply} does not say whether the order may run")
+
+
 async def settled(shop: Storefront, key: str, body: Body, *, status: int = 201) -> Reply:
     """Repeat a request until its answer is frozen, and return that.
 
@@ -115,9 +126,9 @@ async def settled(shop: Storefront, key: str, body: Body, *, status: int = 201) 
         if reply.status in FROZEN:
             expect_status(reply, status, when="the settled order")
             return reply
-        is_retryable = reply.status == 503 and reply.body.get("retryable") is True
-        is_going_on = reply.status in (0, 202) or is_retryable
-        expect(is_going_on, f"a repeat before the outcome was answered {reply}")
+        if reply.status == 503:
+            expect_retryable(reply)
+        expect(reply.status in (0, 202, 503), f"a repeat before the outcome was answered {reply}")
         await asyncio.sleep(_AGAIN_S)
     raise Violated(
         f"the order did not settle within {SETTLE_S_MAX:.0f} s; the last answer: {reply}"

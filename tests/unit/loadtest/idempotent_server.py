@@ -80,6 +80,7 @@ class IdempotentServer(Victims):
         self._all: list[Order] = []
         self._sellers: set[str] = set()
         self._record: list[dict[str, str]] = []
+        self._away_left = 2 if broken.startswith("away") else 0
         self._request_count = 0
 
     # --- what is killed ------------------------------------------------------------------------------
@@ -283,6 +284,9 @@ class IdempotentServer(Victims):
         if self.broken == "races":
             await asyncio.sleep(0.02)
         is_replay = order is not None
+        if is_replay and self._away_left:
+            self._away_left -= 1
+            return self._away()
         if order is None:
             order = self._new(owner, key, fields, marks)
         differs = [
@@ -303,6 +307,13 @@ class IdempotentServer(Victims):
         elif wait_s == 1 and self.broken != "waits_too_short":
             await asyncio.sleep(wait_s)
         return self._rendered(request, order, is_replay=is_replay, wait_s=wait_s)
+
+    def _away(self) -> web.Response:
+        members = {"retryable": self.broken != "away_for_good", "details": {"may_run": True}}
+        away = _problem(503, "store_unavailable", **members)
+        if self.broken != "away_without_a_hint":
+            away.headers["Retry-After"] = "1"
+        return away
 
     def _ignores_wait(self, is_replay: bool) -> bool:
         return self.broken == "never_waits" or (self.broken == "no_waiting_repeat" and is_replay)

@@ -86,6 +86,8 @@ BROKEN = (
     ("charges_again_after_a_kill", "host_killed_when_sent"),
     ("forgets_at_a_kill", "host_killed_when_accepted"),
     ("forgets_at_a_kill", "gateway_killed_when_accepted"),
+    ("away_for_good", "settled_unwatched"),
+    ("away_without_a_hint", "settled_unwatched"),
     # What only one of the witnesses of a second charge can see.
     ("transfers_twice", "first_use"),
     ("credits_twice", "twins"),
@@ -129,6 +131,12 @@ async def test_a_broken_promise_is_noticed(broken: str, name: str) -> None:
     assert result.verdict is Verdict.FAILED
     assert result.reason
     assert "no verdict within" not in result.reason
+
+
+async def test_a_store_that_is_back_again_breaks_nothing() -> None:
+    """A 503 that says to retry is no failure: the same key gets its outcome in the end."""
+    (result,) = await _tried(IdempotentServer("away_at_first"), [BY_NAME["settled_unwatched"]])
+    assert result.verdict is Verdict.PASSED, result.reason
 
 
 def test_every_row_was_seen_to_fail() -> None:
