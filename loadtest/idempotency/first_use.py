@@ -6,7 +6,8 @@ import time
 
 from loadtest.idempotency.promises import (
     SLOW,
-    SLOW_MS,
+    SLOWER,
+    SLOWER_MS,
     expect_absent,
     expect_charged_once,
     expect_frozen,
@@ -23,19 +24,17 @@ from loadtest.idempotency.verdicts import expect
 FIRST_USE = RowList("first use")
 
 LONG_WAIT_S = 20
-# A slow order for which a wait of one second is over before it settles.
-OVERLONG = "tok_slow_3000"
 
 
 @FIRST_USE.row("A first use is answered 202 while the order runs, and is no replay.")
 async def first_use(deployment: Deployment) -> None:
     key = new_key()
     started_s = time.monotonic()
-    reply = await deployment.shop.post(key, order(SLOW))
+    reply = await deployment.shop.post(key, order(SLOWER))
     took_s = time.monotonic() - started_s
     expect_running(reply, key, when="a first use", is_replay=False)
-    expect(took_s < SLOW_MS / 1_000, f"the 202 took {took_s:.1f} s: it waited for the provider")
-    frozen = await settled(deployment.shop, key, order(SLOW))
+    expect(took_s < SLOWER_MS / 1_000, f"the 202 took {took_s:.1f} s: it waited for the provider")
+    frozen = await settled(deployment.shop, key, order(SLOWER))
     await expect_charged_once(deployment, key, frozen)
 
 
@@ -57,11 +56,11 @@ async def first_use_waits(deployment: Deployment) -> None:
 async def wait_ends(deployment: Deployment) -> None:
     key = new_key()
     started_s = time.monotonic()
-    reply = await deployment.shop.post(key, order(OVERLONG), wait_s=1)
+    reply = await deployment.shop.post(key, order(SLOWER), wait_s=1)
     took_s = time.monotonic() - started_s
     expect_running(reply, key, when="a wait of 1 s", is_replay=False)
     expect(took_s >= 0.9, f"a wait of 1 s was answered after {took_s:.2f} s")
-    frozen = await settled(deployment.shop, key, order(OVERLONG))
+    frozen = await settled(deployment.shop, key, order(SLOWER))
     await expect_charged_once(deployment, key, frozen)
 
 

@@ -15,6 +15,7 @@ from loadtest.idempotency.promises import (
     expect_wallet,
     order,
     settled,
+    together,
 )
 from loadtest.idempotency.rows import Deployment, RowList, new_key
 from loadtest.idempotency.storefront import OpenExchange
@@ -54,9 +55,7 @@ async def _accepted(
     deployment: Deployment, orders: Mapping[str, dict[str, object]]
 ) -> Mapping[str, object]:
     """Have all of them accepted; return when each was, by its key."""
-    replies = await asyncio.gather(
-        *(deployment.shop.post(key, body) for key, body in orders.items())
-    )
+    replies = await together(deployment.shop.post(key, body) for key, body in orders.items())
     for reply in replies:
         expect_status(reply, 201, 202, when="a first use")
     return {reply.body["id"]: reply.body["created_at"] for reply in replies}
@@ -72,9 +71,7 @@ async def _expect_each_once(
 
     ``accepted`` tells when those were accepted of which that is known: they must still be the same.
     """
-    replies = await asyncio.gather(
-        *(settled(deployment.shop, key, body) for key, body in orders.items())
-    )
+    replies = await together(settled(deployment.shop, key, body) for key, body in orders.items())
     for (key, body), frozen in zip(orders.items(), replies, strict=True):
         if key in accepted:
             was, now = accepted[key], frozen.body.get("created_at")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
@@ -21,6 +20,7 @@ from loadtest.idempotency.promises import (
     expect_wallet,
     order,
     settled,
+    together,
 )
 from loadtest.idempotency.rows import Deployment, RowList, new_key
 from loadtest.idempotency.storefront import Body, Reply
@@ -35,9 +35,7 @@ async def post_together(
     deployment: Deployment, key: str, bodies: Sequence[Body], wait_s: int = 0
 ) -> list[Reply]:
     """Post all of them at once."""
-    return await asyncio.gather(
-        *(deployment.shop.post(key, body, wait_s=wait_s) for body in bodies)
-    )
+    return await together(deployment.shop.post(key, body, wait_s=wait_s) for body in bodies)
 
 
 def expect_one_order(replies: Sequence[Reply], key: str) -> None:
