@@ -11,7 +11,7 @@ from payments.attempts import PspAnswer, ResultClass
 from payments.open_order import CallAnswer, PspCall
 from payments.rows import TimerKind
 from psp.port import Psp
-from runtime.clock import SystemClock
+from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 
 
@@ -27,8 +27,10 @@ class PspCalls:
         in_flight_max: int,
         timeout_ms: int,
         ledger_now: Callable[[], datetime],
+        clock: Clock,
         crash_points: CrashPoints,
     ) -> None:
+        """``clock`` measures how long calls take, and decides nothing; ``ledger_now`` decides."""
         self._ledger_now = ledger_now
         self._psps = psps
         self._on_answer = on_answer
@@ -42,8 +44,7 @@ class PspCalls:
         self._is_paused = False
         self.retry_count = 0
         """Calls for attempts that may have run before: sent again, asked for, canceled."""
-        # It measures, and decides nothing.
-        self._clock = SystemClock()
+        self._clock = clock
         self._durations: list[tuple[str, ResultClass, float]] = []
 
     @property

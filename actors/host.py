@@ -132,6 +132,7 @@ class PartitionHost:
             in_flight_max=self._settings.calls_in_flight_max,
             timeout_ms=self._settings.call_timeout_ms,
             ledger_now=ledger_clock.now,
+            clock=self._ports.clock,
             crash_points=self._ports.crash_points,
         )
 

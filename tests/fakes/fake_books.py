@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -110,10 +110,13 @@ class FakeBooks:
             or head.batch_seq != row.batch_seq_before
         )
 
-    def write(self, flush: Flush) -> datetime:
-        """Write all rows or none. Raises InvariantViolation where Postgres refuses a row."""
-        self._check(flush)
-        at = self.now()
+    def write(self, flush: Flush, *, at: datetime | None = None) -> datetime:
+        """Write all rows or none. Raises InvariantViolation where Postgres refuses a row.
+
+        ``at`` is the time of the transaction, where it began earlier than now.
+        """
+        self.check(flush)
+        at = at or self.now()
         for row in flush.heads:
             held = self.partitions[row.partition_index]
             held.head = PartitionHead(
@@ -159,7 +162,19 @@ class FakeBooks:
         keys = sorted(key for key in self.open_orders if key[0] == partition_index)
         return [self._record(key, self.open_orders[key]) for key in keys]
 
-    def _check(self, flush: Flush) -> None:
+    def copy(self) -> FakeBooks:
+        """Return the rows as they stand, to go on apart from these."""
+        tables = {
+            each.name: dict(getattr(self, each.name))
+            for each in fields(self)
+            if isinstance(getattr(self, each.name), dict)
+        }
+        copied = replace(self, **tables, in_doubt=list(self.in_doubt))
+        copied.partitions = {index: replace(held) for index, held in self.partitions.items()}
+        return copied
+
+    def check(self, flush: Flush) -> None:
+        """Raise InvariantViolation for rows that Postgres refuses, whoever sends them."""
         _refuse_known("order", self.orders, (row[:2] for row in flush.orders))
         _refuse_known("order_uuid", self.order_keys, (row.order_uuid for row in flush.orders))
         _refuse_known("personal data", self.personal, (row[:3] for row in flush.personal))

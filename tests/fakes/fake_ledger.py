@@ -137,32 +137,49 @@ class FakeLedger:
     async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
-        found = {
-            order_uuid: self._books.order_keys[order_uuid]
-            for partition_index, order_uuid in keys
-            if self._books.order_keys.get(order_uuid, (None,))[0] == partition_index
-        }
-        return {
-            order_uuid: self._books.orders[key].fingerprint for order_uuid, key in found.items()
-        }
+        return self.known_in(self._books, keys)
 
     async def account_heads(
         self, keys: Sequence[tuple[int, AccountKey]]
     ) -> Mapping[tuple[int, AccountKey], AccountHead]:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
-        heads = ((key, self._books.account_head(*key)) for key in keys)
-        return {key: head for key, head in heads if head is not None}
+        return self.heads_in(self._books, keys)
 
     async def due_timers(
         self, partition_indexes: Sequence[int], *, count_max: int
     ) -> Sequence[DueTimer]:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
-        now = self._books.now()
+        return self.due_in(self._books, partition_indexes, count_max)
+
+    @staticmethod
+    def known_in(books: FakeBooks, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
+        """The statement behind ``known_orders``."""
+        found = {
+            order_uuid: books.order_keys[order_uuid]
+            for partition_index, order_uuid in keys
+            if books.order_keys.get(order_uuid, (None,))[0] == partition_index
+        }
+        return {order_uuid: books.orders[key].fingerprint for order_uuid, key in found.items()}
+
+    @staticmethod
+    def heads_in(
+        books: FakeBooks, keys: Sequence[tuple[int, AccountKey]]
+    ) -> Mapping[tuple[int, AccountKey], AccountHead]:
+        """The statement behind ``account_heads``."""
+        heads = ((key, books.account_head(*key)) for key in keys)
+        return {key: head for key, head in heads if head is not None}
+
+    @staticmethod
+    def due_in(
+        books: FakeBooks, partition_indexes: Sequence[int], count_max: int
+    ) -> Sequence[DueTimer]:
+        """The statement behind ``due_timers``."""
+        now = books.now()
         due = sorted(
             (timer.due_at, key, timer.kind)
-            for key, timer in self._books.timers.items()
+            for key, timer in books.timers.items()
             if key[0] in partition_indexes and timer.due_at <= now
         )
         return [
@@ -208,11 +225,7 @@ class FakeOwnership:
     async def beat(self, incarnation: UUID) -> bool:
         """See ``storage.ports.Ownership``."""
         await self._reach()
-        lease = self._books.leases.get(incarnation)
-        if lease is None or lease.is_released:
-            return False
-        self._books.leases[incarnation] = replace(lease, counter=lease.counter + 1)
-        return True
+        return self.beat_in(self._books, incarnation)
 
     async def leases(self) -> Sequence[LeaseView]:
         await self._reach()
@@ -220,10 +233,7 @@ class FakeOwnership:
 
     async def partitions(self) -> Sequence[PartitionView]:
         await self._reach()
-        return [
-            PartitionView(partition_index=index, epoch=held.head.epoch, owner=held.owner)
-            for index, held in sorted(self._books.partitions.items())
-        ]
+        return self.partitions_in(self._books)
 
     async def claim(
         self, *, partition_index: int, epoch_seen: int, incarnation: UUID, lane_index: int
@@ -261,8 +271,30 @@ class FakeOwnership:
     async def release_lease(self, incarnation: UUID) -> None:
         """See ``storage.ports.Ownership``."""
         await self._reach()
-        if (lease := self._books.leases.get(incarnation)) is not None:
-            self._books.leases[incarnation] = replace(lease, is_released=True)
+        self.release_in(self._books, incarnation)
+
+    @staticmethod
+    def beat_in(books: FakeBooks, incarnation: UUID) -> bool:
+        """The statement behind ``beat``."""
+        lease = books.leases.get(incarnation)
+        if lease is None or lease.is_released:
+            return False
+        books.leases[incarnation] = replace(lease, counter=lease.counter + 1)
+        return True
+
+    @staticmethod
+    def partitions_in(books: FakeBooks) -> Sequence[PartitionView]:
+        """The statement behind ``partitions``."""
+        return [
+            PartitionView(partition_index=index, epoch=held.head.epoch, owner=held.owner)
+            for index, held in sorted(books.partitions.items())
+        ]
+
+    @staticmethod
+    def release_in(books: FakeBooks, incarnation: UUID) -> None:
+        """The statement behind ``release_lease``."""
+        if (lease := books.leases.get(incarnation)) is not None:
+            books.leases[incarnation] = replace(lease, is_released=True)
 
     async def close(self) -> None:
         """Nothing to end."""

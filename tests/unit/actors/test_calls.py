@@ -14,6 +14,7 @@ from payments.open_order import CallAnswer
 from payments.rows import TimerKind
 from psp.port import Psp
 from runtime.crash_points import CrashPoints
+from tests.manual_clock import ManualClock
 from tests.scenario import START
 from tests.unit.actors.messages import a_call
 
@@ -53,6 +54,7 @@ class Rig:
             in_flight_max=in_flight_max,
             timeout_ms=100,
             ledger_now=lambda: self.now,
+            clock=ManualClock(),
             crash_points=CrashPoints({}),
         )
 

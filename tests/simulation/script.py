@@ -1,0 +1,242 @@
+"""What a seed means: topology, weather, load and faults, drawn once and then written down.
+
+A script is complete: replayed, it gives the same run, step by step. It can be kept as JSON, and made
+shorter by leaving operations and faults out.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Literal
+
+import msgspec
+
+FaultKind = Literal[
+    "host_kill",
+    "host_freeze",
+    "host_drain",
+    "gateway_kill",
+    "gateway_freeze",
+    "clock_step",
+    "redis_kill",
+    "redis_promote",
+    "redis_freeze",
+    "redis_replica_freeze",
+    "redis_stall",
+    "postgres_kill",
+    "postgres_promote",
+    "postgres_freeze",
+    "postgres_standby_freeze",
+    "postgres_stall",
+    "psp_down",
+    "psp_stall",
+]
+
+FAULT_KINDS: tuple[FaultKind, ...] = FaultKind.__args__  # type: ignore[attr-defined]
+
+# What each fault lasts at most, in seconds: a freeze outlasts the lease, an outage the gateways' patience.
+FOR_S_MAX: dict[FaultKind, float] = {
+    "host_kill": 2.0,
+    "host_freeze": 4.0,
+    "host_drain": 3.0,
+    "gateway_kill": 2.0,
+    "gateway_freeze": 4.0,
+    "clock_step": 0.0,
+    "redis_kill": 2.0,
+    "redis_promote": 0.5,
+    "redis_freeze": 4.0,
+    "redis_replica_freeze": 4.0,
+    "redis_stall": 3.0,
+    "postgres_kill": 4.0,
+    "postgres_promote": 0.5,
+    "postgres_freeze": 6.0,
+    "postgres_standby_freeze": 6.0,
+    "postgres_stall": 4.0,
+    "psp_down": 5.0,
+    "psp_stall": 5.0,
+}
+
+TOKENS = (
+    *("tok_approve",) * 10,
+    "tok_decline_insufficient_funds",
+    "tok_charge_then_timeout",
+    "tok_charge_then_timeout",
+    "tok_charge_then_refuse",
+    "tok_charge_then_refuse",
+    "tok_timeout_before",
+    "tok_error_500",
+    "tok_rate_limited",
+    "tok_3ds",
+    "tok_slow_300",
+    "tok_slow_3000",
+)
+
+
+class Knobs(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of a run that is neither an operation nor a fault. Times in seconds unless named otherwise."""
+
+    host_count: int = 2
+    gateway_count: int = 1
+    partition_count: int = 4
+    lane_count: int = 2
+    open_orders_max: int = 50_000
+    commands_per_flush_max: int = 1_024
+    partitions_per_flush_max: int = 8
+    calls_in_flight_max: int = 64
+    unreported_orders_max: int = 50_000
+    retry_ms_max: int = 2_000
+    action_lifetime_s: int = 5
+    record_ttl_s: float = 900.0
+    stream_length_max: int = 10_000
+    do_ids_stand_still: bool = False
+    latency_s: float = 0.0004
+    slow_share: float = 0.0
+    slow_s: float = 0.1
+    reset_before: float = 0.0
+    reset_after: float = 0.0
+    psp_slow_share: float = 0.0
+    psp_reset_before: float = 0.0
+    psp_reset_after: float = 0.0
+    psp_stored_500: float = 0.0
+    psp_query_lag_s: float = 0.0
+    safety_s: float = 8.0
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of a storefront, tried again until it has an answer."""
+
+    at_s: float
+    key_no: int
+    gateway_no: int
+    amount_minor: int
+    token: str
+    buyer: Literal["approves", "refuses", "leaves"] = "approves"
+    is_poison: bool = False
+    """Instead of a request: a message in the stream that nobody can decode."""
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault; ``target_no`` counts hosts or gateways, ``for_s`` is how long it lasts."""
+
+    at_s: float
+    kind: FaultKind
+    target_no: int = 0
+    for_s: float = 1.0
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    seed: int
+    knobs: Knobs
+    operations: tuple[Operation, ...]
+    faults: tuple[Fault, ...]
+
+    def to_json(self) -> bytes:
+        """Return the script as it is kept."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Script:
+        """Read what ``to_json`` wrote."""
+        return msgspec.json.decode(text, type=cls)
+
+
+def draw(seed: int) -> Script:
+    """Return the script of a seed: a swarm, in which each run has other faults switched on."""
+    draws = random.Random(f"{seed}:script")
+    knobs = _draw_knobs(draws)
+    return Script(
+        seed=seed,
+        knobs=knobs,
+        operations=tuple(_draw_operations(draws, knobs)),
+        faults=tuple(_draw_faults(draws, knobs)),
+    )
+
+
+def _sometimes(draws: random.Random, value: float, share: float = 0.4) -> float:
+    return draws.uniform(0, value) if draws.random() < share else 0.0
+
+
+def _draw_knobs(draws: random.Random) -> Knobs:
+    return Knobs(
+        host_count=draws.randint(1, 3),
+        gateway_count=draws.randint(1, 2),
+        partition_count=draws.randint(2, 6),
+        lane_count=draws.randint(1, 2),
+        open_orders_max=draws.choice((50_000, 50_000, 8)),
+        commands_per_flush_max=draws.choice((1_024, 4)),
+        partitions_per_flush_max=draws.choice((8, 1)),
+        calls_in_flight_max=draws.choice((64, 2)),
+        unreported_orders_max=draws.choice((50_000, 50_000, 20)),
+        retry_ms_max=draws.choice((500, 2_000, 4_000)),
+        action_lifetime_s=draws.randint(2, 8),
+        record_ttl_s=draws.choice((900.0, 8.0)),
+        stream_length_max=draws.choice((10_000, 10_000, 6)),
+        do_ids_stand_still=draws.random() < 0.5,
+        latency_s=draws.choice((0.0002, 0.001, 0.005)),
+        slow_share=_sometimes(draws, 0.1),
+        slow_s=draws.choice((0.05, 0.3, 1.5)),
+        reset_before=_sometimes(draws, 0.02),
+        reset_after=_sometimes(draws, 0.02),
+        psp_slow_share=_sometimes(draws, 0.1),
+        psp_reset_before=_sometimes(draws, 0.1),
+        psp_reset_after=_sometimes(draws, 0.2),
+        psp_stored_500=_sometimes(draws, 0.2),
+        psp_query_lag_s=_sometimes(draws, 3.0),
+        safety_s=draws.uniform(5.0, 11.0),
+    )
+
+
+def _draw_operations(draws: random.Random, knobs: Knobs) -> list[Operation]:
+    key_count = draws.randint(8, 45)
+    twin_share, conflict_share = _sometimes(draws, 0.5), _sometimes(draws, 0.4)
+    operations: list[Operation] = []
+    for key_no in range(key_count):
+        first = Operation(
+            at_s=draws.uniform(0.2, knobs.safety_s),
+            key_no=key_no,
+            gateway_no=draws.randrange(knobs.gateway_count),
+            amount_minor=1_000 + 7 * key_no,
+            token=draws.choice(TOKENS),
+            buyer=draws.choice(("approves", "approves", "refuses", "leaves")),
+        )
+        operations.append(first)
+        while draws.random() < twin_share + conflict_share:
+            is_conflict = draws.random() * (twin_share + conflict_share) < conflict_share
+            operations.append(
+                msgspec.structs.replace(
+                    first,
+                    at_s=first.at_s + draws.choice((0.0, 0.0005, 0.05, draws.uniform(0, 3))),
+                    gateway_no=draws.randrange(knobs.gateway_count),
+                    amount_minor=first.amount_minor + (1 if is_conflict else 0),
+                )
+            )
+    if draws.random() < 0.2:
+        poison = Operation(
+            at_s=draws.uniform(0.2, knobs.safety_s),
+            key_no=key_count,
+            gateway_no=0,
+            amount_minor=1,
+            token="tok_approve",
+            is_poison=True,
+        )
+        operations.append(poison)
+    return sorted(operations, key=lambda operation: operation.at_s)
+
+
+def _draw_faults(draws: random.Random, knobs: Knobs) -> list[Fault]:
+    kinds = [kind for kind in FAULT_KINDS if draws.random() < 0.3]
+    if not kinds or draws.random() < 0.05:
+        return []
+    count = draws.randint(1, 12)
+    faults = [
+        Fault(
+            at_s=draws.uniform(0.1, knobs.safety_s),
+            kind=(kind := draws.choice(kinds)),
+            target_no=draws.randrange(3),
+            for_s=draws.uniform(0.05, 1.0) * FOR_S_MAX[kind],
+        )
+        for _ in range(count)
+    ]
+    return sorted(faults, key=lambda fault: fault.at_s)
