@@ -28,10 +28,13 @@ class Director:
         self._undo: dict[object, Undo] = {}
         self.applied: Counter[str] = Counter()
         self._is_healed = False
+        self._waiting: list[asyncio.Future[None]] = []
 
     async def carry_out(self, fault: Fault) -> None:
         """Wait for a fault's time, do it, and undo it after its duration."""
         await asyncio.sleep(fault.at_s)
+        if fault.after and not self._is_healed:
+            await self._moment(fault)
         if self._is_healed:
             return
         undo = self._begin(fault)
@@ -41,9 +44,28 @@ class Director:
         await asyncio.sleep(fault.for_s)
         self._finish(fault)
 
+    async def _moment(self, fault: Fault) -> None:
+        """Wait for the next effect of its kind, and a moment longer."""
+        came = asyncio.get_running_loop().create_future()
+        self._waiting.append(came)
+
+        def come() -> None:
+            if not came.done():
+                came.set_result(None)
+
+        watcher = (fault.after, come)
+        self._world.loop.watchers.append(watcher)
+        await came
+        self._world.loop.watchers.remove(watcher)
+        if fault.lag_s:
+            await asyncio.sleep(fault.lag_s)
+
     def heal(self) -> None:
         """Undo everything at once; nothing new begins."""
         self._is_healed = True
+        for came in self._waiting:
+            if not came.done():
+                came.set_result(None)
         self._world.loop.effect("everything heals")
         for fault in list(self._undo):
             self._finish(fault)

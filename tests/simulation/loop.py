@@ -100,6 +100,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self.step_count = 0
         self.is_over = False
         """The verdict is out: nobody's effects count any more."""
+        self.watchers: list[tuple[str, Callable[[], None]]] = []
+        """Called for every effect that begins so: a fault can wait for its moment."""
         self.cells: list[Cell] = []
         self.world = self.cell("world")
 
@@ -114,6 +116,9 @@ class SimLoop(asyncio.BaseEventLoop):
     def effect(self, line: str) -> None:
         """Note what happened to the outside: part of the trace, and of a failure's report."""
         if self._is_tracing:
+            for prefix, on_effect in self.watchers:
+                if line.startswith(prefix):
+                    on_effect()
             line = f"{self._now_s:.6f} {line}"
             self.tail.append(line)
             self._lines.append(line)
@@ -185,10 +190,10 @@ class SimLoop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         while not self._stopping:  # type: ignore[attr-defined]
             self._release_due()
-            if not self._active:
+            cell = self._choose()
+            if cell is None:
                 self._pass_time()
                 continue
-            cell = self._choose()
             handle = cell.ready.popleft()
             if not cell.ready:
                 self._active.remove(cell)
@@ -214,19 +219,16 @@ class SimLoop(asyncio.BaseEventLoop):
         if len(cell.ready) == 1 and not cell.is_frozen:
             self.activate(cell)
 
-    def _choose(self) -> Cell:
-        while True:
-            active = self._active
+    def _choose(self) -> Cell | None:
+        """Draw among the cells that can run; None when there are none."""
+        active = self._active
+        while active:
             index = int(self._draw() * len(active)) if len(active) > 1 else 0
             cell = active[index]
             if not cell.is_frozen and not cell.is_dead and cell.ready:
                 return cell
             active.remove(cell)
-            if not active:
-                self._release_due()
-                if not active:
-                    self._pass_time()
-                    self._release_due()
+        return None
 
     def _release_due(self) -> None:
         timers = self._timers

@@ -56,6 +56,16 @@ FOR_S_MAX: dict[FaultKind, float] = {
     "psp_stall": 5.0,
 }
 
+# Effects that faults wait for: between them and what follows lies what can go wrong.
+MOMENTS = (
+    "redis append",
+    "redis remove",
+    "postgres commits",
+    "postgres claims",
+    "psp charge",
+    "client hears",
+)
+
 TOKENS = (
     *("tok_approve",) * 10,
     "tok_decline_insufficient_funds",
@@ -122,6 +132,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     kind: FaultKind
     target_no: int = 0
     for_s: float = 1.0
+    after: str = ""
+    """Not at once at ``at_s``, but ``lag_s`` after the next effect that begins so."""
+    lag_s: float = 0.0
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,13 +242,16 @@ def _draw_faults(draws: random.Random, knobs: Knobs) -> list[Fault]:
     kinds = [kind for kind in FAULT_KINDS if draws.random() < 0.3]
     if not kinds or draws.random() < 0.05:
         return []
-    count = draws.randint(1, 12)
+    count = draws.randint(1, 14)
+    moment_share = draws.random()
     faults = [
         Fault(
             at_s=draws.uniform(0.1, knobs.safety_s),
             kind=(kind := draws.choice(kinds)),
             target_no=draws.randrange(3),
             for_s=draws.uniform(0.05, 1.0) * FOR_S_MAX[kind],
+            after=draws.choice(MOMENTS) if draws.random() < moment_share else "",
+            lag_s=draws.choice((0.0, draws.uniform(0, 0.003))),
         )
         for _ in range(count)
     ]

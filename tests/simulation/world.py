@@ -195,32 +195,38 @@ def _psp_weather(knobs: Knobs) -> Weather:
 
 def run(script: Script) -> Outcome:
     """Run a script once, from an empty world to the verdict."""
-    with running_loop(script.seed) as loop:
-        world = World(loop, script)
-        _log_into(world)
-        try:
-            violations = loop.run_until_complete(world.run())
-        except SimulationStuck as stuck:
-            violations = [Violation("stuck", str(stuck))]
-        except Exception as error:  # noqa: BLE001
-            violations = [Violation("defect", f"{type(error).__name__}: {error}")]
-            raise
-        finally:
-            structlog.reset_defaults()
-        return Outcome(
-            trace_hash=loop.trace_hash(),
-            violations=violations,
-            step_count=loop.step_count,
-            virtual_s=loop.time(),
-            order_count=len(world.stores.postgres.books.orders),
-            charge_count=sum(row.captured > 0 for row in world.stores.psp.inner.oracle_rows()),
-            applied=dict(world.director.applied),
-            tail=list(loop.tail),
-        )
+    logging = structlog.get_config()
+    try:
+        with running_loop(script.seed) as loop:
+            world = World(loop, script)
+            _log_into(world)
+            try:
+                violations = loop.run_until_complete(world.run())
+            except SimulationStuck as stuck:
+                violations = [Violation("stuck", str(stuck))]
+            return _outcome(world, violations)
+    finally:
+        structlog.configure(**logging)
+
+
+def _outcome(world: World, violations: list[Violation]) -> Outcome:
+    loop = world.loop
+    return Outcome(
+        trace_hash=loop.trace_hash(),
+        violations=violations,
+        step_count=loop.step_count,
+        virtual_s=loop.time(),
+        order_count=len(world.stores.postgres.books.orders),
+        charge_count=sum(row.captured > 0 for row in world.stores.psp.inner.oracle_rows()),
+        applied=dict(world.director.applied),
+        tail=list(loop.tail),
+    )
 
 
 def _log_into(world: World) -> None:
-    def take(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def take(
+        _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
         world.note_log(event)
         raise structlog.DropEvent
 
