@@ -46,6 +46,8 @@ class Net:
         self._random = random.Random(f"{seed}:net")
         self.weather = weather
         self.stalled: dict[str, float] = {}
+        self.lag_s: dict[str, float] = {}
+        """By link: what each message takes on top, as between two sites."""
 
     def delay_s(self) -> float:
         """Return how long one message travels."""
@@ -56,7 +58,8 @@ class Net:
 
     def arrival_s(self, link: str, now_s: float) -> float:
         """Return when a message that leaves now arrives."""
-        return max(now_s, self.stalled.get(link, 0.0)) + self.delay_s()
+        leaves_s = max(now_s, self.stalled.get(link, 0.0))
+        return leaves_s + self.lag_s.get(link, 0.0) + self.delay_s()
 
     def fate(self) -> str:
         """Return what becomes of one call: ``ok``, ``before`` or ``after``."""

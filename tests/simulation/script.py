@@ -100,6 +100,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     stream_length_max: int = 10_000
     do_ids_stand_still: bool = False
     latency_s: float = 0.0004
+    replica_lag_s: float = 0.0
+    standby_lag_s: float = 0.0
     slow_share: float = 0.0
     slow_s: float = 0.1
     reset_before: float = 0.0
@@ -188,6 +190,8 @@ def _draw_knobs(draws: random.Random) -> Knobs:
         stream_length_max=draws.choice((10_000, 10_000, 6)),
         do_ids_stand_still=draws.random() < 0.5,
         latency_s=draws.choice((0.0002, 0.001, 0.005)),
+        replica_lag_s=draws.choice((0.0, 0.0, 0.01, 0.3)),
+        standby_lag_s=draws.choice((0.0, 0.0, 0.01, 0.1)),
         slow_share=_sometimes(draws, 0.1),
         slow_s=draws.choice((0.05, 0.3, 1.5)),
         reset_before=_sometimes(draws, 0.02),
@@ -202,12 +206,17 @@ def _draw_knobs(draws: random.Random) -> Knobs:
 
 
 def _draw_operations(draws: random.Random, knobs: Knobs) -> list[Operation]:
-    key_count = draws.randint(8, 45)
+    key_count = draws.randint(8, 60)
+    # Storefronts come in crowds as well as one by one.
+    crowds_s = [draws.uniform(0.3, knobs.safety_s - 1.0) for _ in range(draws.randint(1, 3))]
+    crowd_share = _sometimes(draws, 1.0, share=0.6)
     twin_share, conflict_share = _sometimes(draws, 0.5), _sometimes(draws, 0.4)
     operations: list[Operation] = []
     for key_no in range(key_count):
         first = Operation(
-            at_s=draws.uniform(0.2, knobs.safety_s),
+            at_s=draws.choice(crowds_s) + draws.uniform(0, 0.6)
+            if draws.random() < crowd_share
+            else draws.uniform(0.2, knobs.safety_s),
             key_no=key_no,
             gateway_no=draws.randrange(knobs.gateway_count),
             amount_minor=1_000 + 7 * key_no,
@@ -239,10 +248,11 @@ def _draw_operations(draws: random.Random, knobs: Knobs) -> list[Operation]:
 
 
 def _draw_faults(draws: random.Random, knobs: Knobs) -> list[Fault]:
-    kinds = [kind for kind in FAULT_KINDS if draws.random() < 0.3]
-    if not kinds or draws.random() < 0.05:
+    share = draws.choice((0.1, 0.3, 0.6))
+    kinds = [kind for kind in FAULT_KINDS if draws.random() < share]
+    if not kinds:
         return []
-    count = draws.randint(1, 14)
+    count = draws.randint(1, 20)
     moment_share = draws.random()
     faults = [
         Fault(

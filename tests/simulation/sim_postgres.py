@@ -300,11 +300,12 @@ class SimPostgres:
             self.cell.call_at(self._time.time() + RESYNC_S, self._resync)
 
     def promote(self) -> None:
-        """Make the standby the primary, if it has been in sync; else restart in place."""
+        """Make the standby the primary, with what it has: all that was ever confirmed, perhaps no more."""
         self.crash()
-        if not self.is_standby_whole or self.is_standby_frozen:
+        if not self.is_standby_whole:
             self.restart()
             return
+        self.is_standby_frozen = False
         if self._snapshot is not None:
             self.books, early = self._snapshot, self._early
             self._log = early + self._log

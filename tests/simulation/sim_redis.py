@@ -112,6 +112,11 @@ class SimRedis(FakeQueueServer):
         _wake(self._sync_waiters, self.fsynced)
         self._replicate()
 
+    def copy_everywhere(self) -> None:
+        """Have every copy hold everything now: for what nobody sends again when it is lost."""
+        self._fsync()
+        self._replica_gets(self.fsynced, self.incarnation)
+
     def _replicate(self) -> None:
         arrives_s = self._net.arrival_s("redis-replica", self._time.time())
         self._replica_arrives_s = max(self._replica_arrives_s, arrives_s)
@@ -241,11 +246,15 @@ class SimRedis(FakeQueueServer):
                 self.cell.call_at(self._time.time() + RESYNC_S, self._resync)
 
     def promote(self) -> None:  # type: ignore[override]
-        """Make the replica the primary, if it holds all that was ever confirmed; else restart in place."""
+        """Make the replica the primary, with what it has: all that was ever confirmed, perhaps no more.
+
+        While it makes its first copy it has not even that: then the primary is restarted in place.
+        """
         self.crash()
-        if not self.is_replica_whole or self.is_replica_frozen:
+        if not self.is_replica_whole:
             self.restart()
             return
+        self.is_replica_frozen = False
         lost_count = self.fsynced - self.replica_offset
         del self._log[self.replica_offset :]
         self.copy, self.disk = self.replica, deepcopy(self.replica)

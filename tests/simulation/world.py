@@ -12,6 +12,7 @@ import structlog
 
 from payments.partitioning import partition_index
 from storage.envelope import queue_entry
+from storage.queue_ports import AppendStatus
 from tests.fakes.fake_queue import append_entry
 from tests.fakes.fake_queue_server import id_text
 from tests.queue_commands import with_unreadable_payload
@@ -53,6 +54,10 @@ class World:
         self.script = script
         self.halted: list[str] = []
         self.net = Net(seed, _weather(knobs))
+        self.net.lag_s = {
+            "redis-replica": knobs.replica_lag_s,
+            "postgres-standby": knobs.standby_lag_s,
+        }
         self.psp_net = Net(f"{seed}:psp", _psp_weather(knobs))
         self.stores = Stores(loop, seed, knobs, self.net, self.psp_net)
         self.draining: set[str] = set()
@@ -107,14 +112,14 @@ class World:
     def _poison(self, operation: Operation) -> None:
         """Put a message into a stream that nobody can decode."""
         redis = self.stores.redis
-        if redis.cell.is_dead:
-            self.loop.world.call_at(self.loop.time() + 0.5, self._poison, operation)
-            return
         command = command_of(self.script.seed, operation)
         index = partition_index(command.order_uuid, self.script.knobs.partition_count)
-        append_entry(redis, with_unreadable_payload(queue_entry(command, index)))
-        redis._fsync()
-        redis.thaw_replica()
+        entry = with_unreadable_payload(queue_entry(command, index))
+        is_away = redis.cell.is_dead or redis.is_replica_frozen or not redis.is_replica_whole
+        if is_away or append_entry(redis, entry).status is AppendStatus.FULL:
+            self.loop.world.call_at(self.loop.time() + 0.5, self._poison, operation)
+            return
+        redis.copy_everywhere()
 
     def _calm(self) -> None:
         """From now on the network is a good one."""
