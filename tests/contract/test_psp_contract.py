@@ -21,6 +21,9 @@ from psp.port import ChargeTerms, Psp, SettlementLine
 from psp.simulator.behaviour import REFUSES_AFTER_CHARGE_MS
 from psp.simulator.sandbox import scenario_changed
 from psp.simulator.wire import TOKEN_CHARACTERS_MAX, OracleRow, Scenario, Totals
+from tests.simulation.net import Net, Weather
+from tests.simulation.ports import RealTime
+from tests.simulation.sim_psp import SimPsp, SimPspServer
 from tests.simulator_process import SimulatorProcess
 
 TIMEOUT_S = 10.0
@@ -61,26 +64,38 @@ async def no_sleep(_duration_s: float) -> None:
 class InProcessHarness:
     def __init__(self) -> None:
         self.clock = SteppedClock()
-        self.psp = InProcessPsp(
+        self.sandbox = InProcessPsp(
             name="sandbox", account="default", seed=1, clock=self.clock, sleep=no_sleep
         )
+        self.psp: Psp = self.sandbox
         self._scenario = Scenario()
 
     async def set_scenario(self, changes: bytes) -> None:
         self._scenario = scenario_changed(self._scenario, changes)
-        self.psp.set_scenario(self._scenario)
+        self.sandbox.set_scenario(self._scenario)
 
     async def act(self, reference: str, *, is_approved: bool) -> None:
-        await self.psp.complete_action(reference, is_approved=is_approved)
+        await self.sandbox.complete_action(reference, is_approved=is_approved)
 
     async def oracle_rows(self) -> list[OracleRow]:
-        return list(self.psp.oracle_rows())
+        return list(self.sandbox.oracle_rows())
 
     async def totals(self) -> Totals:
-        return self.psp.totals()
+        return self.sandbox.totals()
 
     async def pass_time(self, duration_s: float) -> None:
         self.clock.at += timedelta(seconds=duration_s)
+
+
+class SimulatedHarness(InProcessHarness):
+    """The PSP of the simulation, on an ordinary loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sandbox = InProcessPsp(name="sandbox", account="default", seed=1, clock=self.clock)
+        server = SimPspServer(RealTime(), Net("contract", Weather()), self.clock, "contract")
+        server.inner = self.sandbox
+        self.psp = SimPsp(server)
 
 
 class SimulatorHarness:
@@ -117,10 +132,13 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorPro
         yield process
 
 
-@pytest.fixture(params=["in_process", "simulator"])
+@pytest.fixture(params=["in_process", "simulated", "simulator"])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     if request.param == "in_process":
         yield InProcessHarness()
+        return
+    if request.param == "simulated":
+        yield SimulatedHarness()
         return
     process: SimulatorProcess = request.getfixturevalue("simulator")
     async with aiohttp.ClientSession() as http:

@@ -20,8 +20,7 @@ from tests.simulation.net import Net, Wire, WireBroken
 from tests.simulation.processes import GatewayProcess, Stores
 from tests.simulation.script import Operation
 
-# How often a storefront repeats a request, and for how long it waits in between.
-TRIES_MAX = 6
+# How long a storefront waits before it repeats a request.
 PAUSE_S = 0.4
 # A client's patience with one request: longer than the gateway's own deadline.
 PATIENCE_S = 3.0
@@ -95,7 +94,7 @@ class Clients:
         command = command_of(self._seed, operation)
         if operation.token == "tok_3ds" and operation.buyer != "leaves":  # noqa: S105
             self.cell.spawn(self._act(command.order_uuid, is_approved=operation.buyer == "approves"))
-        for attempt in range(TRIES_MAX):
+        for attempt in range(operation.tries_max):
             reply = await self.post(command, operation.gateway_no + attempt)
             if reply is not None and reply.verdict in ANSWERED:
                 return

@@ -72,6 +72,7 @@ class Stores:
         self.postgres = SimPostgres(
             loop, net, self.clock, seed, partition_count=knobs.partition_count
         )
+        self.postgres.do_takeovers_terminate = knobs.do_takeovers_terminate
         self.psp = SimPspServer(
             loop,
             psp_net,
@@ -238,6 +239,8 @@ class GatewayProcess(SimProcess):
         seen = self._stores.redis.promotion_count
         while True:
             await asyncio.sleep(REPLICATION_CHECK_S)
+            if not self._knobs.do_gateways_resend:
+                continue
             if (now := self._stores.redis.promotion_count) != seen:
                 seen = now
                 await accepting.resend()

@@ -99,6 +99,10 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     record_ttl_s: float = 900.0
     stream_length_max: int = 10_000
     do_ids_stand_still: bool = False
+    do_gateways_resend: bool = True
+    """False: gateways forget what they acknowledged, so that the proven copies stand alone."""
+    do_takeovers_terminate: bool = True
+    """False: a takeover ends no connection of the former owner, so that the fence stands alone."""
     latency_s: float = 0.0004
     replica_lag_s: float = 0.0
     standby_lag_s: float = 0.0
@@ -123,6 +127,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int
     token: str
     buyer: Literal["approves", "refuses", "leaves"] = "approves"
+    tries_max: int = 6
+    """A storefront that gives up at once leaves the order to its fate."""
     is_poison: bool = False
     """Instead of a request: a message in the stream that nobody can decode."""
 
@@ -189,6 +195,8 @@ def _draw_knobs(draws: random.Random) -> Knobs:
         record_ttl_s=draws.choice((900.0, 8.0)),
         stream_length_max=draws.choice((10_000, 10_000, 6)),
         do_ids_stand_still=draws.random() < 0.5,
+        do_gateways_resend=draws.random() < 0.5,
+        do_takeovers_terminate=draws.random() < 0.7,
         latency_s=draws.choice((0.0002, 0.001, 0.005)),
         replica_lag_s=draws.choice((0.0, 0.0, 0.01, 0.3)),
         standby_lag_s=draws.choice((0.0, 0.0, 0.01, 0.1)),
@@ -222,6 +230,7 @@ def _draw_operations(draws: random.Random, knobs: Knobs) -> list[Operation]:
             amount_minor=1_000 + 7 * key_no,
             token=draws.choice(TOKENS),
             buyer=draws.choice(("approves", "approves", "refuses", "leaves")),
+            tries_max=draws.choice((1, 6, 6)),
         )
         operations.append(first)
         while draws.random() < twin_share + conflict_share:

@@ -73,6 +73,7 @@ class SimPostgres:
         """After a restart: the books without ``_early``, until the standby has all of it."""
         self._early: list[_Entry] = []
         """Visible here since a restart, although the standby may lack it."""
+        self.do_takeovers_terminate = True
         self.incarnation = 0
         self.fences: list[tuple[float, int, int, UUID | None]] = []
         """Every commit that named a partition: time, partition, epoch, and for claims the new owner."""
@@ -213,6 +214,8 @@ class SimPostgres:
 
     def run_terminate(self, partition_index: int, spared: list[object]) -> None:
         """End the backend that the last claim recorded, unless it waits for the standby."""
+        if not self.do_takeovers_terminate:
+            return
         backend = self.books.partitions[partition_index].backend
         if not isinstance(backend, PgSession) or any(backend is kept for kept in spared):
             return

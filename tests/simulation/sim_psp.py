@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 from payments.attempts import PspAnswer
 from psp.classification import not_sent, of_another_request, unknown
@@ -122,16 +122,27 @@ class SimPsp:
 
     async def capture(
         self, psp_key: str, reference: str, amount_minor: int, *, timeout_s: float
-    ) -> NoReturn:
-        raise NotImplementedError("payments capture at once")
+    ) -> PspAnswer:
+        inner = self._server.inner
+        return await self._ask(
+            lambda: inner.capture(psp_key, reference, amount_minor, timeout_s=FOR_EVER_S),
+            timeout_s,
+        )
 
-    async def void(self, psp_key: str, reference: str, *, timeout_s: float) -> NoReturn:
-        raise NotImplementedError("payments capture at once")
+    async def void(self, psp_key: str, reference: str, *, timeout_s: float) -> PspAnswer:
+        inner = self._server.inner
+        return await self._ask(
+            lambda: inner.void(psp_key, reference, timeout_s=FOR_EVER_S), timeout_s
+        )
 
     async def refund(
         self, psp_key: str, reference: str, amount_minor: int, *, timeout_s: float
-    ) -> NoReturn:
-        raise NotImplementedError("nothing refunds yet")
+    ) -> PspAnswer:
+        inner = self._server.inner
+        return await self._ask(
+            lambda: inner.refund(psp_key, reference, amount_minor, timeout_s=FOR_EVER_S),
+            timeout_s,
+        )
 
     async def settlement_report(self, *, since: datetime) -> AsyncIterator[SettlementLine]:
         async for line in self._server.inner.settlement_report(since=since):
