@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tests.simulation.net import Net
 from tests.simulation.processes import SimProcess
-from tests.simulation.script import Fault
+from tests.simulation.script import ALL, Fault
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -87,9 +87,9 @@ class Director:
         kind, _, action = fault.kind.partition("_")
         match kind:
             case "host":
-                return self._of_process(self._world.hosts, fault, action)
+                return self._of_processes(self._world.hosts, fault, action)
             case "gateway":
-                return self._of_process(self._world.gateways, fault, action)
+                return self._of_processes(self._world.gateways, fault, action)
             case "redis":
                 return self._of_redis(fault)
             case "postgres":
@@ -99,8 +99,12 @@ class Director:
             case _:
                 return self._step_clock(fault)
 
-    def _of_process(self, places: list[SimProcess], fault: Fault, action: str) -> Undo:
-        process = places[fault.target_no % len(places)]
+    def _of_processes(self, places: Sequence[SimProcess], fault: Fault, action: str) -> Undo:
+        targets = places if fault.target_no == ALL else [places[fault.target_no % len(places)]]
+        undos = [self._of_process(process, action) for process in targets]
+        return lambda: [undo() for undo in undos]
+
+    def _of_process(self, process: SimProcess, action: str) -> Undo:
         if action == "kill":
             process.kill()
             return process.start

@@ -7,6 +7,7 @@ shorter by leaving operations and faults out.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -31,6 +32,8 @@ FaultKind = Literal[
     "psp_down",
     "psp_stall",
 ]
+
+ALL = -1
 
 FAULT_KINDS: tuple[FaultKind, ...] = FaultKind.__args__  # type: ignore[attr-defined]
 
@@ -64,6 +67,20 @@ MOMENTS = (
     "postgres claims",
     "psp charge",
     "client hears",
+)
+
+# Faults that are worst together. Half of the seeds stay within one of these.
+FOCI: tuple[tuple[FaultKind, ...], ...] = (
+    # What was accepted, and nobody has taken in yet, is on the queue's copies alone.
+    ("host_kill", "redis_promote", "redis_kill", "redis_replica_freeze", "gateway_kill"),
+    # Two owners, both of them sure.
+    ("host_freeze", "host_kill", "postgres_stall", "postgres_standby_freeze"),
+    # Commits without an answer.
+    ("postgres_kill", "postgres_promote", "postgres_standby_freeze", "host_kill"),
+    # Charges without an answer.
+    ("psp_down", "psp_stall", "host_kill", "host_freeze", "postgres_kill"),
+    # Ids that come up twice, and removals that are late.
+    ("redis_promote", "redis_stall", "host_freeze", "redis_freeze"),
 )
 
 TOKENS = (
@@ -134,7 +151,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault; ``target_no`` counts hosts or gateways, ``for_s`` is how long it lasts."""
+    """One fault; ``target_no`` counts hosts or gateways (ALL: every one), ``for_s`` is how long it lasts."""
 
     at_s: float
     kind: FaultKind
@@ -166,12 +183,13 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 def draw(seed: int) -> Script:
     """Return the script of a seed: a swarm, in which each run has other faults switched on."""
     draws = random.Random(f"{seed}:script")
-    knobs = _draw_knobs(draws)
+    focus = draws.choice(FOCI) if draws.random() < 0.5 else None
+    knobs = _draw_knobs(draws, focus)
     return Script(
         seed=seed,
         knobs=knobs,
         operations=tuple(_draw_operations(draws, knobs)),
-        faults=tuple(_draw_faults(draws, knobs)),
+        faults=tuple(_draw_faults(draws, knobs, focus)),
     )
 
 
@@ -179,7 +197,8 @@ def _sometimes(draws: random.Random, value: float, share: float = 0.4) -> float:
     return draws.uniform(0, value) if draws.random() < share else 0.0
 
 
-def _draw_knobs(draws: random.Random) -> Knobs:
+def _draw_knobs(draws: random.Random, focus: Sequence[FaultKind] | None) -> Knobs:
+    is_about_copies = focus is not None and "redis_promote" in focus
     return Knobs(
         host_count=draws.randint(1, 3),
         gateway_count=draws.randint(1, 2),
@@ -198,12 +217,12 @@ def _draw_knobs(draws: random.Random) -> Knobs:
         do_gateways_resend=draws.random() < 0.5,
         do_takeovers_terminate=draws.random() < 0.7,
         latency_s=draws.choice((0.0002, 0.001, 0.005)),
-        replica_lag_s=draws.choice((0.0, 0.0, 0.01, 0.3)),
+        replica_lag_s=draws.choice((0.02, 0.3, 0.8) if is_about_copies else (0.0, 0.0, 0.01)),
         standby_lag_s=draws.choice((0.0, 0.0, 0.01, 0.1)),
         slow_share=_sometimes(draws, 0.1),
         slow_s=draws.choice((0.05, 0.3, 1.5)),
         reset_before=_sometimes(draws, 0.02),
-        reset_after=_sometimes(draws, 0.02),
+        reset_after=_sometimes(draws, 0.1 if is_about_copies else 0.02),
         psp_slow_share=_sometimes(draws, 0.1),
         psp_reset_before=_sometimes(draws, 0.1),
         psp_reset_after=_sometimes(draws, 0.2),
@@ -256,9 +275,11 @@ def _draw_operations(draws: random.Random, knobs: Knobs) -> list[Operation]:
     return sorted(operations, key=lambda operation: operation.at_s)
 
 
-def _draw_faults(draws: random.Random, knobs: Knobs) -> list[Fault]:
+def _draw_faults(
+    draws: random.Random, knobs: Knobs, focus: Sequence[FaultKind] | None
+) -> list[Fault]:
     share = draws.choice((0.1, 0.3, 0.6))
-    kinds = [kind for kind in FAULT_KINDS if draws.random() < share]
+    kinds = focus or [kind for kind in FAULT_KINDS if draws.random() < share]
     if not kinds:
         return []
     count = draws.randint(1, 20)
@@ -267,7 +288,7 @@ def _draw_faults(draws: random.Random, knobs: Knobs) -> list[Fault]:
         Fault(
             at_s=draws.uniform(0.1, knobs.safety_s),
             kind=(kind := draws.choice(kinds)),
-            target_no=draws.randrange(3),
+            target_no=draws.choice((ALL, 0, 1, 2)),
             for_s=draws.uniform(0.05, 1.0) * FOR_S_MAX[kind],
             after=draws.choice(MOMENTS) if draws.random() < moment_share else "",
             lag_s=draws.choice((0.0, draws.uniform(0, 0.003))),
