@@ -119,9 +119,10 @@ class AppendLanes:
                 self._learned(request)
             return None
         self._reach("after_append")
-        self._append_seconds.observe(self._clock.monotonic_s() - started_s)
+        now_s = self._clock.monotonic_s()
+        self._append_seconds.observe(now_s - started_s)
         for request, result in zip(batch, appended.results, strict=True):
-            request.appended(result)
+            request.appended(result, now_s)
             if not request.is_proof_wanted:
                 # The others' next news is that they are proven, or that the books hold them.
                 self._learned(request)

@@ -25,6 +25,9 @@ class AppendState(Enum):
     """The key is there already, from a request with the same fingerprint."""
     OTHER = "other"
     """The key is there already, from a request with another fingerprint."""
+    LOST = "lost"
+    """It was there, and is gone with a copy of the queue; now another fingerprint is. An owner may have
+    read it before, so it may run all the same."""
     FULL = "full"
     UNAVAILABLE = "unavailable"
 
@@ -93,7 +96,8 @@ def decide(evidence: Evidence) -> Verdict | None:
     if evidence.order is not None:
         return _of_the_books(evidence.fingerprint, evidence.order)
     append = evidence.append
-    if append is AppendState.NONE or (append in _TO_BE_PROVEN and not evidence.is_durable):
+    is_open = append in (AppendState.NONE, AppendState.LOST)
+    if is_open or (append in _TO_BE_PROVEN and not evidence.is_durable):
         # Until the deadline the copies may catch up, or the books may take the order in.
         return Verdict.UNPROVEN if evidence.is_past_deadline else None
     if evidence.books is BooksState.NONE and not evidence.is_past_deadline:

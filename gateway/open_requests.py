@@ -12,6 +12,10 @@ from runtime.faults import StorageUnavailable
 from storage.queue_ports import AppendResult, AppendStatus, QueueEntry
 from storage.read_ports import StoredOrder
 
+# That the books held no order counts for so long. Appends take milliseconds; one that took longer stood
+# in line while the queue was away, and came back to another copy of it perhaps.
+LOOKUP_STALE_S = 0.25
+
 
 class Decided(NamedTuple):
     """A verdict and what belongs to it."""
@@ -102,8 +106,19 @@ class OpenRequest:
         if not self.future.done():
             self.future.set_exception(defect)
 
-    def appended(self, result: AppendResult) -> None:
-        """Note what the script said."""
+    def appended(self, result: AppendResult, now_s: float) -> None:
+        """Note what the script said, now or again."""
+        was_there = self.append in (AppendState.NEW, AppendState.SAME)
+        if self.books is BooksState.ABSENT and (
+            was_there or now_s - self.lookup_at_s > LOOKUP_STALE_S
+        ):
+            # Meanwhile an owner may have taken in what the queue then lost: ask the books again.
+            self.books = BooksState.NONE
+        self._note(result)
+        if was_there and self.append is AppendState.OTHER:
+            self.append = AppendState.LOST
+
+    def _note(self, result: AppendResult) -> None:
         self.first_fingerprint = result.fingerprint
         self.first_accepted_at_ms = result.accepted_at_ms
         if result.status is AppendStatus.FULL:

@@ -179,9 +179,7 @@ class ServerBench:
         os.kill(pid, signal_number)
 
 
-@pytest.fixture(
-    params=["fake", "simulated", pytest.param("server", marks=pytest.mark.integration)]
-)
+@pytest.fixture(params=["fake", "simulated", pytest.param("server", marks=pytest.mark.integration)])
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     """The fake, the simulation's, then the real pair."""
     bench: Bench

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Container, Hashable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from payments.accounts import AccountKey, AccountKind
@@ -164,7 +165,7 @@ class FakeBooks:
 
     def copy(self) -> FakeBooks:
         """Return the rows as they stand, to go on apart from these."""
-        tables = {
+        tables: dict[str, Any] = {
             each.name: dict(getattr(self, each.name))
             for each in fields(self)
             if isinstance(getattr(self, each.name), dict)

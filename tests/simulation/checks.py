@@ -139,7 +139,9 @@ def _charges_are_booked(evidence: Evidence) -> Iterator[Violation]:
     """I5, I6: the PSP's charges and the books' charges are the same, one by one."""
     books = evidence.books
     at_psp = {
-        row.reference: row.captured for row in evidence.oracle if row.status is ChargeStatus.CAPTURED
+        row.reference: row.captured
+        for row in evidence.oracle
+        if row.status is ChargeStatus.CAPTURED
     }
     booked: dict[str | None, int] = {}
     for transfer, _ in books.transfers.values():
@@ -219,4 +221,6 @@ def _queue(evidence: Evidence) -> Iterator[Violation]:
         yield Violation("I22", f"message {stream_id} of partition {partition_index} is left")
     letters = Counter(key[2] for key in evidence.books.dead_letters)
     if len(letters) != evidence.poison_count or any(count > 1 for count in letters.values()):
-        yield Violation("I21", f"{evidence.poison_count} bad messages, kept {list(letters.values())}")
+        yield Violation(
+            "I21", f"{evidence.poison_count} bad messages, kept {list(letters.values())}"
+        )

@@ -92,8 +92,10 @@ class Clients:
     async def _operate(self, operation: Operation) -> None:
         await asyncio.sleep(operation.at_s)
         command = command_of(self._seed, operation)
-        if operation.token == "tok_3ds" and operation.buyer != "leaves":  # noqa: S105
-            self.cell.spawn(self._act(command.order_uuid, is_approved=operation.buyer == "approves"))
+        if operation.token == "tok_3ds" and operation.buyer != "leaves":
+            self.cell.spawn(
+                self._act(command.order_uuid, is_approved=operation.buyer == "approves")
+            )
         for attempt in range(operation.tries_max):
             reply = await self.post(command, operation.gateway_no + attempt)
             if reply is not None and reply.verdict in ANSWERED:
@@ -106,9 +108,7 @@ class Clients:
         self.history.sent.setdefault(command.order_uuid, {})[command.fingerprint] = command
         wire = Wire(self._net, gateway.cell, "http")
         try:
-            decided: Decided = await wire.call(
-                lambda: gateway.post(command), timeout_s=PATIENCE_S
-            )
+            decided: Decided = await wire.call(lambda: gateway.post(command), timeout_s=PATIENCE_S)
         except (WireBroken, AttributeError):
             return None
         finally:

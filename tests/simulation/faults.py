@@ -174,4 +174,3 @@ class Director:
         process = places[fault.target_no % len(places)]
         process.clock.offset_s += CLOCK_STEP_S if fault.for_s * 1_000 % 2 < 1 else -CLOCK_STEP_S
         return lambda: None
-

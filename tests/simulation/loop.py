@@ -140,7 +140,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._now_s
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]  # of any callback
         self,
         callback: Callable[..., object],
         *args: Any,
@@ -151,7 +151,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._make_ready(context.get(CELL, self.world), handle)
         return handle
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # of any callback
         self,
         when: float,
         callback: Callable[..., object],
@@ -164,7 +164,7 @@ class SimLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._timers, (when, self._timer_count, handle))
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]  # of any callback
         self,
         delay: float,
         callback: Callable[..., object],

@@ -91,7 +91,7 @@ class Wire:
         self._client.on_death.append(self._client_died)
 
     @overload
-    async def call(  # type: ignore[overload-overlap]  # what is awaitable is awaited
+    async def call(
         self, handler: Callable[[], Coroutine[Any, Any, T]], *, timeout_s: float = 5.0
     ) -> T: ...
 
@@ -108,9 +108,7 @@ class Wire:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(future)
         fate = self._net.fate()
-        self._arrives_s = max(
-            self._arrives_s, self._net.arrival_s(self._link, self._loop.time())
-        )
+        self._arrives_s = max(self._arrives_s, self._net.arrival_s(self._link, self._loop.time()))
         if fate == "before":
             self._client.call_at(self._arrives_s, self.abort, "reset on the way there")
         else:
@@ -187,9 +185,7 @@ class Wire:
         error: BaseException | None,
         is_reply_lost: bool,
     ) -> None:
-        self._returns_s = max(
-            self._returns_s, self._net.arrival_s(self._link, self._loop.time())
-        )
+        self._returns_s = max(self._returns_s, self._net.arrival_s(self._link, self._loop.time()))
         if is_reply_lost:
             self._client.call_at(self._returns_s, self.abort, "reset on the way back")
         else:

@@ -60,9 +60,7 @@ class RealTime:
     def create_future(self) -> asyncio.Future[Any]:
         return self._loop.create_future()
 
-    def create_task(
-        self, coro: Coroutine[Any, Any, Any], *, context: Context
-    ) -> asyncio.Task[Any]:
+    def create_task(self, coro: Coroutine[Any, Any, Any], *, context: Context) -> asyncio.Task[Any]:
         return self._loop.create_task(coro, context=context)
 
     def call_at(

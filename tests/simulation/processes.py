@@ -6,7 +6,8 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, cast
 from uuid import UUID
 
 from actors.host import HostPorts, PartitionHost
@@ -18,13 +19,13 @@ from gateway.lookups import Lookups
 from gateway.open_requests import Decided
 from gateway.settings import GatewaySettings, PaymentRoute
 from payments.commands import PaymentCommand
-from payments.defects import InvariantViolation
 from payments.mode import Mode
 from payments.next_step import StepPolicy
 from payments.partitioning import partition_index
 from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
 from storage.envelope import queue_entry
+from storage.read_ports import PaymentQueries
 from storage.replies import decode_reply
 from tests.simulation.loop import SimLoop
 from tests.simulation.net import Net, Wire, WireBroken
@@ -92,11 +93,13 @@ class SimProcess:
         self.clock = SimClock(loop)
         self.start_count = 0
         self.defects: list[str] = []
+        self.cell = loop.cell(f"{name}.0")
+        self.cell.is_dead = True
         self.start()
 
     def start(self) -> None:
         """Begin a new process, unless one lives."""
-        if self.start_count and not self.cell.is_dead:
+        if not self.cell.is_dead:
             return
         self.start_count += 1
         self.cell = self.loop.cell(f"{self.name}.{self.start_count}")
@@ -195,7 +198,8 @@ class GatewayProcess(SimProcess):
 
     async def _main(self) -> None:
         stores, metrics = self._stores, Metrics()
-        queries = SimQueries(stores.postgres, stores.net)
+        # Accepting asks for orders alone.
+        queries = cast(PaymentQueries, SimQueries(stores.postgres, stores.net))
         lookups = Lookups(queries, clock=self.clock, metrics=metrics)
         self.reply_to = f"reply:{self.name}:{self.start_count}"
         self.accepting = Accepting(
@@ -222,12 +226,12 @@ class GatewayProcess(SimProcess):
 
     async def _listen(self, accepting: Accepting, reply_to: str) -> None:
         """Hear what owners report, through every reconnection."""
-        stores, cell = self._stores, self.cell
+        stores = self._stores
+        hear = _hearing(self.cell.call_at, self.loop, stores.net, accepting)
         while True:
             wire = Wire(stores.net, stores.redis.cell, "redis")
-            hear = _hearing(cell.call_at, self.loop, stores.net, accepting)
             try:
-                await wire.call(lambda hear=hear: stores.redis.subscribers.update({reply_to: hear}))  # type: ignore[misc]
+                await wire.call(partial(stores.redis.run_subscribe, reply_to, hear))
                 while wire.is_open:
                     await asyncio.sleep(0.2)
             except WireBroken:
@@ -270,8 +274,3 @@ def _gateway_settings(name: str, knobs: Knobs) -> GatewaySettings:
         request_deadline_s=REQUEST_DEADLINE_S,
         unreported_orders_max=knobs.unreported_orders_max,
     )
-
-
-def is_defect(error: BaseException) -> bool:
-    """Whether an error shows that something that can't happen has happened."""
-    return isinstance(error, InvariantViolation | AssertionError)

@@ -67,9 +67,7 @@ class SimReader:
 
 
 @overload
-async def run(  # type: ignore[overload-overlap]  # what is awaitable is awaited
-    session: PgSession, handler: Callable[[], Coroutine[Any, Any, T]]
-) -> T: ...
+async def run(session: PgSession, handler: Callable[[], Coroutine[Any, Any, T]]) -> T: ...
 
 
 @overload
@@ -313,9 +311,7 @@ class SimQueries:
         return await self._readers[self._turn].fetch(lambda books: stored_orders(books, asked))
 
 
-def stored_orders(
-    books: FakeBooks, keys: Sequence[tuple[int, UUID]]
-) -> dict[UUID, StoredOrder]:
+def stored_orders(books: FakeBooks, keys: Sequence[tuple[int, UUID]]) -> dict[UUID, StoredOrder]:
     """Return those orders that the books hold, as the real query's rows show them."""
     found: dict[UUID, StoredOrder] = {}
     for partition_index, order_uuid in keys:

@@ -77,9 +77,7 @@ class SimPspServer:
 
     async def cancel(self, psp_key: str, reference: str | None) -> PspAnswer:
         """Cancel a key, or say what it did."""
-        answer = await self.inner.cancel(
-            psp_key=psp_key, reference=reference, timeout_s=FOR_EVER_S
-        )
+        answer = await self.inner.cancel(psp_key=psp_key, reference=reference, timeout_s=FOR_EVER_S)
         self.time.effect(f"psp cancel {psp_key} {answer.result.name}")
         return answer
 

@@ -207,6 +207,10 @@ class SimRedis(FakeQueueServer):
         await self._synced()
         return len(removed)
 
+    def run_subscribe(self, reply_to: str, hear: Callable[[bytes], None]) -> None:
+        """SUBSCRIBE: until the server is gone."""
+        self.subscribers[reply_to] = hear
+
     def run_publish(self, reply_to: str, payload: bytes) -> None:
         """PUBLISH: whoever listens now hears it, nobody else ever."""
         self.published.append((reply_to, payload))
@@ -245,7 +249,7 @@ class SimRedis(FakeQueueServer):
             else:
                 self.cell.call_at(self._time.time() + RESYNC_S, self._resync)
 
-    def promote(self) -> None:  # type: ignore[override]
+    def promote(self) -> None:
         """Make the replica the primary, with what it has: all that was ever confirmed, perhaps no more.
 
         While it makes its first copy it has not even that: then the primary is restarted in place.

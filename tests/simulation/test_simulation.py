@@ -73,16 +73,16 @@ def test_shrinking_leaves_what_matters() -> None:
     operation = script.operations[-1]
     script = msgspec.structs.replace(script, faults=(*script.faults, fault))
     short = shrink(script, lambda s: fault in s.faults and operation in s.operations)
-    assert short == Script(
-        seed=1, knobs=Knobs(), operations=(operation,), faults=(fault,)
-    )
+    assert short == Script(seed=1, knobs=Knobs(), operations=(operation,), faults=(fault,))
 
 
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
     """The records of a quiet run: three charges, one of them asked for twice."""
     operations = tuple(
-        Operation(at_s=1.0 + n, key_no=n % 3, gateway_no=0, amount_minor=500 + n % 3, token="tok_approve")
+        Operation(
+            at_s=1.0 + n, key_no=n % 3, gateway_no=0, amount_minor=500 + n % 3, token="tok_approve"
+        )
         for n in range(4)
     )
     script = Script(seed=1, knobs=Knobs(), operations=operations, faults=())
@@ -141,9 +141,7 @@ def test_the_checks_see_an_epoch_that_goes_back(evidence: Evidence) -> None:
 
 def test_the_checks_see_what_is_left_in_the_queue(evidence: Evidence) -> None:
     """A message that nobody removed shows, and a bad one that nobody kept."""
-    assert {"I22", "I21"} <= _invariants(
-        evidence._replace(queued=[(0, "1-0")], poison_count=1)
-    )
+    assert {"I22", "I21"} <= _invariants(evidence._replace(queued=[(0, "1-0")], poison_count=1))
 
 
 def test_the_checks_see_two_answers_to_one_key(evidence: Evidence) -> None:

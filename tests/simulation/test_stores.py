@@ -106,8 +106,8 @@ def test_a_reply_can_get_lost_after_its_effect() -> None:
         queue.net.weather.reset_after = 0.0
         batch = queue.run(queue.gateway.append([an_entry(0, KEYS[1])]))
         assert batch.results[0].status is AppendStatus.DUPLICATE
+        old = batch._replace(generation=batch.generation - 1)
         with pytest.raises(ConnectionReplaced):
-            old = batch._replace(generation=batch.generation - 1)
             queue.run(queue.gateway.wait_durable(old, timeout_ms=50))
 
 

@@ -68,6 +68,10 @@ N, A, B = AppendState, BooksState, Verdict
         (N.OTHER, False, A.NONE, None),
         (N.OTHER, False, A.ABSENT, B.REUSED),
         (N.OTHER, False, A.UNAVAILABLE, B.UNDECIDED_KEY),
+        # Lost with a copy of the queue, and another body stands there now: only the books can tell.
+        (N.LOST, False, A.NONE, None),
+        (N.LOST, False, A.ABSENT, None),
+        (N.LOST, False, A.UNAVAILABLE, None),
         # Not queued: the books may still hold the order.
         (N.FULL, False, A.NONE, None),
         (N.FULL, False, A.ABSENT, B.BACKPRESSURE),
@@ -93,6 +97,7 @@ def test_orders_that_the_books_do_not_hold(
         (N.SAME, False, A.NONE, B.UNPROVEN),
         (N.NEW, True, A.NONE, B.ACCEPTED_DEFERRED),
         (N.OTHER, False, A.NONE, B.UNDECIDED_KEY),
+        (N.LOST, False, A.ABSENT, B.UNPROVEN),
         (N.FULL, False, A.NONE, B.BACKPRESSURE),
         (N.UNAVAILABLE, False, A.NONE, B.UNPROVEN),
     ],
