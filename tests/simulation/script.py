@@ -188,7 +188,7 @@ def draw(seed: int) -> Script:
     return Script(
         seed=seed,
         knobs=knobs,
-        operations=tuple(_draw_operations(draws, knobs)),
+        operations=tuple(_draw_operations(draws, knobs, focus)),
         faults=tuple(_draw_faults(draws, knobs, focus)),
     )
 
@@ -232,12 +232,17 @@ def _draw_knobs(draws: random.Random, focus: Sequence[FaultKind] | None) -> Knob
     )
 
 
-def _draw_operations(draws: random.Random, knobs: Knobs) -> list[Operation]:
+def _draw_operations(
+    draws: random.Random, knobs: Knobs, focus: Sequence[FaultKind] | None
+) -> list[Operation]:
     key_count = draws.randint(8, 60)
     # Storefronts come in crowds as well as one by one.
     crowds_s = [draws.uniform(0.3, knobs.safety_s - 1.0) for _ in range(draws.randint(1, 3))]
     crowd_share = _sometimes(draws, 1.0, share=0.6)
-    twin_share, conflict_share = _sometimes(draws, 0.5), _sometimes(draws, 0.4)
+    # Two bodies under one key are worst while the queue's copies differ.
+    is_about_copies = focus is not None and "redis_promote" in focus
+    twin_share = _sometimes(draws, 0.5)
+    conflict_share = _sometimes(draws, 0.45, share=0.8 if is_about_copies else 0.3)
     operations: list[Operation] = []
     for key_no in range(key_count):
         first = Operation(
@@ -260,6 +265,7 @@ def _draw_operations(draws: random.Random, knobs: Knobs) -> list[Operation]:
                     at_s=first.at_s + draws.choice((0.0, 0.0005, 0.05, draws.uniform(0, 3))),
                     gateway_no=draws.randrange(knobs.gateway_count),
                     amount_minor=first.amount_minor + (1 if is_conflict else 0),
+                    tries_max=draws.choice((1, 6)),
                 )
             )
     if draws.random() < 0.2:

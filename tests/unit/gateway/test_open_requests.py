@@ -8,11 +8,13 @@ import pytest
 
 from gateway.idempotency import AppendState, BooksState
 from gateway.open_requests import LOOKUP_STALE_S, OpenRequest
+from payments.fingerprint import fingerprint
 from storage.queue_ports import AppendResult, AppendStatus
 from tests.queue_commands import an_entry
 
-OWN = an_entry()
-ANOTHERS = an_entry(amount_minor=1).fingerprint
+BODY = {"amount": 5, "currency": "USD", "seller": "slr_a", "payment_method": "tok_approve"}
+OWN = an_entry()._replace(fingerprint=fingerprint(BODY, bytes(32)))
+ANOTHERS = fingerprint({**BODY, "amount": 6}, bytes(32))
 
 
 def _result(status: AppendStatus, fingerprint: bytes = OWN.fingerprint) -> AppendResult:
@@ -22,9 +24,7 @@ def _result(status: AppendStatus, fingerprint: bytes = OWN.fingerprint) -> Appen
 @pytest.fixture
 async def request_in_doubt() -> OpenRequest:
     """A request of which the books knew nothing at second 10."""
-    request = OpenRequest(
-        OWN, deadline_s=15.0, future=asyncio.get_running_loop().create_future()
-    )
+    request = OpenRequest(OWN, deadline_s=15.0, future=asyncio.get_running_loop().create_future())
     request.books, request.lookup_at_s = BooksState.ABSENT, 10.0
     return request
 
