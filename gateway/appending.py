@@ -168,11 +168,19 @@ class _Lane:
                     # This connection's earlier writes can't be proven here any more either.
                     await self._start_over()
                     continue
+                if self._last is not None and appended.generation != self._last.generation:
+                    # The connection was lost and made anew in between: a wait here would not speak
+                    # of what the one before wrote.
+                    self._lanes.return_to_line(self._still_wanted())
+                    self._unproven = []
                 self._last = appended
                 self._unproven += batch
-            self._unproven = [request for request in self._unproven if request.is_proof_wanted]
+            self._unproven = self._still_wanted()
             if self._unproven and self._last is not None:
                 await self._prove(self._last)
+
+    def _still_wanted(self) -> list[OpenRequest]:
+        return [request for request in self._unproven if request.is_proof_wanted]
 
     async def _prove(self, last: AppendBatch) -> None:
         try:
@@ -188,7 +196,7 @@ class _Lane:
 
     async def _start_over(self) -> None:
         """Let the script run again for what is not proven: a wait elsewhere would prove nothing."""
-        again = [request for request in self._unproven if request.is_proof_wanted]
+        again = self._still_wanted()
         self._unproven, self._last = [], None
         self._lanes.return_to_line(again)
         await asyncio.sleep(PAUSE_AFTER_FAULT_S)
