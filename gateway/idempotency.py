@@ -70,7 +70,7 @@ class Evidence(NamedTuple):
     fingerprint: bytes
     append: AppendState
     is_durable: bool
-    """Whether the append is on every copy promised. Only NEW and SAME can be."""
+    """Whether what the append found or did is on every copy promised (TO_BE_PROVEN)."""
     books: BooksState
     order: StoredOrder | None
     is_past_deadline: bool
@@ -85,7 +85,9 @@ _VERDICTS: Mapping[AppendState, tuple[Verdict, Verdict]] = {
 }
 """By append: the verdict when the books hold no such order, and when they can't be asked."""
 
-_TO_BE_PROVEN = frozenset({AppendState.NEW, AppendState.SAME})
+TO_BE_PROVEN = frozenset({AppendState.NEW, AppendState.SAME, AppendState.OTHER})
+"""What counts only once it is on every copy promised. OTHER too: else a promotion could lose the first
+body, and the one that was refused for its sake could run."""
 
 
 def decide(evidence: Evidence) -> Verdict | None:
@@ -97,7 +99,7 @@ def decide(evidence: Evidence) -> Verdict | None:
         return _of_the_books(evidence.fingerprint, evidence.order)
     append = evidence.append
     is_open = append in (AppendState.NONE, AppendState.LOST)
-    if is_open or (append in _TO_BE_PROVEN and not evidence.is_durable):
+    if is_open or (append in TO_BE_PROVEN and not evidence.is_durable):
         # Until the deadline the copies may catch up, or the books may take the order in.
         return Verdict.UNPROVEN if evidence.is_past_deadline else None
     if evidence.books is BooksState.NONE and not evidence.is_past_deadline:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from gateway.idempotency import AppendState, BooksState, Evidence, Verdict, decide
+from gateway.idempotency import (
+    TO_BE_PROVEN,
+    AppendState,
+    BooksState,
+    Evidence,
+    Verdict,
+    decide,
+)
 from payments import fingerprint
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
@@ -73,11 +80,7 @@ class OpenRequest:
     @property
     def is_proof_wanted(self) -> bool:
         """Whether waiting for the copies can still change the verdict."""
-        return (
-            not self.future.done()
-            and not self.is_durable
-            and self.append in (AppendState.NEW, AppendState.SAME)
-        )
+        return not self.future.done() and not self.is_durable and self.append in TO_BE_PROVEN
 
     @property
     def is_lookup_wanted(self) -> bool:

@@ -7,7 +7,7 @@ shorter by leaving operations and faults out.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -69,6 +69,9 @@ MOMENTS = (
     "client hears",
 )
 
+# Not a mix but a plan: no owner lives, orders come, and the primary goes before the replica has them.
+LOST_TAIL: tuple[FaultKind, ...] = ("redis_promote", "host_kill", "gateway_freeze")
+
 # Faults that are worst together. Half of the seeds stay within one of these.
 FOCI: tuple[tuple[FaultKind, ...], ...] = (
     # What was accepted, and nobody has taken in yet, is on the queue's copies alone.
@@ -81,6 +84,7 @@ FOCI: tuple[tuple[FaultKind, ...], ...] = (
     ("psp_down", "psp_stall", "host_kill", "host_freeze", "postgres_kill"),
     # Ids that come up twice, and removals that are late.
     ("redis_promote", "redis_stall", "host_freeze", "redis_freeze"),
+    LOST_TAIL,
 )
 
 TOKENS = (
@@ -244,6 +248,9 @@ def _draw_operations(
     twin_share = _sometimes(draws, 0.5)
     conflict_share = _sometimes(draws, 0.45, share=0.8 if is_about_copies else 0.3)
     operations: list[Operation] = []
+    if is_lost_tail(focus):
+        # They come while the tail is being lost.
+        crowds_s, crowd_share = list(_tails_s(knobs)), 0.9
     for key_no in range(key_count):
         first = Operation(
             at_s=draws.choice(crowds_s) + draws.uniform(0, 0.6)
@@ -285,6 +292,8 @@ def _draw_faults(
     draws: random.Random, knobs: Knobs, focus: Sequence[FaultKind] | None
 ) -> list[Fault]:
     share = draws.choice((0.1, 0.3, 0.6))
+    if is_lost_tail(focus):
+        return _draw_lost_tails(draws, knobs)
     kinds = focus or [kind for kind in FAULT_KINDS if draws.random() < share]
     if not kinds:
         return []
@@ -301,4 +310,38 @@ def _draw_faults(
         )
         for _ in range(count)
     ]
+    return sorted(faults, key=lambda fault: fault.at_s)
+
+
+def is_lost_tail(focus: Sequence[FaultKind] | None) -> bool:
+    """Whether the seed follows that plan."""
+    return focus is LOST_TAIL
+
+
+def _tails_s(knobs: Knobs) -> Iterator[float]:
+    """When the queue loses its tail: now and then, with time to recover in between."""
+    at_s = 1.0
+    while at_s < knobs.safety_s - 1.0:
+        yield at_s
+        at_s += 3.0
+
+
+def _draw_lost_tails(draws: random.Random, knobs: Knobs) -> list[Fault]:
+    faults: list[Fault] = []
+    for at_s in _tails_s(knobs):
+        promoted_s = at_s + draws.uniform(0.02, 0.9)
+        faults.append(Fault(at_s=promoted_s, kind="redis_promote", for_s=draws.uniform(0.01, 0.3)))
+        if draws.random() < 0.8:
+            faults.append(
+                Fault(
+                    at_s=at_s - 0.01, kind="host_kill", target_no=ALL, for_s=draws.uniform(0.3, 2)
+                )
+            )
+        if draws.random() < 0.4:
+            frozen_s = promoted_s - draws.uniform(0, 0.2)
+            faults.append(
+                Fault(
+                    at_s=frozen_s, kind="gateway_freeze", target_no=0, for_s=draws.uniform(0.2, 1)
+                )
+            )
     return sorted(faults, key=lambda fault: fault.at_s)
