@@ -109,7 +109,7 @@ class Clients:
         wire = Wire(self._net, gateway.cell, "http")
         try:
             decided: Decided = await wire.call(lambda: gateway.post(command), timeout_s=PATIENCE_S)
-        except (WireBroken, AttributeError):
+        except WireBroken:
             return None
         finally:
             wire.abort("answered")
