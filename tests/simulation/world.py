@@ -53,6 +53,7 @@ class World:
         self.loop = loop
         self.script = script
         self.halted: list[str] = []
+        self._poison_left = 0
         self.net = Net(seed, _weather(knobs))
         self.net.lag_s = {
             "redis-replica": knobs.replica_lag_s,
@@ -84,6 +85,7 @@ class World:
         self.loop.set_exception_handler(self._unhandled)
         asked = tuple(operation for operation in script.operations if not operation.is_poison)
         poison = [operation for operation in script.operations if operation.is_poison]
+        self._poison_left = len(poison)
         tasks = self.clients.start(asked)
         for operation in poison:
             self.loop.world.call_at(operation.at_s, self._poison, operation)
@@ -120,6 +122,7 @@ class World:
             self.loop.world.call_at(self.loop.time() + 0.5, self._poison, operation)
             return
         redis.copy_everywhere()
+        self._poison_left -= 1
 
     def _calm(self) -> None:
         """From now on the network is a good one."""
@@ -132,7 +135,8 @@ class World:
         ends_s = self.loop.time() + LIVENESS_S_MAX
         while self.loop.time() < ends_s:
             await asyncio.sleep(LIVENESS_LOOK_S)
-            if not self.stores.postgres.books.open_orders and not self._queued():
+            is_open = self._poison_left or self.stores.postgres.books.open_orders
+            if not is_open and not self._queued():
                 return
 
     def _finals(self) -> list[Any]:
