@@ -35,17 +35,14 @@ def check_records(records: Records) -> Report:
 
 
 def _result(invariant: Invariant, joined: Joined) -> InvariantResult:
-    if invariant.check is None:
-        return InvariantResult(
-            invariant=invariant.number, title=invariant.title, not_yet=invariant.not_yet
-        )
+    not_shown = joined.records.not_shown.get(invariant.number, invariant.not_yet)
+    if invariant.check is None or not_shown:
+        return InvariantResult(invariant=invariant.number, title=invariant.title, not_yet=not_shown)
     found = Findings()
     invariant.check(joined, found)
     first = None
     if found.violated:
-        first = CounterExample(
-            what=found.what, timeline=timeline_around(joined, found.subject)
-        )
+        first = CounterExample(what=found.what, timeline=timeline_around(joined, found.subject))
     unknown = found.unknown
     if not found.checked and not unknown and not invariant.may_be_empty:
         unknown = "there was nothing to look at"

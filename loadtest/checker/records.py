@@ -357,3 +357,7 @@ class Records:
     """Keys of which that is not so."""
     unreadable: tuple[str, ...] = ()
     """Inputs that could not be read: with any of them the verdict is unknown."""
+    not_shown: Mapping[str, str] = field(default_factory=dict)
+    """Invariants that a run of this kind can't show, such as ``I24`` where nothing is logged, and why:
+    they count neither as passed nor as failed.
+    """

@@ -1,0 +1,146 @@
+"""One key, one answer; and no merchant's key meets another's: I13 and I14."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from loadtest.checker.acceptance_checks import HTTP_CREATED, HTTP_PAYMENT_REQUIRED
+from loadtest.checker.derivation import order_uuid
+from loadtest.checker.findings import Findings, Subject
+from loadtest.checker.joined import Joined, Op, id_of
+from loadtest.checker.records import ClientKey, OrderRecord, OutcomeRecord
+
+FROZEN_STATUSES = (HTTP_CREATED, HTTP_PAYMENT_REQUIRED)
+REUSED = "idempotency_key_reused"
+
+
+def one_key_one_answer(joined: Joined, found: Findings) -> None:
+    """I13: the same request gets the same frozen bytes; another one under its key is refused."""
+    for key, ops in joined.posts.items():
+        rows = joined.orders_by_key.get(key, ())
+        order = rows[0] if len(rows) == 1 else None
+        _same_bytes(key, ops, found)
+        for op in ops:
+            wrong = _wrong_answer(joined, op, ops, order)
+            found.check(wrong is None, f"{key[0]} {key[2]}: {wrong}", Subject(key=key))
+
+
+def _same_bytes(key: ClientKey, ops: Sequence[Op], found: Findings) -> None:
+    first: Op | None = None
+    for op in ops:
+        if op.end is None or op.end.status not in FROZEN_STATUSES:
+            continue
+        if first is None:
+            first = op
+            continue
+        assert first.end is not None
+        found.check(
+            (op.end.status, op.end.body_sha256) == (first.end.status, first.end.body_sha256),
+            f"{key[0]} {key[2]}: #{first.invoke.op} and #{op.invoke.op} got two frozen answers,"
+            f" {first.end.status} and {op.end.status}, of different bytes",
+            Subject(key=key),
+        )
+
+
+def _wrong_answer(
+    joined: Joined, op: Op, ops: Sequence[Op], order: OrderRecord | None
+) -> str | None:
+    end = op.end
+    if end is None:
+        return None
+    name = f"#{op.invoke.op}"
+    if op.is_acknowledged:
+        if order is None or end.is_deferred:
+            return None
+        if op.invoke.fingerprint != order.fingerprint:
+            return f"{name} is another request than the order's, and was answered {end.status}"
+        if end.status in FROZEN_STATUSES:
+            return _misstated(joined, op, order)
+        return None
+    if joined.document(end).get("code") != REUSED:
+        return None
+    own = op.invoke.fingerprint
+    if all(other.invoke.fingerprint == own for other in ops):
+        return f"{name} was refused as another request, and there never was another one"
+    for other in ops:
+        if (
+            other.invoke.fingerprint == own
+            and other.is_acknowledged
+            and other.end is not None
+            and not other.end.is_deferred
+            and other.end.at_ns < op.invoke.at_ns
+        ):
+            return (
+                f"{name} was refused as another request, and #{other.invoke.op}, the very same, had"
+                f" been answered {other.end.status} before"
+            )
+    return None
+
+
+def _misstated(joined: Joined, op: Op, order: OrderRecord) -> str | None:
+    """Return what a frozen answer says otherwise than the books, or None."""
+    assert op.end is not None
+    outcomes = joined.outcomes.get(id_of(order), ())
+    shown = joined.shown(op.end)
+    if not shown or len(outcomes) != 1:
+        return None
+    wanted = _as_shown(order, outcomes[0])
+    for name, value in wanted.items():
+        if shown.get(name) != value:
+            return f"#{op.invoke.op} shows {name} {shown.get(name)!r}, the books say {value!r}"
+    is_failed = outcomes[0].status == "failed"
+    if is_failed != (op.end.status == HTTP_PAYMENT_REQUIRED):
+        return f"#{op.invoke.op} was answered {op.end.status}, and the order {outcomes[0].status}"
+    return None
+
+
+def _as_shown(order: OrderRecord, outcome: OutcomeRecord) -> dict[str, object]:
+    return {
+        "id": order.key,
+        "status": outcome.status,
+        "amount": order.amount_minor,
+        "amount_captured": outcome.amount_captured_minor,
+        "currency": order.currency,
+        "seller": order.seller,
+        "fee": outcome.fee_minor,
+        "psp": outcome.psp,
+        "psp_reference": outcome.psp_reference,
+    }
+
+
+def merchants_never_meet(joined: Joined, found: Findings) -> None:
+    """I14: the same key of two merchants, or modes, names two orders; neither sees the other's."""
+    users: defaultdict[str, list[ClientKey]] = defaultdict(list)
+    for key in joined.posts:
+        users[key[2]].append(key)
+    for order in joined.records.orders:
+        key = (order.merchant, order.mode, order.key)
+        found.check(
+            order.order_uuid == order_uuid(*key),
+            f"order {id_of(order)} has not the identity that follows from {key}",
+            Subject(key=key, order=id_of(order)),
+        )
+    for keys in users.values():
+        if len(keys) < 2:
+            continue
+        for key in keys:
+            for op in (*joined.posts[key], *joined.gets.get(key, ())):
+                wrong = _foreign(joined, op, joined.posts[key])
+                found.check(wrong is None, f"{key[0]} {key[2]}: {wrong}", Subject(key=key))
+
+
+def _foreign(joined: Joined, op: Op, own: Sequence[Op]) -> str | None:
+    """Return what an answer shows that this merchant never sent under its key, or None."""
+    if not op.is_acknowledged or op.end is None:
+        return None
+    shown = joined.shown(op.end)
+    if not shown:
+        return None
+    amounts = {(each.invoke.amount_minor, each.invoke.currency) for each in own}
+    if (shown.get("amount"), shown.get("currency")) in amounts:
+        return None
+    return (
+        f"#{op.invoke.op} shows {shown.get('amount')} {shown.get('currency')}, which this merchant"
+        " never sent"
+    )
