@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from loadtest.checker.coverage import coverage_of, missed_cells
 from loadtest.checker.findings import Findings
 from loadtest.checker.invariants import INVARIANTS, Invariant
 from loadtest.checker.joined import Joined
+from loadtest.checker.loading import load_records
 from loadtest.checker.records import Records
 from loadtest.checker.report import CounterExample, InvariantResult, Report, Verdict
 from loadtest.checker.timeline import timeline_around
@@ -32,6 +35,11 @@ def check_records(records: Records) -> Report:
             "faults": sum(row.begun for row in coverage_of(records)),
         },
     )
+
+
+def check(directory: Path) -> Report:
+    """Return what a run directory's files show. What is missing makes the verdict unknown."""
+    return check_records(load_records(directory))
 
 
 def _result(invariant: Invariant, joined: Joined) -> InvariantResult:

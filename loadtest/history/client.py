@@ -12,7 +12,7 @@ import msgspec
 from loadtest.checker.records import EventType, OpKind
 from loadtest.history.orders import SentOrder
 from loadtest.history.plan import Storefront
-from loadtest.history.recorder import Recorder
+from loadtest.history.recorder import Line, Recorder
 
 HTTP_PAYMENT_REQUIRED = 402
 HTTP_SERVER_ERROR = 500
@@ -71,16 +71,18 @@ class Clients:
         body = order.body(self._draw if is_shuffled else None)
         storefront = order.storefront
         op = self._recorder.invoke(
-            OpKind.POST,
-            merchant=storefront.merchant,
-            mode=storefront.mode,
-            key=order.key,
-            fingerprint=order.fingerprint,
-            amount=order.members["amount"],
-            currency=order.members["currency"],
-            seller=order.seller,
-            token=order.members["payment_method"],
-            metadata=order.metadata,
+            Line(
+                kind=OpKind.POST,
+                merchant=storefront.merchant,
+                mode=storefront.mode,
+                key=order.key,
+                fingerprint=order.fingerprint,
+                amount=order.amount_minor,
+                currency=order.currency,
+                seller=order.seller,
+                token=order.token,
+                metadata=order.metadata,
+            )
         )
         return await self._ended(op, "POST", "/v1/payments", storefront, headers, body)
 
@@ -97,9 +99,8 @@ class Clients:
         return await self._read(OpKind.LIST, storefront, "", "/v1/payments?limit=5")
 
     async def _read(self, kind: OpKind, storefront: Storefront, key: str, path: str) -> Ended:
-        op = self._recorder.invoke(
-            kind, merchant=storefront.merchant, mode=storefront.mode, key=key
-        )
+        line = Line(kind=kind, merchant=storefront.merchant, mode=storefront.mode, key=key)
+        op = self._recorder.invoke(line)
         return await self._ended(op, "GET", path, storefront, {}, None)
 
     async def _ended(

@@ -26,6 +26,18 @@ class SentOrder(NamedTuple):
     fingerprint: str
 
     @property
+    def amount_minor(self) -> int:
+        return int(str(self.members["amount"]))
+
+    @property
+    def currency(self) -> str:
+        return str(self.members["currency"])
+
+    @property
+    def token(self) -> str:
+        return str(self.members["payment_method"])
+
+    @property
     def seller(self) -> str:
         """Whose wallet is credited: the storefront's own, where none is named."""
         return str(self.members.get("seller", self.storefront.merchant))

@@ -73,7 +73,9 @@ class Storefront(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """One load. The same seed draws the same arrivals, actions and orders."""
+    """One load. The same seed draws the same arrivals, and actions and orders from the same shares; which
+    of them meet depends on the answers.
+    """
 
     seed: int
     seconds: float

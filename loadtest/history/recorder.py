@@ -21,9 +21,9 @@ _BUFFER_BYTES = 1 << 16
 class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A line of history.jsonl. An end says nothing that its invocation said already."""
 
-    op: int
-    type: EventType
-    at_ns: int
+    op: int = 0
+    type: EventType = EventType.INVOKE
+    at_ns: int = 0
     kind: OpKind | None = None
     merchant: str = ""
     mode: str = ""
@@ -46,10 +46,11 @@ class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Recorder:
     """Numbers operations and writes their lines, in the order in which they happen."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, op_count: int = 0) -> None:
+        """``op_count`` is how many operations the file holds already."""
         self._file = path.open("ab", buffering=_BUFFER_BYTES)
         self._encoder = msgspec.json.Encoder()
-        self._count = 0
+        self.op_count = op_count
         self._bodies: set[str] = set()
 
     def __enter__(self) -> Recorder:
@@ -63,12 +64,12 @@ class Recorder:
     ) -> None:
         self.close()
 
-    def invoke(self, kind: OpKind, **said: object) -> int:
+    def invoke(self, line: Line) -> int:
         """Write that an operation begins, before its first byte leaves; return its number."""
-        self._count += 1
-        said = {**said, "op": self._count, "type": EventType.INVOKE, "kind": kind}
-        self._write(msgspec.convert({**said, "at_ns": time.monotonic_ns()}, Line))
-        return self._count
+        self.op_count += 1
+        line.op, line.at_ns = self.op_count, time.monotonic_ns()
+        self._write(line)
+        return line.op
 
     def answered(
         self, op: int, ended: EventType, status: int, headers: Mapping[str, str], body: bytes
@@ -94,10 +95,6 @@ class Recorder:
     def unanswered(self, op: int, error: str) -> None:
         """Write that no answer came: what became of it is not known."""
         self._write(Line(op=op, type=EventType.INFO, at_ns=time.monotonic_ns(), error=error))
-
-    def flush(self) -> None:
-        """Have the lines in the file."""
-        self._file.flush()
 
     def close(self) -> None:
         self._file.close()

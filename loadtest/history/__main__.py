@@ -1,0 +1,81 @@
+"""``python -m loadtest.history``: a load on a running local stack, into a run directory."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from loadtest.checker.collecting import collect
+from loadtest.checker.files import RUN_NAME
+from loadtest.history.plan import LoadPlan
+from loadtest.history.running import final_reads, run_load
+from loadtest.history.storefronts import open_storefronts
+from ops.stack.config_file import read_config
+from ops.stack.state import read_state
+
+
+async def load_home(
+    home: Path, directory: Path, *, seed: int, seconds: float, rate_per_s: float, settle_s: float
+) -> dict[str, object]:
+    """Load the running stack of a home, wait, read everything to its end; return what was sent."""
+    state = read_state(home)
+    if state is None or state.addresses is None:
+        raise click.ClickException(f"no stack runs in {home}")
+    config = read_config(home, {})
+    plan = LoadPlan(
+        seed=seed,
+        seconds=seconds,
+        rate_per_s=rate_per_s,
+        gateway_urls=(state.addresses.gateway_url,),
+        storefronts=tuple(await open_storefronts(home, state.addresses.gateway_url)),
+        fingerprint_key=config.secret(config.secrets.fingerprint_key_file).encode(),
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    run: dict[str, object] = {"home": str(home), "seed": seed, "mix": "none"}
+    run["started_ns"] = time.monotonic_ns()
+    load = await run_load(plan, directory, asyncio.Event(), config)
+    await asyncio.sleep(settle_s)
+    run["quiesced_ns"] = time.monotonic_ns()
+    is_complete = await final_reads(load)
+    run["ended_ns"] = time.monotonic_ns()
+    (directory / RUN_NAME).write_bytes(msgspec.json.encode(run))
+    return {
+        **load.counts,
+        "operations": load.op_count,
+        "keys": len(load.sent),
+        "is_complete": is_complete,
+        "unread": await collect(directory),
+    }
+
+
+@click.command()
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option("--directory", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seconds", type=click.FloatRange(1), default=30.0, show_default=True)
+@click.option("--rate", "rate_per_s", type=click.FloatRange(1), default=100.0, show_default=True)
+@click.option("--settle", "settle_s", type=click.FloatRange(0), default=5.0, show_default=True)
+def main(
+    home: Path, directory: Path, seed: int, seconds: float, rate_per_s: float, settle_s: float
+) -> None:
+    """Load a running stack and collect its records; `python -m loadtest.checker` checks them."""
+    done = asyncio.run(
+        load_home(
+            home.absolute(),
+            directory,
+            seed=seed,
+            seconds=seconds,
+            rate_per_s=rate_per_s,
+            settle_s=settle_s,
+        )
+    )
+    sys.stdout.write(msgspec.json.encode(done).decode() + "\n")
+
+
+if __name__ == "__main__":
+    main()
