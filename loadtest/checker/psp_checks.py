@@ -20,6 +20,8 @@ from loadtest.checker.records import (
 
 # After one of these a key never charges: another attempt may follow.
 _ENDS_WITHOUT_CHARGE = frozenset({"declined", "canceled"})
+# What the PSP calls it, and the failure code of an order that ended so.
+DECLINED = "declined"
 
 
 def at_most_one_charge(joined: Joined, found: Findings) -> None:
@@ -154,7 +156,9 @@ def receivables_equal_the_records(joined: Joined, found: Findings) -> None:
 
 
 def charges_are_booked(joined: Joined, found: Findings) -> None:
-    """I6: each captured charge is one success in the books by reference, and the reverse."""
+    """I6: each captured charge is one success in the books by reference, and the reverse; and what
+    failed as declined was declined.
+    """
     successes = grouped(
         ((str(row.psp), str(row.psp_reference)), row)
         for row in joined.records.outcomes
@@ -171,6 +175,20 @@ def charges_are_booked(joined: Joined, found: Findings) -> None:
             wrong is None,
             f"charge {name[1]} at {name[0]} {wrong}",
             Subject(psp_key=charges[0].psp_key),
+        )
+    for outcome in joined.records.outcomes:
+        if outcome.failure_code != DECLINED:
+            continue
+        of_order = joined.attempts.get(id_of(outcome), ())
+        keys = [row.psp_key for row in of_order if row.attempt_no == outcome.attempt_no]
+        found.check(
+            any(
+                charge.status == DECLINED
+                for key in keys
+                for charge in joined.charges_by_psp_key.get(key, ())
+            ),
+            f"order {id_of(outcome)} failed as declined, and {outcome.psp} has declined nothing",
+            Subject(order=id_of(outcome)),
         )
     for name, outcomes in successes.items():
         wrong = None if name in captured else "is not captured there"

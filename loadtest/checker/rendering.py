@@ -41,12 +41,14 @@ def _example(example: CounterExample) -> dict[str, Any]:
 
 
 def state_of(result: InvariantResult) -> str:
-    """Return ``held``, ``violated``, ``unknown`` or ``not yet``."""
+    """Return ``held``, ``violated``, ``unknown``, ``not met`` (nothing of the kind) or ``not yet``."""
     if result.not_yet:
         return "not yet"
     if result.violated:
         return "violated"
-    return "unknown" if result.unknown else "held"
+    if result.unknown:
+        return "unknown"
+    return "held" if result.checked else "not met"
 
 
 def report_lines(report: Report) -> Iterator[str]:

@@ -45,8 +45,8 @@ def _wrong_life(joined: Joined, order: OrderRecord) -> str | None:
     waiting = joined.open_orders.get(here, ())
     if len(outcomes) + len(waiting) != 1:
         return f"has {len(outcomes)} ends, and is open {len(waiting)} times"
-    if outcomes and outcomes[0].status not in TERMINAL:
-        return f"ended as {outcomes[0].status}, which is no end"
+    if outcomes and (wrong := _wrong_end(order, outcomes[0])) is not None:
+        return wrong
     state, wrong = _path(joined.events.get(here, ()))
     if wrong is not None:
         return wrong
@@ -54,6 +54,15 @@ def _wrong_life(joined: Joined, order: OrderRecord) -> str | None:
     if state and state != wanted:
         return f"is {wanted}, and its events lead to {state}"
     return None
+
+
+def _wrong_end(order: OrderRecord, outcome: OutcomeRecord) -> str | None:
+    if outcome.status not in TERMINAL:
+        return f"ended as {outcome.status}, which is no end"
+    captured_minor = order.amount_minor if outcome.status == "succeeded" else 0
+    wanted = (captured_minor, order.fee_minor, order.currency)
+    got = (outcome.amount_captured_minor, outcome.fee_minor, outcome.currency)
+    return None if got == wanted else f"ended with {got} instead of {wanted}"
 
 
 def _path(events: Sequence[EventRecord]) -> tuple[str, str | None]:

@@ -35,7 +35,6 @@ async def load_home(
         storefronts=tuple(await open_storefronts(home, state.addresses.gateway_url)),
         fingerprint_key=config.secret(config.secrets.fingerprint_key_file).encode(),
     )
-    directory.mkdir(parents=True, exist_ok=True)
     run: dict[str, object] = {"home": str(home), "seed": seed, "mix": "none"}
     run["started_ns"] = time.monotonic_ns()
     load = await run_load(plan, directory, asyncio.Event(), config)
@@ -64,6 +63,7 @@ def main(
     home: Path, directory: Path, seed: int, seconds: float, rate_per_s: float, settle_s: float
 ) -> None:
     """Load a running stack and collect its records; `python -m loadtest.checker` checks them."""
+    directory.mkdir(parents=True, exist_ok=True)
     done = asyncio.run(
         load_home(
             home.absolute(),
