@@ -79,7 +79,7 @@ def _run(run: Mapping[str, Any], load: Mapping[str, Any]) -> RunRecord:
         healed_ns=int(run.get("healed_ns") or 0),
         quiesced_ns=int(run.get("quiesced_ns") or 0),
         ended_ns=int(run.get("ended_ns") or 0),
-        unix_less_monotonic_ns=int(load.get("unix_less_monotonic_ns", 0)),
+        unix_less_monotonic_ns=int(load.get("unix_less_monotonic_ns") or 0),
         planned_cells=tuple(run.get("planned_cells", ())),
     )
 

@@ -12,10 +12,7 @@ import msgspec
 
 from loadtest.checker.collecting import collect
 from loadtest.checker.files import RUN_NAME
-from loadtest.history.plan import LoadPlan
-from loadtest.history.running import final_reads, run_load
-from loadtest.history.storefronts import open_storefronts
-from ops.stack.config_file import read_config
+from loadtest.history.of_stack import StackLoad
 from ops.stack.state import read_state
 
 
@@ -26,21 +23,14 @@ async def load_home(
     state = read_state(home)
     if state is None or state.addresses is None:
         raise click.ClickException(f"no stack runs in {home}")
-    config = read_config(home, {})
-    plan = LoadPlan(
-        seed=seed,
-        seconds=seconds,
-        rate_per_s=rate_per_s,
-        gateway_urls=(state.addresses.gateway_url,),
-        storefronts=tuple(await open_storefronts(home, state.addresses.gateway_url)),
-        fingerprint_key=config.secret(config.secrets.fingerprint_key_file).encode(),
-    )
+    url = state.addresses.gateway_url
+    stack_load = StackLoad(home, (url,), seed=seed, rate_per_s=rate_per_s, seconds=seconds)
     run: dict[str, object] = {"home": str(home), "seed": seed, "mix": "none"}
     run["started_ns"] = time.monotonic_ns()
-    load = await run_load(plan, directory, asyncio.Event(), config)
+    load = await stack_load.run(directory, asyncio.Event())
     await asyncio.sleep(settle_s)
     run["quiesced_ns"] = time.monotonic_ns()
-    is_complete = await final_reads(load)
+    is_complete = await stack_load.read_final(directory)
     run["ended_ns"] = time.monotonic_ns()
     (directory / RUN_NAME).write_bytes(msgspec.json.encode(run))
     return {

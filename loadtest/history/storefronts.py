@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import aiohttp
 
 from loadtest.history.plan import Storefront
 from ops.merchants import MerchantOffice
-from ops.stack.config_file import read_config
 from payments.fees import SANDBOX_FEE
+from runtime.config import Config
 from runtime.faults import Fault
 
 SELLERS_EACH = 3
@@ -21,9 +20,11 @@ class StorefrontsUnmade(Fault):
     """The gateway did not create a seller."""
 
 
-async def open_storefronts(home: Path, gateway_url: str, count: int = 3) -> Sequence[Storefront]:
-    """Create merchants and sellers on the stack of a home. Raises StorefrontsUnmade, StorageUnavailable."""
-    office = MerchantOffice(read_config(home, {}))
+async def open_storefronts(
+    config: Config, gateway_url: str, count: int = 3
+) -> Sequence[Storefront]:
+    """Create merchants and sellers on a deployment. Raises StorefrontsUnmade, StorageUnavailable."""
+    office = MerchantOffice(config)
     made: list[Storefront] = []
     try:
         async with aiohttp.ClientSession() as session:
