@@ -15,9 +15,18 @@ from loadtest.checker.files import RUN_NAME
 from loadtest.history.of_stack import StackLoad
 from ops.stack.state import read_state
 
+# What was accepted last is taken in, and in the books, within this.
+AFTER_S = 1.0
+
 
 async def load_home(
-    home: Path, directory: Path, *, seed: int, seconds: float, rate_per_s: float, settle_s: float
+    home: Path,
+    directory: Path,
+    *,
+    seed: int,
+    seconds: float,
+    rate_per_s: float,
+    settle_s_max: float,
 ) -> dict[str, object]:
     """Load the running stack of a home, wait, read everything to its end; return what was sent."""
     state = read_state(home)
@@ -28,8 +37,9 @@ async def load_home(
     run: dict[str, object] = {"home": str(home), "seed": seed, "mix": "none"}
     run["started_ns"] = time.monotonic_ns()
     load = await stack_load.run(directory, asyncio.Event())
-    await asyncio.sleep(settle_s)
-    run["quiesced_ns"] = time.monotonic_ns()
+    await asyncio.sleep(AFTER_S)
+    if await stack_load.wait_quiet(settle_s_max):
+        run["quiesced_ns"] = time.monotonic_ns()
     is_complete = await stack_load.read_final(directory)
     run["ended_ns"] = time.monotonic_ns()
     (directory / RUN_NAME).write_bytes(msgspec.json.encode(run))
@@ -48,9 +58,16 @@ async def load_home(
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--seconds", type=click.FloatRange(1), default=30.0, show_default=True)
 @click.option("--rate", "rate_per_s", type=click.FloatRange(1), default=100.0, show_default=True)
-@click.option("--settle", "settle_s", type=click.FloatRange(0), default=5.0, show_default=True)
+@click.option(
+    "--settle",
+    "settle_s_max",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="How long open orders may take to end, after the last one was sent.",
+)
 def main(
-    home: Path, directory: Path, seed: int, seconds: float, rate_per_s: float, settle_s: float
+    home: Path, directory: Path, seed: int, seconds: float, rate_per_s: float, settle_s_max: float
 ) -> None:
     """Load a running stack and collect its records; `python -m loadtest.checker` checks them."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -61,7 +78,7 @@ def main(
             seed=seed,
             seconds=seconds,
             rate_per_s=rate_per_s,
-            settle_s=settle_s,
+            settle_s_max=settle_s_max,
         )
     )
     sys.stdout.write(msgspec.json.encode(done).decode() + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from loadtest.history.running import Load, final_reads, run_load
 from loadtest.history.storefronts import open_storefronts
 from ops.stack.config_file import read_config
 from runtime.config import Config
+from storage.recounting import BooksReader
 
 # A run that was stopped waits so long for orders that are still under way.
 FINAL_READS_S_MAX = 60.0
+_LOOK_EVERY_S = 0.3
 
 
 class StackLoad:
@@ -49,6 +52,19 @@ class StackLoad:
         if self._load is None or self._load.directory != directory:
             return False
         return await final_reads(self._load, FINAL_READS_S_MAX)
+
+    async def wait_quiet(self, seconds_max: float) -> bool:
+        """Wait until the books have no open order; return whether that came about. Raises BooksUnread."""
+        until_s = time.monotonic() + seconds_max
+        reader = await BooksReader.open(read_config(self._home, {}))
+        try:
+            while (await reader.moment("open_orders"))["open_orders"]:
+                if time.monotonic() >= until_s:
+                    return False
+                await asyncio.sleep(_LOOK_EVERY_S)
+        finally:
+            await reader.close()
+        return True
 
     async def _plan(self, config: Config) -> LoadPlan:
         storefronts = await open_storefronts(config, self._gateway_urls[0])

@@ -17,8 +17,6 @@ from loadtest.checker.collecting import collect
 from loadtest.checker.rendering import report_lines
 from loadtest.checker.report import Report, Verdict
 from loadtest.history.of_stack import StackLoad
-from ops.stack.config_file import read_config
-from storage.recounting import BooksReader
 from tests.acceptance.conftest import StackFactory
 from tests.acceptance.running_stack import RunningStack
 
@@ -43,23 +41,12 @@ async def loaded_run(stack: RunningStack, directory: Path) -> dict[str, int]:
     ]
     (directory / "faults.jsonl").write_text("\n".join(map(json.dumps, faults)))
     counts = (await loading).counts
-    await until_quiet(stack)
+    assert await load.wait_quiet(QUIET_S_MAX)
     run["quiesced_ns"] = time.monotonic_ns()
     assert await load.read_final(directory)
     (directory / "run.json").write_text(json.dumps(run))
     assert await collect(directory) == []
     return dict(counts)
-
-
-async def until_quiet(stack: RunningStack) -> None:
-    """Wait until no order is open."""
-    reader = await BooksReader.open(read_config(stack.home, {}))
-    try:
-        async with asyncio.timeout(QUIET_S_MAX):
-            while (await reader.moment("open_orders"))["open_orders"]:
-                await asyncio.sleep(0.2)
-    finally:
-        await reader.close()
 
 
 async def test_a_load_with_a_killed_host_is_valid(
