@@ -53,7 +53,7 @@ def history_is_immutable(joined: Joined, found: Findings) -> None:
             found.check(
                 hashed is not None and hashed.hex() == batch.chain_hash,
                 f"the chain of partition {index} breaks at batch {batch.batch_seq}",
-                Subject(partition_index=index),
+                Subject(partition_index=index, batch_seq=batch.batch_seq),
             )
             head = bytes.fromhex(batch.chain_hash)
         found.check(
@@ -155,7 +155,7 @@ def epochs_never_go_back(joined: Joined, found: Findings) -> None:
                 later.batch_seq > earlier.batch_seq and later.epoch >= earlier.epoch,
                 f"partition {index}: batch {later.batch_seq} under epoch {later.epoch} was written"
                 f" after batch {earlier.batch_seq} under epoch {earlier.epoch}",
-                Subject(partition_index=index),
+                Subject(partition_index=index, batch_seq=later.batch_seq),
             )
     _intakes_are_in_turn(joined, found)
     _one_owner_an_epoch(joined, found)
@@ -188,7 +188,7 @@ def _intakes_are_in_turn(joined: Joined, found: Findings) -> None:
                 epoch >= epoch_before and not (is_one_batch and epoch != epoch_before),
                 f"partition {index}: batch {seq} was written under epoch {epoch}, batch"
                 f" {seq_before} under epoch {epoch_before}",
-                Subject(partition_index=index),
+                Subject(partition_index=index, batch_seq=seq),
             )
 
 

@@ -13,6 +13,8 @@ class Subject(NamedTuple):
     key: ClientKey | None = None
     order: OrderId | None = None
     partition_index: int | None = None
+    batch_seq: int | None = None
+    """Of the partition's batches only those around this one are told."""
     psp_key: str | None = None
 
 

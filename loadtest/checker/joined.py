@@ -151,7 +151,7 @@ class Joined:
         return {row.partition_index: row for row in self.records.partitions}
 
     def document(self, end: ClientEvent) -> Mapping[str, object]:
-        """The JSON object that was answered; empty when it was none, or its text was not kept."""
+        """What checks look at in the JSON object answered; empty when it was none, or was not kept."""
         name = end.body_sha256 or end.body
         found = self._documents.get(name)
         if found is None:
@@ -190,9 +190,23 @@ def id_of(
     return row.partition_index, row.order_no
 
 
+# What checks look at. The rest of an answer is not kept: there are hundreds of thousands of them.
+_MEMBERS = frozenset(
+    {
+        *("id", "status", "outcome", "attempts", "amount", "amount_captured", "currency"),
+        *("seller", "fee", "psp", "psp_reference", "code", "balances"),
+    }
+)
+
+
 def _parsed(text: str) -> Mapping[str, object]:
     try:
         document = msgspec.json.decode(text)
     except msgspec.MsgspecError:
         return {}
-    return document if isinstance(document, dict) else {}
+    if not isinstance(document, dict):
+        return {}
+    kept = {name: value for name, value in document.items() if name in _MEMBERS}
+    if isinstance(inner := document.get("payment"), dict):
+        kept["payment"] = {name: value for name, value in inner.items() if name in _MEMBERS}
+    return kept

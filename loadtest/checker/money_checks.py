@@ -33,7 +33,9 @@ def debits_equal_credits(joined: Joined, found: Findings) -> None:
             wrong = wrong or _add(joined, rows, sums)
         written.add(name)
         found.check(
-            wrong is None, f"batch {name}: {wrong}", Subject(partition_index=batch.partition_index)
+            wrong is None,
+            f"batch {name}: {wrong}",
+            Subject(partition_index=batch.partition_index, batch_seq=batch.batch_seq),
         )
     for name in (by_batch.keys() | outcomes.keys()) - written:
         found.check(

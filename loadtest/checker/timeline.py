@@ -14,6 +14,7 @@ AROUND_NS = 5_000_000_000
 # A screen: the first and the last so many lines are shown.
 LINES_MAX = 60
 BODY_CHARACTERS_MAX = 160
+BATCHES_AROUND = 10
 
 
 def timeline_around(joined: Joined, subject: Subject) -> tuple[TimelineLine, ...]:
@@ -112,7 +113,10 @@ def _of_ledger(
                 f" {moved.credit_account_no}, batch {moved.batch_seq}",
             )
     if subject.partition_index is not None:
+        around = subject.batch_seq
         for batch in joined.batches.get(subject.partition_index, ()):
+            if around is not None and abs(batch.batch_seq - around) > BATCHES_AROUND:
+                continue
             yield TimelineLine(
                 None,
                 "ledger",
