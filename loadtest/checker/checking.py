@@ -46,6 +46,13 @@ def _result(invariant: Invariant, joined: Joined) -> InvariantResult:
     not_shown = joined.records.not_shown.get(invariant.number, invariant.not_yet)
     if invariant.check is None or not_shown:
         return InvariantResult(invariant=invariant.number, title=invariant.title, not_yet=not_shown)
+    unread = sorted(invariant.needs & joined.records.unread_inputs)
+    if unread:
+        return InvariantResult(
+            invariant=invariant.number,
+            title=invariant.title,
+            unknown=f"{' and '.join(unread)} could not be read",
+        )
     found = Findings()
     invariant.check(joined, found)
     first = None

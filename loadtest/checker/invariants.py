@@ -17,6 +17,7 @@ from loadtest.checker import (
 )
 from loadtest.checker.findings import Findings
 from loadtest.checker.joined import Joined
+from loadtest.checker.records import Input
 
 Check = Callable[[Joined, Findings], None]
 
@@ -28,6 +29,8 @@ class Invariant(NamedTuple):
     title: str
     check: Check | None = None
     not_yet: str = ""
+    needs: frozenset[Input] = frozenset()
+    """The inputs without which nothing can be said."""
     may_be_empty: bool = False
     """Whether a run that met nothing of the kind can be valid all the same."""
 
@@ -36,53 +39,147 @@ def _not_yet(number: str, title: str, why: str) -> Invariant:
     return Invariant(number, title, None, why)
 
 
+def _of(
+    number: str, title: str, check: Check, *needs: Input, may_be_empty: bool = False
+) -> Invariant:
+    return Invariant(number, title, check, "", frozenset(needs), may_be_empty)
+
+
 INVARIANTS: tuple[Invariant, ...] = (
-    Invariant(
-        "I1", "what was accepted is in the books", acceptance_checks.acknowledged_orders_are_kept
+    _of(
+        "I1",
+        "what was accepted is in the books",
+        acceptance_checks.acknowledged_orders_are_kept,
+        Input.HISTORY,
+        Input.BOOKS,
     ),
-    Invariant(
-        "I2", "one end, by a path of the published states", state_checks.one_end_by_a_known_path
+    _of(
+        "I2",
+        "one end, by a path of the published states",
+        state_checks.one_end_by_a_known_path,
+        Input.BOOKS,
     ),
-    Invariant("I3", "no order without a request", acceptance_checks.no_order_without_a_request),
-    Invariant("I4", "at most one charge a merchant and key", psp_checks.at_most_one_charge),
-    Invariant(
-        "I5", "receivables equal the PSPs' records", psp_checks.receivables_equal_the_records
+    _of(
+        "I3",
+        "no order without a request",
+        acceptance_checks.no_order_without_a_request,
+        Input.HISTORY,
+        Input.BOOKS,
     ),
-    Invariant("I6", "each charge is booked, and the reverse", psp_checks.charges_are_booked),
-    Invariant("I7", "debits equal credits after every batch", money_checks.debits_equal_credits),
-    Invariant(
+    _of(
+        "I4",
+        "at most one charge a merchant and key",
+        psp_checks.at_most_one_charge,
+        Input.BOOKS,
+        Input.ORACLE,
+        Input.HISTORY,
+    ),
+    _of(
+        "I5",
+        "receivables equal the PSPs' records",
+        psp_checks.receivables_equal_the_records,
+        Input.BOOKS,
+        Input.ORACLE,
+    ),
+    _of(
+        "I6",
+        "each charge is booked, and the reverse",
+        psp_checks.charges_are_booked,
+        Input.BOOKS,
+        Input.ORACLE,
+    ),
+    _of(
+        "I7",
+        "debits equal credits after every batch",
+        money_checks.debits_equal_credits,
+        Input.BOOKS,
+    ),
+    _of(
         "I8",
         "slices are the sums of their transfers, always",
         money_checks.slices_are_their_transfers,
+        Input.BOOKS,
+        Input.SNAPSHOTS,
     ),
     _not_yet("I9", "floors hold at every version", "nothing spends a wallet"),
     _not_yet("I10", "each hold ends once", "there are no holds"),
     _not_yet("I11", "refunds never exceed captures", "there are no refunds"),
-    Invariant("I12", "history is immutable", chain_checks.history_is_immutable),
-    Invariant("I13", "one key, one answer", answer_checks.one_key_one_answer),
-    Invariant("I14", "merchants' keys never meet", answer_checks.merchants_never_meet),
-    Invariant("I15", "sessions read their own writes", session_checks.own_writes_are_read),
-    Invariant("I16", "what began later sees no less", session_checks.real_time_is_kept),
-    Invariant("I17", "totals agree in every snapshot", money_checks.totals_agree_in_snapshots),
-    _not_yet("I18", "every event is delivered", "nothing delivers events"),
-    Invariant("I19", "one event a change, without gaps", state_checks.one_event_a_change),
-    Invariant("I20", "epochs never go back", chain_checks.epochs_never_go_back),
-    Invariant(
-        "I21", "poison is set aside once", queue_checks.poison_is_set_aside_once, may_be_empty=True
+    _of(
+        "I12",
+        "history is immutable",
+        chain_checks.history_is_immutable,
+        Input.BOOKS,
+        Input.SNAPSHOTS,
     ),
-    Invariant(
-        "I22", "what was produced was applied or set aside", queue_checks.nothing_is_left_over
+    _of("I13", "one key, one answer", answer_checks.one_key_one_answer, Input.HISTORY, Input.BOOKS),
+    _of(
+        "I14",
+        "merchants' keys never meet",
+        answer_checks.merchants_never_meet,
+        Input.HISTORY,
+        Input.BOOKS,
+    ),
+    _of(
+        "I15",
+        "sessions read their own writes",
+        session_checks.own_writes_are_read,
+        Input.HISTORY,
+        Input.BOOKS,
+    ),
+    _of(
+        "I16",
+        "what began later sees no less",
+        session_checks.real_time_is_kept,
+        Input.HISTORY,
+        Input.BOOKS,
+    ),
+    _of(
+        "I17",
+        "totals agree in every snapshot",
+        money_checks.totals_agree_in_snapshots,
+        Input.BOOKS,
+        Input.SNAPSHOTS,
+    ),
+    _not_yet("I18", "every event is delivered", "nothing delivers events"),
+    _of("I19", "one event a change, without gaps", state_checks.one_event_a_change, Input.BOOKS),
+    _of(
+        "I20",
+        "epochs never go back",
+        chain_checks.epochs_never_go_back,
+        Input.BOOKS,
+        Input.SNAPSHOTS,
+    ),
+    _of(
+        "I21",
+        "poison is set aside once",
+        queue_checks.poison_is_set_aside_once,
+        Input.BOOKS,
+        Input.FAULTS,
+        may_be_empty=True,
+    ),
+    _of(
+        "I22",
+        "what was produced was applied or set aside",
+        queue_checks.nothing_is_left_over,
+        Input.BOOKS,
+        Input.QUEUE,
+        Input.HISTORY,
     ),
     _not_yet(
         "I23",
         "keys and leases last under clock faults",
         "no record tells of leases and of keys' retention",
     ),
-    Invariant("I24", "no secret in a log or a dump", queue_checks.no_secret_leaks),
+    _of("I24", "no secret in a log or a dump", queue_checks.no_secret_leaks, Input.LEAKS),
     _not_yet("I25", "tampering with the audit is seen", "the audit has no chain"),
-    Invariant("I26", "nothing stays open", state_checks.nothing_stays_open),
+    _of("I26", "nothing stays open", state_checks.nothing_stays_open, Input.BOOKS, Input.HISTORY),
     _not_yet("I27", "resources return", "no record samples them"),
-    Invariant(
-        "I28", "documented answers, and copies first", acceptance_checks.answers_are_documented
+    _of(
+        "I28",
+        "documented answers, and copies first",
+        acceptance_checks.answers_are_documented,
+        Input.HISTORY,
+        Input.BOOKS,
+        Input.FAULTS,
     ),
 )

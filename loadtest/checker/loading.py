@@ -18,6 +18,7 @@ from loadtest.checker.records import (
     EventType,
     FaultPhase,
     FaultRecord,
+    Input,
     LeakRecord,
     OpKind,
     PoisonRecord,
@@ -39,33 +40,46 @@ def load_records(directory: Path) -> Records:
     found: dict[str, Any] = {}
     unreadable: list[str] = []
 
-    def read(name: str, loader: Callable[[Path], Mapping[str, Any]], *, must: bool = True) -> None:
+    unread_inputs: set[Input] = set()
+
+    def read(
+        name: str,
+        loader: Callable[[Path], Mapping[str, Any]],
+        told: Input | None = None,
+        *,
+        must: bool = True,
+    ) -> None:
         path = directory / name
-        if not path.exists():
-            if must:
-                unreadable.append(f"{name} is missing")
+        if not path.exists() and not must:
             return
         try:
             found.update(loader(path))
+        except FileNotFoundError:
+            unreadable.append(f"{name} is missing")
         except _FAULTS as fault:
             unreadable.append(f"{name}: {type(fault).__name__}: {fault}")
+        else:
+            return
+        if told is not None:
+            unread_inputs.add(told)
 
     read(files.RUN_NAME, lambda path: {"run_document": _document(path)})
     read(LOAD_NAME, lambda path: {"load_document": _document(path)})
-    read(HISTORY_NAME, lambda path: {"history": list(_history(path))})
-    read(files.BOOKS_NAME, lambda path: books_records(_document(path)))
-    read(files.ORACLE_NAME, _charges)
-    read(files.QUEUE_NAME, _queue)
-    read(files.LEAKS_NAME, _leaks)
+    read(HISTORY_NAME, lambda path: {"history": list(_history(path))}, Input.HISTORY)
+    read(files.BOOKS_NAME, lambda path: books_records(_document(path)), Input.BOOKS)
+    read(files.ORACLE_NAME, _charges, Input.ORACLE)
+    read(files.QUEUE_NAME, _queue, Input.QUEUE)
+    read(files.LEAKS_NAME, _leaks, Input.LEAKS)
     read(FINAL_NAME, _final)
-    read(files.FAULTS_NAME, _faults, must=False)
-    read(SNAPSHOTS_NAME, _snapshots, must=False)
+    read(files.FAULTS_NAME, _faults, Input.FAULTS, must=False)
+    read(SNAPSHOTS_NAME, _snapshots, Input.SNAPSHOTS, must=False)
     load = found.pop("load_document", {})
     run = found.pop("run_document", {})
     return Records(
         run=_run(run, load),
         documented=load.get("documented", {}),
         unreadable=tuple(unreadable),
+        unread_inputs=frozenset(unread_inputs),
         **found,
     )
 

@@ -26,6 +26,8 @@ DECLINED = "declined"
 
 def at_most_one_charge(joined: Joined, found: Findings) -> None:
     """I4: one successful charge a merchant and key, one result a PSP key, no key without its row."""
+    if _is_a_record_missing(joined, found):
+        return
     captured: Counter[tuple[str, str, str]] = Counter()
     for charge in joined.records.charges:
         wrong = _unexplained(joined, charge)
@@ -54,6 +56,14 @@ def at_most_one_charge(joined: Joined, found: Findings) -> None:
     for order, attempts in joined.attempts.items():
         wrong = _wrong_attempts(joined, order, attempts)
         found.check(wrong is None, f"order {order}: {wrong}", Subject(order=order))
+
+
+def _is_a_record_missing(joined: Joined, found: Findings) -> bool:
+    """Whether a PSP that attempts went to has no record here: then nothing follows."""
+    tried = {attempt.psp for attempt in joined.records.attempts}
+    if unread := sorted(tried - set(joined.records.psps)):
+        found.unknown = f"the record of {', '.join(unread)} was not read"
+    return bool(unread)
 
 
 def _owner(joined: Joined, charge: ChargeRecord) -> OrderRecord | None:
@@ -142,9 +152,7 @@ def receivables_equal_the_records(joined: Joined, found: Findings) -> None:
     for charge in joined.records.charges:
         if charge.captured_minor or charge.refunded_minor:
             taken[charge.psp, charge.currency] += charge.captured_minor - charge.refunded_minor
-    unread = sorted({psp for psp, _ in owed} - set(joined.records.psps))
-    if unread:
-        found.unknown = f"the record of {', '.join(unread)} was not read"
+    if _is_a_record_missing(joined, found):
         return
     for psp, currency in sorted(owed.keys() | taken.keys()):
         found.check(
@@ -159,6 +167,8 @@ def charges_are_booked(joined: Joined, found: Findings) -> None:
     """I6: each captured charge is one success in the books by reference, and the reverse; and what
     failed as declined was declined.
     """
+    if _is_a_record_missing(joined, found):
+        return
     successes = grouped(
         ((str(row.psp), str(row.psp_reference)), row)
         for row in joined.records.outcomes

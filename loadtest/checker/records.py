@@ -41,6 +41,7 @@ __all__ = [
     "EventType",
     "FaultPhase",
     "FaultRecord",
+    "Input",
     "LeakRecord",
     "OpKind",
     "OpenOrderRecord",
@@ -60,6 +61,18 @@ __all__ = [
 
 ClientKey = tuple[str, str, str]
 """(merchant id, mode, idempotency key): what names one payment order for its storefront."""
+
+
+class Input(StrEnum):
+    """An independent record of a run."""
+
+    HISTORY = "history"
+    BOOKS = "books"
+    ORACLE = "oracle"
+    QUEUE = "queue"
+    FAULTS = "faults"
+    LEAKS = "leaks"
+    SNAPSHOTS = "snapshots"
 
 
 class EventType(StrEnum):
@@ -233,6 +246,8 @@ class Records:
     """Keys of which that is not so."""
     unreadable: tuple[str, ...] = ()
     """Inputs that could not be read: with any of them the verdict is unknown."""
+    unread_inputs: frozenset[Input] = frozenset()
+    """Which of the inputs these are: what needs them says nothing at all."""
     not_shown: Mapping[str, str] = field(default_factory=dict)
     """Invariants that a run of this kind can't show, such as ``I24`` where nothing is logged, and why:
     they count neither as passed nor as failed.

@@ -16,6 +16,7 @@ from loadtest.checker.records import (
     EventType,
     FaultPhase,
     FaultRecord,
+    Input,
     OpKind,
     Records,
     RefusedRecord,
@@ -176,6 +177,29 @@ def test_what_could_not_be_looked_at_makes_the_verdict_unknown(missing: dict[str
     report = check_records(swapped(valid(), **missing))
     assert report.verdict is Verdict.UNKNOWN
     assert report.reasons
+
+
+@pytest.mark.parametrize("unread", list(Input))
+def test_a_record_that_could_not_be_read_is_never_a_violation(unread: Input) -> None:
+    """Without one of the independent records, what needs it says unknown, and nothing is made up."""
+    tables: dict[Input, dict[str, Any]] = {
+        Input.HISTORY: {"history": []},
+        Input.BOOKS: {table: [] for table in (*_TABLES, "transfers") if table != "charges"},
+        Input.ORACLE: {"charges": [], "psps": ()},
+        Input.QUEUE: {"queue": []},
+        Input.FAULTS: {"faults": []},
+        Input.LEAKS: {"leak_bytes_scanned": 0},
+        Input.SNAPSHOTS: {"snapshots": []},
+    }
+    records = swapped(
+        valid(),
+        **tables[unread],
+        unread_inputs=frozenset({unread}),
+        unreadable=(f"{unread} is missing",),
+    )
+    report = check_records(records)
+    assert report.verdict is Verdict.UNKNOWN
+    assert any(result.unknown for result in report.invariants)
 
 
 def test_no_records_at_all_are_unknown() -> None:
