@@ -135,7 +135,7 @@ def _wallet_reads(joined: Joined) -> Mapping[ClientKey, Sequence[WalletRead]]:
 
 def _posted(balances: object, ended: EventType) -> Iterator[Mapping[str, int]]:
     if ended is EventType.OK and isinstance(balances, list):
-        yield {str(each["currency"]): int(each["posted"]) for each in balances}
+        yield {str(each.get("currency")): int(each.get("posted", 0)) for each in balances}
 
 
 def _wallets_hold_what_was_seen(joined: Joined, found: Findings) -> None:
@@ -177,9 +177,11 @@ def _gains(
                 first = seen.end_ns, joined.shown(seen.op.end)
         if first is not None:
             at_ns, shown = first
-            net_minor = int(str(shown["amount_captured"])) - int(str(shown["fee"] or 0))
-            owner = (key[0], key[1], str(shown["seller"]))
-            gains[owner].append((at_ns, str(shown["currency"]), net_minor))
+            captured_minor, fee_minor = shown.get("amount_captured"), shown.get("fee")
+            if isinstance(captured_minor, int) and isinstance(fee_minor, int):
+                owner = (key[0], key[1], str(shown.get("seller")))
+                gain = (at_ns, str(shown.get("currency")), captured_minor - fee_minor)
+                gains[owner].append(gain)
     for of_wallet in gains.values():
         of_wallet.sort()
     return gains
