@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from loadtest.checker.acceptance_checks import HTTP_CREATED, HTTP_PAYMENT_REQUIRED
 from loadtest.checker.derivation import order_uuid
 from loadtest.checker.findings import Findings, Subject
 from loadtest.checker.joined import Joined, Op, id_of
-from loadtest.checker.records import ClientKey, OrderRecord, OutcomeRecord
+from loadtest.checker.records import ClientKey, EventType, OpKind, OrderRecord, OutcomeRecord
 
 FROZEN_STATUSES = (HTTP_CREATED, HTTP_PAYMENT_REQUIRED)
 REUSED = "idempotency_key_reused"
@@ -111,9 +110,6 @@ def _as_shown(order: OrderRecord, outcome: OutcomeRecord) -> dict[str, object]:
 
 def merchants_never_meet(joined: Joined, found: Findings) -> None:
     """I14: the same key of two merchants, or modes, names two orders; neither sees the other's."""
-    users: defaultdict[str, list[ClientKey]] = defaultdict(list)
-    for key in joined.posts:
-        users[key[2]].append(key)
     for order in joined.records.orders:
         key = (order.merchant, order.mode, order.key)
         found.check(
@@ -121,13 +117,21 @@ def merchants_never_meet(joined: Joined, found: Findings) -> None:
             f"order {id_of(order)} has not the identity that follows from {key}",
             Subject(key=key, order=id_of(order)),
         )
-    for keys in users.values():
-        if len(keys) < 2:
+    for key, ops in joined.posts.items():
+        for op in (*ops, *joined.gets.get(key, ())):
+            wrong = _foreign(joined, op, ops)
+            found.check(wrong is None, f"{key[0]} {key[2]}: {wrong}", Subject(key=key))
+    for op in joined.ops:
+        if op.invoke.kind is not OpKind.LIST or op.end is None or op.type is not EventType.OK:
             continue
-        for key in keys:
-            for op in (*joined.posts[key], *joined.gets.get(key, ())):
-                wrong = _foreign(joined, op, joined.posts[key])
-                found.check(wrong is None, f"{key[0]} {key[2]}: {wrong}", Subject(key=key))
+        listed = joined.document(op.end).get("ids")
+        merchant, mode = op.invoke.merchant, op.invoke.mode
+        for listed_key in listed if isinstance(listed, list) else ():
+            found.check(
+                (merchant, mode, listed_key) in joined.posts,
+                f"#{op.invoke.op} lists {listed_key} to {merchant}, which never sent it",
+                Subject(key=(merchant, mode, str(listed_key))),
+            )
 
 
 def _foreign(joined: Joined, op: Op, own: Sequence[Op]) -> str | None:

@@ -60,7 +60,7 @@ async def collect(directory: Path) -> list[str]:
         except StorageUnavailable as fault:
             unread.append(f"the queue: {fault}")
     load = _document(directory / "load.json") if (directory / "load.json").exists() else {}
-    search = search_home(home, [str(canary) for canary in load.get("canaries", ())])
+    search = search_home(home, load.get("canaries", ()), load.get("personal", ()))
     _write(
         directory / LEAKS_NAME,
         {"bytes_scanned": search.bytes_scanned, "leaks": [list(leak) for leak in search.leaks]},

@@ -207,6 +207,8 @@ def _parsed(text: str) -> Mapping[str, object]:
     if not isinstance(document, dict):
         return {}
     kept = {name: value for name, value in document.items() if name in _MEMBERS}
+    if isinstance(rows := document.get("data"), list):
+        kept["ids"] = [row.get("id") for row in rows if isinstance(row, dict)]
     if isinstance(inner := document.get("payment"), dict):
         kept["payment"] = {name: value for name, value in inner.items() if name in _MEMBERS}
     return kept

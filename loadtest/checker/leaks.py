@@ -28,16 +28,18 @@ class Search(NamedTuple):
     leaks: list[Leak]
 
 
-def search_home(home: Path, canaries: Sequence[str]) -> Search:
+def search_home(home: Path, canaries: Sequence[str], personal: Sequence[str] = ()) -> Search:
     """Search a stack's logs for canaries and for its own secrets, and its queue's files for canaries.
 
-    Files that vanish meanwhile, as rotated logs do, are not searched.
+    ``personal`` data is carried by the queue, and must not be in a log. Files that vanish meanwhile, as
+    rotated logs do, are not searched.
     """
     wanted = {f"canary {number}": canary.encode() for number, canary in enumerate(canaries)}
+    logged = {f"personal {number}": text.encode() for number, text in enumerate(personal)}
     found: list[Leak] = []
     scanned = 0
     for folder, needles in (
-        (home / "logs", wanted | dict(_secrets(home))),
+        (home / "logs", wanted | logged | dict(_secrets(home))),
         (home / "data", wanted),
     ):
         for path in sorted(folder.rglob("*")):

@@ -16,6 +16,7 @@ from loadtest.checker.records import (
     OrderId,
     OrderRecord,
     OutcomeRecord,
+    TransferRecord,
 )
 
 # After one of these a key never charges: another attempt may follow.
@@ -221,12 +222,30 @@ def _unbooked(charges: Sequence[ChargeRecord], outcomes: Sequence[OutcomeRecord]
 def _wrong_transfers(joined: Joined, outcomes: Sequence[OutcomeRecord]) -> str | None:
     """Return what is wrong with the transfers that a success must have made, or None."""
     outcome = outcomes[0]
-    wanted = [("charge", outcome.amount_captured_minor), ("fee", outcome.fee_minor)]
+    order = joined.order_by_id.get(id_of(outcome))
+    if order is None:
+        return "is of no order"
+    receivable = ("psp_receivable", order.merchant, order.mode, outcome.psp, outcome.currency)
+    wallet = ("wallet", order.merchant, order.mode, order.seller, outcome.currency)
+    income = ("fee_income", order.merchant, order.mode, "", outcome.currency)
+    wanted = [
+        ("charge", outcome.amount_captured_minor, receivable, wallet),
+        ("fee", outcome.fee_minor, wallet, income),
+    ]
     rows = joined.transfers.get(id_of(outcome), ())
-    made = [(row.kind, row.amount_minor) for row in rows if row.kind in ("charge", "fee")]
-    if made != [each for each in wanted if each[1] > 0]:
-        return f"captured {outcome.amount_captured_minor}, fee {outcome.fee_minor}, moved {made}"
-    debited = joined.account_by_id.get((rows[0].partition_index, rows[0].debit_account_no))
-    if debited is None or (debited.kind, debited.holder) != ("psp_receivable", outcome.psp):
-        return f"is not owed by {outcome.psp}"
-    return None
+    moved = [
+        (row.kind, row.amount_minor, _account(joined, row, True), _account(joined, row, False))
+        for row in rows
+        if row.kind in ("charge", "fee")
+    ]
+    due = [each for each in wanted if each[1] > 0]
+    return None if moved == due else f"moved {moved}, and had to move {due}"
+
+
+def _account(joined: Joined, row: TransferRecord, is_debit: bool) -> tuple[object, ...]:
+    """Return what the account of one side of a transfer is."""
+    account_no = row.debit_account_no if is_debit else row.credit_account_no
+    found = joined.account_by_id.get((row.partition_index, account_no))
+    if found is None:
+        return ("no account",)
+    return found.kind, found.merchant, found.mode, found.holder, found.currency

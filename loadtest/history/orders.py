@@ -15,6 +15,8 @@ from loadtest.history.plan import CURRENCIES, LoadPlan, Storefront
 AMOUNT_MINOR_FIRST = 1_000
 # A test number of a card brand's documentation, spread by spaces as people write it.
 CARD_NUMBER = "4242 4242 4242 4242"
+# Personal data, which no log may hold.
+BUYER_EMAIL = "canary.of.a.buyer@example.org"
 
 
 class SentOrder(NamedTuple):
@@ -83,7 +85,7 @@ class OrderDrawing:
         if draw.random() < 0.3:
             members["description"] = f"order {self._count}"
         if draw.random() < 0.3:
-            members["buyer"] = {"reference": f"b-{self._count}", "email": "buyer@example.org"}
+            members["buyer"] = {"reference": f"b-{self._count}", "email": BUYER_EMAIL}
         key = key or str(UUID(int=draw.getrandbits(128), version=4))
         return self._sent(storefront, key, members)
 

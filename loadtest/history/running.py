@@ -18,7 +18,7 @@ import msgspec
 from loadtest.bad_input.effects import Inspector
 from loadtest.checker.records import ClientKey
 from loadtest.history.client import Clients
-from loadtest.history.orders import CARD_NUMBER, SentOrder
+from loadtest.history.orders import BUYER_EMAIL, CARD_NUMBER, SentOrder
 from loadtest.history.plan import LoadPlan
 from loadtest.history.recorder import HISTORY_NAME, Recorder
 from loadtest.history.sessions import TERMINAL, Sessions
@@ -64,7 +64,12 @@ async def run_load(
             "unix_less_monotonic_ns": _unix_less_monotonic_ns(),
             "documented": await _documented(session, plan),
             "storefronts": [[each.merchant, each.mode] for each in plan.storefronts],
-            "canaries": [CARD_NUMBER, CARD_NUMBER.replace(" ", "")],
+            # The keys are those of storefronts that were made for this load.
+            "canaries": [
+                *(CARD_NUMBER, CARD_NUMBER.replace(" ", "")),
+                *(each.api_key for each in plan.storefronts),
+            ],
+            "personal": [BUYER_EMAIL],
             "plan_seed": plan.seed,
         }
         (directory / LOAD_NAME).write_bytes(msgspec.json.encode(document))

@@ -19,6 +19,7 @@ PAUSE_S_FIRST = 0.2
 PAUSE_S_MAX = 3.0
 POLLS_MAX = 12
 POLLED_SHARE = 0.3
+AT_ONCE_SHARE = 0.4
 HELD_SHARE = 0.25
 HELD_S = 3
 TWINS_MAX = 5
@@ -61,8 +62,15 @@ class Sessions:
 
     async def _create(self) -> None:
         order = self._remember(self._orders.new())
-        await self._insist(order)
-        if self._draw.random() < POLLED_SHARE:
+        ended = await self._insist(order)
+        if ended.payment_status in TERMINAL and self._draw.random() < AT_ONCE_SHARE:
+            # What was just told has to be true the next moment, whoever is asked.
+            await asyncio.gather(
+                self._clients.post(order),
+                self._clients.get(order.storefront, order.key),
+                self._clients.wallet(order.storefront, order.seller),
+            )
+        elif self._draw.random() < POLLED_SHARE:
             await self._poll(order)
 
     async def _insist(self, order: SentOrder) -> Ended:

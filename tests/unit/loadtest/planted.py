@@ -361,6 +361,16 @@ PLANTED: tuple[Planted, ...] = (
         "I14", "an identity without its merchant", row_changed("orders", 0, order_uuid=OTHER_KEY)
     ),
     Planted(
+        "I14",
+        "a list shows another's order",
+        op_added(OpKind.LIST, 200, f'{{"data":[{{"id":"{OTHER_KEY}"}}]}}'),
+    ),
+    Planted(
+        "I6",
+        "another seller was credited",
+        row_changed("accounts", 1, holder="mrc_two"),
+    ),
+    Planted(
         "I15",
         "an accepted order is not found",
         op_added(OpKind.GET, 404, '{"code":"payment_not_found"}'),

@@ -45,13 +45,14 @@ def test_a_clean_home_has_no_leaks(home: Path) -> None:
     [
         ("logs/host.log", f"x {CANARY} y", "canary 0"),
         ("logs/host.log", "password a-very-long-secret", "secret valkey"),
-        ("data/valkey-1/appendonly.aof", CANARY, "canary 0"),
+        ("logs/host.log", "to a.buyer@example.org", "personal 0"),
+        ("data/valkey-1/appendonly.aof", f"{CANARY} of a.buyer@example.org", "canary 0"),
     ],
 )
 def test_leaks_are_found_and_not_repeated(home: Path, path: str, text: str, what: str) -> None:
     """A canary in a log or the queue's file, and a secret in a log, are named by place, never shown."""
     (home / path).write_text(text)
-    leaks = search_home(home, [CANARY]).leaks
+    leaks = search_home(home, [CANARY], ["a.buyer@example.org"]).leaks
     assert leaks == [(path, what)]
     assert CANARY not in str(leaks)
 
