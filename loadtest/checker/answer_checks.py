@@ -1,4 +1,4 @@
-"""One key, one answer; and no merchant's key meets another's: I13 and I14."""
+"""One key, one answer; no merchant's key meets another's; none is forgotten: I13, I14 and I23."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from loadtest.checker.records import ClientKey, EventType, OpKind, OrderRecord, 
 
 FROZEN_STATUSES = (HTTP_CREATED, HTTP_PAYMENT_REQUIRED)
 REUSED = "idempotency_key_reused"
+# A replay is told from a first use by its time of acceptance, in milliseconds.
+SAME_MOMENT_NS = 2_000_000
 
 
 def one_key_one_answer(joined: Joined, found: Findings) -> None:
@@ -106,6 +108,30 @@ def _as_shown(order: OrderRecord, outcome: OutcomeRecord) -> dict[str, object]:
         "psp": outcome.psp,
         "psp_reference": outcome.psp_reference,
     }
+
+
+def keys_are_never_new_again(joined: Joined, found: Findings) -> None:
+    """I23: a request that was acknowledged once is a replay from then on, whatever clocks did since.
+
+    With a deferred key check nobody looked, so nothing follows from it.
+    """
+    for key, ops in joined.posts.items():
+        first_ns: dict[str, int] = {}
+        for op in ops:
+            if op.is_acknowledged and op.end is not None and not op.end.is_deferred:
+                made = op.invoke.fingerprint
+                first_ns[made] = min(op.end.at_ns, first_ns.get(made, op.end.at_ns))
+        for op in ops:
+            told_ns = first_ns.get(op.invoke.fingerprint)
+            if told_ns is None or op.invoke.at_ns <= told_ns + SAME_MOMENT_NS:
+                continue
+            if op.is_acknowledged and op.end is not None and not op.end.is_deferred:
+                found.check(
+                    op.end.is_replayed,
+                    f"{key[0]} {key[2]}: #{op.invoke.op} was taken for a first use"
+                    f" ({op.end.status}), and the very same had been acknowledged before",
+                    Subject(key=key),
+                )
 
 
 def merchants_never_meet(joined: Joined, found: Findings) -> None:

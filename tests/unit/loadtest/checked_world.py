@@ -135,7 +135,8 @@ class World:
         }
         frozen = {"code": "declined", "payment": ended} if is_declined else ended
         for _ in range(2):
-            self.op(OpKind.POST, merchant, 402 if is_declined else 201, frozen, **said)
+            status = 402 if is_declined else 201
+            self.op(OpKind.POST, merchant, status, frozen, is_replayed=True, **said)
         self.op(
             OpKind.POST,
             merchant,

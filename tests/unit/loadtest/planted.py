@@ -419,6 +419,7 @@ PLANTED: tuple[Planted, ...] = (
     Planted(
         "I22", "more was taken in than was ever added", row_changed("queue", 0, entries_added=2)
     ),
+    Planted("I23", "a key was forgotten", end_changed(201, 0, is_replayed=False)),
     Planted(
         "I24", "a secret in a log", row_added("leaks", LeakRecord("logs/gateway.log", "canary 0"))
     ),
