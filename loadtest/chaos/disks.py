@@ -1,0 +1,125 @@
+"""Small disks for the stores: memory file systems that can be made full, and given space again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from loadtest.chaos.failures import ChaosFailed, NotPossible
+from ops.local.faults import ToolFailed
+from ops.local.layout import StackHome
+from ops.local.process import run_tool
+from ops.local.stores import LocalStores
+
+# Pages are taken as files grow; Postgres keeps up to max_wal_size of WAL.
+DISK_BYTES = 3 * 1024**3
+_PAGE = 4_096
+
+
+class SmallDisks:
+    """One memory file system for each server: Valkey's whole directory, Postgres' WAL.
+
+    Postgres' WAL lies behind a link, as its own ``initdb --waldir`` has it: so a copy that is thrown
+    away and built again just stops being on a small disk.
+    """
+
+    def __init__(self, home: StackHome) -> None:
+        self._home = home
+        self._mounts: list[Path] = []
+
+    @classmethod
+    async def prepare(cls, home: StackHome, progress: Callable[[str], None]) -> SmallDisks:
+        """Make the stores, and move them onto small disks before anything runs on them.
+
+        Raises NotPossible where file systems can't be mounted.
+        """
+        if os.geteuid() != 0:
+            raise NotPossible("mounting a memory file system takes root")
+        disks = cls(home)
+        try:
+            for number in (1, 2):
+                directory = home.data / f"valkey-{number}"
+                directory.mkdir(mode=0o700)
+                await disks._mount(directory)
+            stores = LocalStores.at(home.root, port_base=0)
+            await stores.start(progress)
+            await stores.stop()
+            for number in (1, 2):
+                await disks._move_wal(home.data / f"postgres-{number}" / "pg_wal", number)
+        except BaseException:
+            await disks.close()
+            raise
+        return disks
+
+    def path_of(self, server: str) -> Path:
+        """The small disk of ``valkey_1``, ``postgres_2``… Raises NotPossible when it has none any more."""
+        kind, _, number = server.partition("_")
+        data = self._home.data
+        path = data / f"valkey-{number}" if kind == "valkey" else self._wal_disk(int(number))
+        wal = data / f"postgres-{number}" / "pg_wal"
+        if path not in self._mounts or (kind == "postgres" and not wal.is_symlink()):
+            raise NotPossible(f"the data of {server} is not on a small disk any more")
+        return path
+
+    async def fill(self, path: Path) -> int:
+        """Leave no room on a small disk; return the bytes that it holds."""
+        status = os.statvfs(path)
+        used = (status.f_blocks - status.f_bfree) * status.f_frsize
+        size = max(_PAGE, used)
+        await self._remount(path, size)
+        return size
+
+    async def empty(self, path: Path) -> None:
+        """Give a small disk its space again."""
+        await self._remount(path, DISK_BYTES)
+
+    async def close(self) -> None:
+        """Unmount all of them; what was on them is gone."""
+        while self._mounts:
+            path = self._mounts.pop()
+            try:
+                await run_tool(["umount", "--lazy", str(path)])
+            except ToolFailed as failed:
+                raise ChaosFailed(f"{path} stays mounted: {failed}") from failed
+
+    async def _mount(self, path: Path) -> None:
+        options = f"size={DISK_BYTES},mode=0700"
+        try:
+            await run_tool(["mount", "-t", "tmpfs", "-o", options, "tallystick", str(path)])
+        except ToolFailed as failed:
+            raise NotPossible(f"no memory file system can be mounted: {failed}") from failed
+        self._mounts.append(path)
+
+    async def _remount(self, path: Path, size: int) -> None:
+        await run_tool(["mount", "-o", f"remount,size={size}", str(path)])
+
+    async def _move_wal(self, wal: Path, number: int) -> None:
+        disk = self._wal_disk(number)
+        disk.mkdir()
+        await self._mount(disk)
+        await asyncio.to_thread(_move_behind_link, wal, disk)
+
+    def _wal_disk(self, number: int) -> Path:
+        return self._home.data / f"postgres-{number}.wal"
+
+
+def _move_behind_link(wal: Path, disk: Path) -> None:
+    owner = wal.stat()
+    os.chown(disk, owner.st_uid, owner.st_gid)
+    _copy_owned(wal, disk / "pg_wal")
+    shutil.rmtree(wal)
+    wal.symlink_to(disk / "pg_wal")
+    os.chown(wal, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _copy_owned(source: Path, target: Path) -> None:
+    """Copy a tree with its owners and modes."""
+    shutil.copytree(source, target)
+    for path in [source, *source.rglob("*")]:
+        status = path.stat()
+        copied = target / path.relative_to(source)
+        os.chown(copied, status.st_uid, status.st_gid)
+        copied.chmod(status.st_mode & 0o777)

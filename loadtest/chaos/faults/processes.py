@@ -1,0 +1,158 @@
+"""Processes killed and frozen: at any moment, or exactly at a step."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+from loadtest.chaos.failures import NotPossible
+from loadtest.chaos.faults.port import Detail, Scene
+from ops.stack.state import ProcessRecord
+
+# A store that reads its log, a busy machine: far longer than anything here takes.
+BACK_TIMEOUT_S = 60.0
+# Under load every step is reached many times a second.
+REACHED_TIMEOUT_S = 15.0
+_LOOK_EVERY_S = 0.01
+
+
+class Kill:
+    """SIGKILL, and the stack is to bring it back by itself."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._count = 0
+
+    async def begin(self) -> Detail:
+        records = living(self._scene)
+        self._count = len(records)
+        record = self._scene.draw.choice(records)
+        # A server's children, too: a postmaster alone would leave its sessions working on.
+        for pid in [record.pid, *descendants(record.pid)]:
+            send(pid, signal.SIGKILL)
+        return {"name": record.name, "pid": record.pid, "of": self._count}
+
+    async def heal(self) -> Detail:
+        return await back_again(self._scene, self._count)
+
+
+class Freeze:
+    """SIGSTOP of a process and its children; SIGCONT ends it."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._record: ProcessRecord | None = None
+        self._pids: list[int] = []
+        self._count = 0
+
+    async def begin(self) -> Detail:
+        records = living(self._scene)
+        self._count = len(records)
+        self._record = record = self._scene.draw.choice(records)
+        self._pids = [record.pid, *descendants(record.pid)]
+        for pid in self._pids:
+            send(pid, signal.SIGSTOP)
+        return {"name": record.name, "pid": record.pid, "processes": len(self._pids)}
+
+    async def heal(self) -> Detail:
+        is_same = self._record is not None and self._record.is_alive()
+        for pid in reversed(self._pids):
+            # A pid that was taken by a later process is stopped by nobody, and SIGCONT harmless.
+            send(pid, signal.SIGCONT)
+        back = await back_again(self._scene, self._count)
+        return {**back, "was_killed_meanwhile": not is_same}
+
+
+class AtStep:
+    """The first process that reaches a named step is killed or frozen there."""
+
+    def __init__(self, scene: Scene, word: str) -> None:
+        self._scene = scene
+        self._word = word
+        self._count = 0
+        self._frozen: list[int] = []
+
+    async def begin(self) -> Detail:
+        scene = self._scene
+        records = living(scene)
+        self._count = len(records)
+        order = scene.stack.crash_order
+        part = order.with_suffix(".part")
+        part.write_text(f"{self._word} {scene.cell.step}\n", encoding="ascii")
+        part.replace(order)
+        began_s = time.monotonic()
+        while order.exists():
+            if time.monotonic() - began_s > REACHED_TIMEOUT_S:
+                order.unlink(missing_ok=True)
+                raise NotPossible(f"nobody reached {scene.cell.step} in {REACHED_TIMEOUT_S:.0f} s")
+            await asyncio.sleep(_LOOK_EVERY_S)
+        reached_s = time.monotonic() - began_s
+        # The signal follows the removal at once.
+        await asyncio.sleep(5 * _LOOK_EVERY_S)
+        self._frozen = [record.pid for record in records if is_stopped(record.pid)]
+        hit = [record.name for record in records if not record.is_alive()] or self._frozen
+        return {"hit": hit, "reached_after_s": round(reached_s, 3)}
+
+    async def heal(self) -> Detail:
+        self._scene.stack.crash_order.unlink(missing_ok=True)
+        for pid in self._frozen:
+            send(pid, signal.SIGCONT)
+        return await back_again(self._scene, self._count)
+
+
+def living(scene: Scene) -> list[ProcessRecord]:
+    """The target's processes; at least one. Raises NotPossible."""
+    records = scene.stack.records(scene.cell.target)
+    if not records:
+        raise NotPossible(f"this stack runs no {scene.cell.target} now")
+    return records
+
+
+async def back_again(scene: Scene, count: int) -> Detail:
+    """Wait until as many processes are there as were before."""
+    back_after_s = await scene.stack.wait_back(scene.cell.target, count, BACK_TIMEOUT_S)
+    if back_after_s is None:
+        return {"is_back": False}
+    return {"is_back": True, "back_after_s": round(back_after_s, 3)}
+
+
+def send(pid: int, signum: signal.Signals) -> None:
+    """Send a signal to a process that may have ended."""
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        return
+
+
+def descendants(pid: int) -> list[int]:
+    """The children of a process, and theirs."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (fields := _stat(int(name))) is not None:
+            children.setdefault(int(fields[1]), []).append(int(name))
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), []):
+            found.append(child)
+            waiting.append(child)
+    return found
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal holds the process."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] == "T"
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/<pid>/stat from the state on; None when it ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The command, in parentheses, may hold spaces and parentheses: count from its end.
+    return text.rpartition(")")[2].split()
