@@ -10,4 +10,8 @@ class ChaosFailed(Fault):
 
 
 class NotPossible(Exception):
-    """A fault can't be made here and now; the text is the reason, kept in the coverage."""
+    """A fault can't be made on this stack; the text is the reason, kept in the coverage."""
+
+
+class NotNow(NotPossible):
+    """A fault could not be made at this moment; later in the run it is tried again."""

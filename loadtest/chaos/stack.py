@@ -14,7 +14,7 @@ from pathlib import Path
 from loadtest.bench.stack import remove
 from loadtest.chaos.cells import REDIS
 from loadtest.chaos.disks import SmallDisks
-from loadtest.chaos.failures import ChaosFailed, NotPossible
+from loadtest.chaos.failures import ChaosFailed, NotNow, NotPossible
 from loadtest.chaos.proxy.client import ProxyProcess
 from loadtest.chaos.routing import Routing, route_through_proxy
 from ops.local.layout import StackHome
@@ -204,7 +204,7 @@ class ChaosStack:
                 return time.monotonic() - began_s
             if time.monotonic() - began_s > timeout_s:
                 details = "; ".join(f"{server.name}: {server.detail}" for server in health)
-                raise NotPossible(f"{store} is not whole after {timeout_s:.0f} s ({details})")
+                raise NotNow(f"{store} is not whole after {timeout_s:.0f} s ({details})")
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def wait_back(self, target: str, count: int, timeout_s: float) -> float | None:

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from loadtest.chaos.failures import NotPossible
+from loadtest.chaos.failures import NotNow, NotPossible
 from loadtest.chaos.faults.port import Detail, Scene
 from loadtest.chaos.faults.processes import descendants, send
 from loadtest.chaos.proxy.modes import Mode, ModeName, edge_name
@@ -87,7 +87,7 @@ class ReplicationFails:
         if scene.cell.step == "stall":
             self._stalled = self._wal_receivers()
             if not self._stalled:
-                raise NotPossible("no process receives WAL")
+                raise NotNow("no process receives WAL")
             for pid in self._stalled:
                 send(pid, signal.SIGSTOP)
             return {"receivers": len(self._stalled)}

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from loadtest.chaos.failures import NotPossible
+from loadtest.chaos.failures import NotNow
 from loadtest.chaos.faults.port import Detail, Scene
 from ops.local.resp import RespError
 from payments.answer import API_VERSION
@@ -117,7 +117,7 @@ class Poison:
             try:
                 (reply,) = await scene.stack.ask_redis(("XADD", stream_key(index), "*", *words))
             except RespError as error:
-                raise NotPossible(f"the queue takes no message: {error}") from error
+                raise NotNow(f"the queue takes no message: {error}") from error
             made.append({"partition_index": index, "stream_id": str(reply)})
         return {"messages": made}
 

@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from loadtest.chaos.failures import NotPossible
+from loadtest.chaos.failures import NotNow
 from loadtest.chaos.faults.port import Detail, Scene
 from ops.stack.state import ProcessRecord
 
@@ -87,14 +87,14 @@ class AtStep:
         while order.exists():
             if time.monotonic() - began_s > REACHED_TIMEOUT_S:
                 order.unlink(missing_ok=True)
-                raise NotPossible(f"nobody reached {scene.cell.step} in {REACHED_TIMEOUT_S:.0f} s")
+                raise NotNow(f"nobody reached {scene.cell.step} in {REACHED_TIMEOUT_S:.0f} s")
             await asyncio.sleep(_LOOK_EVERY_S)
-        reached_s = time.monotonic() - began_s
+        reached_ns, reached_s = time.monotonic_ns(), time.monotonic() - began_s
         # The signal follows the removal at once.
         await asyncio.sleep(5 * _LOOK_EVERY_S)
         self._frozen = [record.pid for record in records if is_stopped(record.pid)]
         hit = [record.name for record in records if not record.is_alive()] or self._frozen
-        return {"hit": hit, "reached_after_s": round(reached_s, 3)}
+        return {"at_ns": reached_ns, "hit": hit, "reached_after_s": round(reached_s, 3)}
 
     async def heal(self) -> Detail:
         self._scene.stack.crash_order.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def living(scene: Scene) -> list[ProcessRecord]:
     """The target's processes; at least one. Raises NotPossible."""
     records = scene.stack.records(scene.cell.target)
     if not records:
-        raise NotPossible(f"this stack runs no {scene.cell.target} now")
+        raise NotNow(f"this stack runs no {scene.cell.target} now")
     return records
 
 
@@ -146,6 +146,12 @@ def is_stopped(pid: int) -> bool:
     """Whether a signal holds the process."""
     fields = _stat(pid)
     return fields is not None and fields[0] == "T"
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process lives and may run: neither ended nor held."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] not in "TZX"
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from loadtest.chaos.failures import NotPossible
+from loadtest.chaos.failures import NotNow, NotPossible
 from loadtest.chaos.faults.port import Detail, Scene
 
 _ASK_TIMEOUT_S = 5.0
@@ -66,7 +66,7 @@ class PspMisbehaves:
                 text = await answer.text()
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError) as fault:
-            raise NotPossible(f"the simulator does not answer: {fault!r}") from fault
+            raise NotNow(f"the simulator does not answer: {fault!r}") from fault
         if status == 404:
             self._healthy = None
             raise NotPossible(f"the simulator has no switch {path}")
