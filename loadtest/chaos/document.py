@@ -30,7 +30,8 @@ def document_of(
     """Return the document, but for what is known of machine and revision."""
     run = Run(
         started_ns=times["started_ns"],
-        requests=requests_of(directory),
+        # What is sent once all is over, to read it to its end, says nothing of faults.
+        requests=[one for one in requests_of(directory) if one.sent_ns < times["load_ended_ns"]],
         samples=sampler.samples,
         partition_count=partition_count,
     )

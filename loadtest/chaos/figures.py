@@ -144,6 +144,8 @@ def recovery_s(
         )
         return in_time / len(window)
 
+    # What was not sent can't be judged.
+    until_ns = min(until_ns, sent_at[-1] if sent_at else begin_ns)
     prior = share(begin_ns - PRIOR_NS, begin_ns)
     wanted = RECOVERED_SHARE * (1.0 if prior is None else prior)
     recovered_ns = begin_ns

@@ -27,8 +27,15 @@ _AWAY = (LocalFault, RespError, OSError)
 class Runner:
     """Runs one plan on one stack."""
 
-    def __init__(self, stack: ChaosStack, log: FaultLog, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        stack: ChaosStack,
+        log: FaultLog,
+        progress: Callable[[str], None],
+        make: Callable[[Scene], Fault] = make_fault,
+    ) -> None:
         self._stack = stack
+        self._make = make
         self._log = log
         self._progress = progress
         self._began_s = time.monotonic()
@@ -89,7 +96,7 @@ class Runner:
         self._number += 1
         number, cell = self._number, item.cell
         draw = random.Random(item.seed)  # noqa: S311  # which process, how many milliseconds
-        fault = make_fault(Scene(cell=cell, stack=self._stack, draw=draw))
+        fault = self._make(Scene(cell=cell, stack=self._stack, draw=draw))
         self._progress(f"{number:4}  {cell.name}")
         began_ns = time.monotonic_ns()
         try:

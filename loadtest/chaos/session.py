@@ -14,6 +14,7 @@ from loadtest.bench.machine import machine_facts, measured_at, revision
 from loadtest.chaos.document import document_of
 from loadtest.chaos.failures import ChaosFailed
 from loadtest.chaos.judging import VALID, judge
+from loadtest.chaos.loads import make_load
 from loadtest.chaos.options import Options
 from loadtest.chaos.quiet import dump_queue, wait_quiet
 from loadtest.chaos.recording import (
@@ -25,10 +26,12 @@ from loadtest.chaos.recording import (
 from loadtest.chaos.running import Runner
 from loadtest.chaos.sampling import Sampler
 from loadtest.chaos.stack import ChaosShape, ChaosStack
-from loadtest.chaos.steady import SteadyLoad
 from runtime.clock import SystemClock
 
 Progress = Callable[[str], None]
+
+# Below the run's directory.
+LOGS = "logs"
 
 # Load alone after the last heal: that it is back is seen, not hoped.
 AFTER_S = 8.0
@@ -88,6 +91,7 @@ class Session:
             await sampler.stop()
             log.close()
             self._progress("stopping the stack")
+            await asyncio.to_thread(_copy_logs, stack.home.logs, directory / LOGS)
             await stack.close(lambda _: None)
         return document_of(
             options, directory, log.lines, sampler, judged, self._times, partition_count
@@ -99,12 +103,7 @@ class Session:
         """Return what was left under way at the end, if anything was."""
         options = self._options
         planned = options.planned()
-        load = SteadyLoad(
-            base_url=stack.base_url,
-            api_key=stack.api_key,
-            rate_per_s=options.rate_per_s,
-            seed=options.seed,
-        )
+        load = make_load(stack, options)
         stop = asyncio.Event()
         self._times["started_ns"] = time.monotonic_ns()
         loading = asyncio.create_task(load.run(directory, stop))
@@ -129,6 +128,7 @@ class Session:
                 loading.cancel()
             await loading_end
         loading.result()
+        self._times["load_ended_ns"] = time.monotonic_ns()
         self._progress("load ended; waiting until nothing is under way")
         left = await wait_quiet(stack, sampler, self._progress)
         self._times["quiesced_ns"] = time.monotonic_ns()
@@ -167,3 +167,10 @@ class Session:
 
     def _progress(self, text: str) -> None:
         self._tell(f"{time.monotonic() - self._began_s:6.1f} s  {text}")
+
+
+def _copy_logs(source: Path, target: Path) -> None:
+    """Keep what the processes said. Ray's logs lie elsewhere, and are many."""
+    target.mkdir(exist_ok=True)
+    for path in source.glob("*.log"):
+        shutil.copy(path, target / path.name)

@@ -28,7 +28,7 @@ class DiskFull:
         disks = scene.stack.disks
         if disks is None:
             raise NotPossible(scene.stack.disks_missing)
-        (record,) = living(scene)
+        (record,) = await living(scene)
         self._count = 1
         # A server's name, valkey_1 or postgres_2, is also its directory's.
         path = disks.path_of(record.name)

@@ -8,12 +8,14 @@ import signal
 import time
 from pathlib import Path
 
-from loadtest.chaos.failures import NotNow
+from loadtest.chaos.failures import NotNow, NotPossible
 from loadtest.chaos.faults.port import Detail, Scene
 from ops.stack.state import ProcessRecord
 
 # A store that reads its log, a busy machine: far longer than anything here takes.
 BACK_TIMEOUT_S = 60.0
+# What dies often is started again after up to 10 s.
+THERE_TIMEOUT_S = 20.0
 # Under load every step is reached many times a second.
 REACHED_TIMEOUT_S = 15.0
 _LOOK_EVERY_S = 0.01
@@ -27,7 +29,7 @@ class Kill:
         self._count = 0
 
     async def begin(self) -> Detail:
-        records = living(self._scene)
+        records = await living(self._scene)
         self._count = len(records)
         record = self._scene.draw.choice(records)
         # A server's children, too: a postmaster alone would leave its sessions working on.
@@ -49,7 +51,7 @@ class Freeze:
         self._count = 0
 
     async def begin(self) -> Detail:
-        records = living(self._scene)
+        records = await living(self._scene)
         self._count = len(records)
         self._record = record = self._scene.draw.choice(records)
         self._pids = [record.pid, *descendants(record.pid)]
@@ -77,7 +79,7 @@ class AtStep:
 
     async def begin(self) -> Detail:
         scene = self._scene
-        records = living(scene)
+        records = await living(scene)
         self._count = len(records)
         order = scene.stack.crash_order
         part = order.with_suffix(".part")
@@ -103,12 +105,14 @@ class AtStep:
         return await back_again(self._scene, self._count)
 
 
-def living(scene: Scene) -> list[ProcessRecord]:
-    """The target's processes; at least one. Raises NotPossible."""
-    records = scene.stack.records(scene.cell.target)
-    if not records:
-        raise NotNow(f"this stack runs no {scene.cell.target} now")
-    return records
+async def living(scene: Scene) -> list[ProcessRecord]:
+    """The target's processes, once there is one. Raises NotPossible, NotNow."""
+    stack, target = scene.stack, scene.cell.target
+    if target.startswith("psp_") and target not in stack.routing.psp_ports:
+        raise NotPossible(f"this stack runs no {target}")
+    if await stack.wait_back(target, 1, THERE_TIMEOUT_S) is None:
+        raise NotNow(f"for {THERE_TIMEOUT_S:.0f} s there was no {target}")
+    return stack.records(target)
 
 
 async def back_again(scene: Scene, count: int) -> Detail:
