@@ -9,7 +9,7 @@ from importlib import resources
 
 import msgspec
 
-from loadtest.chaos.faults.processes import is_running
+from loadtest.chaos.proc import is_running
 from loadtest.chaos.stack import ChaosStack
 from runtime.faults import StorageUnavailable
 from storage.sql_files import parse_statements

@@ -15,6 +15,7 @@ from loadtest.bench.stack import remove
 from loadtest.chaos.cells import REDIS
 from loadtest.chaos.disks import SmallDisks
 from loadtest.chaos.failures import ChaosFailed, NotNow, NotPossible
+from loadtest.chaos.proc import has_ended
 from loadtest.chaos.proxy.client import ProxyProcess
 from loadtest.chaos.routing import Routing, route_through_proxy
 from ops.local.layout import StackHome
@@ -187,7 +188,7 @@ class ChaosStack:
             found = simulators[number : number + 1]
         else:
             found = [record for record in records if record.role is _ROLES[target]]
-        return [record for record in found if record.is_alive()]
+        return [record for record in found if record.is_alive() and not has_ended(record.pid)]
 
     async def ask_redis(self, *commands: Sequence[str | bytes]) -> list[Reply]:
         """Ask the queue's primary, past the proxy. Raises RespError."""
@@ -217,6 +218,10 @@ class ChaosStack:
         return None
 
     async def _takes_commands(self, target: str) -> bool:
+        if target.startswith("postgres"):
+            stores = self.stores.postgres
+            node = stores.primary if target == "postgres_primary" else stores.standby
+            return await node.answers()
         if target != "redis_primary":
             return True
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loadtest.chaos.failures import NotNow, NotPossible
 from loadtest.chaos.faults.port import Detail, Scene
-from loadtest.chaos.faults.processes import descendants, send
+from loadtest.chaos.proc import descendants, send
 from loadtest.chaos.proxy.modes import Mode, ModeName, edge_name
 from ops.local.faults import ToolFailed
 from ops.local.resp import RespError

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
-from pathlib import Path
 
 from loadtest.chaos.failures import NotNow, NotPossible
 from loadtest.chaos.faults.port import Detail, Scene
+from loadtest.chaos.proc import descendants, has_ended, is_stopped, send
 from ops.stack.state import ProcessRecord
 
 # A store that reads its log, a busy machine: far longer than anything here takes.
@@ -35,6 +34,8 @@ class Kill:
         # A server's children, too: a postmaster alone would leave its sessions working on.
         for pid in [record.pid, *descendants(record.pid)]:
             send(pid, signal.SIGKILL)
+        while not has_ended(record.pid):
+            await asyncio.sleep(_LOOK_EVERY_S)
         return {"name": record.name, "pid": record.pid, "of": self._count}
 
     async def heal(self) -> Detail:
@@ -120,49 +121,8 @@ async def back_again(scene: Scene, count: int) -> Detail:
     back_after_s = await scene.stack.wait_back(scene.cell.target, count, BACK_TIMEOUT_S)
     if back_after_s is None:
         return {"is_back": False}
-    return {"is_back": True, "back_after_s": round(back_after_s, 3)}
-
-
-def send(pid: int, signum: signal.Signals) -> None:
-    """Send a signal to a process that may have ended."""
-    try:
-        os.kill(pid, signum)
-    except ProcessLookupError:
-        return
-
-
-def descendants(pid: int) -> list[int]:
-    """The children of a process, and theirs."""
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (fields := _stat(int(name))) is not None:
-            children.setdefault(int(fields[1]), []).append(int(name))
-    found: list[int] = []
-    waiting = [pid]
-    while waiting:
-        for child in children.get(waiting.pop(), []):
-            found.append(child)
-            waiting.append(child)
-    return found
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a signal holds the process."""
-    fields = _stat(pid)
-    return fields is not None and fields[0] == "T"
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process lives and may run: neither ended nor held."""
-    fields = _stat(pid)
-    return fields is not None and fields[0] not in "TZX"
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/<pid>/stat from the state on; None when it ended."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    # The command, in parentheses, may hold spaces and parentheses: count from its end.
-    return text.rpartition(")")[2].split()
+    whole: dict[str, float] = {}
+    for store in sorted(scene.cell.touches):
+        # Its other copy must not be lost before this one is one again.
+        whole["whole_after_s"] = round(await scene.stack.wait_whole(store, BACK_TIMEOUT_S), 3)
+    return {"is_back": True, "back_after_s": round(back_after_s, 3), **whole}
