@@ -34,7 +34,7 @@ class Kill:
         # A server's children, too: a postmaster alone would leave its sessions working on.
         for pid in [record.pid, *descendants(record.pid)]:
             send(pid, signal.SIGKILL)
-        while not has_ended(record.pid):
+        while not has_ended(record.pid):  # noqa: ASYNC110  # the daemon reaps it, not we
             await asyncio.sleep(_LOOK_EVERY_S)
         return {"name": record.name, "pid": record.pid, "of": self._count}
 
