@@ -78,9 +78,9 @@ class Options:
             cell_count=self.cell_count,
         )
 
-    def has_disk_faults(self) -> bool:
-        """Whether stores have to lie on small disks."""
-        return any(cell.fault is FaultKind.DISK for cell in self.cells())
+    def has(self, fault: FaultKind) -> bool:
+        """Whether there is such a fault in the run: some need a stack that is prepared for them."""
+        return any(cell.fault is fault for cell in self.cells())
 
 
 def _single_cell(single: str) -> Cell:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.bench.machine import machine_facts, measured_at, revision
+from loadtest.chaos.cells import FaultKind
 from loadtest.chaos.document import document_of
 from loadtest.chaos.failures import ChaosFailed
 from loadtest.chaos.judging import VALID, judge
@@ -76,7 +77,8 @@ class Session:
             gateway_count=options.gateways,
             host_count=options.hosts,
             is_ray_used=options.is_ray_used,
-            has_small_disks=options.has_disk_faults(),
+            has_small_disks=options.has(FaultKind.DISK),
+            has_shifted_clocks=options.has(FaultKind.CLOCK),
         )
         stack = await ChaosStack.start(shape, lambda _: None)
         log = FaultLog(directory)

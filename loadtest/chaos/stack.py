@@ -13,6 +13,7 @@ from pathlib import Path
 
 from loadtest.bench.stack import remove
 from loadtest.chaos.cells import REDIS
+from loadtest.chaos.clocks import ShiftedClocks
 from loadtest.chaos.disks import SmallDisks
 from loadtest.chaos.failures import ChaosFailed, NotNow, NotPossible
 from loadtest.chaos.proc import has_ended
@@ -54,6 +55,7 @@ class ChaosShape:
     host_count: int = 2
     is_ray_used: bool = False
     has_small_disks: bool = False
+    has_shifted_clocks: bool = False
 
 
 class ChaosStack:
@@ -66,6 +68,8 @@ class ChaosStack:
         self.crash_order = home.run / "crash_order"
         self.disks: SmallDisks | None = None
         self.disks_missing = "the mix has no disk fault"
+        self.clocks: ShiftedClocks | None = None
+        self.clocks_missing = "the mix shifts no clock"
         self._proxy: ProxyProcess | None = None
         self._stores: LocalStores | None = None
         self._pool: ReadPool | None = None
@@ -97,12 +101,20 @@ class ChaosStack:
                 self.disks = await SmallDisks.prepare(self.home, progress)
             except NotPossible as reason:
                 self.disks_missing = str(reason)
+        if self.shape.has_shifted_clocks:
+            try:
+                self.clocks = await ShiftedClocks.prepare(self.home.run)
+            except NotPossible as reason:
+                self.clocks_missing = str(reason)
         self._proxy = await ProxyProcess.start(self.routing.routes, self.home.run)
         settings = StackSettings(
             root=self.root,
             port_base=0,
             is_ray_used=self.shape.is_ray_used,
-            passed_environment={"TALLY_CRASH_ORDER": str(self.crash_order)},
+            passed_environment={
+                "TALLY_CRASH_ORDER": str(self.crash_order),
+                **(self.clocks.environment() if self.clocks else {}),
+            },
         )
         starting = asyncio.create_task(asyncio.to_thread(start_stack, settings, progress))
         try:
@@ -134,6 +146,8 @@ class ChaosStack:
                 await self._proxy.stop()
             if self.disks is not None:
                 await self.disks.close()
+            if self.clocks is not None:
+                self.clocks.close()
             await asyncio.to_thread(shutil.rmtree, self.root, ignore_errors=True)
 
     @property

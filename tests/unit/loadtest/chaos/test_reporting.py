@@ -11,7 +11,7 @@ import click
 import pytest
 
 from loadtest.chaos.cells import MIXES as CELL_MIXES
-from loadtest.chaos.cells import RAY
+from loadtest.chaos.cells import RAY, FaultKind
 from loadtest.chaos.document import document_of
 from loadtest.chaos.judging import UNKNOWN, VALID, VIOLATED, verdict_of
 from loadtest.chaos.options import SINGLES as OPTION_SINGLES
@@ -160,9 +160,9 @@ def test_only_faults_of_ray_take_a_stack_with_ray() -> None:
 
 def test_disks_are_small_only_where_they_run_full() -> None:
     """A short run that draws no disk fault needs no root."""
-    assert Options(mix="disk").has_disk_faults()
-    assert Options(mix="stores").has_disk_faults()
-    assert not Options(mix="kill").has_disk_faults()
+    assert Options(mix="disk").has(FaultKind.DISK)
+    assert Options(mix="stores").has(FaultKind.DISK)
+    assert not Options(mix="kill").has(FaultKind.DISK)
 
 
 def test_every_way_leads_through_the_proxy(tmp_path: Path) -> None:
