@@ -32,6 +32,9 @@ class FaultLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: Mapping[str, Any] = {}
     reason: str = ""
     """Why it was skipped."""
+    partition_index: int | None = None
+    """Of poison: into whose stream it was written, and under which id."""
+    stream_id: str | None = None
 
 
 class FaultLog:

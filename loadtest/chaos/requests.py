@@ -18,12 +18,13 @@ _SERVER = 500
 
 
 class _Event(msgspec.Struct, frozen=True):
-    """What is needed of a line, whoever wrote it."""
+    """What is needed of a line, whoever wrote it. What a line leaves out has its default."""
 
-    op: int
-    type: str
-    at_ns: int
-    kind: str = _POST
+    op: int = 0
+    type: str = _INVOKE
+    at_ns: int = 0
+    kind: str | None = None
+    """Ends need not repeat it."""
     status: int = 0
 
 
@@ -39,7 +40,7 @@ def requests_from(events: Iterable[_Event]) -> list[Request]:
     sent: dict[int, int] = {}
     found: list[Request] = []
     for event in events:
-        if event.kind != _POST:
+        if event.kind not in (_POST, None):
             continue
         if event.type == _INVOKE:
             sent[event.op] = event.at_ns

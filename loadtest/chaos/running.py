@@ -110,9 +110,10 @@ class Runner:
         except BaseException:
             await self._heal(fault)
             raise
-        # Of one that waits for its moment, the moment.
+        # Of one that waits for its moment, the moment; of a message, where it is.
         began_ns = detail.pop("at_ns", began_ns)
-        self._note(began_ns, cell, BEGIN, number, detail=detail)
+        place = (detail.pop("partition_index", None), detail.pop("stream_id", None))
+        self._note(began_ns, cell, BEGIN, number, detail=detail, place=place)
         try:
             # What is dead is dead at once; its coming back is what is waited for.
             await asyncio.sleep(0.0 if cell.fault is FaultKind.KILL else cell.hold_s)
@@ -144,6 +145,7 @@ class Runner:
         *,
         detail: dict[str, object] | None = None,
         reason: str = "",
+        place: tuple[int | None, str | None] = (None, None),
     ) -> None:
         self._log.note(
             FaultLine(
@@ -153,6 +155,8 @@ class Runner:
                 number=number,
                 detail=detail or {},
                 reason=reason,
+                partition_index=place[0],
+                stream_id=place[1],
             )
         )
 

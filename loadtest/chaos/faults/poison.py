@@ -1,4 +1,4 @@
-"""Messages on the streams that nobody can take in: one of each class, written past every gateway."""
+"""Messages on the streams that nobody can take in: of each class, written past every gateway."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ from payments.identity import MERCHANT_ID_RANDOM_BYTES, new_merchant_id, order_u
 from payments.mode import Mode
 from storage.envelope import PAYLOAD_BYTES_MAX
 from storage.queue_keys import stream_key
-
-POISON_COUNT = 3
-"""How many messages of a class come at once, each to a partition of its own drawing."""
 
 _NESTED = 2_000
 _MERCHANT_ID = new_merchant_id(bytes(MERCHANT_ID_RANDOM_BYTES))
@@ -101,25 +98,21 @@ MAKERS: Mapping[str, Callable[[random.Random], Fields]] = {
 
 
 class Poison:
-    """Some messages of one class."""
+    """One message of a class, into a stream of its own drawing."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
 
     async def begin(self) -> Detail:
         scene = self._scene
-        partition_count = scene.stack.state().partition_count
-        made: list[dict[str, str | int]] = []
-        for _ in range(POISON_COUNT):
-            index = scene.draw.randrange(partition_count)
-            fields = MAKERS[scene.cell.step](scene.draw)
-            words = [word for field in fields for word in field]
-            try:
-                (reply,) = await scene.stack.ask_redis(("XADD", stream_key(index), "*", *words))
-            except RespError as error:
-                raise NotNow(f"the queue takes no message: {error}") from error
-            made.append({"partition_index": index, "stream_id": str(reply)})
-        return {"messages": made}
+        index = scene.draw.randrange(scene.stack.state().partition_count)
+        fields = MAKERS[scene.cell.step](scene.draw)
+        words = [word for field in fields for word in field]
+        try:
+            (reply,) = await scene.stack.ask_redis(("XADD", stream_key(index), "*", *words))
+        except RespError as error:
+            raise NotNow(f"the queue takes no message: {error}") from error
+        return {"partition_index": index, "stream_id": str(reply)}
 
     async def heal(self) -> Detail:
         return {}

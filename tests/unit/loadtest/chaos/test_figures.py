@@ -151,7 +151,7 @@ def test_events_become_requests() -> None:
         _Event(op=5, type="fail", at_ns=15, status=429),
         _Event(op=6, type="info", at_ns=16),
         _Event(op=8, type="invoke", at_ns=8, kind="get"),
-        _Event(op=8, type="ok", at_ns=18, kind="get", status=200),
+        _Event(op=8, type="ok", at_ns=18, status=200),
     ]
     assert [request.is_served for request in requests_from([*events, *ends])] == [
         True,
