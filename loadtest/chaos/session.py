@@ -25,7 +25,7 @@ from loadtest.chaos.recording import (
     write_json,
 )
 from loadtest.chaos.running import Runner
-from loadtest.chaos.sampling import Sampler
+from loadtest.chaos.sampling import EVERY_S, OFTEN_S, Sampler
 from loadtest.chaos.stack import ChaosShape, ChaosStack
 from runtime.clock import SystemClock
 
@@ -82,7 +82,7 @@ class Session:
         )
         stack = await ChaosStack.start(shape, lambda _: None)
         log = FaultLog(directory)
-        sampler = Sampler(stack)
+        sampler = Sampler(stack, OFTEN_S if options.single else EVERY_S)
         try:
             left = await self._load_and_faults(stack, log, sampler, directory)
             await self._write_run(stack, directory)
