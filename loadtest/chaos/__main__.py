@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from loadtest.chaos.cells import ALL, MIXES
+from loadtest.chaos.cells import ALL, MIXES, NONE
 from loadtest.chaos.failures import ChaosFailed
 from loadtest.chaos.judging import UNKNOWN, VIOLATED
 from loadtest.chaos.options import RATE_PER_S, SINGLES, Options
@@ -20,6 +20,7 @@ from loadtest.chaos.report_table import print_report
 from loadtest.chaos.session import Session
 from ops.local.faults import LocalFault
 from ops.output import Output
+from ops.stack.settings import passed_environment
 
 EXIT_VIOLATED = 1
 EXIT_UNKNOWN = 3
@@ -32,6 +33,7 @@ EXIT_INTERRUPTED = 130
 @click.option("--single", type=click.Choice(list(SINGLES)), default=None)
 @click.option("--seed", type=int, default=1)
 @click.option("--minutes", type=float, default=Options().minutes)
+@click.option("--cell", "patterns", multiple=True)
 @click.option("--cells", "cell_count", type=int, default=None)
 @click.option("--rate", "rate_per_s", type=float, default=RATE_PER_S)
 @click.option("--gateways", type=int, default=Options().gateways)
@@ -42,8 +44,11 @@ EXIT_INTERRUPTED = 130
 def main(is_json: bool, html_path: Path | None, **given: Any) -> None:
     """Run what is asked for. `tally chaos` checks the arguments and explains them."""
     output = Output(os.environ)
+    options = Options(**given, environment=passed_environment(os.environ))
+    if options.mix != NONE and not options.cells():
+        raise click.UsageError(f"no cell of {options.mix} matches {' or '.join(options.patterns)}")
     try:
-        document = asyncio.run(_run(Options(**given), output))
+        document = asyncio.run(_run(options, output))
     except asyncio.CancelledError:
         output.complaint("interrupted; the stack is ended and its data deleted")
         sys.exit(EXIT_INTERRUPTED)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from loadtest.chaos.cells import ALL, RAY, UNDER_LOAD, Cell, FaultKind, cells_of
@@ -37,11 +38,15 @@ class Options:
     """One fault on a steady load, in place of a mix."""
     seed: int = 1
     minutes: float = 1.0
+    patterns: tuple[str, ...] = ()
+    """Only cells of the mix whose names match one of these, as file names do; none: all."""
     cell_count: int | None = None
     """So many cells of the mix, drawn by the seed; None for all."""
     rate_per_s: float = RATE_PER_S
     gateways: int = 2
     hosts: int = 2
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the stack's processes get beside what they need, such as a mutant."""
     directory: Path | None = None
     """Where the run's records are kept; None deletes those of a run without violation."""
 
@@ -59,7 +64,7 @@ class Options:
             return [_single_cell(self.single)]
         planned = self.planned()
         wanted = {item.cell.name for item in planned if item.is_wanted}
-        return [cell for cell in cells_of(self.mix) if cell.name in wanted]
+        return [cell for cell in self._mixed() if cell.name in wanted]
 
     def planned(self) -> list[Planned]:
         """The plan."""
@@ -71,12 +76,22 @@ class Options:
                 )
             ]
         return plan(
-            cells_of(self.mix),
+            self._mixed(),
             seed=self.seed,
             seconds=self.seconds,
             overlap_max=OVERLAP_MAX if self.mix in _OVERLAPPING else 1,
             cell_count=self.cell_count,
         )
+
+    def _mixed(self) -> list[Cell]:
+        cells = cells_of(self.mix)
+        if not self.patterns:
+            return cells
+        return [
+            cell
+            for cell in cells
+            if any(fnmatchcase(cell.name, pattern) for pattern in self.patterns)
+        ]
 
     def has(self, fault: FaultKind) -> bool:
         """Whether there is such a fault in the run: some need a stack that is prepared for them."""

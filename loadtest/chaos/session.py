@@ -79,6 +79,7 @@ class Session:
             is_ray_used=options.is_ray_used,
             has_small_disks=options.has(FaultKind.DISK),
             has_shifted_clocks=options.has(FaultKind.CLOCK),
+            environment=options.environment,
         )
         stack = await ChaosStack.start(shape, lambda _: None)
         log = FaultLog(directory)

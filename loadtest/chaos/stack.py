@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadtest.bench.stack import remove
@@ -56,6 +56,8 @@ class ChaosShape:
     is_ray_used: bool = False
     has_small_disks: bool = False
     has_shifted_clocks: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What its processes get beside what they need."""
 
 
 class ChaosStack:
@@ -112,6 +114,7 @@ class ChaosStack:
             port_base=0,
             is_ray_used=self.shape.is_ray_used,
             passed_environment={
+                **self.shape.environment,
                 "TALLY_CRASH_ORDER": str(self.crash_order),
                 **(self.clocks.environment() if self.clocks else {}),
             },

@@ -58,6 +58,8 @@ def run_apart(module: str, names: Sequence[str], options: Mapping[str, object]) 
         option = f"--{name.replace('_', '-')}"
         if value is True:
             arguments.append(option)
+        elif isinstance(value, tuple):
+            arguments += [word for item in value for word in (option, str(item))]
         elif value is not None and value is not False:
             arguments += [option, str(value)]
     command = [sys.executable, "-P", "-m", module, *arguments]

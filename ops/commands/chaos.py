@@ -40,6 +40,12 @@ SINGLES = ("host", "redis", "postgres", "gcs")
     help="How long, at least: every cell is hit once.  [default: 1]",
 )
 @click.option(
+    "--cell",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only cells whose names match, such as 'kill/host/*'; may be repeated.",
+)
+@click.option(
     "--cells", type=click.IntRange(1, 1_000), help="Draw so many cells of the mix, for short runs."
 )
 @click.option("--rate", type=click.FloatRange(1, 2_000), help="Payments a second.  [default: 60]")

@@ -165,6 +165,19 @@ def test_disks_are_small_only_where_they_run_full() -> None:
     assert not Options(mix="kill").has(FaultKind.DISK)
 
 
+def test_cells_are_picked_by_name() -> None:
+    """What one run has shown can be done again without the rest."""
+    options = Options(mix="all", patterns=("kill/host/flush_*", "poison/stream/field_twice"))
+    assert {cell.name for cell in options.cells()} == {
+        "kill/host/flush_begun",
+        "kill/host/flush_before_commit",
+        "kill/host/flush_committed",
+        "poison/stream/field_twice",
+    }
+    assert {item.cell.name for item in options.planned()} == {cell.name for cell in options.cells()}
+    assert Options(mix="kill", patterns=("poison/*",)).cells() == []
+
+
 def test_every_way_leads_through_the_proxy(tmp_path: Path) -> None:
     """Gateways and hosts find no server's own port in their configuration."""
     home = StackHome.prepare(tmp_path / "home")
