@@ -102,6 +102,7 @@ MODE_HOLDS_S: Mapping[ModeName, float] = {
 PSP_STEPS = (
     "slow",
     "down",
+    "refused",
     "charge_then_timeout",
     "charge_then_refuse",
     "stored_500",
@@ -193,7 +194,7 @@ def _disk() -> Iterator[Cell]:
 def _psp() -> Iterator[Cell]:
     for target in PSPS:
         for step in PSP_STEPS:
-            yield Cell(fault=FaultKind.PSP, target=target, step=step, hold_s=6.0)
+            yield Cell(fault=FaultKind.PSP, target=target, step=step, hold_s=PAST_TIMEOUTS_S)
 
 
 def _poison() -> Iterator[Cell]:

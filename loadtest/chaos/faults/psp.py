@@ -1,8 +1,9 @@
-"""PSPs that answer late, not at all, or against the truth: through the simulator's own switches."""
+"""PSPs that answer late, not at all, or against the truth: through the simulator's own switch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -10,19 +11,31 @@ import aiohttp
 from loadtest.chaos.failures import NotNow, NotPossible
 from loadtest.chaos.faults.port import Detail, Scene
 
+PATH = "/_faults"
+
 _ASK_TIMEOUT_S = 5.0
 
-SCENARIOS: Mapping[str, Mapping[str, Any]] = {
-    "slow": {"latency_ms_median": 2_500.0, "latency_ms_sigma": 0.5},
-    "down": {"outage": True},
-}
-"""What ``/_sim/scenario`` can do for every request."""
+Body = Mapping[str, Any]
 
-_HEALTHY: Mapping[str, Any] = {
-    "latency_ms_median": 0.0,
-    "latency_ms_sigma": 0.0,
-    "outage": False,
+
+def _share_of(token: str, low: float, high: float) -> Callable[[random.Random], Body]:
+    """So large a part of the approving charges fare as if they carried that token."""
+    return lambda draw: {"rates": {token: round(draw.uniform(low, high), 2)}}
+
+
+BODIES: Mapping[str, Callable[[random.Random], Body]] = {
+    # Beyond the time after which a call counts as unanswered, and well below it.
+    "slow": lambda draw: {"slow_ms": draw.choice((1_000, 3_000, 7_000))},
+    "down": lambda _: {"down": True},
+    "refused": lambda _: {"refuse_ms": 6_000},
+    "charge_then_timeout": _share_of("tok_charge_then_timeout", 0.2, 0.6),
+    "charge_then_refuse": _share_of("tok_charge_then_refuse", 0.2, 0.6),
+    "concurrent_409": _share_of("tok_conflict_409", 0.2, 0.6),
+    "lies": _share_of("tok_lie_not_found", 0.2, 0.6),
+    # For ever: each of them waits for the settlement file, or for a person.
+    "stored_500": _share_of("tok_stored_500", 0.02, 0.05),
 }
+"""What the switch is set to, by the step of the cell."""
 
 
 class PspMisbehaves:
@@ -30,45 +43,38 @@ class PspMisbehaves:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._url = ""
-        self._healthy: tuple[str, Mapping[str, Any]] | None = None
+        self._url: str | None = None
 
     async def begin(self) -> Detail:
         scene = self._scene
         port = scene.stack.routing.psp_ports.get(scene.cell.target)
         if port is None:
             raise NotPossible(f"this stack runs no {scene.cell.target}")
-        self._url = f"http://127.0.0.1:{port}"
-        step = scene.cell.step
-        if step in SCENARIOS:
-            self._healthy = ("/_sim/scenario", _HEALTHY)
-            await self._post("/_sim/scenario", SCENARIOS[step])
-            return dict(SCENARIOS[step])
-        wanted = {"fault": step, "share": round(scene.draw.uniform(0.2, 0.6), 2)}
-        self._healthy = ("/_faults", {})
-        await self._post("/_faults", wanted)
-        return wanted
+        url = f"http://127.0.0.1:{port}{PATH}"
+        body = BODIES[scene.cell.step](scene.draw)
+        await _post(url, body)
+        self._url = url
+        return dict(body)
 
     async def heal(self) -> Detail:
-        if self._healthy is None:
-            return {}
-        path, body = self._healthy
-        await self._post(path, body)
+        if self._url is not None:
+            await _post(self._url, {})
         return {}
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> None:
-        timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(self._url + path, json=body) as answer,
-            ):
-                text = await answer.text()
-                status = answer.status
-        except (aiohttp.ClientError, TimeoutError) as fault:
-            raise NotNow(f"the simulator does not answer: {fault!r}") from fault
-        if status == 404:
-            self._healthy = None
-            raise NotPossible(f"the simulator has no switch {path}")
-        if status >= 300:
-            raise NotPossible(f"the simulator refuses {body}: {status} {text[:200]}")
+
+async def _post(url: str, body: Body) -> None:
+    """Switch to exactly that. Raises NotPossible, NotNow."""
+    timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(url, json=body) as answer,
+        ):
+            text = await answer.text()
+            status = answer.status
+    except (aiohttp.ClientError, TimeoutError) as fault:
+        raise NotNow(f"the simulator does not answer: {fault!r}") from fault
+    if status == 404:
+        raise NotPossible(f"the simulator has no switch {PATH}")
+    if status >= 300:
+        raise NotPossible(f"the simulator refuses {body}: {status} {text[:200]}")

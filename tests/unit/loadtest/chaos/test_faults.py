@@ -8,15 +8,15 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
-from loadtest.chaos.cells import Cell, FaultKind, cells_of
+from loadtest.chaos.cells import PSP_STEPS, Cell, FaultKind, cells_of
 from loadtest.chaos.disks import SmallDisks
 from loadtest.chaos.failures import NotNow, NotPossible
 from loadtest.chaos.faults import processes
@@ -218,31 +218,45 @@ class Simulator:
 
 
 async def test_a_psp_is_told_and_told_again() -> None:
-    """What a fault switched on its heal switches off; a switch that is not there is a reason."""
+    """What a fault switched on its heal switches off; one that is not there is asked again later."""
     told: list[Any] = []
 
-    async def scenario(request: web.Request) -> web.Response:
+    async def switch(request: web.Request) -> web.Response:
         told.append(await request.json())
         return web.json_response({})
 
+    async with served([web.post("/_faults", switch)]) as port:
+        for step in PSP_STEPS:
+            fault = PspMisbehaves(scene(Simulator(port), FaultKind.PSP, "psp_a", step))
+            assert await fault.begin() == told[-1] != {}
+            await fault.heal()
+            assert told[-1] == {}
+    with pytest.raises(NotNow):
+        await PspMisbehaves(scene(Simulator(port), FaultKind.PSP, "psp_a", "down")).begin()
+
+
+async def test_a_psp_without_the_switch_is_a_reason() -> None:
+    """A simulator of an older version keeps its cells from being hit, and is not asked to heal."""
+    async with served([]) as port:
+        fault = PspMisbehaves(scene(Simulator(port), FaultKind.PSP, "psp_a", "lies"))
+        with pytest.raises(NotPossible, match="no switch") as reason:
+            await fault.begin()
+        assert not isinstance(reason.value, NotNow)
+        assert await fault.heal() == {}
+
+
+@asynccontextmanager
+async def served(routes: list[web.RouteDef]) -> AsyncIterator[int]:
+    """A server with these routes; its port."""
     application = web.Application()
-    application.add_routes([web.post("/_sim/scenario", scenario)])
+    application.add_routes(routes)
     runner = web.AppRunner(application)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    stack = Simulator(runner.addresses[0][1])
-    fault = PspMisbehaves(scene(stack, FaultKind.PSP, "psp_a", "down"))
-    await fault.begin()
-    await fault.heal()
-    assert [body["outage"] for body in told] == [True, False]
-    lies = PspMisbehaves(scene(stack, FaultKind.PSP, "psp_a", "lies"))
-    with pytest.raises(NotPossible, match="no switch"):
-        await lies.begin()
-    assert await lies.heal() == {}
-    await runner.cleanup()
-    with pytest.raises(NotNow):
-        await PspMisbehaves(scene(stack, FaultKind.PSP, "psp_a", "down")).begin()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
