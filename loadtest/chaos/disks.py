@@ -22,8 +22,8 @@ _PAGE = 4_096
 class SmallDisks:
     """One memory file system for each server: Valkey's whole directory, Postgres' WAL.
 
-    Postgres' WAL lies behind a link, as its own ``initdb --waldir`` has it: so a copy that is thrown
-    away and built again just stops being on a small disk.
+    Both lie behind links, as Postgres' own ``initdb --waldir`` has it: so a copy that is put aside
+    and built again just stops being on a small disk.
     """
 
     def __init__(self, home: StackHome) -> None:
@@ -41,14 +41,16 @@ class SmallDisks:
         disks = cls(home)
         try:
             for number in (1, 2):
-                directory = home.data / f"valkey-{number}"
-                directory.mkdir(mode=0o700)
-                await disks._mount(directory)
+                disk = await disks._mounted(f"valkey-{number}")
+                (disk / "data").mkdir(mode=0o700)
+                (home.data / f"valkey-{number}").symlink_to(disk / "data")
             stores = LocalStores.at(home.root, port_base=0)
             await stores.start(progress)
             await stores.stop()
             for number in (1, 2):
-                await disks._move_wal(home.data / f"postgres-{number}" / "pg_wal", number)
+                disk = await disks._mounted(f"postgres-{number}")
+                wal = home.data / f"postgres-{number}" / "pg_wal"
+                await asyncio.to_thread(_move_behind_link, wal, disk)
         except BaseException:
             await disks.close()
             raise
@@ -56,13 +58,15 @@ class SmallDisks:
 
     def path_of(self, server: str) -> Path:
         """The small disk of ``valkey_1``, ``postgres_2``… Raises NotPossible when it has none any more."""
-        kind, _, number = server.partition("_")
-        data = self._home.data
-        path = data / f"valkey-{number}" if kind == "valkey" else self._wal_disk(int(number))
-        wal = data / f"postgres-{number}" / "pg_wal"
-        if path not in self._mounts or (kind == "postgres" and not wal.is_symlink()):
+        link = self._link(server)
+        path = self._disk(server.replace("_", "-"))
+        if path not in self._mounts or not link.is_symlink():
             raise NotPossible(f"the data of {server} is not on a small disk any more")
         return path
+
+    def release(self, server: str) -> None:
+        """Take the link away: what the server has there is gone, and can be built again anywhere."""
+        self._link(server).unlink(missing_ok=True)
 
     async def fill(self, path: Path) -> int:
         """Leave no room on a small disk; return the bytes that it holds."""
@@ -85,25 +89,27 @@ class SmallDisks:
             except ToolFailed as failed:
                 raise ChaosFailed(f"{path} stays mounted: {failed}") from failed
 
-    async def _mount(self, path: Path) -> None:
-        options = f"size={DISK_BYTES},mode=0700"
+    async def _mounted(self, name: str) -> Path:
+        """Make and mount one more. Raises NotPossible."""
+        path = self._disk(name)
+        path.mkdir()
+        options = f"size={DISK_BYTES},mode=0711"
         try:
             await run_tool(["mount", "-t", "tmpfs", "-o", options, "tallystick", str(path)])
         except ToolFailed as failed:
             raise NotPossible(f"no memory file system can be mounted: {failed}") from failed
         self._mounts.append(path)
+        return path
 
     async def _remount(self, path: Path, size: int) -> None:
         await run_tool(["mount", "-o", f"remount,size={size}", str(path)])
 
-    async def _move_wal(self, wal: Path, number: int) -> None:
-        disk = self._wal_disk(number)
-        disk.mkdir()
-        await self._mount(disk)
-        await asyncio.to_thread(_move_behind_link, wal, disk)
+    def _disk(self, name: str) -> Path:
+        return self._home.data / f"{name}.disk"
 
-    def _wal_disk(self, number: int) -> Path:
-        return self._home.data / f"postgres-{number}.wal"
+    def _link(self, server: str) -> Path:
+        directory = self._home.data / server.replace("_", "-")
+        return directory if server.startswith("valkey") else directory / "pg_wal"
 
 
 def _move_behind_link(wal: Path, disk: Path) -> None:

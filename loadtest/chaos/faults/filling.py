@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from loadtest.chaos.failures import NotPossible
+from loadtest.chaos.failures import NotNow, NotPossible
 from loadtest.chaos.faults.port import Detail, Scene
 from loadtest.chaos.faults.processes import back_again, living
 from ops.local.faults import ToolFailed
@@ -21,7 +21,7 @@ class DiskFull:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._path: Path | None = None
-        self._count = 0
+        self._name = ""
 
     async def begin(self) -> Detail:
         scene = self._scene
@@ -29,7 +29,7 @@ class DiskFull:
         if disks is None:
             raise NotPossible(scene.stack.disks_missing)
         (record,) = await living(scene)
-        self._count = 1
+        self._name = record.name
         # A server's name, valkey_1 or postgres_2, is also its directory's.
         path = disks.path_of(record.name)
         self._path = path
@@ -46,4 +46,12 @@ class DiskFull:
         if disks is None or self._path is None:
             return {}
         await disks.empty(self._path)
-        return await back_again(self._scene, self._count)
+        try:
+            back = await back_again(self._scene, 1)
+        except NotNow:
+            back = {"is_back": False}
+        if back["is_back"]:
+            return back
+        # Whoever wants to build the copy anew can't remove what is only a link to the disk.
+        disks.release(self._name)
+        return {**await back_again(self._scene, 1), "is_released": True}
