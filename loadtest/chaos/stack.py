@@ -108,7 +108,9 @@ class ChaosStack:
                 self.clocks = await ShiftedClocks.prepare(self.home.run)
             except NotPossible as reason:
                 self.clocks_missing = str(reason)
-        self._proxy = await ProxyProcess.start(self.routing.routes, self.home.run)
+        self._proxy = await ProxyProcess.start(
+            self.routing.routes, self.home.run, self.home.log_path("proxy")
+        )
         settings = StackSettings(
             root=self.root,
             port_base=0,

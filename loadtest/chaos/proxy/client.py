@@ -11,6 +11,7 @@ import msgspec
 
 from loadtest.chaos.failures import ChaosFailed
 from loadtest.chaos.proxy.modes import PASS, EdgeState, Mode, Order, OrderDone, ProxyJob, Route
+from ops.local.logs import log_tail
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
@@ -29,9 +30,9 @@ class ProxyProcess:
         self._turn = asyncio.Lock()
 
     @classmethod
-    async def start(cls, routes: Sequence[Route], directory: Path) -> ProxyProcess:
-        """Start one with its socket and log in that directory. Raises ChaosFailed."""
-        control_path, log_path = directory / "proxy.sock", directory / "proxy.log"
+    async def start(cls, routes: Sequence[Route], directory: Path, log_path: Path) -> ProxyProcess:
+        """Start one with its socket in that directory. Raises ChaosFailed."""
+        control_path = directory / "proxy.sock"
         with log_path.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "loadtest.chaos.proxy"),
@@ -47,7 +48,7 @@ class ProxyProcess:
         deadline_s = loop.time() + READY_TIMEOUT_S
         while not control_path.exists():
             if process.returncode is not None or loop.time() > deadline_s:
-                raise ChaosFailed(f"the proxy did not start: {log_path.read_text()[-2_000:]}")
+                raise ChaosFailed(f"the proxy did not start:\n{log_tail(log_path)}")
             await asyncio.sleep(_LOOK_EVERY_S)
         return cls(process, control_path)
 

@@ -70,6 +70,18 @@ class Link:
         edge.links.add(self)
         edge.made_count += 1
 
+    def move(self, edge: Edge) -> None:
+        """Belong to another edge from now on: who connected is known only now."""
+        if self._ended.is_set():
+            return
+        self._edge.links.discard(self)
+        self._edge.made_count -= 1
+        self._edge = edge
+        edge.links.add(self)
+        edge.made_count += 1
+        if edge.mode != PASS:
+            self.obey(edge.mode)
+
     async def run(self, port: int) -> None:
         """Forward until either side ends, or the edge's mode ends it."""
         self.obey(self._edge.mode)

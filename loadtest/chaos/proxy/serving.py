@@ -10,6 +10,7 @@ import msgspec
 from loadtest.chaos.proxy.edge import Edge, Link
 from loadtest.chaos.proxy.modes import (
     CLIENTS,
+    PASS,
     EdgeState,
     Order,
     OrderDone,
@@ -17,7 +18,7 @@ from loadtest.chaos.proxy.modes import (
     Route,
     edge_name,
 )
-from loadtest.chaos.proxy.peers import client_of
+from loadtest.chaos.proxy.peers import Peers
 
 HOST = "127.0.0.1"
 # Gateways and hosts connect some tens at once when a server comes back.
@@ -39,6 +40,7 @@ class Proxy:
                 for client in ([route.client] if route.client else CLIENTS)
             )
         }
+        self._peers = Peers()
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -81,13 +83,23 @@ class Proxy:
     async def _serve(
         self, route: Route, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        client = route.client
-        if client is None:
-            peer_port = writer.get_extra_info("peername")[1]
-            # Apart: it reads hundreds of files, and other connections must not wait for that.
-            client = await asyncio.to_thread(client_of, peer_port, route.listen_port)
-        edge = self.edges[edge_name(client, route.server)]
-        await Link(edge, reader, writer).run(route.port)
+        if route.client is not None:
+            await Link(self.edges[edge_name(route.client, route.server)], reader, writer).run(
+                route.port
+            )
+            return
+        peer_port = writer.get_extra_info("peername")[1]
+        looking = asyncio.create_task(self._peers.client_of(peer_port, route.listen_port))
+        edges = {client: self.edges[edge_name(client, route.server)] for client in CLIENTS}
+        if any(edge.mode != PASS for edge in edges.values()):
+            await Link(edges[await looking], reader, writer).run(route.port)
+            return
+        # While everything passes nobody has to wait until it is known who he is.
+        link = Link(edges["other"], reader, writer)
+        looking.add_done_callback(
+            lambda done: None if done.cancelled() else link.move(edges[done.result()])
+        )
+        await link.run(route.port)
 
     async def _obey(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One order a line, one answer a line."""

@@ -14,7 +14,7 @@ import pytest
 
 from loadtest.chaos.proxy.client import ProxyProcess
 from loadtest.chaos.proxy.modes import PASS, Mode, ModeName, Order, Route
-from loadtest.chaos.proxy.peers import client_of, client_of_command
+from loadtest.chaos.proxy.peers import Peers, client_of_command, clients_of
 from loadtest.chaos.proxy.serving import Proxy
 from ops.local.ports import free_port
 
@@ -204,7 +204,9 @@ async def test_a_connection_of_ours_is_not_a_gateways() -> None:
     async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        assert client_of(writer.get_extra_info("sockname")[1], port) == "other"
+        own_port = writer.get_extra_info("sockname")[1]
+        assert clients_of([(own_port, port)]) == {}
+        assert await Peers().client_of(own_port, port) == "other"
         writer.close()
         await writer.wait_closed()
 
@@ -226,10 +228,51 @@ async def test_a_gateway_is_found_behind_its_socket(tmp_path: Path) -> None:
         )
         writer = await asyncio.wait_for(connected.get(), 20)
         peer_port = writer.get_extra_info("peername")[1]
-        found = await asyncio.to_thread(client_of, peer_port, port)
+        peers = Peers()
+        found, unknown = await asyncio.gather(
+            peers.client_of(peer_port, port), peers.client_of(1, port)
+        )
         writer.close()
         await process.wait()
-    assert found == "gateway"
+    assert (found, unknown) == ("gateway", "other")
+
+
+async def test_many_connections_at_once_are_served_at_once(tmp_path: Path) -> None:
+    """Three hundred at one time are no fault: none waits for the look-up of the others."""
+    async with await asyncio.start_server(echo, "127.0.0.1", 0, backlog=1_024) as server:
+        port = server.sockets[0].getsockname()[1]
+        route = Route(server="echo", listen_port=free_port(), port=port)
+        proxy = Proxy([route])
+        await proxy.start(tmp_path / "control.sock")
+
+        async def one() -> None:
+            streams = await asyncio.open_connection("127.0.0.1", route.listen_port)
+            assert await asked(streams) == b"ping"
+            streams[1].close()
+
+        began_s = time.monotonic()
+        await asyncio.gather(*(one() for _ in range(300)))
+        assert time.monotonic() - began_s < 3.0
+        assert proxy.edges["other->echo"].made_count == 300
+        await proxy.close()
+
+
+async def test_who_connects_under_a_fault_meets_it_at_once(tmp_path: Path) -> None:
+    """While any client of a server suffers, nobody is served before it is known who he is."""
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        route = Route(server="echo", listen_port=free_port(), port=port)
+        proxy = Proxy([route])
+        await proxy.start(tmp_path / "control.sock")
+        reset = Mode(name=ModeName.RESET)
+        proxy.carry_out(Order(edge="host->echo", mode=reset))
+        streams = await asyncio.open_connection("127.0.0.1", route.listen_port)
+        assert await asked(streams) == b"ping"
+        streams[1].close()
+        proxy.carry_out(Order(edge="other->echo", mode=reset))
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await asked(await asyncio.open_connection("127.0.0.1", route.listen_port))
+        await proxy.close()
 
 
 async def test_a_proxy_process_obeys_and_ends(tmp_path: Path) -> None:
@@ -237,7 +280,7 @@ async def test_a_proxy_process_obeys_and_ends(tmp_path: Path) -> None:
     async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         route = Route(server="echo", listen_port=free_port(), port=port, client="client")
-        proxy = await ProxyProcess.start([route], tmp_path)
+        proxy = await ProxyProcess.start([route], tmp_path, tmp_path / "proxy.log")
         try:
             streams = await asyncio.open_connection("127.0.0.1", route.listen_port)
             assert await asked(streams) == b"ping"
