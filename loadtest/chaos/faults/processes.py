@@ -32,9 +32,10 @@ class Kill:
         self._count = len(records)
         record = self._scene.draw.choice(records)
         # A server's children, too: a postmaster alone would leave its sessions working on.
-        for pid in [record.pid, *descendants(record.pid)]:
+        pids = [record.pid, *descendants(record.pid)]
+        for pid in pids:
             send(pid, signal.SIGKILL)
-        while not has_ended(record.pid):  # noqa: ASYNC110  # the daemon reaps it, not we
+        while not all(map(has_ended, pids)):
             await asyncio.sleep(_LOOK_EVERY_S)
         return {"name": record.name, "pid": record.pid, "of": self._count}
 
