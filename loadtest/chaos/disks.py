@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from loadtest.chaos.failures import ChaosFailed, NotPossible
+from loadtest.chaos.failures import ChaosFailed, NotNow, NotPossible
 from ops.local.faults import ToolFailed
 from ops.local.layout import StackHome
 from ops.local.process import run_tool
@@ -17,6 +17,9 @@ from ops.local.stores import LocalStores
 # Pages are taken as files grow; Postgres keeps up to max_wal_size of WAL.
 DISK_BYTES = 3 * 1024**3
 _PAGE = 4_096
+# What a server writes while a disk is looked at and made small.
+_MARGIN_BYTES = 16 * 1_024
+FILL_TRIES_MAX = 20
 
 
 class SmallDisks:
@@ -69,12 +72,18 @@ class SmallDisks:
         self._link(server).unlink(missing_ok=True)
 
     async def fill(self, path: Path) -> int:
-        """Leave no room on a small disk; return the bytes that it holds."""
-        status = os.statvfs(path)
-        used = (status.f_blocks - status.f_bfree) * status.f_frsize
-        size = max(_PAGE, used)
-        await self._remount(path, size)
-        return size
+        """Leave no room on a small disk; return the bytes that it holds. Raises NotNow."""
+        for margin in range(FILL_TRIES_MAX):
+            status = os.statvfs(path)
+            used = (status.f_blocks - status.f_bfree) * status.f_frsize
+            # The server writes on meanwhile, and a disk can't be made smaller than what it holds.
+            size = used + margin * _MARGIN_BYTES or _PAGE
+            try:
+                await self._remount(path, size)
+            except ToolFailed:
+                continue
+            return size
+        raise NotNow(f"{path.name} grows faster than it can be made small")
 
     async def empty(self, path: Path) -> None:
         """Give a small disk its space again."""
