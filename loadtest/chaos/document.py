@@ -9,7 +9,15 @@ from typing import Any
 import msgspec
 
 from loadtest.bench.statistics import percentile
-from loadtest.chaos.figures import NS, FaultFigures, Request, Run, figures_of
+from loadtest.chaos.figures import (
+    IN_TIME_HELD_NS,
+    IN_TIME_NS,
+    NS,
+    FaultFigures,
+    Request,
+    Run,
+    figures_of,
+)
 from loadtest.chaos.goals import goals_of
 from loadtest.chaos.options import Options
 from loadtest.chaos.recording import FaultLine, coverage
@@ -34,6 +42,7 @@ def document_of(
         requests=[one for one in requests_of(directory) if one.sent_ns < times["load_ended_ns"]],
         samples=sampler.samples,
         partition_count=partition_count,
+        in_time_ns=IN_TIME_NS if options.single else IN_TIME_HELD_NS,
     )
     figures = figures_of(run, lines)
     cells = coverage(options.cells(), list(lines))

@@ -63,7 +63,7 @@ def test_what_never_comes_back_has_no_recovery() -> None:
     """A run that ends while nothing is served says so, and gives no number."""
     requests = steady(20.0, failing=(10.0, 20.0))
     sent_at = [request.sent_ns for request in requests]
-    assert recovery_s(requests, sent_at, 10 * NS, 20 * NS) is None
+    assert recovery_s(run_of(requests), sent_at, 10 * NS, 20 * NS) is None
 
 
 def test_slow_answers_are_not_served_in_time() -> None:
