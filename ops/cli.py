@@ -25,6 +25,7 @@ DISTRIBUTION = "tallystick-server"
 # Which module of ops.commands holds which command.
 _MODULES: Mapping[str, str] = {
     "bench": "bench",
+    "chaos": "chaos",
     "doctor": "diagnosis",
     "down": "lifecycle",
     "merchants": "directory",

@@ -21,7 +21,7 @@ class RespError(Exception):
     """The server refused a command, or the connection failed; the text is its reason."""
 
 
-async def ask(port: int, password: str, *commands: Sequence[str]) -> list[Reply]:
+async def ask(port: int, password: str, *commands: Sequence[str | bytes]) -> list[Reply]:
     """Authenticate on a connection of its own, send the commands, and return their replies.
 
     Raises RespError when the server can't be reached, does not answer in time, or refuses one.
@@ -30,7 +30,7 @@ async def ask(port: int, password: str, *commands: Sequence[str]) -> list[Reply]
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)
             try:
-                batch = (("AUTH", password), *commands)
+                batch: Sequence[Sequence[str | bytes]] = (("AUTH", password), *commands)
                 writer.write(b"".join(_encoded(command) for command in batch))
                 return [await _reply(reader) for _ in batch][1:]
             finally:
@@ -39,8 +39,8 @@ async def ask(port: int, password: str, *commands: Sequence[str]) -> list[Reply]
         raise RespError(f"no answer from port {port}: {error!r}") from error
 
 
-def _encoded(command: Sequence[str]) -> bytes:
-    words = [word.encode() for word in command]
+def _encoded(command: Sequence[str | bytes]) -> bytes:
+    words = [word if isinstance(word, bytes) else word.encode() for word in command]
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
 
 

@@ -1,0 +1,33 @@
+"""The load of a run."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Protocol
+
+from loadtest.chaos.options import Options
+from loadtest.chaos.stack import ChaosStack
+from loadtest.chaos.steady import SteadyLoad
+
+
+class Load(Protocol):
+    """Sends payments and writes down what it saw: ``history.jsonl``, then ``final.json``."""
+
+    async def run(self, directory: Path, stop: asyncio.Event) -> None:
+        """Send until told to stop, and wait for the last answers."""
+        ...
+
+    async def read_final(self, directory: Path) -> None:
+        """After quiescence, read what every payment came to."""
+        ...
+
+
+def make_load(stack: ChaosStack, options: Options) -> Load:
+    """Return the load that fits a run."""
+    return SteadyLoad(
+        base_url=stack.base_url,
+        api_key=stack.api_key,
+        rate_per_s=options.rate_per_s,
+        seed=options.seed,
+    )
