@@ -42,6 +42,8 @@ class OneCopy(msgspec.Struct, frozen=True, kw_only=True):
 
     until: str
     actor: str
+    is_ending: bool = False
+    """Nobody rests on it any more by now; who had been told so is given the time to notice."""
 
 
 class CopiesRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +56,11 @@ class CopiesRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Redis: the history that they were in sync with."""
     one_copy: OneCopy | None = None
     history: list[StoreEvent] = []
+
+    @property
+    def is_second_awaited(self) -> bool:
+        """Are acknowledgements to wait for the second copy?"""
+        return self.one_copy is None or self.one_copy.is_ending
 
 
 class CopiesFile:
@@ -151,7 +158,9 @@ class Node(Protocol):
     def is_running(self) -> bool: ...
 
     @property
-    def has_data(self) -> bool: ...
+    def has_data(self) -> bool:
+        """Raises OSError when the directory can't be read."""
+        ...
 
     @property
     def pid(self) -> int | None: ...
@@ -201,8 +210,4 @@ class StoreCopies(Protocol):
 
     async def promote(self, position: Position) -> None:
         """Make that copy the primary. The old primary is dead and its data set aside on return."""
-        ...
-
-    async def audit(self, actor: str, action: str, detail: object) -> None:
-        """Add a row to the audit table, where that is here. Raises ToolFailed."""
         ...

@@ -32,6 +32,7 @@ BACKUP_TIMEOUT_S = 900.0
 # A standby replays what it has received before it leads: seconds, unless a long read held it up.
 PROMOTE_TIMEOUT_S = 60
 
+
 class PostgresPair:
     """Two servers of one cluster. Which is the primary is read from their data at each start."""
 
@@ -128,7 +129,7 @@ class PostgresPair:
 
     def start_node(self, node: PostgresNode) -> None:
         """Start a node on its data, after `make_way`."""
-        is_awaited = self.file.read().one_copy is None
+        is_awaited = self.file.read().is_second_awaited
         node.start(self._replication_passfile, is_standby_awaited=is_awaited)
 
     async def rebuild_standby(self) -> None:

@@ -47,7 +47,9 @@ class PostgresCopies:
                 STANDBY_POSITION_SQL, database="postgres", passfile=self._pair.passfile
             )
         except ToolFailed as failed:
-            raise PromotionRefused(f"{node.name} does not say how much it has: {failed}") from failed
+            raise PromotionRefused(
+                f"{node.name} does not say how much it has: {failed}"
+            ) from failed
         in_recovery, offset = answer.split("|")
         if in_recovery != "t":
             raise PromotionRefused(f"{node.name} is no standby")

@@ -31,9 +31,7 @@ def roles_of(
     return (second, first) if recorded == second.number else (first, second)
 
 
-def require_data(
-    primary: PostgresNode, standby: PostgresNode, *, recorded: int | None
-) -> None:
+def require_data(primary: PostgresNode, standby: PostgresNode, *, recorded: int | None) -> None:
     """Raises DataRefused when the primary's data is gone: an empty one would take its place."""
     if not primary.has_data and (standby.has_data or recorded is not None):
         raise _without_primary(primary, standby)

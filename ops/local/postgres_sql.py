@@ -43,13 +43,17 @@ PROMOTE_SQL = "SELECT pg_promote(true, {timeout_s});"
 
 RELOAD_SQL = "SELECT pg_reload_conf();"
 
+# These two must not wait for a standby: they are what is done while there is none, and what they say
+# is on the disk of the stack's own record already.
 AUDIT_SQL = """
+SET synchronous_commit = local;
 INSERT INTO audit (actor, action, subject, detail)
 VALUES ({actor}, {action}, {subject}, {detail}::jsonb);
 """
 
 # The gateways look at this row; its time is this server's, not theirs.
 ONE_COPY_SQL = """
+SET synchronous_commit = local;
 INSERT INTO intent (key, value)
 VALUES ('one_copy:redis', to_jsonb(clock_timestamp() + make_interval(secs => {for_s})))
 ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = now();

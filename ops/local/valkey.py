@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 import platform
 import shutil
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 
 from ops.local.copies import CopiesFile
@@ -127,12 +127,12 @@ class ValkeyPair:
 
     async def wait_loaded(self, node: ValkeyNode) -> None:
         """Wait until it has read its data. Raises ServerFailed."""
-        await self._wait("did not load its data", node, node.is_loaded)
+        await self._wait("did not load its data", (node,), node.is_loaded)
 
     async def wait_in_step(self) -> None:
         """Wait until the replica has everything, fsynced, and note it. Raises ServerFailed."""
-        replica = self.replica
-        await self._wait("is not in step with its primary", replica, self.is_in_step)
+        nodes = (self.replica, self.primary)
+        await self._wait("is not in step with its primary", nodes, self.is_in_step)
         for node in self._nodes:
             node.mark_used()
 
@@ -142,7 +142,7 @@ class ValkeyPair:
         self.file.forget(replica.number)
         await replica.kill()
         await replica.make_way()
-        replica.retire_data()
+        replica.remove_data()
         self.start_node(replica)
         await self.wait_in_step()
 
@@ -233,13 +233,17 @@ class ValkeyPair:
         return max(0, written - int(link["slave_repl_offset"]))
 
     async def _wait(
-        self, reason: str, node: ValkeyNode, is_ready: Callable[[], Coroutine[None, None, bool]]
+        self,
+        reason: str,
+        nodes: Sequence[ValkeyNode],
+        is_ready: Callable[[], Coroutine[None, None, bool]],
     ) -> None:
+        """Wait for the first of the nodes; all of them must live."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + READY_TIMEOUT_S
         while not await is_ready():
-            for started in {node, self.primary}:
+            for started in nodes:
                 started.child().require_running()
             if loop.time() > deadline_s:
-                raise node.child().failure(f"{reason} for {READY_TIMEOUT_S} s")
+                raise nodes[0].child().failure(f"{reason} for {READY_TIMEOUT_S} s")
             await asyncio.sleep(READY_POLL_S)

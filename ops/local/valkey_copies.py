@@ -62,7 +62,9 @@ class ValkeyCopies:
             facts = {**await replica.info("replication"), **await replica.info("persistence")}
         except RespError as error:
             raise PromotionRefused(f"{node.name} does not say how much it has: {error}") from error
-        strange = [f"{name}:{facts.get(name)}" for name in _WHOLE if facts.get(name) != _WHOLE[name]]
+        strange = [
+            f"{name}:{facts.get(name)}" for name in _WHOLE if facts.get(name) != _WHOLE[name]
+        ]
         if strange:
             raise PromotionRefused(f"{node.name} is not whole ({', '.join(strange)})")
         return Position(

@@ -62,6 +62,11 @@ class ValkeyNode:
         if not self.was_used:
             write_durably(self._used_marker, "orders may have been accepted here\n")
 
+    def remove_data(self) -> None:
+        """Throw the node's data away, to copy the primary anew."""
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+
     def retire_data(self) -> None:
         """Put what is left of the data aside: nobody starts on it again by accident."""
         if not self.directory.exists():

@@ -1,0 +1,296 @@
+"""Keeping one store alive: each server is watched alone, started in place, and promoted at last.
+
+A primary that died, or froze, is killed for good and started again on its data. Only when that data
+is gone, or three starts on it failed, another copy takes its place, and only one that is known to
+hold everything acknowledged (ops.local.copies). A full disk is no reason: making room brings
+everything back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ops.local.copies import Node, StoreCopies, StoreEvent, choose
+from ops.local.faults import LocalFault, PortInUse, PromotionRefused
+from ops.local.logs import log_tail
+from ops.local.resp import RespError
+from ops.local.space import is_disk_full
+from ops.stack.deaths import Deaths
+from ops.stack.one_copy import OneCopyTerm
+from runtime.clock import Clock
+from runtime.logs import get_logger
+
+_log = get_logger(__name__)
+
+LOOK_EVERY_S = 0.2
+# A server of ours reacts within milliseconds, within a second on a disk that is slow to sync.
+FROZEN_S = 5.0
+PING_EVERY_S = 1.0
+# A second copy that answers but does not follow is started again, then copied anew.
+CUT_OFF_S = 20.0
+# Data that a server refused so often is not going to be accepted the next time.
+FAILED_STARTS_MAX = 3
+# A look costs a psql: rarely, as long as all is well.
+LINK_EVERY_S = 2.0
+
+Report = Callable[[str, str | None], None]
+
+_FAULTS = (LocalFault, RespError, OSError, TimeoutError)
+
+
+class _Watched:
+    """What was seen of one server."""
+
+    def __init__(self) -> None:
+        self.deaths = Deaths()
+        self.failed_start_count = 0
+        self.lost_look_count = 0
+        self.reacted_at_s: float | None = None
+        self.pinged_at_s = 0.0
+        self.followed_at_s: float | None = None
+        self.is_reconnected = False
+
+    @property
+    def is_data_lost(self) -> bool:
+        """Gone at two looks in turn."""
+        return self.lost_look_count >= 2
+
+
+class StoreKeeper:
+    """Watches the two servers of one store until cancelled."""
+
+    def __init__(
+        self, copies: StoreCopies, term: OneCopyTerm, report: Report, *, clock: Clock
+    ) -> None:
+        self._copies = copies
+        self._report = report
+        self._clock = clock
+        self._seen: dict[str, _Watched] = {}
+        # A change of roles needs both; else each server is mended without waiting for the other.
+        self._primary_turn = asyncio.Lock()
+        self._secondary_turn = asyncio.Lock()
+        self._term = term
+        self.is_following = True
+        """Whether the second copy was connected at the last look."""
+
+    async def run(self) -> None:
+        """Watch both servers, and the link between them."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repeat(self._look_at_primary))
+            group.create_task(self._repeat(self._look_at_secondary))
+            group.create_task(self._watch_link())
+
+    async def promote(self, reason: str, *, is_forced: bool = False) -> StoreEvent:
+        """Kill the primary and let the other copy lead, then have the former one copied anew.
+
+        Raises PromotionRefused, and changes nothing then, but that a primary which was dead stays
+        so. ``is_forced`` takes a copy that may lack something, and only in place of a dead primary.
+        """
+        async with self._primary_turn, self._secondary_turn:
+            began_s = self._clock.monotonic_s()
+            former, other = self._copies.primary(), self._copies.secondary()
+            if is_forced and former.is_running and former.has_data:
+                raise PromotionRefused(f"{former.name} lives: there is nothing to force")
+            record = self._copies.file.read()
+            # Asked before anything is ended: a refusal must not cost the primary its life.
+            choose([await self._copies.position(other)], record, is_forced=is_forced)
+            await former.kill()
+            chosen = choose([await self._copies.position(other)], record, is_forced=is_forced)
+            await self._copies.promote(chosen)
+            event = self._event("promoted", other, reason, began_s)
+            self._seen.clear()
+        self._report(former.name, "is copied anew: it led before")
+        return event
+
+    async def is_primary_up(self) -> bool:
+        """Does the primary live and react, with its data in place?"""
+        primary = self._copies.primary()
+        return primary.is_running and primary.has_data and await primary.answers_at_all()
+
+    async def _repeat(self, look: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await look()
+            except _FAULTS as fault:
+                self._report(self._copies.name, str(fault))
+            else:
+                self._report(self._copies.name, None)
+
+    async def _look_at_primary(self) -> None:
+        async with self._primary_turn:
+            node = self._copies.primary()
+            why_promote = await self._mend_primary(node)
+        if why_promote is None:
+            return
+        try:
+            await self.promote(why_promote)
+        except _FAULTS as fault:
+            self._report(node.name, f"{why_promote}, and no other copy can lead: {fault}")
+            await asyncio.sleep(self._watched(node).deaths.backoff_s(self._clock.monotonic_s()))
+
+    async def _mend_primary(self, node: Node) -> str | None:
+        """Start it in place where need be. Returns why it can't come back, if it can't."""
+        watched = self._watched(node)
+        self._look_at_data(node, watched)
+        if watched.is_data_lost:
+            watched.deaths.note(self._clock.monotonic_s())
+            return f"its data is gone ({node.directory})"
+        if watched.lost_look_count > 0:
+            return None  # the next look decides
+        if not node.is_running:
+            await self._restart(node, self._copies.start_primary)
+            if watched.failed_start_count >= FAILED_STARTS_MAX:
+                return f"{watched.failed_start_count} starts on its data failed"
+        elif await self._is_frozen(node, watched):
+            await self._kill_frozen(node)
+        else:
+            self._all_well(node, watched)
+        return None
+
+    async def _look_at_secondary(self) -> None:
+        async with self._secondary_turn:
+            node = self._copies.secondary()
+            watched = self._watched(node)
+            try:
+                await self._mend_secondary(node, watched)
+            except _FAULTS as fault:
+                watched.deaths.note(self._clock.monotonic_s())
+                self._report(node.name, f"is tried again: {fault}")
+                pause_s = watched.deaths.backoff_s(self._clock.monotonic_s())
+            else:
+                pause_s = 0.0
+        await asyncio.sleep(pause_s)
+
+    async def _mend_secondary(self, node: Node, watched: _Watched) -> None:
+        self._look_at_data(node, watched)
+        if watched.is_data_lost or watched.failed_start_count >= FAILED_STARTS_MAX:
+            await self._rebuild(node, "its data is gone or can't be used")
+        elif watched.lost_look_count > 0:
+            return  # the next look decides
+        elif not node.is_running:
+            await self._restart(node, self._copies.start_secondary)
+        elif await self._is_frozen(node, watched):
+            await self._kill_frozen(node)
+        elif self._is_cut_off(watched):
+            await self._reconnect(node, watched)
+        elif self.is_following:
+            self._all_well(node, watched)
+        else:
+            self._report(node.name, "does not follow the primary")
+
+    async def _reconnect(self, node: Node, watched: _Watched) -> None:
+        """First by a new start, then by a new copy: what it holds may not fit any more."""
+        watched.followed_at_s = self._clock.monotonic_s()
+        if not watched.is_reconnected:
+            watched.is_reconnected = True
+            await node.kill()
+        else:
+            await self._rebuild(node, f"it did not follow for {CUT_OFF_S:.0f} s")
+
+    async def _rebuild(self, node: Node, reason: str) -> None:
+        """Only from a primary that lives: what this copy has may be all that is left."""
+        if not await self.is_primary_up():
+            self._report(node.name, f"{reason}, and the primary is away")
+            return
+        began_s = self._clock.monotonic_s()
+        self._report(node.name, f"{reason}: it is copied anew")
+        await self._copies.rebuild_secondary()
+        self._seen.pop(node.name, None)
+        self._event("rebuilt", node, reason, began_s)
+
+    async def _restart(self, node: Node, start: Callable[[], Awaitable[None]]) -> None:
+        """Start a dead server on its data, after a pause that grows with its deaths."""
+        watched = self._watched(node)
+        began_s = self._clock.monotonic_s()
+        watched.deaths.note(began_s)
+        code = None if node.process is None else node.process.returncode
+        log_path = None if node.process is None else node.process.log_path
+        tail = "" if log_path is None else f"\n{log_tail(log_path)}"
+        if is_disk_full(node.directory):
+            self._report(node.name, f"its disk is full: make room in {node.directory}")
+            return
+        self._report(node.name, f"is started again, it ended with code {code}{tail}")
+        await asyncio.sleep(watched.deaths.backoff_s(began_s))
+        try:
+            await start()
+        except PortInUse as taken:
+            self._report(node.name, str(taken))  # says nothing about its data
+        except _FAULTS as fault:
+            if is_disk_full(node.directory, log_path):
+                self._report(node.name, f"its disk is full: make room in {node.directory}")
+                return
+            watched.failed_start_count += 1
+            self._report(node.name, f"did not start: {fault}")
+        else:
+            watched.failed_start_count = 0
+            watched.reacted_at_s = watched.followed_at_s = None
+            self._event("restarted", node, f"it ended with code {code}", began_s)
+
+    async def _kill_frozen(self, node: Node) -> None:
+        self._report(node.name, f"did not answer for {FROZEN_S:.0f} s: it is killed")
+        _log.warning("store_frozen", node=node.name)
+        await node.kill()
+
+    def _look_at_data(self, node: Node, watched: _Watched) -> None:
+        """What can't be read is as good as gone."""
+        try:
+            is_there = node.has_data
+        except OSError:
+            is_there = False
+        watched.lost_look_count = 0 if is_there else watched.lost_look_count + 1
+
+    async def _is_frozen(self, node: Node, watched: _Watched) -> bool:
+        now_s = self._clock.monotonic_s()
+        if watched.reacted_at_s is None:
+            watched.reacted_at_s = now_s
+        if now_s - watched.pinged_at_s < PING_EVERY_S:
+            return False
+        watched.pinged_at_s = now_s
+        if await node.answers_at_all():
+            watched.reacted_at_s = self._clock.monotonic_s()
+        return self._clock.monotonic_s() - watched.reacted_at_s >= FROZEN_S
+
+    def _is_cut_off(self, watched: _Watched) -> bool:
+        now_s = self._clock.monotonic_s()
+        if self.is_following or watched.followed_at_s is None:
+            watched.followed_at_s = now_s
+        return now_s - watched.followed_at_s >= CUT_OFF_S
+
+    async def _watch_link(self) -> None:
+        while True:
+            await self._term.look()
+            try:
+                self.is_following = await self._copies.look()
+            except _FAULTS as fault:
+                self.is_following = False
+                _log.warning("store_link_unknown", store=self._copies.name, reason=str(fault))
+            await asyncio.sleep(LINK_EVERY_S if self.is_following else LOOK_EVERY_S)
+
+    def _all_well(self, node: Node, watched: _Watched) -> None:
+        watched.is_reconnected = False
+        if not watched.deaths.is_loop(self._clock.monotonic_s()):
+            self._report(node.name, None)
+
+    def _watched(self, node: Node) -> _Watched:
+        return self._seen.setdefault(node.name, _Watched())
+
+    def _event(self, what: str, node: Node, reason: str, began_s: float) -> StoreEvent:
+        event = StoreEvent(
+            at=self._clock.now().isoformat(timespec="milliseconds"),
+            what=what,
+            node=node.name,
+            reason=reason,
+            took_s=round(self._clock.monotonic_s() - began_s, 3),
+        )
+        self._copies.file.note(event)
+        _log.warning(
+            "store_changed",
+            store=self._copies.name,
+            what=what,
+            node=node.name,
+            reason=reason,
+            took_s=event.took_s,
+        )
+        return event
