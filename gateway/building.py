@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import uuid_utils
 
@@ -20,6 +21,7 @@ from runtime.config import Config, ConfigError, PspConfig
 from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
 from storage.directory import PostgresDirectory
+from storage.one_copy import OneCopyWatch
 from storage.opening import queue_settings, read_pool
 from storage.queries import PostgresQueries
 from storage.queue import RedisGatewayQueue, reply_channel
@@ -65,7 +67,8 @@ class GatewayProcess:
             application_name=f"{name} checks",
             session_count_max=CHECK_SESSIONS_MAX,
         )
-        queue = queue_settings(config)
+        self._one_copy = OneCopyWatch(self._check_pool)
+        queue = replace(queue_settings(config), one_copy=self._one_copy)
         self._queues = [
             RedisGatewayQueue(queue) for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT)
         ]
@@ -93,17 +96,20 @@ class GatewayProcess:
         )
         self.gateway.metrics.add_process()
         self._listener = ReplyListener(queue, reply_to, on_reply=self._replied)
-        self._listening: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to listen for replies. Call ``close`` in the end."""
-        self._listening = asyncio.create_task(self._listener.run())
+        """Begin to listen for replies, and to the operator. Call ``close`` in the end."""
+        self._tasks = [
+            asyncio.create_task(self._listener.run()),
+            asyncio.create_task(self._one_copy.run()),
+        ]
 
     async def close(self) -> None:
         """Close everything that was opened."""
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for queue in self._queues:
             await queue.close()
         await self._check_connection.close()

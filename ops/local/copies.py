@@ -26,6 +26,11 @@ REPLICA_COUNT = 1
 REPLICAS_AWAITED = 1
 
 
+# Below the home's data: the record of each store, and what its servers are called.
+RECORD_FILES = {"postgres": "postgres-primary.json", "redis": "valkey-primary.json"}
+NODE_NAMES = {"postgres": "postgres_{}", "redis": "valkey_{}"}
+
+
 class StoreEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was done to a store."""
 
@@ -164,6 +169,10 @@ class Node(Protocol):
 
     @property
     def pid(self) -> int | None: ...
+
+    def retire_data(self) -> None:
+        """Put what is left of its data aside, so that nobody starts on it again."""
+        ...
 
     async def answers_at_all(self) -> bool:
         """Does its process react, were it by an error? A frozen one does not."""

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
-from ops.local.copies import CopiesFile
+from ops.local.copies import RECORD_FILES, CopiesFile
 from ops.local.durable import write_durably
 from ops.local.faults import ToolFailed
 from ops.local.health import ServerHealth, ServerRole
 from ops.local.layout import StackHome
 from ops.local.ports import LOOPBACK
 from ops.local.postgres_node import READY_POLL_S, READY_TIMEOUT_S, PostgresNode
-from ops.local.postgres_programs import PostgresPrograms
+from ops.local.postgres_programs import PostgresPrograms, locale_options
 from ops.local.postgres_roles import require_data, roles_of
 from ops.local.postgres_settings import REPLICATION_ROLE, STANDBY_NAME, SUPERUSER
 from ops.local.postgres_sql import (
@@ -44,7 +43,7 @@ class PostgresPair:
     ) -> None:
         self._home = home
         self._programs = programs
-        self.file = CopiesFile(home.data / "postgres-primary.json", "Postgres")
+        self.file = CopiesFile(home.data / RECORD_FILES["postgres"], "Postgres")
         first_port, second_port = ports["postgres_1"], ports["postgres_2"]
         self._nodes = (
             PostgresNode(home, programs, number=1, port=first_port, peer_port=second_port),
@@ -288,17 +287,6 @@ class PostgresPair:
                 raise standby.child().failure(f"not in step after {READY_TIMEOUT_S} s")
             await asyncio.sleep(READY_POLL_S)
         self.file.mark_in_sync(primary=primary.number, other=standby.number)
-
-
-def locale_options(version: str) -> tuple[str, ...]:
-    """initdb's options for text as UTF-8 in code point order, for a `postgres --version`.
-
-    The same on every machine: an index built under one machine's locale is wrong under another's.
-    """
-    major = re.search(r"\(PostgreSQL\) (\d+)", version)
-    if major is not None and int(major[1]) < 17:  # the builtin provider came with 17
-        return ("--encoding=UTF8", "--no-locale")
-    return ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
 
 def _is_synchronous(state: tuple[str, str, str] | None) -> bool:

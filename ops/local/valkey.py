@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 
-from ops.local.copies import CopiesFile
+from ops.local.copies import RECORD_FILES, CopiesFile
 from ops.local.faults import DataRefused, ServerMissing
 from ops.local.health import ServerHealth, ServerRole
 from ops.local.layout import StackHome
@@ -65,7 +65,7 @@ class ValkeyPair:
         self._memory_bytes_max = memory_bytes_max
         # With the data, since it must live exactly as long: started in the wrong roles, the copy
         # that is behind would overwrite the other.
-        self.file = CopiesFile(home.data / "valkey-primary.json", "Valkey")
+        self.file = CopiesFile(home.data / RECORD_FILES["redis"], "Valkey")
         self.password = home.secret("valkey")
         self._nodes = tuple(
             ValkeyNode(home, number=number, port=ports[f"valkey_{number}"], password=self.password)

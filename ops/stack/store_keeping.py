@@ -61,11 +61,18 @@ class StoreKeeper:
     """Watches the two servers of one store until cancelled."""
 
     def __init__(
-        self, copies: StoreCopies, term: OneCopyTerm, report: Report, *, clock: Clock
+        self,
+        copies: StoreCopies,
+        term: OneCopyTerm,
+        report: Report,
+        *,
+        clock: Clock,
+        on_promoted: Callable[[StoreEvent, bool], None] = lambda _event, _is_forced: None,
     ) -> None:
         self._copies = copies
         self._report = report
         self._clock = clock
+        self._on_promoted = on_promoted
         self._seen: dict[str, _Watched] = {}
         # A change of roles needs both; else each server is mended without waiting for the other.
         self._primary_turn = asyncio.Lock()
@@ -100,6 +107,7 @@ class StoreKeeper:
             await self._copies.promote(chosen)
             event = self._event("promoted", other, reason, began_s)
             self._seen.clear()
+        self._on_promoted(event, is_forced)
         self._report(former.name, "is copied anew: it led before")
         return event
 
@@ -211,7 +219,8 @@ class StoreKeeper:
         if is_disk_full(node.directory):
             self._report(node.name, f"its disk is full: make room in {node.directory}")
             return
-        self._report(node.name, f"is started again, it ended with code {code}{tail}")
+        why = "it was killed" if code is None else f"it ended with code {code}"
+        self._report(node.name, f"is started again, {why}{tail}")
         await asyncio.sleep(watched.deaths.backoff_s(began_s))
         try:
             await start()
@@ -226,7 +235,7 @@ class StoreKeeper:
         else:
             watched.failed_start_count = 0
             watched.reacted_at_s = watched.followed_at_s = None
-            self._event("restarted", node, f"it ended with code {code}", began_s)
+            self._event("restarted", node, why, began_s)
 
     async def _kill_frozen(self, node: Node) -> None:
         self._report(node.name, f"did not answer for {FROZEN_S:.0f} s: it is killed")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
+from ops.local.copies import StoreEvent
 from ops.local.faults import LocalFault
 from ops.local.resp import RespError
 from ops.local.stores import LocalStores
@@ -24,7 +26,7 @@ _log = get_logger(__name__)
 
 _FAULTS = (LocalFault, RespError, OSError, TimeoutError)
 
-# The audit row waits for the second copy, which is just being made after a promotion.
+# The books may be what was just promoted, or away.
 AUDIT_EVERY_S = 2.0
 AUDIT_TRIES_MAX = 300
 
@@ -48,7 +50,13 @@ class StoreCare:
         ):
             term = OneCopyTerm(copies, apply, clock=clock)
             self._terms[copies.name] = term
-            self._keepers[copies.name] = StoreKeeper(copies, term, report, clock=clock)
+            self._keepers[copies.name] = StoreKeeper(
+                copies,
+                term,
+                report,
+                clock=clock,
+                on_promoted=partial(self._audit_promotion, copies.name),
+            )
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -78,7 +86,6 @@ class StoreCare:
             raise LocalFault(f"there is no store {request.store}")
         if request.action == "promote":
             event = await keeper.promote(request.actor, is_forced=request.is_forced)
-            self._audit_later(request)
             return f"{event.node} leads after {event.took_s} s; the other one is copied anew"
         if request.action == "accept_one_copy":
             return await self._accept_one_copy(keeper, request)
@@ -90,24 +97,27 @@ class StoreCare:
         if not await keeper.is_primary_up():
             raise LocalFault(f"the primary of {request.store} does not answer: no copy to accept")
         accepted = await self._terms[request.store].accept(request.for_s, request.actor)
-        self._audit_later(request)
+        detail = {"for_s": request.for_s, "until": accepted.until}
+        self._audit_later(request.actor, "stores.accept_one_copy", request.store, detail)
         return f"until {accepted.until} {request.store} acknowledges on its primary alone"
 
-    def _audit_later(self, request: StoreRequest) -> None:
+    def _audit_promotion(self, store: str, event: StoreEvent, is_forced: bool) -> None:
+        detail = {"node": event.node, "reason": event.reason, "is_forced": is_forced}
+        self._audit_later("tally stack", "stores.promote", store, detail)
+
+    def _audit_later(self, actor: str, action: str, store: str, detail: object) -> None:
         """The record has it already; the books get it as soon as they can take it."""
-        task = asyncio.create_task(self._audit(request))
+        task = asyncio.create_task(self._audit(actor, action, store, detail))
         self._audits.add(task)
         task.add_done_callback(self._audits.discard)
 
-    async def _audit(self, request: StoreRequest) -> None:
-        detail = {"for_s": request.for_s, "is_forced": request.is_forced}
+    async def _audit(self, actor: str, action: str, store: str, detail: object) -> None:
         for _ in range(AUDIT_TRIES_MAX):
             try:
-                await self._books.audit(
-                    request.actor, f"stores.{request.action}", request.store, detail
-                )
+                await self._books.audit(actor, action, store, detail)
             except _FAULTS as fault:
-                _log.warning("audit_waits", action=request.action, reason=str(fault))
+                _log.warning("audit_waits", action=action, reason=str(fault))
                 await asyncio.sleep(AUDIT_EVERY_S)
             else:
                 return
+        _log.error("audit_lost", action=action, store=store)
