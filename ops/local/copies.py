@@ -57,6 +57,8 @@ class CopiesRecord(msgspec.Struct, frozen=True, kw_only=True):
     primary: int | None = None
     in_sync: list[int] = []
     """Others than the primary that hold everything acknowledged."""
+    given_up: list[int] = []
+    """Former primaries whose data never leads again, nor follows: they are copied anew."""
     replication_id: str = ""
     """Redis: the history that they were in sync with."""
     one_copy: OneCopy | None = None
@@ -106,6 +108,17 @@ class CopiesFile:
     def forget(self, number: int) -> None:
         """Before that copy may begin to lack something."""
         self.change(in_sync=[known for known in self.read().in_sync if known != number])
+
+    def hand_over(self, *, former: int, to: int) -> None:
+        """From now on, and through power cuts, that copy leads and the former one is given up."""
+        self.change(primary=to, in_sync=[], given_up=[former])
+
+    def is_given_up(self, number: int) -> bool:
+        return number in self.read().given_up
+
+    def take_back(self, number: int) -> None:
+        """Nothing is left of what was given up."""
+        self.change(given_up=[known for known in self.read().given_up if known != number])
 
     def note(self, event: StoreEvent) -> None:
         self.change(history=[*self.read().history, event][-HISTORY_COUNT_MAX:])
@@ -171,7 +184,7 @@ class Node(Protocol):
     def pid(self) -> int | None: ...
 
     def retire_data(self) -> None:
-        """Put what is left of its data aside, so that nobody starts on it again."""
+        """Put what is left of its data aside, for whoever wants to compare it. Raises OSError."""
         ...
 
     async def answers_at_all(self) -> bool:
@@ -193,6 +206,10 @@ class StoreCopies(Protocol):
     def primary(self) -> Node: ...
 
     def secondary(self) -> Node: ...
+
+    def has_data(self, node: Node) -> bool:
+        """Has it data to start on? Raises OSError when the directory can't be read."""
+        ...
 
     async def start_primary(self) -> None:
         """Start it in place, and wait until it takes work. Raises LocalFault."""

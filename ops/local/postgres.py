@@ -12,9 +12,10 @@ from ops.local.faults import ToolFailed
 from ops.local.health import ServerHealth, ServerRole
 from ops.local.layout import StackHome
 from ops.local.ports import LOOPBACK
+from ops.local.postgres_building import copy_cluster, create_cluster
 from ops.local.postgres_node import READY_POLL_S, READY_TIMEOUT_S, PostgresNode
-from ops.local.postgres_programs import PostgresPrograms, locale_options
-from ops.local.postgres_roles import require_data, roles_of
+from ops.local.postgres_programs import PostgresPrograms
+from ops.local.postgres_roles import roles_of, without_primary
 from ops.local.postgres_settings import REPLICATION_ROLE, STANDBY_NAME, SUPERUSER
 from ops.local.postgres_sql import (
     BOOTSTRAP_SQL,
@@ -26,8 +27,6 @@ from ops.local.postgres_sql import (
 )
 
 DATABASE = "tallystick"
-# Copying a laptop's worth of payments: gigabytes at tens of MB/s.
-BACKUP_TIMEOUT_S = 900.0
 # A standby replays what it has received before it leads: seconds, unless a long read held it up.
 PROMOTE_TIMEOUT_S = 60
 
@@ -99,25 +98,29 @@ class PostgresPair:
         ServerFailed, ToolFailed.
         """
         primary, standby = self._roles()
-        require_data(primary, standby, recorded=self.file.read().primary)
-        if not primary.has_data:
+        has_standby_data = self.has_data(standby)
+        if not self.has_data(primary) and (
+            has_standby_data or self.file.read().primary is not None
+        ):
+            raise without_primary(primary, has_standby_data=has_standby_data)
+        if not self.has_data(primary):
             progress("Postgres: creating the database cluster")
-            await self._create(primary)
+            await create_cluster(primary, self._programs, self.password)
         progress("Postgres: starting")
         # A resumed standby starts beside the primary: it tries until it can connect.
         for node in (primary, standby):
-            if node.has_data and not node.is_running:
+            if self.has_data(node) and not node.is_running:
                 self.start_node(node)
         await primary.wait_ready()
         if primary.is_standby:
             progress("Postgres: completing a promotion")
             await self.promote(primary)
-        if standby.has_data and await self._slot_is_lost():
+        if self.has_data(standby) and await self._slot_is_lost():
             progress("Postgres: the standby was away for too long, building it again")
             await standby.stop()
-            standby.remove_data()
+            self._clear(standby)
         await self._bootstrap()
-        if not standby.has_data:
+        if not self.has_data(standby):
             progress("Postgres: copying the standby")
             await self._copy(primary, standby)
             self.start_node(standby)
@@ -125,6 +128,10 @@ class PostgresPair:
         if self.file.read().one_copy is None:
             await self._drop_idle_slot(standby)
         progress("Postgres: primary and synchronous standby are ready")
+
+    def has_data(self, node: PostgresNode) -> bool:
+        """Has it data that may be used? Raises OSError when that can't be read."""
+        return node.has_data and not self.file.is_given_up(node.number)
 
     def start_node(self, node: PostgresNode) -> None:
         """Start a node on its data, after `make_way`."""
@@ -140,7 +147,7 @@ class PostgresPair:
         self.file.forget(standby.number)
         await standby.kill()
         await standby.make_way()
-        standby.remove_data()
+        self._clear(standby)
         await self._bootstrap()
         await self._copy(primary, standby)
         self.start_node(standby)
@@ -160,13 +167,13 @@ class PostgresPair:
         await self.query(RELOAD_SQL, database="postgres")
 
     async def is_standby_streaming(self) -> bool:
-        """Whether the standby is connected and, unless one copy is accepted, waited for.
+        """Whether the standby is connected and fetches what it lacks.
 
-        Marks it as in sync: from the moment that commits wait for it, it has all that was
-        acknowledged, and what was acknowledged before it had fetched by then.
+        Marks it as in sync once commits wait for it: it has all that was acknowledged before, and
+        gets all that is acknowledged from then on.
         """
         state = await self._standby_state()
-        if state is None or state[0] != "streaming":
+        if state is None or state[0] not in ("streaming", "catchup"):
             return False
         primary, standby = self._roles()
         if _is_synchronous(state):
@@ -210,22 +217,15 @@ class PostgresPair:
 
     def _roles(self) -> tuple[PostgresNode, PostgresNode]:
         """(primary, standby). Raises DataRefused when it is not clear which is which."""
-        return roles_of(self._nodes, self.file.read().primary)
+        usable = [node for node in self._nodes if self.has_data(node)]
+        return roles_of(self._nodes, usable, self.file.read().primary)
 
-    async def _create(self, node: PostgresNode) -> None:
-        part = node.begin()
-        password_file = part.with_name("postgres-initial-password")
-        self._programs.write(password_file, self.password + "\n")
-        try:
-            await node.run(
-                "initdb",
-                *("-D", str(part), "-U", SUPERUSER, f"--pwfile={password_file}"),
-                *("--auth-local=scram-sha-256", "--auth-host=scram-sha-256", "--data-checksums"),
-                *locale_options(await node.run("postgres", "--version")),
-            )
-        finally:
-            password_file.unlink()
-        node.finish(part, as_standby=False)
+    def _clear(self, node: PostgresNode) -> None:
+        """Make room for a new copy. What a former primary had is kept for whoever compares it."""
+        if self.file.is_given_up(node.number):
+            node.retire_data()
+        node.remove_data()
+        self.file.take_back(node.number)
 
     async def _bootstrap(self) -> None:
         """The replication role, the database and the standby's slot, where they are missing."""
@@ -238,20 +238,8 @@ class PostgresPair:
         await self.query(sql, database="postgres")
 
     async def _copy(self, primary: PostgresNode, standby: PostgresNode) -> None:
-        part = standby.begin()
-        # Under its own name: as STANDBY_NAME it would count as the synchronous standby.
-        connection = (
-            f"host={LOOPBACK} port={primary.port} user={REPLICATION_ROLE} "
-            "application_name=base_backup"
-        )
-        await standby.run(
-            "pg_basebackup",
-            *("-d", connection, "-D", str(part), "--no-password"),
-            *("-X", "stream", "-S", STANDBY_NAME, "--checkpoint=fast"),
-            passfile=self._replication_passfile,
-            timeout_s=BACKUP_TIMEOUT_S,
-        )
-        standby.finish(part, as_standby=True)
+        self._clear(standby)
+        await copy_cluster(primary, standby, passfile=self._replication_passfile)
 
     async def _drop_idle_slot(self, standby: PostgresNode) -> None:
         """A standby that was the primary before still has a slot, and keeps WAL for nobody."""

@@ -27,6 +27,9 @@ class PostgresCopies:
     def secondary(self) -> PostgresNode:
         return self._pair.standby
 
+    def has_data(self, node: Node) -> bool:
+        return self._pair.has_data(self._node(node))
+
     async def start_primary(self) -> None:
         await self._start(self._pair.primary)
 
@@ -58,14 +61,13 @@ class PostgresCopies:
     async def promote(self, position: Position) -> None:
         """Make that standby the primary; the former one is dead.
 
-        What was the primary is set aside first, and the record written: whenever this is
-        interrupted, the next start completes it, and nothing leads in its place.
+        The record comes first: whenever this is interrupted, the next start completes it, and the
+        former primary never leads again.
         """
         former, chosen = self._pair.primary, self._pair.standby
         if chosen.number != position.number or former.is_running:
             raise InvariantViolation(f"{former.name} lives, or {chosen.name} was not compared")
-        self.file.change(primary=chosen.number, in_sync=[])
-        former.retire_data()
+        self.file.hand_over(former=former.number, to=chosen.number)
         await self._pair.promote(chosen)
 
     async def await_secondary(self, *, is_awaited: bool) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ops.local.faults import DataRefused
 from ops.local.postgres_node import PostgresNode
 
 
 def roles_of(
-    nodes: tuple[PostgresNode, PostgresNode], recorded: int | None
+    nodes: tuple[PostgresNode, PostgresNode],
+    with_data: Sequence[PostgresNode],
+    recorded: int | None,
 ) -> tuple[PostgresNode, PostgresNode]:
-    """(primary, standby), from the data, and from the recorded number where that names none.
+    """(primary, standby), from the data that may be used, and else from the recorded number.
 
     Raises DataRefused when it is not clear.
     """
     first, second = nodes
-    with_data = [node for node in nodes if node.has_data]
     primaries = [node for node in with_data if not node.is_standby]
     if len(primaries) == 2:
         raise DataRefused(
@@ -27,18 +30,13 @@ def roles_of(
         return (first, second) if primaries[0] is first else (second, first)
     if recorded is None and with_data:
         lost = second if with_data[0] is first else first
-        raise _without_primary(lost, with_data[0])
+        raise without_primary(lost, has_standby_data=True)
     return (second, first) if recorded == second.number else (first, second)
 
 
-def require_data(primary: PostgresNode, standby: PostgresNode, *, recorded: int | None) -> None:
-    """Raises DataRefused when the primary's data is gone: an empty one would take its place."""
-    if not primary.has_data and (standby.has_data or recorded is not None):
-        raise _without_primary(primary, standby)
-
-
-def _without_primary(primary: PostgresNode, standby: PostgresNode) -> DataRefused:
-    what = "there is a standby but no primary" if standby.has_data else "its data is gone"
+def without_primary(primary: PostgresNode, *, has_standby_data: bool) -> DataRefused:
+    """The primary's data is gone: an empty one must not take its place."""
+    what = "there is a standby but no primary" if has_standby_data else "its data is gone"
     return DataRefused(
         "Postgres",
         f"{what}: {primary.directory} is missing",

@@ -108,6 +108,8 @@ class ValkeyPair:
         primary, replica = self._roles()
         self._require_data(primary, replica)
         progress("Valkey: starting")
+        if not replica.is_running and self.file.is_given_up(replica.number):
+            self._clear(replica)
         for node in (primary, replica):
             if not node.is_running:
                 self.start_node(node)
@@ -115,6 +117,17 @@ class ValkeyPair:
         if self.file.read().one_copy is None:
             await self.wait_in_step()
         progress("Valkey: primary and replica are ready")
+
+    def has_data(self, node: ValkeyNode) -> bool:
+        """Has it data that may be used? Raises OSError when that can't be read."""
+        return node.has_data and not self.file.is_given_up(node.number)
+
+    def _clear(self, node: ValkeyNode) -> None:
+        """Make room for a new copy. What a former primary had is kept for whoever compares it."""
+        if self.file.is_given_up(node.number):
+            node.retire_data()
+        node.remove_data()
+        self.file.take_back(node.number)
 
     def start_node(self, node: ValkeyNode) -> None:
         """Start a node in its role, after `make_way`: all but the primary follow it."""
@@ -142,7 +155,7 @@ class ValkeyPair:
         self.file.forget(replica.number)
         await replica.kill()
         await replica.make_way()
-        replica.remove_data()
+        self._clear(replica)
         self.start_node(replica)
         await self.wait_in_step()
 

@@ -36,6 +36,9 @@ class ValkeyCopies:
     def secondary(self) -> ValkeyNode:
         return self._pair.replica
 
+    def has_data(self, node: Node) -> bool:
+        return self._pair.has_data(self._node(node))
+
     async def start_primary(self) -> None:
         await self._start(self._pair.primary)
 
@@ -81,8 +84,7 @@ class ValkeyCopies:
         former, chosen = self._pair.primary, self._pair.replica
         if chosen.number != position.number or former.is_running:
             raise InvariantViolation(f"{former.name} lives, or {chosen.name} was not compared")
-        self.file.change(primary=chosen.number, in_sync=[])
-        former.retire_data()
+        self.file.hand_over(former=former.number, to=chosen.number)
         await ask(chosen.port, self._pair.password, ("REPLICAOF", "NO", "ONE"))
 
     async def _start(self, node: ValkeyNode) -> None:

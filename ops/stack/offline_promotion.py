@@ -35,7 +35,7 @@ async def promote_stopped(
 async def _promote(copies: StoreCopies, *, actor: str, is_forced: bool, clock: Clock) -> str:
     former, other = copies.primary(), copies.secondary()
     record = copies.file.read()
-    if not other.has_data:
+    if not copies.has_data(other):
         raise PromotionRefused(f"{other.name} has no data either")
     if not is_forced and (record.one_copy is not None or other.number not in record.in_sync):
         raise PromotionRefused(
@@ -45,8 +45,7 @@ async def _promote(copies: StoreCopies, *, actor: str, is_forced: bool, clock: C
     # What a daemon that died has left behind must not go on writing.
     await former.kill()
     await other.kill()
-    copies.file.change(primary=other.number, in_sync=[])
-    former.retire_data()
+    copies.file.hand_over(former=former.number, to=other.number)
     reason = f"{actor}, while stopped{', forced' if is_forced else ''}"
     copies.file.note(
         StoreEvent(

@@ -16,19 +16,14 @@ from ops.local.faults import LocalFault, PortInUse, PromotionRefused
 from ops.local.logs import log_tail
 from ops.local.resp import RespError
 from ops.local.space import is_disk_full
-from ops.stack.deaths import Deaths
 from ops.stack.one_copy import OneCopyTerm
+from ops.stack.watched_server import CUT_OFF_S, FROZEN_S, WatchedServer
 from runtime.clock import Clock
 from runtime.logs import get_logger
 
 _log = get_logger(__name__)
 
 LOOK_EVERY_S = 0.2
-# A server of ours reacts within milliseconds, within a second on a disk that is slow to sync.
-FROZEN_S = 5.0
-PING_EVERY_S = 1.0
-# A second copy that answers but does not follow is started again, then copied anew.
-CUT_OFF_S = 20.0
 # Data that a server refused so often is not going to be accepted the next time.
 FAILED_STARTS_MAX = 3
 # A look costs a psql: rarely, as long as all is well.
@@ -37,24 +32,6 @@ LINK_EVERY_S = 2.0
 Report = Callable[[str, str | None], None]
 
 _FAULTS = (LocalFault, RespError, OSError, TimeoutError)
-
-
-class _Watched:
-    """What was seen of one server."""
-
-    def __init__(self) -> None:
-        self.deaths = Deaths()
-        self.failed_start_count = 0
-        self.lost_look_count = 0
-        self.reacted_at_s: float | None = None
-        self.pinged_at_s = 0.0
-        self.followed_at_s: float | None = None
-        self.is_reconnected = False
-
-    @property
-    def is_data_lost(self) -> bool:
-        """Gone at two looks in turn."""
-        return self.lost_look_count >= 2
 
 
 class StoreKeeper:
@@ -73,11 +50,12 @@ class StoreKeeper:
         self._report = report
         self._clock = clock
         self._on_promoted = on_promoted
-        self._seen: dict[str, _Watched] = {}
+        self._seen: dict[str, WatchedServer] = {}
         # A change of roles needs both; else each server is mended without waiting for the other.
         self._primary_turn = asyncio.Lock()
         self._secondary_turn = asyncio.Lock()
         self._term = term
+        self._is_primary_well = True
         self.is_following = True
         """Whether the second copy was connected at the last look."""
 
@@ -97,7 +75,7 @@ class StoreKeeper:
         async with self._primary_turn, self._secondary_turn:
             began_s = self._clock.monotonic_s()
             former, other = self._copies.primary(), self._copies.secondary()
-            if is_forced and former.is_running and former.has_data:
+            if is_forced and former.is_running and self._copies.has_data(former):
                 raise PromotionRefused(f"{former.name} lives: there is nothing to force")
             record = self._copies.file.read()
             # Asked before anything is ended: a refusal must not cost the primary its life.
@@ -114,17 +92,23 @@ class StoreKeeper:
     async def is_primary_up(self) -> bool:
         """Does the primary live and react, with its data in place?"""
         primary = self._copies.primary()
-        return primary.is_running and primary.has_data and await primary.answers_at_all()
+        return (
+            primary.is_running and self._copies.has_data(primary) and await primary.answers_at_all()
+        )
 
     async def _repeat(self, look: Callable[[], Awaitable[None]]) -> None:
+        is_told = False
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 await look()
             except _FAULTS as fault:
                 self._report(self._copies.name, str(fault))
+                is_told = True
             else:
-                self._report(self._copies.name, None)
+                if is_told:
+                    self._report(self._copies.name, None)
+                is_told = False
 
     async def _look_at_primary(self) -> None:
         async with self._primary_turn:
@@ -141,17 +125,18 @@ class StoreKeeper:
     async def _mend_primary(self, node: Node) -> str | None:
         """Start it in place where need be. Returns why it can't come back, if it can't."""
         watched = self._watched(node)
-        self._look_at_data(node, watched)
+        watched.look_at_data(lambda: self._copies.has_data(node))
+        self._is_primary_well = watched.is_data_there and node.is_running
         if watched.is_data_lost:
             watched.deaths.note(self._clock.monotonic_s())
             return f"its data is gone ({node.directory})"
-        if watched.lost_look_count > 0:
+        if not watched.is_data_there:
             return None  # the next look decides
         if not node.is_running:
             await self._restart(node, self._copies.start_primary)
             if watched.failed_start_count >= FAILED_STARTS_MAX:
                 return f"{watched.failed_start_count} starts on its data failed"
-        elif await self._is_frozen(node, watched):
+        elif await watched.is_frozen(node, self._clock.monotonic_s()):
             await self._kill_frozen(node)
         else:
             self._all_well(node, watched)
@@ -171,26 +156,31 @@ class StoreKeeper:
                 pause_s = 0.0
         await asyncio.sleep(pause_s)
 
-    async def _mend_secondary(self, node: Node, watched: _Watched) -> None:
-        self._look_at_data(node, watched)
+    async def _mend_secondary(self, node: Node, watched: WatchedServer) -> None:
+        watched.look_at_data(lambda: self._copies.has_data(node))
         if watched.is_data_lost or watched.failed_start_count >= FAILED_STARTS_MAX:
             await self._rebuild(node, "its data is gone or can't be used")
-        elif watched.lost_look_count > 0:
+        elif not watched.is_data_there:
             return  # the next look decides
         elif not node.is_running:
+            self.is_following = False
             await self._restart(node, self._copies.start_secondary)
-        elif await self._is_frozen(node, watched):
+        elif await watched.is_frozen(node, self._clock.monotonic_s()):
             await self._kill_frozen(node)
-        elif self._is_cut_off(watched):
+        elif watched.is_cut_off(
+            self._clock.monotonic_s(),
+            # Without a primary there is nobody to follow.
+            is_following=self.is_following or not self._is_primary_well,
+        ):
             await self._reconnect(node, watched)
         elif self.is_following:
             self._all_well(node, watched)
         else:
             self._report(node.name, "does not follow the primary")
 
-    async def _reconnect(self, node: Node, watched: _Watched) -> None:
+    async def _reconnect(self, node: Node, watched: WatchedServer) -> None:
         """First by a new start, then by a new copy: what it holds may not fit any more."""
-        watched.followed_at_s = self._clock.monotonic_s()
+        watched.give_time(self._clock.monotonic_s())
         if not watched.is_reconnected:
             watched.is_reconnected = True
             await node.kill()
@@ -204,6 +194,7 @@ class StoreKeeper:
             return
         began_s = self._clock.monotonic_s()
         self._report(node.name, f"{reason}: it is copied anew")
+        self.is_following = False
         await self._copies.rebuild_secondary()
         self._seen.pop(node.name, None)
         self._event("rebuilt", node, reason, began_s)
@@ -212,13 +203,13 @@ class StoreKeeper:
         """Start a dead server on its data, after a pause that grows with its deaths."""
         watched = self._watched(node)
         began_s = self._clock.monotonic_s()
+        if is_disk_full(node.directory):
+            self._report(node.name, f"its disk is full: make room in {node.directory}")
+            return
         watched.deaths.note(began_s)
         code = None if node.process is None else node.process.returncode
         log_path = None if node.process is None else node.process.log_path
         tail = "" if log_path is None else f"\n{log_tail(log_path)}"
-        if is_disk_full(node.directory):
-            self._report(node.name, f"its disk is full: make room in {node.directory}")
-            return
         why = "it was killed" if code is None else f"it ended with code {code}"
         self._report(node.name, f"is started again, {why}{tail}")
         await asyncio.sleep(watched.deaths.backoff_s(began_s))
@@ -233,8 +224,7 @@ class StoreKeeper:
             watched.failed_start_count += 1
             self._report(node.name, f"did not start: {fault}")
         else:
-            watched.failed_start_count = 0
-            watched.reacted_at_s = watched.followed_at_s = None
+            watched.started()
             self._event("restarted", node, why, began_s)
 
     async def _kill_frozen(self, node: Node) -> None:
@@ -242,48 +232,25 @@ class StoreKeeper:
         _log.warning("store_frozen", node=node.name)
         await node.kill()
 
-    def _look_at_data(self, node: Node, watched: _Watched) -> None:
-        """What can't be read is as good as gone."""
-        try:
-            is_there = node.has_data
-        except OSError:
-            is_there = False
-        watched.lost_look_count = 0 if is_there else watched.lost_look_count + 1
-
-    async def _is_frozen(self, node: Node, watched: _Watched) -> bool:
-        now_s = self._clock.monotonic_s()
-        if watched.reacted_at_s is None:
-            watched.reacted_at_s = now_s
-        if now_s - watched.pinged_at_s < PING_EVERY_S:
-            return False
-        watched.pinged_at_s = now_s
-        if await node.answers_at_all():
-            watched.reacted_at_s = self._clock.monotonic_s()
-        return self._clock.monotonic_s() - watched.reacted_at_s >= FROZEN_S
-
-    def _is_cut_off(self, watched: _Watched) -> bool:
-        now_s = self._clock.monotonic_s()
-        if self.is_following or watched.followed_at_s is None:
-            watched.followed_at_s = now_s
-        return now_s - watched.followed_at_s >= CUT_OFF_S
-
     async def _watch_link(self) -> None:
         while True:
             await self._term.look()
             try:
-                self.is_following = await self._copies.look()
+                # Not while it is being copied anew: what is seen then is over when it is noted.
+                async with self._secondary_turn:
+                    self.is_following = await self._copies.look()
             except _FAULTS as fault:
                 self.is_following = False
                 _log.warning("store_link_unknown", store=self._copies.name, reason=str(fault))
             await asyncio.sleep(LINK_EVERY_S if self.is_following else LOOK_EVERY_S)
 
-    def _all_well(self, node: Node, watched: _Watched) -> None:
+    def _all_well(self, node: Node, watched: WatchedServer) -> None:
         watched.is_reconnected = False
         if not watched.deaths.is_loop(self._clock.monotonic_s()):
             self._report(node.name, None)
 
-    def _watched(self, node: Node) -> _Watched:
-        return self._seen.setdefault(node.name, _Watched())
+    def _watched(self, node: Node) -> WatchedServer:
+        return self._seen.setdefault(node.name, WatchedServer())
 
     def _event(self, what: str, node: Node, reason: str, began_s: float) -> StoreEvent:
         event = StoreEvent(
