@@ -112,11 +112,12 @@ class StoreCare:
         task.add_done_callback(self._audits.discard)
 
     async def _audit(self, actor: str, action: str, store: str, detail: object) -> None:
-        for _ in range(AUDIT_TRIES_MAX):
+        for number in range(AUDIT_TRIES_MAX):
             try:
                 await self._books.audit(actor, action, store, detail)
             except _FAULTS as fault:
-                _log.warning("audit_waits", action=action, reason=str(fault))
+                if number == 0:
+                    _log.warning("audit_waits", action=action, reason=str(fault))
                 await asyncio.sleep(AUDIT_EVERY_S)
             else:
                 return
