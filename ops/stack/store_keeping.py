@@ -26,6 +26,8 @@ _log = get_logger(__name__)
 LOOK_EVERY_S = 0.2
 # Data that a server refused so often is not going to be accepted the next time.
 FAILED_STARTS_MAX = 3
+# Whoever has the port may keep it for long.
+PORT_TAKEN_PAUSE_S = 1.0
 # A look costs a psql: rarely, as long as all is well.
 LINK_EVERY_S = 2.0
 
@@ -216,7 +218,10 @@ class StoreKeeper:
         try:
             await start()
         except PortInUse as taken:
-            self._report(node.name, str(taken))  # says nothing about its data
+            # Says nothing about the server, and nothing about its data.
+            watched.deaths.take_back()
+            self._report(node.name, str(taken))
+            await asyncio.sleep(PORT_TAKEN_PAUSE_S)
         except _FAULTS as fault:
             if is_disk_full(node.directory, log_path):
                 self._report(node.name, f"its disk is full: make room in {node.directory}")
@@ -246,7 +251,10 @@ class StoreKeeper:
 
     def _all_well(self, node: Node, watched: WatchedServer) -> None:
         watched.is_reconnected = False
-        if not watched.deaths.is_loop(self._clock.monotonic_s()):
+        if is_disk_full(node.directory):
+            # It may go on for long, refusing whatever needs room, before it ends.
+            self._report(node.name, f"its disk is full: make room in {node.directory}")
+        elif not watched.deaths.is_loop(self._clock.monotonic_s()):
             self._report(node.name, None)
 
     def _watched(self, node: Node) -> WatchedServer:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ops.local.faults import LocalFault
+from ops.local.pidfile import identity_of
 from ops.local.stores import LocalStores
 from tests.integration.stacks import StartStores, get_key, until
 from tests.integration.test_store_care import Site, caring, seconds_until
@@ -19,6 +20,8 @@ from tests.integration.test_store_care import Site, caring, seconds_until
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is a tmpfs: needs root")
 
 MIB = 1024**2
+
+ROWS = "INSERT INTO kept SELECT 1, repeat(md5(random()::text), 100) FROM generate_series(1, 500)"
 
 
 @contextmanager
@@ -95,20 +98,22 @@ async def test_books_without_room_lose_nothing(start_stores: StartStores) -> Non
     with small_disk(directory, 160) as ballast:
         stores = await start_stores()
         async with caring(stores) as site:
-            filler = fill(directory, left_bytes=0)
+            pid = stores.postgres.primary.child().pid
             committed = 0
-            sql = (
-                "INSERT INTO kept SELECT 1, repeat(md5(random()::text), 100)"
-                " FROM generate_series(1, 500)"
-            )
-            while not site.problems and committed < 200:
-                if await _commits(site, sql):
-                    committed += 1
+            while committed < 5:
+                committed += await _commits(site, ROWS)
+            filler = fill(directory, left_bytes=0)
+            await until(lambda: "its disk is full" in site.problems.get("postgres_1", ""))
+            assert identity_of(pid) is not None
+            # Refused, until a new segment of the log is needed: then it panics.
+            while identity_of(pid) is not None:
+                committed += await _commits(site, ROWS)
+                await _commits(site, "SELECT pg_switch_wal()")
             await until(lambda: "its disk is full" in site.problems.get("postgres_1", ""))
             assert stores.postgres.primary.name == "postgres_1"
             ballast.unlink()
             filler.unlink()
-            await seconds_until(lambda: _commits(site, sql))
+            await seconds_until(lambda: _commits(site, ROWS))
             await site.until_whole()
             assert _promotions(stores) == []
             count = int(await stores.postgres.query("SELECT count(*) FROM kept"))

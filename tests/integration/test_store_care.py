@@ -230,7 +230,7 @@ async def test_one_copy_is_accepted_for_a_time(
             waiting = asyncio.create_task(site.settle(1))
             await asyncio.sleep(0.5)
             assert not waiting.done()
-            told = await site.request("accept_one_copy", "postgres", for_s=3)
+            told = await site.request("accept_one_copy", "postgres", for_s=2)
             assert told.is_done, told.text
             assert await waiting
             assert postgres.file.read().in_sync == []
