@@ -73,9 +73,7 @@ class GatewayProcess:
             RedisGatewayQueue(queue) for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT)
         ]
         check_of_queue, self._check_connection = queue_check(queue)
-        # A new channel each time: replies meant for an earlier process of this name are not ours.
-        incarnation = uuid_utils.uuid7().hex.translate(_HEX_TO_LETTERS)
-        reply_to = reply_channel(f"{name[:24]}:{incarnation}")
+        reply_to = _new_channel(name)
         self.gateway = Gateway(
             Dependencies(
                 settings=self.settings,
@@ -118,6 +116,12 @@ class GatewayProcess:
 
     def _replied(self, reply: Reply) -> None:
         self.gateway.replied(taken_in=reply.taken_in, settled=reply.settled)
+
+
+def _new_channel(name: str) -> str:
+    """A new one each time: replies meant for an earlier process of this name are not ours."""
+    incarnation = uuid_utils.uuid7().hex.translate(_HEX_TO_LETTERS)
+    return reply_channel(f"{name[:24]}:{incarnation}")
 
 
 def gateway_settings(config: Config, name: str) -> GatewaySettings:

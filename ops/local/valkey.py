@@ -92,7 +92,7 @@ class ValkeyPair:
         """Remember, through power cuts, that this node is the primary from now on."""
         if number not in (1, 2):
             raise InvariantViolation(f"there is no Valkey node {number}")
-        self.file.change(primary=number)
+        self.file.change(primary=number, in_sync=[])
 
     async def make_way(self) -> None:
         """Stop what a dead supervisor left running. Raises PortInUse if others have our ports."""
