@@ -25,7 +25,9 @@ from ops.stack.store_requests import StoreAnswer, StoreRequest, ask_daemon
 from ops.stack.store_serving import StoreCare
 from runtime.clock import SystemClock
 from storage.connections import Connector, ensure_server_marked, is_server_marked
-from tests.books import install_books
+from storage.one_copy import OneCopyWatch
+from storage.read_pool import ReadPool
+from tests.books import PASSWORDS, install_books
 from tests.integration.stacks import StartStores, get_key, until
 
 # What the issue promises, on an idle machine; tests share theirs with others.
@@ -245,8 +247,41 @@ async def test_one_copy_is_accepted_for_a_time(
             assert postgres.file.read().in_sync == []
         assert await waiting
         await site.until_whole()
+        await _accept_one_redis_copy(site)
         rows = await postgres.query("SELECT action, subject FROM audit", database=DATABASE)
-        assert rows == "stores.accept_one_copy|postgres"
+        assert rows.splitlines() == [
+            "stores.accept_one_copy|postgres",
+            "stores.accept_one_copy|redis",
+        ]
+
+
+async def _accept_one_redis_copy(site: Site) -> None:
+    """The gateways learn of it with the rights that they have, and of its end."""
+    stores = site.stores
+    dsn = stores.postgres.dsn("tally_gateway", PASSWORDS.gateway)
+    pool = ReadPool(Connector(dsn, application_name="tests"), session_count_max=1)
+    watch = OneCopyWatch(pool)
+    session = await Connector(
+        stores.postgres.dsn(stores.postgres.superuser, stores.postgres.password),
+        application_name="tests",
+    ).open_marked()
+    await session.close()
+    try:
+        await watch.look()
+        assert not watch.is_accepted
+        with kept_away(stores.valkey.replica.pid, stores.valkey.replica.port):
+            await until(lambda: "is in use" in site.problems.get("valkey_2", ""))
+            told = await site.request("accept_one_copy", "redis", for_s=2)
+            assert told.is_done, told.text
+            await watch.look()
+            assert watch.is_accepted
+            assert stores.valkey.file.read().in_sync == []
+            await until(lambda: stores.valkey.file.read().one_copy is None)
+            await watch.look()
+            assert not watch.is_accepted
+        await site.until_whole()
+    finally:
+        await pool.close()
 
 
 async def test_a_stopped_stack_lets_the_other_copy_lead(start_stores: StartStores) -> None:
