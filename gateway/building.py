@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import uuid_utils
 
@@ -20,6 +21,7 @@ from runtime.config import Config, ConfigError, PspConfig
 from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
 from storage.directory import PostgresDirectory
+from storage.one_copy import OneCopyWatch
 from storage.opening import queue_settings, read_pool
 from storage.queries import PostgresQueries
 from storage.queue import RedisGatewayQueue, reply_channel
@@ -65,14 +67,13 @@ class GatewayProcess:
             application_name=f"{name} checks",
             session_count_max=CHECK_SESSIONS_MAX,
         )
-        queue = queue_settings(config)
+        self._one_copy = OneCopyWatch(self._check_pool)
+        queue = replace(queue_settings(config), one_copy=self._one_copy)
         self._queues = [
             RedisGatewayQueue(queue) for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT)
         ]
         check_of_queue, self._check_connection = queue_check(queue)
-        # A new channel each time: replies meant for an earlier process of this name are not ours.
-        incarnation = uuid_utils.uuid7().hex.translate(_HEX_TO_LETTERS)
-        reply_to = reply_channel(f"{name[:24]}:{incarnation}")
+        reply_to = _new_channel(name)
         self.gateway = Gateway(
             Dependencies(
                 settings=self.settings,
@@ -93,17 +94,20 @@ class GatewayProcess:
         )
         self.gateway.metrics.add_process()
         self._listener = ReplyListener(queue, reply_to, on_reply=self._replied)
-        self._listening: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to listen for replies. Call ``close`` in the end."""
-        self._listening = asyncio.create_task(self._listener.run())
+        """Begin to listen for replies, and to the operator. Call ``close`` in the end."""
+        self._tasks = [
+            asyncio.create_task(self._listener.run()),
+            asyncio.create_task(self._one_copy.run()),
+        ]
 
     async def close(self) -> None:
         """Close everything that was opened."""
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for queue in self._queues:
             await queue.close()
         await self._check_connection.close()
@@ -112,6 +116,12 @@ class GatewayProcess:
 
     def _replied(self, reply: Reply) -> None:
         self.gateway.replied(taken_in=reply.taken_in, settled=reply.settled)
+
+
+def _new_channel(name: str) -> str:
+    """A new one each time: replies meant for an earlier process of this name are not ours."""
+    incarnation = uuid_utils.uuid7().hex.translate(_HEX_TO_LETTERS)
+    return reply_channel(f"{name[:24]}:{incarnation}")
 
 
 def gateway_settings(config: Config, name: str) -> GatewaySettings:

@@ -38,7 +38,10 @@ def of_replication(info: bytes, settings: QueueSettings) -> CheckResult:
         found is not None and int(found[1]) <= REPLICA_SILENT_S_MAX for found in online
     )
     detail = f"{online_count} of {settings.replica_count} replicas"
-    if online_count < settings.replicas_awaited:
+    awaited = settings.replicas_awaited_now
+    if awaited < settings.replicas_awaited:
+        return CheckResult(state=CheckState.DEGRADED, detail=f"{detail}; one copy is accepted")
+    if online_count < awaited:
         return CheckResult(state=CheckState.FAILED, detail=detail)
     if online_count < settings.replica_count:
         return CheckResult(state=CheckState.DEGRADED, detail=detail)

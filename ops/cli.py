@@ -35,6 +35,7 @@ _MODULES: Mapping[str, str] = {
     "reset": "lifecycle",
     "scale": "hosts",
     "status": "status",
+    "stores": "stores",
     "top": "top",
     "up": "lifecycle",
     "verify": "verify",

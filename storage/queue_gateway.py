@@ -122,8 +122,8 @@ class RedisGatewayQueue:
     async def _wait(self, generation: int, deadline_s: float) -> bool:
         """Wait on the connection of that generation alone, and check the counts."""
         session = self._connection.expect(generation)
-        awaited = self._settings.replicas_awaited
         while True:
+            awaited = self._settings.replicas_awaited_now
             # To the server, 0 means for ever.
             wait_ms = max(1, round((deadline_s - _now_s()) * 1000))
             commands: list[Command] = [("WAIT", awaited, wait_ms)]
@@ -132,21 +132,21 @@ class RedisGatewayQueue:
             replies = await self._connection.exchange(
                 commands, generation=generation, wait_s=(wait_ms + WAITAOF_MS_MAX) / 1000
             )
-            if self._is_durable(replies):
+            if _is_durable(replies, awaited):
                 return True
             if _now_s() >= deadline_s:
                 return False
 
-    def _is_durable(self, replies: Sequence[Reply]) -> bool:
-        """Whether the replies, to WAIT and perhaps WAITAOF, tell of enough copies."""
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise StorageUnavailable(STORE, str(reply))
-        awaited = self._settings.replicas_awaited
-        if len(replies) == 1:
-            return bool(replies[0] >= awaited)
-        local_count, replica_count = replies[-1]
-        return bool(local_count >= 1 and replica_count >= awaited)
+
+def _is_durable(replies: Sequence[Reply], awaited: int) -> bool:
+    """Whether the replies, to WAIT and perhaps WAITAOF, tell of enough copies."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise StorageUnavailable(STORE, str(reply))
+    if len(replies) == 1:
+        return bool(replies[0] >= awaited)
+    local_count, replica_count = replies[-1]
+    return bool(local_count >= 1 and replica_count >= awaited)
 
 
 def _append_result(entry: QueueEntry, reply: Reply) -> AppendResult:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from storage.one_copy import OneCopyWatch
+
 PORT_DEFAULT = 6379
 # A server that can't be reached in a second is away: the caller's deadline is what counts.
 CONNECT_TIMEOUT_S = 1.0
@@ -45,6 +47,8 @@ class QueueSettings:
     """Messages in one partition's stream beyond which new orders are refused."""
     record_count_max: int
     """Keys on the server (key records, and a stream a partition) beyond which they are refused."""
+    one_copy: OneCopyWatch | None = None
+    """Where an operator may say that the primary alone is enough for a time."""
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     reply_timeout_s: float = REPLY_TIMEOUT_S
 
@@ -65,6 +69,12 @@ class QueueSettings:
         if self.connect_timeout_s <= 0 or self.reply_timeout_s <= 0:
             raise QueueSettingsInvalid("a timeout must be above zero")
         self.address()
+
+    @property
+    def replicas_awaited_now(self) -> int:
+        """``replicas_awaited``, or none while one copy is accepted. To be asked for each wait."""
+        is_accepted = self.one_copy is not None and self.one_copy.is_accepted
+        return 0 if is_accepted else self.replicas_awaited
 
     def address(self) -> QueueAddress:
         """Return the parts of ``url``."""

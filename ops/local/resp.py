@@ -21,10 +21,15 @@ class RespError(Exception):
     """The server refused a command, or the connection failed; the text is its reason."""
 
 
+class NoAnswer(RespError):
+    """The server could not be reached, or was silent."""
+
+
 async def ask(port: int, password: str, *commands: Sequence[str | bytes]) -> list[Reply]:
     """Authenticate on a connection of its own, send the commands, and return their replies.
 
-    Raises RespError when the server can't be reached, does not answer in time, or refuses one.
+    Raises NoAnswer when the server can't be reached or does not answer in time, RespError when it
+    refuses one.
     """
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
@@ -36,7 +41,7 @@ async def ask(port: int, password: str, *commands: Sequence[str | bytes]) -> lis
             finally:
                 writer.close()
     except _FAULTS as error:
-        raise RespError(f"no answer from port {port}: {error!r}") from error
+        raise NoAnswer(f"no answer from port {port}: {error!r}") from error
 
 
 def _encoded(command: Sequence[str | bytes]) -> bytes:

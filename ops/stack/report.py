@@ -20,6 +20,7 @@ from ops.stack.secret_files import (
     read_secret,
 )
 from ops.stack.state import Addresses, Phase, ProcessRecord, Role, StackState, read_state
+from ops.stack.store_report import space_warnings, store_documents
 from ops.versions import versions
 from runtime.config import Config, ConfigError
 from runtime.faults import StorageUnavailable
@@ -60,6 +61,10 @@ async def status_report(root: Path, environment: Mapping[str, str]) -> dict[str,
     owned_count = sum(len(host.partition_indexes) for host in hosts)
     if is_running and asked.are_hosts_known and owned_count < state.partition_count:
         problems["partitions"] = f"{state.partition_count - owned_count} have no owner"
+    stores = store_documents(root, problems, is_running=is_running)
+    for name, document in stores.items():
+        if is_running and document["one_copy_until"] is not None:
+            problems[name] = f"one copy is accepted until {document['one_copy_until']}"
     for record in state.processes:
         if is_running and not record.is_alive():
             problems.setdefault(record.name, f"pid {record.pid} is gone")
@@ -85,6 +90,7 @@ async def status_report(root: Path, environment: Mapping[str, str]) -> dict[str,
         "processes": [_process(record, names_by_pid) for record in processes],
         "orders": _orders(asked.counts),
         "standbys": _standbys(asked.store),
+        "stores": stores,
         **_common(root, state, config),
     }
 
@@ -124,8 +130,10 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
     else:
         answers.hosts, answers.are_hosts_known = list(hosts), True
     answers.store, answers.counts = store, counts
-    if store is not None and not any(
-        standby.sync_state in (None, "sync", "quorum") for standby in store.standbys
+    if (
+        store is not None
+        and store.synchronous_standby_names
+        and not any(standby.sync_state in (None, "sync", "quorum") for standby in store.standbys)
     ):
         answers.problems["standby"] = "no synchronous standby: nothing can be settled"
     await pool.close()
@@ -223,6 +231,7 @@ def _empty(root: Path) -> dict[str, Any]:
         "processes": [],
         "orders": None,
         "standbys": [],
+        "stores": store_documents(root, {}, is_running=False),
         **_common(root, None, None),
     }
 
@@ -236,5 +245,6 @@ def _common(root: Path, state: StackState | None, config: Config | None) -> dict
         "is_ray_used": None if state is None else state.is_ray_used,
         "envelope_version": None if config is None else config.deployment.envelope_version,
         "disk": disk_use(root),
+        "warnings": space_warnings(root),
         "versions": versions(),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from gateway.health import Check, CheckResult, CheckState
 from gateway.serving import LISTENING_COUNT, GatewayFailed, serve, shared_socket
 from payments.lifecycle import PaymentState
 from runtime.faults import StorageUnavailable
+from storage.one_copy import OneCopyWatch
 from storage.queue_settings import QueueSettings
 from tests.unit.gateway.stack import GatewayStack, settings, until
 
@@ -179,3 +181,22 @@ async def test_a_dead_part_ends_the_process(
     async with asyncio.timeout(5):
         with pytest.raises(GatewayFailed, match="a defect"):
             await serving
+
+
+async def test_one_accepted_copy_is_degraded_and_accepts() -> None:
+    """While an operator accepts one copy, a queue without replicas is no reason to refuse orders."""
+
+    class Accepted:
+        is_accepted = True
+
+    queue = QueueSettings(
+        url="redis://127.0.0.1:1",
+        replicas_awaited=1,
+        replica_count=1,
+        stream_length_max=10,
+        record_count_max=20,
+        one_copy=cast(OneCopyWatch, Accepted()),
+    )
+    result = of_replication(b"role:master\r\nconnected_slaves:0\r\n", queue)
+    assert result.state is CheckState.DEGRADED
+    assert "one copy is accepted" in result.detail
