@@ -20,9 +20,9 @@ from runtime.config import Config, ConfigError, PspConfig
 from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
 from storage.directory import PostgresDirectory
-from storage.opening import queue_settings, read_pool
+from storage.opening import gateway_queue, queue_settings, read_pool
 from storage.queries import PostgresQueries
-from storage.queue import RedisGatewayQueue, reply_channel
+from storage.queue import reply_channel
 from storage.read_pool import ReadPool
 from storage.replies import Reply, ReplyListener
 from storage.status import StatusQueries
@@ -67,9 +67,9 @@ class GatewayProcess:
         )
         queue = queue_settings(config)
         self._queues = [
-            RedisGatewayQueue(queue) for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT)
+            gateway_queue(queue) for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT)
         ]
-        check_of_queue, self._check_connection = queue_check(queue)
+        check_of_queue, self._check_primaries = queue_check(queue)
         # A new channel each time: replies meant for an earlier process of this name are not ours.
         incarnation = uuid_utils.uuid7().hex.translate(_HEX_TO_LETTERS)
         reply_to = reply_channel(f"{name[:24]}:{incarnation}")
@@ -106,7 +106,7 @@ class GatewayProcess:
             await asyncio.gather(self._listening, return_exceptions=True)
         for queue in self._queues:
             await queue.close()
-        await self._check_connection.close()
+        await self._check_primaries.close()
         await self._pool.close()
         await self._check_pool.close()
 
