@@ -12,6 +12,8 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.queue_connection import PartitionMoved
@@ -27,7 +29,9 @@ T = TypeVar("T")
 POLL_S_MIN = 0.005
 POLL_S_MAX = 0.02
 # A server that did not answer holds up the others by its time-out; so it is asked again only then.
-AWAY_S = 5.0
+SILENT_AWAY_S = 5.0
+# One that refuses costs little. A lost connection alone is no fault of the server: it is made again.
+REFUSING_AWAY_S = 0.25
 
 
 class ClusterOwnerQueue:
@@ -43,6 +47,8 @@ class ClusterOwnerQueue:
         self._owned: frozenset[int] = frozenset()
         self._resting: frozenset[int] = NOBODY
         self._away_until_s: dict[QueueAddress, float] = {}
+        self._is_failing: set[QueueAddress] = set()
+        """Whose last answer was a fault."""
         self._rotation = 0
 
     def own(self, partition_indexes: frozenset[int], resting: frozenset[int] = NOBODY) -> None:
@@ -151,6 +157,7 @@ class ClusterOwnerQueue:
         for address in self._queues.keys() - primaries:
             await self._queues.pop(address).close()
             self._away_until_s.pop(address, None)
+            self._is_failing.discard(address)
         return {a: i for a, i in places.items() if self._away_until_s.get(a, 0.0) <= now_s}
 
     async def _all_of(
@@ -164,15 +171,24 @@ class ClusterOwnerQueue:
             if isinstance(answer, StorageUnavailable):
                 fault = answer
                 self._topology.doubt()
-                if not isinstance(answer, PartitionMoved):
-                    self._away_until_s[address] = self._clock.monotonic_s() + AWAY_S
+                self._note_fault(address, answer)
             elif isinstance(answer, BaseException):
                 raise answer
             else:
+                self._is_failing.discard(address)
                 answers[address] = answer
         if fault is not None and not answers:
             raise fault
         return answers
+
+    def _note_fault(self, address: QueueAddress, fault: StorageUnavailable) -> None:
+        if isinstance(fault, PartitionMoved):
+            return
+        away_s = REFUSING_AWAY_S if address in self._is_failing else 0.0
+        if isinstance(fault.__cause__, (TimeoutError, RedisTimeoutError)):
+            away_s = SILENT_AWAY_S
+        self._is_failing.add(address)
+        self._away_until_s[address] = self._clock.monotonic_s() + away_s
 
     def _queue_at(self, address: QueueAddress) -> RedisOwnerQueue:
         queue = self._queues.get(address)
