@@ -40,6 +40,10 @@ class Unreported:
         """Whether so many more could be kept."""
         return len(self._kept) + count <= self._count_max and self._bytes < self._bytes_max
 
+    def holds(self, order_uuid: UUID) -> bool:
+        """Whether the order still waits for its report."""
+        return order_uuid in self._kept
+
     def keep(self, entry: QueueEntry, now_s: float) -> None:
         """Keep an order that is about to be acknowledged."""
         self._forget(entry.order_uuid)
