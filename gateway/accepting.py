@@ -173,7 +173,11 @@ class Accepting:
         while True:
             await asyncio.sleep(TICK_S)
             now_s = self._clock.monotonic_s()
+            is_away = self._lookups.is_away
             for request in list(self._open):
+                if is_away and request.books is BooksState.NONE:
+                    # Its look-up may hang for long; what is durable is not to wait for it.
+                    request.books = BooksState.UNAVAILABLE
                 self._tick(request, now_s)
 
     def _tick(self, request: OpenRequest, now_s: float) -> None:

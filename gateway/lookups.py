@@ -26,6 +26,9 @@ LOOKUPS_IN_FLIGHT_MAX = 2
 LOOKUPS_PENDING_MAX = 20_000
 # One lost connection is no outage: so long look-ups are tried again before the books count as away.
 AWAY_AFTER_S = 1.0
+# A server that stands still fails nothing for its connections' whole time-out. Twice what one look-up takes
+# while the server is busiest; and what waits meanwhile stays below what a gateway may have open.
+SILENT_AFTER_S = 2.0
 
 
 class Asker(Protocol):
@@ -78,12 +81,17 @@ class Lookups:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_start_planned = False
         self._failing_since_s: float | None = None
+        self._silent_since_s: float | None = None
 
     @property
     def is_away(self) -> bool:
-        """Whether no look-up has succeeded for AWAY_AFTER_S although some were tried."""
-        since_s = self._failing_since_s
-        return since_s is not None and self._clock.monotonic_s() - since_s >= AWAY_AFTER_S
+        """Whether the books are out of reach: for AWAY_AFTER_S look-ups failed and none succeeded, or
+        for SILENT_AFTER_S look-ups were under way and none came to an end."""
+        now_s = self._clock.monotonic_s()
+        failing_s, silent_s = self._failing_since_s, self._silent_since_s
+        return (failing_s is not None and now_s - failing_s >= AWAY_AFTER_S) or (
+            silent_s is not None and now_s - silent_s >= SILENT_AFTER_S
+        )
 
     def ask(self, key: OrderKey) -> Answer:
         """Return the future order, or None when the books hold none. Fails with StorageUnavailable.
@@ -151,6 +159,8 @@ class Lookups:
 
     async def _run(self, batch: list[tuple[OrderKey, Asker]]) -> None:
         self._keys_per_lookup.observe(len(batch))
+        if self._silent_since_s is None:
+            self._silent_since_s = self._clock.monotonic_s()
         try:
             found = await self._queries.orders([key for key, _ in batch])
         except StorageUnavailable as fault:
@@ -172,6 +182,7 @@ class Lookups:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._silent_since_s = self._clock.monotonic_s() if self._tasks else None
         if self._pending:
             self._start()
         if not task.cancelled():
