@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
@@ -30,7 +32,8 @@ DEFERRED = "Tallystick-Key-Check"
 @pytest.fixture(scope="module")
 def rig(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Two gateways on one port and two hosts, for the whole module."""
-    with Rig(servers, tmp_path_factory.mktemp("away")) as rig:
+    directory = tmp_path_factory.mktemp("away")
+    with Rig(servers, directory, simulator=("--latency-ms", "50")) as rig:
         for name in ("gateway-0", "gateway-1"):
             rig.start_gateway(name)
         for name in ("host-0", "host-1"):
@@ -38,6 +41,19 @@ def rig(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> Ite
         asyncio.run(rig.until_owned_by("host-0", "host-1"))
         asyncio.run(rig.until_ready())
         yield rig
+
+
+def with_children(pid: int) -> list[int]:
+    """The process and all that it started: to stop a server is to stop every one of its processes."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            parents.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found
 
 
 class Shopping:
@@ -82,13 +98,16 @@ async def test_the_books_are_away(rig: Rig, number: signal.Signals) -> None:
         settled_key = shopping.answers[0][1].key
         await shop.settled(settled_key)
         gone_s = time.monotonic()
-        os.kill(pid, number)
+        frozen = [pid] if number is signal.SIGKILL else with_children(pid)
+        for one in frozen:
+            os.kill(one, number)
         await asyncio.sleep(AWAY_S)
         status, word = await readiness(rig)
         assert (status, word) == (200, "degraded")
         back_s = time.monotonic()
         if number is signal.SIGSTOP:
-            os.kill(pid, signal.SIGCONT)
+            for one in frozen:
+                os.kill(one, signal.SIGCONT)
         else:
             await asyncio.to_thread(rig.servers.heal)
         await asyncio.sleep(1.0)
