@@ -12,8 +12,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from gateway.resending import Resending
+from gateway.unreported import Unreported
 from runtime.clock import SystemClock
 from runtime.faults import StorageUnavailable
+from runtime.metrics import Metrics
+from storage.envelope import read_header
 from storage.opening import gateway_queue, owner_queue
 from storage.queue import QueueSettings
 from storage.queue_discovery import find_primary
@@ -184,6 +188,51 @@ async def test_the_primary_is_found_among_the_addresses(
     assert await owner.remove(messages) == 0
     assert before.isdisjoint(await histories_of(primaries))
     assert old_port != new_port
+
+
+async def test_orders_that_a_promotion_lost_are_sent_again(
+    own_sentinel_farm: SentinelFarm, opened: Opened
+) -> None:
+    """What an accepted single copy held is on the next primary within seconds, while new orders go on."""
+    farm = own_sentinel_farm
+    os.kill(farm.others[0].pid, signal.SIGKILL)
+    settings, clock = settings_of_pair(farm), SystemClock()
+    gateway, primaries = opened.gateway(settings), opened.primaries(settings)
+    unreported, metrics = Unreported(10_000), Metrics()
+    resending = Resending(
+        opened.gateway(settings),
+        primaries.histories,
+        unreported,
+        late_ack_s=0.5,
+        clock=clock,
+        metrics=metrics,
+    )
+    await resending.turn()
+    watching = asyncio.create_task(resending.run())
+    ((_, old),) = farm.primaries.items()
+    ((new_port, replica),) = farm.replicas.items()
+    with frozen(replica.pid):
+        entries = [an_entry(n % 16) for n in range(250)]
+        for first in range(0, len(entries), 50):
+            await gateway.append(entries[first : first + 50])
+        for entry in entries:
+            unreported.keep(entry, clock.monotonic_s())
+        os.kill(old.pid, signal.SIGKILL)
+        await old.wait()
+    await farm.ask(new_port, "REPLICAOF", "NO", "ONE")
+    started_s = time.monotonic()
+    assert (await appended(gateway, an_entry(3))).results[0].status is AppendStatus.NEW
+    keys = {read_header(entry.fields).order_uuid for entry in entries}
+    owner = opened.owner(settings)
+    found: set[UUID | None] = set()
+    while not keys <= found:
+        with contextlib.suppress(StorageUnavailable):
+            found |= {m.order_uuid for m in await owner.read(count_max=500, wait_ms_max=50)}
+        assert time.monotonic() - started_s < 10
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
+    assert b"tallystick_gateway_primary_changes_total 1.0" in metrics.exposition()
 
 
 async def test_a_sentinel_promotes(own_sentinel_farm: SentinelFarm, opened: Opened) -> None:

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.checks import of_replication
+from gateway.checks import of_replication, worst_of
 from gateway.health import Check, CheckResult, CheckState
 from gateway.serving import LISTENING_COUNT, GatewayFailed, serve, shared_socket
 from payments.lifecycle import PaymentState
 from runtime.faults import StorageUnavailable
-from storage.queue_settings import QueueSettings
+from storage.queue_settings import QueueMode, QueueSettings
 from tests.unit.gateway.stack import GatewayStack, settings, until
 
 
@@ -78,6 +78,26 @@ def test_replicas_are_counted(online_count: int, state: CheckState) -> None:
     lines += ["slave9:ip=::1,port=2,state=wait_bgsave,offset=0,lag=0"]
     assert of_replication("\r\n".join(lines).encode(), queue).state is state
     assert of_replication(b"role:slave\r\n", queue).state is CheckState.FAILED
+
+
+def test_a_replica_that_nobody_awaits_is_a_fault_where_others_promote() -> None:
+    """A Sentinel or a cluster may promote it, without what was acknowledged; of several servers the worst counts."""
+    queue = QueueSettings(
+        url="redis://127.0.0.1:1",
+        mode=QueueMode.CLUSTER,
+        replicas_awaited=1,
+        replica_count=1,
+        stream_length_max=10,
+        record_count_max=20,
+    )
+    lines = ["role:master", "slave0:ip=::1,port=1,state=online,offset=1,lag=0"]
+    good = of_replication("\r\n".join(lines).encode(), queue)
+    lines += ["slave1:ip=::1,port=2,state=online,offset=1,lag=0"]
+    bad = of_replication("\r\n".join(lines).encode(), queue)
+    assert (good.state, bad.state) == (CheckState.OK, CheckState.FAILED)
+    assert "nobody waits for" in bad.detail
+    assert worst_of([good, bad, good]) is bad
+    assert worst_of([good]) is good
 
 
 async def test_metrics_count_what_happens(stack: GatewayStack) -> None:
