@@ -66,6 +66,10 @@ class Unreported:
             self._kept.move_to_end(order_uuid)
         return found
 
+    def oldest_age_s(self, now_s: float) -> float:
+        """Return for how long the oldest has waited for its report; 0 when none waits. Looks at each."""
+        return max((now_s - kept.kept_at_s for kept in self._kept.values()), default=0.0)
+
     def all(self) -> list[QueueEntry]:
         """Return everything kept."""
         return [kept.entry for kept in self._kept.values()]

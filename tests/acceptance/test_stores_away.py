@@ -15,6 +15,7 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
+from gateway.health import INTAKE_LATE_S
 from ops.local.health import ServerRole
 from tests.acceptance.test_crash_points import assert_books_match, post_all
 from tests.rig import Rig
@@ -24,8 +25,10 @@ from tests.shop import Answer, Shop, open_shop, successful_charges
 SHOPPER_COUNT = 20
 PAUSE_S = 0.05
 # So long a store is away, and until then at the latest its absence has been noticed.
-AWAY_S = 7.0
-NOTICED_S = 4.0
+AWAY_S = 6.0
+NOTICED_S = 3.5
+# A commit counts as late after two seconds, and a call that started before takes up to a second.
+HELD_S = 3.5
 DEFERRED = "Tallystick-Key-Check"
 
 
@@ -123,6 +126,37 @@ async def test_the_books_are_away(rig: Rig, number: signal.Signals) -> None:
         # Also within the first seconds hardly anybody is sent away.
         assert len(unaccepted) <= SHOPPER_COUNT, statuses
         assert all(answer.is_accepted for answer in await post_all(shop, unaccepted))
+        await rig.until_ended(merchant_id, len(answers), timeout_s=60)
+    charges = await successful_charges(rig.simulator.url, merchant_id)
+    assert charges == {str(answer.key): 1 for answer in answers}
+    await assert_books_match(rig, merchant_id, len(answers))
+
+
+async def test_the_standby_stands_still(rig: Rig) -> None:
+    """Commits hang: readiness says so, PSP calls are held, accepting goes on, everything settles once."""
+    merchant_id, api_key = await rig.create_merchant("Standby shop")
+    pid = await asyncio.to_thread(rig.servers.pid, ServerRole.POSTGRES_STANDBY)
+    async with open_shop(rig.url, api_key, connection_count=SHOPPER_COUNT) as shop:
+        shopping = Shopping(shop)
+        await asyncio.sleep(1.0)
+        gone_s = time.monotonic()
+        frozen = with_children(pid)
+        for one in frozen:
+            os.kill(one, signal.SIGSTOP)
+        await asyncio.sleep(HELD_S)
+        charged_count = sum((await successful_charges(rig.simulator.url, merchant_id)).values())
+        await asyncio.sleep(INTAKE_LATE_S - HELD_S + 1.0)
+        held_count = sum((await successful_charges(rig.simulator.url, merchant_id)).values())
+        assert await readiness(rig) == (200, "degraded")
+        back_s = time.monotonic()
+        for one in frozen:
+            os.kill(one, signal.SIGCONT)
+        await shopping.end()
+        answers = [answer for _, answer in shopping.answers]
+        assert held_count == charged_count > 0
+        meanwhile = shopping.between(gone_s, back_s)
+        assert len(meanwhile) > 50
+        assert all(answer.is_accepted for answer in meanwhile)
         await rig.until_ended(merchant_id, len(answers), timeout_s=60)
     charges = await successful_charges(rig.simulator.url, merchant_id)
     assert charges == {str(answer.key): 1 for answer in answers}

@@ -58,6 +58,20 @@ async def test_readiness_says_what_is_missing(
         assert (await stack.get("/healthz")).status == 200
 
 
+async def test_readiness_says_that_intake_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders that nobody takes in are told of before the standby's silence is."""
+    monkeypatch.setattr("gateway.health.INTAKE_LATE_S", 0.1)
+    async with GatewayStack() as stack:
+        await stack.pay(uuid4())
+        assert (await stack.get("/readyz")).json["status"] == "ready"
+        await asyncio.sleep(0.15)
+        answer = await stack.get("/readyz")
+        assert (answer.status, answer.json["status"]) == (200, "degraded")
+        assert "for its intake" in answer.json["checks"]["gateway"]["detail"]
+        stack.gateway.accepting.taken_in([stack.queued()[0].order_uuid])
+        assert (await stack.get("/readyz")).json["status"] == "ready"
+
+
 @pytest.mark.parametrize(
     ("online_count", "state"),
     [(0, CheckState.FAILED), (1, CheckState.DEGRADED), (2, CheckState.OK)],
