@@ -118,4 +118,9 @@ class Resending:
             appended = await self._queue.append(entries)
         except StorageUnavailable:
             return 0
+        for entry, result in zip(entries, appended.results, strict=True):
+            is_other = result.fingerprint != entry.fingerprint
+            if result.status is AppendStatus.DUPLICATE and is_other:
+                # Only where acknowledged orders were lost: another body under the key came first since.
+                self._log.error("order_displaced", order_uuid=str(entry.order_uuid))
         return sum(result.status is not AppendStatus.FULL for result in appended.results)

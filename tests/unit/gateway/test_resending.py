@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -172,3 +172,19 @@ async def test_a_cluster_with_one_new_primary() -> None:
     bench.history = frozenset({b"a", b"b", b"d"})
     await bench.resending.turn()
     assert bench.held() == {entry.order_uuid}
+
+
+async def test_a_displaced_order_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Another body that took the key since the loss is not overwritten, and not passed over in silence."""
+    bench = Bench()
+    await bench.resending.turn()
+    key = uuid4()
+    bench.unreported.keep(an_entry(0, key), 0.0)
+    bench.promote(b"second")
+    other = an_entry(0, key, amount_minor=1)
+    await FakeGatewayQueue(bench.server).append([other])
+    await bench.resending.turn()
+    ((_, record),) = bench.server.copy.records.items()
+    assert record.fingerprint == other.fingerprint
+    told = capsys.readouterr()
+    assert "order_displaced" in told.out + told.err
