@@ -29,6 +29,8 @@ AWAY_AFTER_S = 1.0
 # A server that stands still fails nothing for its connections' whole time-out. Twice what one look-up takes
 # while the server is busiest; and what waits meanwhile stays below what a gateway may have open.
 SILENT_AFTER_S = 2.0
+# Whoever reads one payment waits no longer than whoever posts one: in line, too, while the books are away.
+FIND_S_MAX = 5.0
 
 
 class Asker(Protocol):
@@ -115,8 +117,12 @@ class Lookups:
             asyncio.get_running_loop().call_soon(self._start)
 
     async def find(self, key: OrderKey) -> StoredOrder | None:
-        """Return the order, or None when the books hold none. Raises StorageUnavailable."""
-        return await self.ask(key)
+        """Return the order, or None when the books hold none, within FIND_S_MAX. Raises StorageUnavailable."""
+        try:
+            async with asyncio.timeout(FIND_S_MAX):
+                return await self.ask(key)
+        except TimeoutError:
+            raise StorageUnavailable("postgres", "no answer in time") from None
 
     async def held(self, keys: Sequence[OrderKey]) -> list[UUID]:
         """Return those of many orders that the books hold, asked apart from what requests ask.

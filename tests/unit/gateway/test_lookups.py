@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID, uuid4
 
+import pytest
+
 from gateway.lookups import AWAY_AFTER_S, SILENT_AFTER_S, Lookups
 from runtime.faults import StorageUnavailable
 from runtime.metrics import Metrics
@@ -64,3 +66,12 @@ async def test_silence_counts_after_two_seconds() -> None:
     assert not lookups.is_away
     clock.pass_s(60)
     assert not lookups.is_away
+
+
+async def test_a_reader_waits_for_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the books stand still a GET ends, as unable to tell."""
+    monkeypatch.setattr("gateway.lookups.FIND_S_MAX", 0.01)
+    lookups = Lookups(HeldUpQueries(), clock=TickingClock(), metrics=Metrics())
+    with pytest.raises(StorageUnavailable, match="in time"):
+        await lookups.find((0, uuid4()))
+    await lookups.close()
