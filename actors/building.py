@@ -27,9 +27,8 @@ from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
 from storage.intent import IntentStore
 from storage.ledger import PostgresLedger
-from storage.opening import connector, queue_settings, read_pool
+from storage.opening import connector, owner_queue, queue_settings, read_pool
 from storage.ownership import PostgresOwnership
-from storage.queue_owner import RedisOwnerQueue
 from storage.read_pool import ReadPool
 
 
@@ -115,8 +114,8 @@ def _ports(
     ownership = PostgresOwnership(link, ledger)
     settings = queue_settings(config)
     reading_queue, reply_queue = (
-        RedisOwnerQueue(settings, clock=clock),
-        RedisOwnerQueue(settings, clock=clock),
+        owner_queue(settings, clock=clock),
+        owner_queue(settings, clock=clock),
     )
     pool: ReadPool = read_pool(
         config, shard, "owner", application_name=f"tally host {name} intents", session_count_max=1

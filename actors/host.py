@@ -26,6 +26,7 @@ from actors.reading import StreamReader
 from actors.replying import Replier
 from actors.settings import (
     COMMIT_LATE_S,
+    COMMITS_LOOKED_AT_S,
     STORE_RETRY_S,
     TIMERS_EVERY_S,
     TIMERS_READ_MAX,
@@ -172,6 +173,7 @@ class PartitionHost:
             asyncio.create_task(work, name=name)
             for name, work in (
                 ("beats", self._beat()),
+                ("calls", self._hold_calls()),
                 ("claims", self._claiming.run()),
                 ("timers", self._fire_timers()),
                 ("reader", self._reader.run()),
@@ -216,8 +218,13 @@ class PartitionHost:
             with contextlib.suppress(StorageUnavailable):
                 if not await self._ports.ownership.beat(self._incarnation):
                     raise LeaseLost(f"the lease of {self.name} was released")
-            self._calls.pause(any(lane.commit_age_s() > COMMIT_LATE_S for lane in self._lanes))
             await asyncio.sleep(self._settings.beat_ms / 1000)
+
+    async def _hold_calls(self) -> None:
+        """Start no PSP call while a commit is late. Apart from the beats, which a frozen ledger holds up."""
+        while True:
+            self._calls.pause(any(lane.commit_age_s() > COMMIT_LATE_S for lane in self._lanes))
+            await asyncio.sleep(COMMITS_LOOKED_AT_S)
 
     async def _retrying(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while not self._stop.is_set():

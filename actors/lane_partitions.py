@@ -55,6 +55,11 @@ class LanePartitions:
         return sum(inbox.message_count for inbox in self._inboxes.values())
 
     @property
+    def has_work(self) -> bool:
+        """Whether anything waits to be flushed."""
+        return any(map(len, self._inboxes.values()))
+
+    @property
     def oldest_read_at_s(self) -> float | None:
         """When the oldest message that waits here was read, in monotonic seconds; None when none does."""
         oldest = [inbox.oldest_read_at_s for inbox in self._inboxes.values()]
@@ -133,20 +138,27 @@ class LanePartitions:
             inbox.add_due(order_no, step, self._clock.monotonic_s())
             self.work_arrived.set()
 
-    def select(self, count_max: int) -> list[int]:
-        """The partitions whose work has waited longest: a few whole ones rather than a crumb of each."""
-        resting = self.resting
-        waiting = sorted(
+    def select(self, count_max: int, waiting: frozenset[int] = frozenset()) -> list[int]:
+        """The partitions whose work has waited longest: a few whole ones rather than a crumb of each.
+
+        Those ``waiting`` are left out, as are those at rest.
+        """
+        resting = self.resting | waiting
+        selected = sorted(
             (inbox.waiting_since_s, partition_index)
             for partition_index, inbox in self._inboxes.items()
             if inbox.waiting_since_s is not None and partition_index not in resting
         )
-        return [index for _, index in waiting[:count_max]]
+        return [index for _, index in selected[:count_max]]
 
-    def take(self, partition_indexes: Sequence[int], *, count_max: int) -> dict[int, Work]:
-        """Take the oldest work of these, at most ``count_max`` of each kind a partition."""
+    def take(
+        self, partition_indexes: Sequence[int], *, count_max: int, bytes_max: int = FLUSH_BYTES_MAX
+    ) -> dict[int, Work]:
+        """Take the oldest work of these, at most ``count_max`` of each kind a partition.
+
+        Of messages at most ``bytes_max`` a partition, and at least one.
+        """
         now_s = self._clock.monotonic_s()
-        bytes_max = FLUSH_BYTES_MAX // len(partition_indexes)
         work = {
             index: self._inboxes[index].take(count_max, now_s, bytes_max=bytes_max)
             for index in partition_indexes

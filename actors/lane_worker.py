@@ -16,13 +16,20 @@ from uuid import UUID
 import structlog
 
 from actors.calls import PspCalls
+from actors.dividing import FlushDivision
 from actors.flushing import batch_of, flush_of, replies_of
 from actors.inbox import Work
 from actors.lane_partitions import LanePartitions
 from actors.ledger_clock import LedgerClock
 from actors.measuring import HostMetrics
 from actors.replying import Reply
-from actors.settings import CROWDED_COUNT, FLUSH_SPACING_S, STORE_RETRY_S, HostSettings
+from actors.settings import (
+    CROWDED_COUNT,
+    FLUSH_BYTES_MAX,
+    FLUSH_SPACING_S,
+    STORE_RETRY_S,
+    HostSettings,
+)
 from payments.accounts import AccountKey
 from payments.decided import Decided
 from payments.defects import InvariantViolation
@@ -69,6 +76,7 @@ class LaneWorker:
         self._ports = ports
         self._flush_started_s: float | None = None
         self._doubt_started_s: float | None = None
+        self._division = FlushDivision(ports.clock)
         self.partitions = LanePartitions(ports.calls, ports.clock)
         self.lock = asyncio.Lock()
         """Held during a cycle: whoever drops partitions from outside takes it first."""
@@ -76,11 +84,14 @@ class LaneWorker:
         self.fenced_count = 0
 
     def commit_age_s(self) -> float:
-        """How long a commit has been under way, or in doubt, without an end; 0 when there is none."""
+        """How long a commit has been under way, in doubt, or tried in vain; 0 when there is none."""
         if not self.partitions.suspended:
             self._doubt_started_s = None
-        started_s = self._doubt_started_s or self._flush_started_s
-        return 0.0 if started_s is None else self._ports.clock.monotonic_s() - started_s
+            if not self.partitions.has_work:
+                self._division.rest()
+        started = (self._doubt_started_s, self._flush_started_s, self._division.failing_since_s)
+        oldest_s = min((at_s for at_s in started if at_s is not None), default=None)
+        return 0.0 if oldest_s is None else self._ports.clock.monotonic_s() - oldest_s
 
     async def run(self) -> None:
         """Flush until cancelled. Raises defects that are not one partition's own."""
@@ -90,7 +101,7 @@ class LaneWorker:
             while True:
                 started_s = self._ports.clock.monotonic_s()
                 async with self.lock:
-                    selected = self.partitions.select(self._settings.partitions_per_flush_max)
+                    selected = self._select()
                     if not selected:
                         break
                     taken_count = await self._cycle(selected)
@@ -98,12 +109,25 @@ class LaneWorker:
                     took_s = self._ports.clock.monotonic_s() - started_s
                     await asyncio.sleep(FLUSH_SPACING_S - took_s)
 
+    def _select(self) -> list[int]:
+        """Return the partitions of the next flush, without those that wait for others to have their turn."""
+        waiting = self._division.waiting()
+        count_max = self._division.part_of(self._settings.partitions_per_flush_max)
+        selected = self.partitions.select(count_max, waiting)
+        if waiting and not selected:
+            # Nothing else may come that wakes the lane for them.
+            asyncio.get_running_loop().call_later(STORE_RETRY_S, self.partitions.work_arrived.set)
+        return selected
+
     async def _cycle(self, selected: Sequence[int]) -> int:
         """Flush these partitions' oldest work once. Returns how much was taken, written or not."""
-        count_max = max(1, self._settings.commands_per_flush_max // len(selected))
-        work = self.partitions.take(selected, count_max=count_max)
+        division = self._division
+        count_max = division.part_of(self._settings.commands_per_flush_max // len(selected))
+        bytes_max = division.part_of(FLUSH_BYTES_MAX // len(selected))
+        work = self.partitions.take(selected, count_max=count_max, bytes_max=bytes_max)
         try:
             await self._ports.metrics.counting_faults(self._flush(work))
+            division.written(selected)
         except PartitionFenced as fenced:
             self.fenced_count += len(fenced.partition_indexes)
             _log.warning(
@@ -114,12 +138,15 @@ class LaneWorker:
             self._ports.on_lost(fenced.partition_indexes)
         except (CommitUnknown, LaneReplaced) as unclear:
             _log.warning("partitions_unclear", reason=str(unclear))
+            if isinstance(unclear, CommitUnknown):
+                division.failed((), str(unclear))
             self.partitions.put_back(work)
             self.partitions.suspend(unclear.partition_indexes)
             self._ports.on_unclear(unclear.partition_indexes)
         except StorageUnavailable as unavailable:
             _log.warning("flush_postponed", store=unavailable.store, reason=unavailable.reason)
             self.partitions.put_back(work)
+            division.failed(selected, unavailable.reason)
             await asyncio.sleep(STORE_RETRY_S)
         except InvariantViolation as violation:
             self.partitions.put_back(work)

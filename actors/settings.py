@@ -45,6 +45,14 @@ READ_BYTES_MAX = 8 * 1024**2
 # five that a statement is given, so that its partitions were taken over and tried again.
 FLUSH_BYTES_MAX = 8 * 1024**2
 
+# A flush that was not written is halved, and halved again: this often halved, a whole one of 1,024 commands
+# or 8 MB is one command of one partition, or 8 kB.
+FLUSH_DIVISOR_MAX = 1_024
+
+# The longest that a partition waits whose smallest flush could not be written. It is added to an outage
+# at most once, and lets a lane's other partitions flush several times as often.
+STUCK_PAUSE_S_MAX = 2.0
+
 # While the oldest message waits for longer than this nothing more is read. What a host can take in within
 # it, a read in progress, a flush and the wait for the next removal stay below that second together.
 READ_AHEAD_S_MAX = 0.25
@@ -68,6 +76,9 @@ STORE_RETRY_S = 0.25
 
 # No PSP call starts while a commit has been waiting this long: the standby is probably gone.
 COMMIT_LATE_S = 2.0
+
+# How often that is looked at.
+COMMITS_LOOKED_AT_S = 0.1
 
 # A flush costs some milliseconds of CPU however little it holds. A lane that has just written a crowd
 # waits until this long after that flush began, so that the next one holds more; one that wrote few

@@ -167,6 +167,9 @@ class _Lane:
                     # This connection's earlier writes can't be proven here any more either.
                     await self._start_over()
                     continue
+                if self._last is not None and appended.generation != self._last.generation:
+                    # A wait here proves nothing of what an earlier connection wrote.
+                    self._return_unproven()
                 self._last = appended
                 self._unproven += batch
             self._unproven = [request for request in self._unproven if request.is_proof_wanted]
@@ -187,7 +190,11 @@ class _Lane:
 
     async def _start_over(self) -> None:
         """Let the script run again for what is not proven: a wait elsewhere would prove nothing."""
-        again = [request for request in self._unproven if request.is_proof_wanted]
-        self._unproven, self._last = [], None
-        self._lanes.return_to_line(again)
+        self._return_unproven()
+        self._last = None
         await asyncio.sleep(PAUSE_AFTER_FAULT_S)
+
+    def _return_unproven(self) -> None:
+        again = [request for request in self._unproven if request.is_proof_wanted]
+        self._unproven = []
+        self._lanes.return_to_line(again)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import uuid_utils
 
 from gateway.app import Dependencies, Gateway
 from gateway.checks import books_check, queue_check
+from gateway.resending import Resending
 from gateway.settings import GatewaySettings, PaymentRoute
 from payments.identity import LETTERS
 from payments.mode import Mode
@@ -22,9 +23,10 @@ from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
 from storage.directory import PostgresDirectory
 from storage.one_copy import OneCopyWatch
-from storage.opening import queue_settings, read_pool
+from storage.opening import gateway_queue, queue_settings, read_pool
 from storage.queries import PostgresQueries
-from storage.queue import RedisGatewayQueue, reply_channel
+from storage.queue import reply_channel
+from storage.queue_primaries import QueuePrimaries
 from storage.read_pool import ReadPool
 from storage.replies import Reply, ReplyListener
 from storage.status import StatusQueries
@@ -33,6 +35,8 @@ from storage.status import StatusQueries
 APPEND_LANE_COUNT = 2
 # Reads of key records take turns on these.
 FIND_CONNECTION_COUNT = 2
+# Orders sent again after a promotion don't stand in the way of new ones.
+RESEND_CONNECTION_COUNT = 1
 # Look-ups, lists, wallets and the directory of one process.
 POSTGRES_SESSIONS_MAX = 8
 # Health checks ask through a session of their own: they must answer while the others are busy.
@@ -70,9 +74,10 @@ class GatewayProcess:
         self._one_copy = OneCopyWatch(self._check_pool)
         queue = replace(queue_settings(config), one_copy=self._one_copy)
         self._queues = [
-            RedisGatewayQueue(queue) for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT)
+            gateway_queue(queue)
+            for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT + RESEND_CONNECTION_COUNT)
         ]
-        check_of_queue, self._check_connection = queue_check(queue)
+        check_of_queue, self._check_primaries = queue_check(queue)
         reply_to = _new_channel(name)
         self.gateway = Gateway(
             Dependencies(
@@ -81,7 +86,7 @@ class GatewayProcess:
                 queries=PostgresQueries(self._pool),
                 directory=PostgresDirectory(self._pool),
                 append_queues=self._queues[:APPEND_LANE_COUNT],
-                find_queues=self._queues[APPEND_LANE_COUNT:],
+                find_queues=self._queues[APPEND_LANE_COUNT:-RESEND_CONNECTION_COUNT],
                 reply_to=reply_to,
                 checks={
                     "queue": check_of_queue,
@@ -94,25 +99,44 @@ class GatewayProcess:
         )
         self.gateway.metrics.add_process()
         self._listener = ReplyListener(queue, reply_to, on_reply=self._replied)
+        self._watched_primaries = QueuePrimaries(queue)
+        self._resending = Resending(
+            self._queues[-1],
+            self._watched_primaries.histories,
+            self.gateway.accepting.unreported,
+            late_ack_s=self.settings.request_deadline_s,
+            clock=SystemClock(),
+            metrics=self.gateway.metrics,
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin to listen for replies, and to the operator. Call ``close`` in the end."""
+    def start(self, on_failure: Callable[[], None]) -> None:
+        """Listen for replies, and watch the queue's primary and the operator. Call ``close`` in the end.
+
+        ``on_failure`` is called when one of them died of a defect: then the process must end.
+        """
         self._tasks = [
             asyncio.create_task(self._listener.run()),
             asyncio.create_task(self._one_copy.run()),
+            asyncio.create_task(self._resending.run()),
         ]
+        for task in self._tasks:
+            task.add_done_callback(lambda ended: None if ended.cancelled() else on_failure())
 
     async def close(self) -> None:
-        """Close everything that was opened."""
+        """Close everything that was opened. Raises what a task died of, if one did."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
         for queue in self._queues:
             await queue.close()
-        await self._check_connection.close()
+        await self._watched_primaries.close()
+        await self._check_primaries.close()
         await self._pool.close()
         await self._check_pool.close()
+        for defect in ended:
+            if isinstance(defect, Exception):
+                raise defect
 
     def _replied(self, reply: Reply) -> None:
         self.gateway.replied(taken_in=reply.taken_in, settled=reply.settled)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote
 from uuid import UUID
 
@@ -62,22 +62,42 @@ class PostgresConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The durable queue. n = replica_count replicas, k = replicas_awaited are waited for."""
 
-    address: str
-    """``host:port`` of the primary."""
+    mode: Literal["single", "sentinel", "cluster"] = "single"
+    """How the primary is found: among the addresses, by Sentinels, or one for each partition."""
+    address: str = ""
+    """``host:port`` of the primary at first, or of a cluster's first server to be asked."""
     replica_addresses: list[str] = []
+    """Its replicas, any of which may be the primary later; in a cluster, more servers to ask."""
+    sentinel_addresses: list[str] = []
+    sentinel_name: str = ""
+    sentinel_password_file: str = ""
     password_file: str
     replicas_awaited: Annotated[int, msgspec.Meta(ge=0)] = 1
     stream_length_max: Count = 20_000
     """Messages waiting in one partition; beyond it new keys get 503 queue_backpressure."""
     record_count_max: Count = 5_000_000
-    """Keys on the server, about 200 bytes each: bounds its memory at 1 GB at any rate."""
+    """Keys on a server, about 200 bytes each: bounds its memory at 1 GB at any rate."""
 
     def __post_init__(self) -> None:
-        if self.replicas_awaited > len(self.replica_addresses):
+        if self.mode == "sentinel":
+            if not self.sentinel_addresses or not self.sentinel_name:
+                raise ValueError("mode sentinel needs sentinel_addresses and sentinel_name")
+            if self.address or self.replica_addresses:
+                raise ValueError("mode sentinel takes no address: the Sentinels know them")
+        elif not self.address:
+            raise ValueError(f"mode {self.mode} needs address")
+        elif self.sentinel_addresses or self.sentinel_name or self.sentinel_password_file:
+            raise ValueError("what names Sentinels belongs to mode sentinel")
+        if self.mode == "single" and self.replicas_awaited > len(self.replica_addresses):
             raise ValueError(
                 f"replicas_awaited={self.replicas_awaited} must not exceed the"
                 f" {len(self.replica_addresses)} replica_addresses"
             )
+
+    @property
+    def replica_count(self) -> int:
+        """How many replicas a primary has. Where others promote, all of them are awaited."""
+        return len(self.replica_addresses) if self.mode == "single" else self.replicas_awaited
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

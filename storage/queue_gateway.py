@@ -10,7 +10,8 @@ from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.envelope import EnvelopeUnreadable, decode_fields
-from storage.queue_connection import STORE, Command, Locate, QueueConnection, Reply
+from storage.queue_connection import QueueConnection
+from storage.queue_discovery import Locate
 from storage.queue_keys import record_key, stream_key
 from storage.queue_ports import (
     AppendBatch,
@@ -20,6 +21,7 @@ from storage.queue_ports import (
     KeyRecord,
     QueueEntry,
 )
+from storage.queue_sessions import STORE, Command, Reply
 from storage.queue_settings import QueueSettings
 from storage.redis_script import RedisScript
 
@@ -53,20 +55,25 @@ class RedisGatewayQueue:
         """Run the append script once for all entries, whatever their partitions.
 
         Raises StorageUnavailable: the script may have run all the same; running it again is safe.
-        (Redis Cluster will need one call for each partition here: their keys live in other slots.)
         """
-        if not 1 <= len(entries) <= APPEND_ENTRIES_MAX:
-            raise InvariantViolation(f"{len(entries)} entries are not 1..{APPEND_ENTRIES_MAX}")
-        keys: list[bytes] = []
-        for entry in entries:
-            keys.append(stream_key(entry.partition_index))
-            keys.append(record_key(entry.partition_index, entry.order_uuid))
+        return await self.append_apart([entries])
+
+    async def append_apart(self, groups: Sequence[Sequence[QueueEntry]]) -> AppendBatch:
+        """Run the append script once for each group, in one exchange: a cluster wants a call a partition.
+
+        The results are those of the groups, one group after the other. Raises as ``append``, and
+        PartitionMoved where a server of a cluster does not serve a group's partition.
+        """
+        entry_count = sum(map(len, groups))
+        if not 1 <= entry_count <= APPEND_ENTRIES_MAX or not all(groups):
+            raise InvariantViolation(f"{entry_count} entries are not 1..{APPEND_ENTRIES_MAX}")
+        calls = [(_append_keys(group), list(self._append_args(group))) for group in groups]
         async with self._connection.turn:
-            session, replies = await self._connection.run_script(
-                self._append_script, keys, list(self._append_args(entries))
-            )
+            session, replies = await self._connection.run_scripts(self._append_script, calls)
         results = [
-            _append_result(entry, reply) for entry, reply in zip(entries, replies, strict=True)
+            _append_result(entry, reply)
+            for group, of_group in zip(groups, replies, strict=True)
+            for entry, reply in zip(group, of_group, strict=True)
         ]
         return AppendBatch(results=results, generation=session.generation)
 
@@ -147,6 +154,14 @@ def _is_durable(replies: Sequence[Reply], awaited: int) -> bool:
         return bool(replies[0] >= awaited)
     local_count, replica_count = replies[-1]
     return bool(local_count >= 1 and replica_count >= awaited)
+
+
+def _append_keys(entries: Sequence[QueueEntry]) -> list[bytes]:
+    keys: list[bytes] = []
+    for entry in entries:
+        keys.append(stream_key(entry.partition_index))
+        keys.append(record_key(entry.partition_index, entry.order_uuid))
+    return keys
 
 
 def _append_result(entry: QueueEntry, reply: Reply) -> AppendResult:

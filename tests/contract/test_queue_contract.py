@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -16,13 +17,8 @@ from ops.local.resp import ask
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.envelope import encode_command
-from storage.queue import (
-    APPEND_ENTRIES_MAX,
-    REMOVAL_AGE_S_MAX,
-    QueueSettings,
-    RedisGatewayQueue,
-    RedisOwnerQueue,
-)
+from storage.opening import gateway_queue, owner_queue
+from storage.queue import APPEND_ENTRIES_MAX, REMOVAL_AGE_S_MAX, QueueSettings
 from storage.queue_ports import (
     AppendStatus,
     ConnectionReplaced,
@@ -34,11 +30,14 @@ from storage.queue_ports import (
 from tests.fakes.fake_queue import FakeGatewayQueue, FakeOwnerQueue, FakeQueueServer
 from tests.manual_clock import ManualClock
 from tests.queue_commands import a_command, an_entry, with_unreadable_payload
+from tests.queue_farms import ClusterFarm, Farm
 from tests.servers import SharedServers
 
 # Enough for a healthy pair that shares its machine; short enough to run out in a test.
 DURABLE_MS = 5_000
 TOO_SHORT_MS = 150
+
+DROP_CONNECTIONS = ("CLIENT", "KILL", "TYPE", "normal")
 
 
 class Bench(Protocol):
@@ -47,6 +46,8 @@ class Bench(Protocol):
     clock: ManualClock
     stream_length_max: int
     record_count_max: int
+    neighbours: tuple[int, int, int]
+    """Partitions that share a server, and so what it may hold."""
 
     def gateway(self) -> GatewayQueue: ...
     def owner(self, *partition_indexes: int) -> OwnerQueue: ...
@@ -63,6 +64,7 @@ class FakeBench:
         self.clock = ManualClock()
         self.stream_length_max = 1_000
         self.record_count_max = 10_000
+        self.neighbours = (0, 1, 2)
         self.server = FakeQueueServer(self.clock)
 
     def gateway(self) -> GatewayQueue:
@@ -88,42 +90,60 @@ class FakeBench:
         """Nothing is open."""
 
 
-class ServerBench:
-    """The session's Valkey pair."""
+class RealBench(ABC):
+    """Real servers, and the connections that a test opened to them."""
 
-    def __init__(self, servers: SharedServers) -> None:
-        servers.empty_valkey()
+    neighbours = (0, 1, 2)
+
+    def __init__(self) -> None:
         self.clock = ManualClock()
         self.stream_length_max = 1_000
         self.record_count_max = 10_000
-        self._servers = servers
-        self._open: list[RedisGatewayQueue | RedisOwnerQueue] = []
+        self._open: list[GatewayQueue | OwnerQueue] = []
 
     def gateway(self) -> GatewayQueue:
-        gateway = RedisGatewayQueue(self._settings())
+        gateway = gateway_queue(self._settings())
         self._open.append(gateway)
         return gateway
 
     def owner(self, *partition_indexes: int) -> OwnerQueue:
-        owner = RedisOwnerQueue(self._settings(), clock=self.clock)
+        owner = owner_queue(self._settings(), clock=self.clock)
         owner.own(frozenset(partition_indexes))
         self._open.append(owner)
         return owner
 
     def freeze_replica(self) -> None:
-        self._signal_replica(signal.SIGSTOP)
+        self._signal_replicas(signal.SIGSTOP)
 
     def thaw_replica(self) -> None:
-        self._signal_replica(signal.SIGCONT)
+        self._signal_replicas(signal.SIGCONT)
 
-    async def drop_connections(self) -> None:
-        valkey = self._servers.stores.valkey
-        await ask(valkey.primary.port, valkey.password, ("CLIENT", "KILL", "TYPE", "normal"))
+    @abstractmethod
+    async def drop_connections(self) -> None: ...
 
     async def close(self) -> None:
         self.thaw_replica()
         for queue in self._open:
             await queue.close()
+
+    @abstractmethod
+    def _settings(self) -> QueueSettings: ...
+
+    @abstractmethod
+    def _signal_replicas(self, number: signal.Signals) -> None: ...
+
+
+class ServerBench(RealBench):
+    """The session's Valkey pair."""
+
+    def __init__(self, servers: SharedServers) -> None:
+        super().__init__()
+        servers.empty_valkey()
+        self._servers = servers
+
+    async def drop_connections(self) -> None:
+        valkey = self._servers.stores.valkey
+        await ask(valkey.primary.port, valkey.password, DROP_CONNECTIONS)
 
     def _settings(self) -> QueueSettings:
         return QueueSettings(
@@ -134,18 +154,53 @@ class ServerBench:
             record_count_max=self.record_count_max,
         )
 
-    def _signal_replica(self, signal_number: signal.Signals) -> None:
+    def _signal_replicas(self, number: signal.Signals) -> None:
         pid = self._servers.stores.valkey.replica.pid
         assert pid is not None
-        os.kill(pid, signal_number)
+        os.kill(pid, number)
 
 
-@pytest.fixture(params=["fake", pytest.param("server", marks=pytest.mark.integration)])
+class FarmBench(RealBench):
+    """A pair under a Sentinel, or a cluster."""
+
+    def __init__(self, farm: Farm) -> None:
+        super().__init__()
+        farm.empty()
+        self._farm = farm
+        if isinstance(farm, ClusterFarm):
+            first, second, third, *_ = max(farm.partitions_by_port(16).values(), key=len)
+            self.neighbours = (first, second, third)
+
+    async def drop_connections(self) -> None:
+        for port in self._farm.primaries:
+            await self._farm.ask(port, *DROP_CONNECTIONS)
+
+    def _settings(self) -> QueueSettings:
+        return self._farm.settings(
+            stream_length_max=self.stream_length_max, record_count_max=self.record_count_max
+        )
+
+    def _signal_replicas(self, number: signal.Signals) -> None:
+        self._farm.signal_replicas(number)
+
+
+@pytest.fixture(
+    params=[
+        "fake",
+        *(
+            pytest.param(name, marks=pytest.mark.integration)
+            for name in ("servers", "sentinel_farm", "cluster_farm")
+        ),
+    ]
+)
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
-    """The fake, then the real pair."""
-    bench: Bench = (
-        FakeBench() if request.param == "fake" else ServerBench(request.getfixturevalue("servers"))
-    )
+    """The fake, then the real pair, one under a Sentinel, and a cluster."""
+    bench: Bench
+    if request.param == "fake":
+        bench = FakeBench()
+    else:
+        real = request.getfixturevalue(request.param)
+        bench = FarmBench(real) if isinstance(real, Farm) else ServerBench(real)
     yield bench
     await bench.close()
 
@@ -217,9 +272,9 @@ async def test_a_full_stream_refuses_and_leaves_no_trace(bench: Bench) -> None:
 async def test_a_full_server_refuses_new_keys(bench: Bench) -> None:
     """The number of keys on the server is bounded, whatever the streams hold."""
     bench.stream_length_max, bench.record_count_max = 3, 4
-    gateway = bench.gateway()
-    await append(gateway, an_entry(0), an_entry(0))
-    statuses = await append(gateway, an_entry(1), an_entry(0), an_entry(2))
+    gateway, (first, second, third) = bench.gateway(), bench.neighbours
+    await append(gateway, an_entry(first), an_entry(first))
+    statuses = await append(gateway, an_entry(second), an_entry(first), an_entry(third))
     # Two records, a stream, and one more record reach 4; the second stream is a key, too.
     assert statuses[:2] == [AppendStatus.NEW, AppendStatus.FULL]
     assert statuses[2] is AppendStatus.FULL
