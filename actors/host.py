@@ -21,6 +21,7 @@ from actors.exposing import HostParts
 from actors.lane_worker import LanePorts, LaneWorker
 from actors.leases import LeaseLost
 from actors.ledger_clock import LedgerClock
+from actors.letter_desk import LetterDesk
 from actors.measuring import HostMetrics, MeasuredLane
 from actors.reading import StreamReader
 from actors.replying import Replier
@@ -78,7 +79,7 @@ class PartitionHost:
         self._replier = Replier(ports.reply_queue)
         self._reader = StreamReader(
             ports.reading_queue,
-            readable=self._working,
+            readable=self._readable,
             lanes=lambda: [lane.partitions for lane in self._lanes],
             open_orders_max=settings.open_orders_max,
             on_messages=self._on_messages,
@@ -119,6 +120,9 @@ class PartitionHost:
                 clock=ports.clock,
             ),
             incarnation,
+        )
+        self._letters = LetterDesk(
+            ports.ledger, self._lanes, self._working, self._reader.reread, ports.clock
         )
         self.parts = HostParts(
             self._lanes, self._reader, self._claiming, self._calls, self._replier
@@ -175,6 +179,7 @@ class PartitionHost:
                 ("claims", self._claiming.run()),
                 ("timers", self._fire_timers()),
                 ("reader", self._reader.run()),
+                ("letters", self._letters.run()),
                 ("replies", self._replier.run()),
                 *((f"lane {index}", lane.run()) for index, lane in enumerate(self._lanes)),
             )
@@ -258,6 +263,9 @@ class PartitionHost:
         """Partitions for which new work may be taken in now."""
         resting = frozenset().union(*(lane.partitions.resting for lane in self._lanes))
         return self.partition_indexes - self._claiming.retiring - resting
+
+    def _readable(self) -> frozenset[int]:
+        return self._working().difference(*(lane.partitions.unread for lane in self._lanes))
 
     def _on_messages(self, partition_index: int, messages: Sequence[Message]) -> None:
         if partition_index in self._claiming.retiring:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.accounts import AccountKey
@@ -19,6 +19,7 @@ from payments.rows import (
     DeadLetterRow,
     EventRow,
     HeadRow,
+    LetterResultRow,
     OrderRow,
     OutcomeRow,
     PersonalRow,
@@ -34,6 +35,7 @@ from payments.state import PartitionHead as PartitionHead
 from payments.state import PartitionState as PartitionState
 from runtime.faults import Fault
 from runtime.faults import StorageUnavailable as StorageUnavailable
+from storage.queue_ports import LetterAction
 
 
 class PartitionFenced(Fault):
@@ -82,6 +84,8 @@ class Flush:
     events: list[EventRow] = field(default_factory=list)
     refused: list[RefusedRequestRow] = field(default_factory=list)
     dead_letters: list[DeadLetterRow] = field(default_factory=list)
+    """A letter of an order that is not in the books also makes its ``set_aside_order`` row."""
+    letter_results: list[LetterResultRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,24 @@ class DueTimer:
     partition_index: int
     order_no: int
     kind: int
+
+
+class SetAside(NamedTuple):
+    """An order whose message is a dead letter."""
+
+    dead_letter_no: int
+    fingerprint: bytes | None
+    """None when that part of the message can't be read either."""
+    is_held: bool
+    """Nothing but a replay may take it in, or nothing at all: it was discarded, or ends its host."""
+
+
+class KnownOrders(NamedTuple):
+    """What the books hold of the orders asked for, by order_uuid."""
+
+    fingerprints: Mapping[UUID, bytes]
+    set_aside: Mapping[UUID, SetAside]
+    """Those that were set aside and not taken in since."""
 
 
 class Lane(Protocol):
@@ -122,8 +144,18 @@ class OwnerLedger(Protocol):
     @property
     def lanes(self) -> Sequence[Lane]: ...
 
-    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
-        """Return fingerprint by order_uuid for those of ``(partition_index, order_uuid)`` already in the books."""
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> KnownOrders:
+        """Return which of ``(partition_index, order_uuid)`` the books hold already."""
+        ...
+
+    async def pending_actions(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[LetterAction]:
+        """Return operators' actions without a result, oldest first, one a letter."""
+        ...
+
+    async def letter_overrides(self) -> frozenset[int]:
+        """Return partitions for which an operator accepts any share of dead letters now."""
         ...
 
     async def account_heads(

@@ -26,11 +26,13 @@ from storage.ports import (
     DueTimer,
     Flush,
     FlushReceipt,
+    KnownOrders,
     LaneReplaced,
     LeaseView,
     PartitionFenced,
     PartitionView,
 )
+from storage.queue_ports import LetterAction
 from tests.fakes.fake_books import FakeBooks
 
 
@@ -134,7 +136,7 @@ class FakeLedger:
     def lanes(self) -> Sequence[FakeLane]:
         return self._lanes
 
-    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> KnownOrders:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
         found = {
@@ -142,9 +144,22 @@ class FakeLedger:
             for partition_index, order_uuid in keys
             if self._books.order_keys.get(order_uuid, (None,))[0] == partition_index
         }
-        return {
-            order_uuid: self._books.orders[key].fingerprint for order_uuid, key in found.items()
-        }
+        return KnownOrders(
+            {order_uuid: self._books.orders[key].fingerprint for order_uuid, key in found.items()},
+            self._books.letters.set_aside_of(keys, self._books.order_keys),
+        )
+
+    async def pending_actions(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[LetterAction]:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        return self._books.letters.pending(partition_indexes)[:count_max]
+
+    async def letter_overrides(self) -> frozenset[int]:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        return frozenset(self._books.letters.overrides)
 
     async def account_heads(
         self, keys: Sequence[tuple[int, AccountKey]]
