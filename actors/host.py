@@ -16,6 +16,7 @@ from uuid import UUID
 import structlog
 
 from actors.calls import PspCalls
+from actors.careful import Care
 from actors.claiming import Claiming, ClaimPorts
 from actors.exposing import HostParts
 from actors.lane_worker import LanePorts, LaneWorker
@@ -25,16 +26,11 @@ from actors.letter_desk import LetterDesk
 from actors.measuring import HostMetrics, MeasuredLane
 from actors.reading import StreamReader
 from actors.replying import Replier
-from actors.settings import (
-    COMMIT_LATE_S,
-    STORE_RETRY_S,
-    TIMERS_EVERY_S,
-    TIMERS_READ_MAX,
-    HostSettings,
-)
+from actors.sacrificing import Sacrifice
+from actors.settings import COMMIT_LATE_S, STORE_RETRY_S, HostSettings
+from actors.timers import fire_timers
 from payments.decided import Planner
 from payments.open_order import CallAnswer
-from payments.rows import TimerKind
 from psp.port import Psp
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
@@ -60,6 +56,8 @@ class HostPorts:
     clock: Clock
     crash_points: CrashPoints
     metrics: HostMetrics = field(default_factory=HostMetrics)
+    sacrifice: Sacrifice | None = None
+    """Where what may end a process is tried; None where nothing is."""
 
 
 class PartitionHost:
@@ -106,6 +104,13 @@ class PartitionHost:
             )
             for lane in ports.ledger.lanes
         ]
+        self._care = Care(
+            sacrifice=ports.sacrifice,
+            queue=ports.reading_queue,
+            ownership=ports.ownership,
+            lane_of=self._lane_of,
+            on_parked=self._on_unclear,
+        )
         self._claiming = Claiming(
             settings,
             ClaimPorts(
@@ -118,6 +123,8 @@ class PartitionHost:
                 read_draining=ports.read_draining,
                 on_defect=self._on_defect,
                 clock=ports.clock,
+                waiting=ports.reply_queue.waiting,
+                care=self._care,
             ),
             incarnation,
         )
@@ -177,9 +184,18 @@ class PartitionHost:
             for name, work in (
                 ("beats", self._beat()),
                 ("claims", self._claiming.run()),
-                ("timers", self._fire_timers()),
+                (
+                    "timers",
+                    fire_timers(
+                        self._ports.ledger,
+                        working=self._working,
+                        open_count=lambda: self.open_count,
+                        lane_of=self._lane_of,
+                    ),
+                ),
                 ("reader", self._reader.run()),
                 ("letters", self._letters.run()),
+                ("care", self._care.run()),
                 ("replies", self._replier.run()),
                 *((f"lane {index}", lane.run()) for index, lane in enumerate(self._lanes)),
             )
@@ -233,27 +249,6 @@ class PartitionHost:
                 await asyncio.sleep(STORE_RETRY_S)
         return None
 
-    # --- timers ---------------------------------------------------------------------------------------
-
-    async def _fire_timers(self) -> None:
-        while True:
-            await asyncio.sleep(TIMERS_EVERY_S)
-            # Timers of partitions at rest would only stand before those of the others.
-            working = self._working()
-            if not working or not self.open_count:
-                continue
-            try:
-                due = await self._ports.ledger.due_timers(
-                    sorted(working), count_max=TIMERS_READ_MAX
-                )
-            except StorageUnavailable as unavailable:
-                _log.warning("timers_postponed", reason=unavailable.reason)
-                continue
-            for timer in due:
-                self._lane_of(timer.partition_index).partitions.offer_due(
-                    timer.partition_index, timer.order_no, TimerKind(timer.kind)
-                )
-
     # --- what comes in ----------------------------------------------------------------------------------
 
     def _lane_of(self, partition_index: int) -> LaneWorker:
@@ -265,7 +260,8 @@ class PartitionHost:
         return self.partition_indexes - self._claiming.retiring - resting
 
     def _readable(self) -> frozenset[int]:
-        return self._working().difference(*(lane.partitions.unread for lane in self._lanes))
+        unread = (lane.partitions.unread for lane in self._lanes)
+        return self._working().difference(self._care.unread, *unread)
 
     def _on_messages(self, partition_index: int, messages: Sequence[Message]) -> None:
         if partition_index in self._claiming.retiring:
@@ -273,7 +269,8 @@ class PartitionHost:
         self._lane_of(partition_index).partitions.offer_messages(partition_index, messages)
 
     def _on_answer(self, answer: CallAnswer) -> None:
-        self._lane_of(answer.partition_index).partitions.offer_answer(answer)
+        if not self._care.takes_answer(answer):
+            self._lane_of(answer.partition_index).partitions.offer_answer(answer)
 
     def _on_lost(self, partition_indexes: frozenset[int]) -> None:
         self._claiming.note_lost(partition_indexes)

@@ -3,8 +3,9 @@
 ``TALLY_CRASH_AT=<point>[:n]`` kills the process (SIGKILL) when it reaches the point for the n-th time;
 ``TALLY_FREEZE_AT=<point>[:n]`` stops it (SIGSTOP). With ``TALLY_CRASH_FILE=<path>`` points count only while
 that file exists, and whoever fires removes it first: so a test chooses the moment, and one process dies
-once, however many have the variables and are started again. Only in sandbox deployments; elsewhere it is
-refused.
+once, however many have the variables and are started again. ``TALLY_CRASH_ON=<text>`` kills every process
+that is about to decode an entry holding that text, as a defect of a parser would. Only in sandbox
+deployments; elsewhere it is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 POINTS = frozenset(
@@ -47,11 +48,16 @@ class CrashPoints:
     """Counts how often each armed point is reached. With nothing armed, ``reach`` is one dict look-up."""
 
     def __init__(
-        self, armed: Mapping[str, tuple[int, signal.Signals]], *, file: Path | None = None
+        self,
+        armed: Mapping[str, tuple[int, signal.Signals]],
+        *,
+        file: Path | None = None,
+        mark: bytes = b"",
     ) -> None:
         self._file = file
         self._left = {point: count for point, (count, _) in armed.items()}
         self._signals = {point: signum for point, (_, signum) in armed.items()}
+        self._mark = mark
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, is_sandbox: bool) -> CrashPoints:
@@ -72,8 +78,21 @@ class CrashPoints:
             if count and _COUNT.fullmatch(count) is None:
                 raise CrashPointError(f"{variable}={spec}: the count must be a whole number from 1")
             armed[point] = (int(count or "1"), signum)
+        mark = environment.get("TALLY_CRASH_ON", "")
+        if mark and not is_sandbox:
+            raise CrashPointError("TALLY_CRASH_ON is refused outside sandbox deployments")
         file = environment.get("TALLY_CRASH_FILE", "")
-        return cls(armed, file=Path(file) if file else None)
+        return cls(armed, file=Path(file) if file else None, mark=mark.encode())
+
+    @property
+    def has_mark(self) -> bool:
+        """Whether some content ends this process."""
+        return bool(self._mark)
+
+    def meet(self, parts: Iterable[bytes]) -> None:
+        """Look at what is about to be decoded; the process ends here when it holds the mark."""
+        if self._mark and any(self._mark in part for part in parts):
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def reach(self, point: str) -> None:
         """Note that the point was reached; the process ends or stops here when its count is up."""

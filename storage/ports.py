@@ -191,6 +191,10 @@ class PartitionView:
     owner: UUID | None
 
 
+# One host may die of anything, anywhere. A second one in a row that wrote nothing either is a sign.
+STALLS_BEFORE_CARE = 2
+
+
 class Ownership(Protocol):
     """Leases, claims and takeovers in one shard. Leases decide who tries, epochs decide who may."""
 
@@ -213,18 +217,35 @@ class Ownership(Protocol):
     async def partitions(self) -> Sequence[PartitionView]: ...
 
     async def claim(
-        self, *, partition_index: int, epoch_seen: int, incarnation: UUID, lane_index: int
+        self,
+        *,
+        partition_index: int,
+        epoch_seen: int,
+        incarnation: UUID,
+        lane_index: int,
+        has_waiting: bool = False,
     ) -> PartitionState | None:
         """Take a partition over and read its state, or return None when somebody was faster.
 
         Terminates the recorded backends of the last owner that are not waiting for the standby, bumps
         the epoch from ``epoch_seen``, commits synchronously, and only then reads. Claiming one's own
         partition resolves an unknown commit. The partition is appended to on the lane ``lane_index``
-        from then on, and on no other.
+        from then on, and on no other. A takeover from a host that wrote nothing since its own claim,
+        with open orders or ``has_waiting`` messages on the stream, raises the state's stall_count.
 
         Raises StorageUnavailable (try again: a transaction in doubt may hold it up), or CommitUnknown
         when the claim itself is in doubt: read the epoch again, and claim again.
         """
+        ...
+
+    async def note_progress(self, partition_index: int, epoch: int) -> None:
+        """Set stall_count to 0: what waited was tried to its end."""
+        ...
+
+    async def park(
+        self, partition_index: int, epoch: int, order_no: int, *, reason: str, detail: str
+    ) -> None:
+        """Leave an open order alone from the next claim on, as long as ``epoch`` is the present one."""
         ...
 
     async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:

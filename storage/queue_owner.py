@@ -101,6 +101,39 @@ class RedisOwnerQueue:
                 messages += more
         return messages
 
+    async def read_raw(
+        self, partition_index: int, *, after: str, count_max: int
+    ) -> Sequence[Message]:
+        """See ``storage.queue_ports.OwnerQueue``."""
+        async with self._connection.turn:
+            session = await self._current_session()
+            read_at_s = self._clock.monotonic_s()
+            command = (
+                *(b"XRANGE", stream_key(partition_index), f"({after}", b"+"),
+                *(b"COUNT", count_max),
+            )
+            (items,) = await self._exchange(session, (command,))
+        return [
+            raw_message(
+                raw,
+                partition_index=partition_index,
+                stream_id=stream_id.decode(),
+                generation=session.generation,
+                read_at_s=read_at_s,
+            )
+            for stream_id, raw in items
+        ]
+
+    async def waiting(self, partition_indexes: frozenset[int]) -> frozenset[int]:
+        """See ``storage.queue_ports.OwnerQueue``."""
+        ordered = sorted(partition_indexes)
+        async with self._connection.turn:
+            session = await self._current_session()
+            lengths = await self._exchange(
+                session, [(b"XLEN", stream_key(index)) for index in ordered]
+            )
+        return frozenset(index for index, length in zip(ordered, lengths, strict=True) if length)
+
     async def remove(self, messages: Sequence[Message]) -> int:
         """Delete exactly these, whose intake is committed, and let their key records expire.
 
@@ -257,4 +290,37 @@ def message_of(
         command=command,
         reason=reason,
         raw=tuple(raw),
+    )
+
+
+def raw_message(
+    raw: Sequence[bytes],
+    *,
+    partition_index: int,
+    stream_id: str,
+    generation: int,
+    read_at_s: float,
+) -> Message:
+    """Return a stream item whose fields nobody has looked at."""
+    return Message(
+        partition_index=partition_index,
+        stream_id=stream_id,
+        generation=generation,
+        read_at_s=read_at_s,
+        order_uuid=None,
+        fingerprint=None,
+        command=None,
+        reason="",
+        raw=tuple(raw),
+    )
+
+
+def decoded(message: Message) -> Message:
+    """Return a raw message decoded as far as it can be."""
+    return message_of(
+        message.raw,
+        partition_index=message.partition_index,
+        stream_id=message.stream_id,
+        generation=message.generation,
+        read_at_s=message.read_at_s,
     )

@@ -150,6 +150,19 @@ class OwnerQueue(Protocol):
         """Return the next messages of owned partitions, or none after the wait. Raises StorageUnavailable."""
         ...
 
+    async def read_raw(
+        self, partition_index: int, *, after: str, count_max: int
+    ) -> Sequence[Message]:
+        """Return a stream's next messages after an id, undecoded; moves no position.
+
+        Raises StorageUnavailable.
+        """
+        ...
+
+    async def waiting(self, partition_indexes: frozenset[int]) -> frozenset[int]:
+        """Return those of whose streams hold messages. Raises StorageUnavailable."""
+        ...
+
     async def remove(self, messages: Sequence[Message]) -> int:
         """Delete exactly these, whose intake is committed, and let their key records expire. Returns how many.
 

@@ -44,6 +44,8 @@ class FakePartition:
     head: PartitionHead
     owner: UUID | None = None
     backend: object | None = None
+    stall_count: int = 0
+    batch_seq_claimed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class FakeBooks:
     events: dict[tuple[int, int, int], EventRow] = field(default_factory=dict)
     refused: dict[tuple[int, UUID, bytes], RefusedRequestRow] = field(default_factory=dict)
     letters: FakeLetters = field(default_factory=FakeLetters)
+    parked: dict[OrderKey, tuple[str, str]] = field(default_factory=dict)
     refused_orders: set[UUID] = field(default_factory=set)
     """Orders with a value that no column holds."""
     in_doubt: list[tuple[frozenset[int], Flush]] = field(default_factory=list)
@@ -157,7 +160,9 @@ class FakeBooks:
 
     def open_order_records(self, partition_index: int) -> list[OpenOrderRecord]:
         """Return what a new owner of the partition finds, in the order of the numbers."""
-        keys = sorted(key for key in self.open_orders if key[0] == partition_index)
+        keys = sorted(
+            key for key in self.open_orders if key[0] == partition_index and key not in self.parked
+        )
         return [self._record(key, self.open_orders[key]) for key in keys]
 
     def _check(self, flush: Flush) -> None:

@@ -241,7 +241,13 @@ class FakeOwnership:
         ]
 
     async def claim(
-        self, *, partition_index: int, epoch_seen: int, incarnation: UUID, lane_index: int
+        self,
+        *,
+        partition_index: int,
+        epoch_seen: int,
+        incarnation: UUID,
+        lane_index: int,
+        has_waiting: bool = False,
     ) -> PartitionState | None:
         """See ``storage.ports.Ownership``."""
         await self._reach()
@@ -252,16 +258,40 @@ class FakeOwnership:
         held = self._books.partitions[partition_index]
         if held.head.epoch != epoch_seen:
             return None
+        open_orders = self._books.open_order_records(partition_index)
+        if held.head.batch_seq > held.batch_seq_claimed:
+            held.stall_count = 0
+        elif held.owner not in (None, incarnation) and (has_waiting or open_orders):
+            held.stall_count += 1
+        held.batch_seq_claimed = held.head.batch_seq
         held.head = held.head._replace(epoch=epoch_seen + 1)
         held.owner = incarnation
         held.backend = lane.backend
         for other in self._ledger.lanes:
             other.withdraw(partition_index)
         lane.pledge(partition_index, lane.backend)
-        open_orders = self._books.open_order_records(partition_index)
         return PartitionState(
-            head=held.head, open_orders=open_orders, recorded_at=self._books.now()
+            head=held.head,
+            open_orders=open_orders,
+            recorded_at=self._books.now(),
+            stall_count=held.stall_count,
         )
+
+    async def note_progress(self, partition_index: int, epoch: int) -> None:
+        """See ``storage.ports.Ownership``."""
+        await self._reach()
+        held = self._books.partitions[partition_index]
+        if held.head.epoch == epoch:
+            held.stall_count = 0
+
+    async def park(
+        self, partition_index: int, epoch: int, order_no: int, *, reason: str, detail: str
+    ) -> None:
+        """See ``storage.ports.Ownership``."""
+        await self._reach()
+        if self._books.partitions[partition_index].head.epoch == epoch:
+            self._books.parked[partition_index, order_no] = (reason, detail)
+            self._books.timers.pop((partition_index, order_no), None)
 
     async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:
         """See ``storage.ports.Ownership``."""
