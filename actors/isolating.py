@@ -24,9 +24,16 @@ _MISTAKES = (
 )
 
 
-def decide(book: PartitionBook, batch: Batch) -> Decided:
-    """Decide one partition's batch. Raises ContentDefect for every mistake on the way."""
+def decide(book: PartitionBook, batch: Batch, stumbling_text: str = "") -> Decided:
+    """Decide one partition's batch. Raises ContentDefect for every mistake on the way.
+
+    ``stumbling_text`` is for tests: an order with that description is such a mistake.
+    """
     try:
+        if stumbling_text and any(
+            stumbling_text in (command.description or "") for command in batch.commands
+        ):
+            raise ValueError("stumbled, as TALLY_RAISE_ON wants")
         return book.decide(batch)
     except _MISTAKES as mistake:
         raise ContentDefect(f"{type(mistake).__name__}: {mistake}") from mistake

@@ -150,8 +150,10 @@ class LaneWorker:
         await self._load_accounts(work)
         now = self._ports.ledger_clock.now()
         books = self.partitions.books
+        stumbling_text = self._ports.crash_points.stumbling_text
         decisions = [
-            decide(books[index], batch_of(part, known, now)) for index, part in work.items()
+            decide(books[index], batch_of(part, known, now), stumbling_text)
+            for index, part in work.items()
         ]
         written = [decided for decided in decisions if decided.has_rows]
         if written:

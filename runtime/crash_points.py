@@ -4,8 +4,9 @@
 ``TALLY_FREEZE_AT=<point>[:n]`` stops it (SIGSTOP). With ``TALLY_CRASH_FILE=<path>`` points count only while
 that file exists, and whoever fires removes it first: so a test chooses the moment, and one process dies
 once, however many have the variables and are started again. ``TALLY_CRASH_ON=<text>`` kills every process
-that is about to decode an entry holding that text, as a defect of a parser would. Only in sandbox
-deployments; elsewhere it is refused.
+that is about to decode an entry holding that text, as a defect of a parser would; ``TALLY_RAISE_ON=<text>``
+makes whoever decides an order with that text raise, as a defect of a handler would. Only in sandbox
+deployments; elsewhere they are refused.
 """
 
 from __future__ import annotations
@@ -53,11 +54,14 @@ class CrashPoints:
         *,
         file: Path | None = None,
         mark: bytes = b"",
+        stumbling_text: str = "",
     ) -> None:
         self._file = file
         self._left = {point: count for point, (count, _) in armed.items()}
         self._signals = {point: signum for point, (_, signum) in armed.items()}
         self._mark = mark
+        self.stumbling_text = stumbling_text
+        """Whoever decides an order with this text raises; empty for nobody."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, is_sandbox: bool) -> CrashPoints:
@@ -78,11 +82,12 @@ class CrashPoints:
             if count and _COUNT.fullmatch(count) is None:
                 raise CrashPointError(f"{variable}={spec}: the count must be a whole number from 1")
             armed[point] = (int(count or "1"), signum)
-        mark = environment.get("TALLY_CRASH_ON", "")
-        if mark and not is_sandbox:
-            raise CrashPointError("TALLY_CRASH_ON is refused outside sandbox deployments")
+        mark, text = (environment.get(name, "") for name in ("TALLY_CRASH_ON", "TALLY_RAISE_ON"))
+        if (mark or text) and not is_sandbox:
+            raise CrashPointError("TALLY_CRASH_ON and TALLY_RAISE_ON are for sandbox deployments")
         file = environment.get("TALLY_CRASH_FILE", "")
-        return cls(armed, file=Path(file) if file else None, mark=mark.encode())
+        path = Path(file) if file else None
+        return cls(armed, file=path, mark=mark.encode(), stumbling_text=text)
 
     @property
     def has_mark(self) -> bool:
