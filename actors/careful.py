@@ -22,7 +22,7 @@ from actors.settings import READ_COUNT_MAX, STORE_RETRY_S
 from payments.open_order import CallAnswer
 from payments.state import PartitionHead, PartitionState
 from storage.ports import Ownership, StorageUnavailable
-from storage.queue_owner import decoded
+from storage.queue_messages import decoded
 from storage.queue_ports import Message, OwnerQueue
 
 _log = structlog.get_logger(__name__)

@@ -85,25 +85,7 @@ class PartitionHost:
             crash_points=ports.crash_points,
             on_read=ports.metrics.read,
         )
-        self._lanes = [
-            LaneWorker(
-                settings,
-                LanePorts(
-                    ledger=ports.ledger,
-                    lane=MeasuredLane(lane, ports.metrics, ports.clock),
-                    calls=self._calls,
-                    ledger_clock=ledger_clock,
-                    clock=ports.clock,
-                    crash_points=ports.crash_points,
-                    on_taken_in=self._reader.note_taken_in,
-                    on_replies=self._replier.add,
-                    on_lost=self._on_lost,
-                    on_unclear=self._on_unclear,
-                    metrics=ports.metrics,
-                ),
-            )
-            for lane in ports.ledger.lanes
-        ]
+        self._lanes = self._new_lanes(ledger_clock)
         self._care = Care(
             sacrifice=ports.sacrifice,
             queue=ports.reading_queue,
@@ -134,6 +116,28 @@ class PartitionHost:
         self.parts = HostParts(
             self._lanes, self._reader, self._claiming, self._calls, self._replier
         )
+
+    def _new_lanes(self, ledger_clock: LedgerClock) -> list[LaneWorker]:
+        settings, ports = self._settings, self._ports
+        return [
+            LaneWorker(
+                settings,
+                LanePorts(
+                    ledger=ports.ledger,
+                    lane=MeasuredLane(lane, ports.metrics, ports.clock),
+                    calls=self._calls,
+                    ledger_clock=ledger_clock,
+                    clock=ports.clock,
+                    crash_points=ports.crash_points,
+                    on_taken_in=self._reader.note_taken_in,
+                    on_replies=self._replier.add,
+                    on_lost=self._on_lost,
+                    on_unclear=self._on_unclear,
+                    metrics=ports.metrics,
+                ),
+            )
+            for lane in ports.ledger.lanes
+        ]
 
     def _new_calls(self, ledger_clock: LedgerClock) -> PspCalls:
         return PspCalls(

@@ -15,22 +15,18 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import aiohttp
-import asyncpg
 import click
 import msgspec
 
 from loadtest.bench.statistics import percentile
 from ops.local.layout import StackHome
-from ops.local.postgres import DATABASE
-from ops.local.postgres_settings import SUPERUSER
 from ops.stack.client import start_stack, stop_stack
 from ops.stack.config_file import read_config
 from ops.stack.secret_files import SANDBOX_KEY_FILE, SANDBOX_MERCHANT_FILE
@@ -39,7 +35,9 @@ from payments.fingerprint import FINGERPRINT_BYTES, VERSION
 from payments.identity import order_uuid
 from payments.mode import Mode
 from payments.partitioning import partition_index
-from storage.opening import queue_settings
+from runtime.clock import SystemClock
+from storage.envelope import accepted_at_ms
+from storage.opening import queue_settings, read_pool
 from storage.queue import RedisGatewayQueue
 from storage.queue_ports import QueueEntry
 
@@ -108,10 +106,10 @@ class Run:
 class Loaded:
     """A stack of its own, and one client."""
 
-    def __init__(self, root: Path, url: str, dsn: str) -> None:
+    def __init__(self, root: Path, url: str) -> None:
         home = StackHome(root)
         self._url = url
-        self._dsn = dsn
+        self._clock = SystemClock()
         self._key = home.secret(SANDBOX_KEY_FILE)
         self._merchant_id = home.secret(SANDBOX_MERCHANT_FILE)
         self._config = read_config(root, {})
@@ -171,7 +169,7 @@ class Loaded:
             return
         order = order_uuid(self._merchant_id, Mode.TEST, key)
         print_of = bytes([VERSION]) + bytes(FINGERPRINT_BYTES - 1)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = accepted_at_ms(self._clock.now())
         fields = (
             *(b"c", b"payment", b"m", b"1|test", b"k", str(order).encode(), b"f", print_of),
             *(b"v", b"1|0", b"t", b"%d" % now_ms, b"r", b"", b"p", b"\xc1"),
@@ -183,12 +181,18 @@ class Loaded:
         finally:
             await queue.close()
 
-    async def _fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        connection = await asyncpg.connect(self._dsn)
+    async def _fetch(self, sql: str, *arguments: object) -> Sequence[Mapping[str, Any]]:
+        pool = read_pool(
+            self._config,
+            self._config.postgres.shards[0],
+            "gateway",
+            application_name="poison",
+            session_count_max=1,
+        )
         try:
-            return list(await connection.fetch(sql, *arguments))
+            return [dict(row) for row in await pool.fetch(sql, *arguments)]
         finally:
-            await connection.close()
+            await pool.close()
 
 
 def _uuid(source: random.Random) -> UUID:
@@ -217,9 +221,7 @@ def main(order_count: int, rate: float, seed: int, *, is_short: bool, is_json: b
         state = start_stack(settings, lambda text: click.echo(text, err=True))
         if state.addresses is None:
             raise click.ClickException("the stack has not told its addresses")
-        password = quote(StackHome(root).secret("postgres_superuser"), safe="")
-        dsn = f"postgresql://{SUPERUSER}:{password}@{state.addresses.postgres_primary}/{DATABASE}"
-        loaded = Loaded(root, state.addresses.gateway_url, dsn)
+        loaded = Loaded(root, state.addresses.gateway_url)
         runs = asyncio.run(_runs(loaded, order_count=count, rate=rate, seed=seed))
     finally:
         stop_stack(root, lambda text: click.echo(text, err=True))

@@ -16,11 +16,9 @@ from collections.abc import Iterable, Sequence
 
 from redis.exceptions import ResponseError
 
-from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
-from storage.envelope import EnvelopeUnreadable, decode_fields, read_header
 from storage.queue_connection import (
     STORE,
     Command,
@@ -31,6 +29,7 @@ from storage.queue_connection import (
     primary_replication_id,
 )
 from storage.queue_keys import record_key, stream_key
+from storage.queue_messages import message_of, raw_message
 from storage.queue_ports import NOBODY, ConnectionReplaced, Message
 from storage.queue_settings import QueueSettings
 
@@ -262,65 +261,3 @@ class RedisOwnerQueue:
             if isinstance(reply, ResponseError):
                 raise StorageUnavailable(STORE, str(reply))
         return replies
-
-
-def message_of(
-    raw: Sequence[bytes],
-    *,
-    partition_index: int,
-    stream_id: str,
-    generation: int,
-    read_at_s: float,
-) -> Message:
-    """Return a stream item as owners see it, decoded as far as it can be."""
-    header = read_header(raw)
-    command: PaymentCommand | None = None
-    reason = ""
-    try:
-        command = decode_fields(raw, header)
-    except EnvelopeUnreadable as unreadable:
-        reason = str(unreadable)
-    return Message(
-        partition_index=partition_index,
-        stream_id=stream_id,
-        generation=generation,
-        read_at_s=read_at_s,
-        order_uuid=header.order_uuid,
-        fingerprint=header.fingerprint,
-        command=command,
-        reason=reason,
-        raw=tuple(raw),
-    )
-
-
-def raw_message(
-    raw: Sequence[bytes],
-    *,
-    partition_index: int,
-    stream_id: str,
-    generation: int,
-    read_at_s: float,
-) -> Message:
-    """Return a stream item whose fields nobody has looked at."""
-    return Message(
-        partition_index=partition_index,
-        stream_id=stream_id,
-        generation=generation,
-        read_at_s=read_at_s,
-        order_uuid=None,
-        fingerprint=None,
-        command=None,
-        reason="",
-        raw=tuple(raw),
-    )
-
-
-def decoded(message: Message) -> Message:
-    """Return a raw message decoded as far as it can be."""
-    return message_of(
-        message.raw,
-        partition_index=message.partition_index,
-        stream_id=message.stream_id,
-        generation=message.generation,
-        read_at_s=message.read_at_s,
-    )

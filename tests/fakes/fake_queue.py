@@ -11,7 +11,7 @@ from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.envelope import EnvelopeUnreadable, decode_fields
 from storage.queue import APPEND_ENTRIES_MAX, KEY_RECORD_TTL_S, REMOVAL_AGE_S_MAX
-from storage.queue_owner import message_of, raw_message
+from storage.queue_messages import message_of, raw_message
 from storage.queue_ports import (
     NOBODY,
     AppendBatch,
