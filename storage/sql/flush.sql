@@ -148,10 +148,13 @@ WITH brought AS MATERIALIZED (
     SELECT partition_index, stream_id, order_uuid, merchant_no, mode, reason, detail,
         attempt_count, raw_envelope
     FROM brought
-    WHERE brought.order_uuid IS NULL OR NOT EXISTS (
-        SELECT FROM dead_letter AS kept
-        WHERE kept.partition_index = brought.partition_index
-            AND kept.raw_sha256 = brought.raw_sha256 AND kept.order_uuid = brought.order_uuid)
+    LEFT JOIN LATERAL (
+        SELECT true AS is_kept FROM dead_letter AS before
+        WHERE before.partition_index = brought.partition_index
+            AND before.raw_sha256 = brought.raw_sha256 AND before.order_uuid = brought.order_uuid
+        LIMIT 1
+    ) AS kept ON true
+    WHERE kept.is_kept IS NULL
     ON CONFLICT DO NOTHING
     RETURNING dead_letter_no, partition_index, stream_id, raw_sha256
 ), set_aside AS (

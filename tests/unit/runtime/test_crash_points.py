@@ -66,7 +66,9 @@ def test_the_process_is_frozen_and_goes_on_when_thawed() -> None:
     assert (process.returncode, output.split()) == (0, ["1", "2", "3", "4", "5"])
 
 
-@pytest.mark.parametrize("variable", ["TALLY_CRASH_AT", "TALLY_FREEZE_AT"])
+@pytest.mark.parametrize(
+    "variable", ["TALLY_CRASH_AT", "TALLY_FREEZE_AT", "TALLY_CRASH_ON", "TALLY_RAISE_ON"]
+)
 def test_refused_outside_sandboxes(variable: str) -> None:
     """Where money is real nobody can arm one; an empty variable arms nothing."""
     with pytest.raises(CrashPointError, match=variable):
