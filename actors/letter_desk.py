@@ -38,6 +38,8 @@ class LetterDesk:
         self._reread = reread
         self._clock = clock
         self._offered_at_s: dict[int, float] = {}
+        self._told: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
+        """What the books were told last: the partitions at work, and those of them that are paused."""
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -61,6 +63,12 @@ class LetterDesk:
         if resumed:
             _log.info("intake_resumed", partitions=sorted(resumed))
             self._reread(resumed)
+        paused = working & frozenset().union(
+            *(lane.partitions.guard.paused for lane in self._lanes)
+        )
+        if self._told != (working, paused):
+            await self._ledger.note_paused(sorted(working), sorted(paused))
+            self._told = (working, paused)
         await self._offer_actions(working)
 
     async def _offer_actions(self, working: frozenset[int]) -> None:

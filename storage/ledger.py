@@ -119,6 +119,10 @@ class PostgresLedger:
             for row in rows
         ]
 
+    async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
+        """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
+        await self._reader.fetch(_SQL["note_paused"], list(partition_indexes), list(paused))
+
     async def letter_overrides(self) -> frozenset[int]:
         """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
         rows = await self._reader.fetch(_SQL["letter_overrides"])

@@ -154,6 +154,10 @@ class OwnerLedger(Protocol):
         """Return operators' actions without a result, oldest first, one a letter."""
         ...
 
+    async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
+        """Tell people which of these partitions take nothing in."""
+        ...
+
     async def letter_overrides(self) -> frozenset[int]:
         """Return partitions for which an operator accepts any share of dead letters now."""
         ...

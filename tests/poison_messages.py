@@ -55,7 +55,7 @@ def damaged(command: PaymentCommand) -> Mapping[str, list[bytes]]:
     """
     fields = list(encode_command(command))
     return {
-        "fields_malformed": [*fields, b"x"],
+        "fields_malformed": [*fields, b"r", b""],
         "version_unknown": with_field(fields, b"v", b"9|0"),
         "encryption_unknown": with_field(fields, b"v", b"1|7"),
         "field_unreadable": with_field(fields, b"t", b"yesterday"),

@@ -75,3 +75,10 @@ CROSS JOIN LATERAL (
 ) AS due
 ORDER BY due.due_at
 LIMIT $2;
+
+-- note_paused --
+-- Tells people which of an owner's partitions ($1) take nothing in ($2).
+UPDATE partition
+SET intake_paused_at = CASE WHEN partition_index = ANY ($2::smallint[]) THEN now() END
+WHERE partition_index = ANY ($1::smallint[])
+    AND (intake_paused_at IS NOT NULL) <> (partition_index = ANY ($2::smallint[]));

@@ -156,6 +156,12 @@ class FakeLedger:
         await self._reach()
         return self._books.letters.pending(partition_indexes)[:count_max]
 
+    async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        self._books.letters.paused -= set(partition_indexes)
+        self._books.letters.paused |= set(paused)
+
     async def letter_overrides(self) -> frozenset[int]:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()

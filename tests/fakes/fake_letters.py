@@ -24,6 +24,8 @@ class FakeLetters:
     """``(dead_letter_no, is_replay)`` of each."""
     results: dict[int, LetterResultRow] = field(default_factory=dict)
     overrides: set[int] = field(default_factory=set)
+    paused: set[int] = field(default_factory=set)
+    """Partitions that are told to take nothing in."""
 
     def want(self, dead_letter_no: int, *, is_replay: bool) -> int:
         """An operator's action. Returns its number."""

@@ -52,6 +52,8 @@ CREATE INDEX dead_letter_result_letter ON dead_letter_result (dead_letter_no);
 
 -- A claim compares batch_seq with it: a host that died since without a flush made no progress.
 ALTER TABLE partition ADD COLUMN batch_seq_claimed bigint NOT NULL DEFAULT 0;
+-- Since when its owner takes nothing in, because most of what comes would be set aside. For people.
+ALTER TABLE partition ADD COLUMN intake_paused_at timestamptz;
 
 -- Orders that no owner may touch, because doing so ended its process.
 CREATE TABLE parked_order (

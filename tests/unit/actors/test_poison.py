@@ -199,10 +199,12 @@ async def test_intake_stops_when_most_messages_are_unreadable() -> None:
         neighbour = await _post_in(world, 2)
         await world.until(lambda: host.parts.paused == frozenset({1}))
         await world.until(lambda: world.status_of(neighbour) is not None)
+        await world.until(lambda: world.books.letters.paused == {1})
         assert len(world.books.letters.rows) < LETTERS_COUNT_MIN
         assert len(world.server.copy.streams[1]) > 3 * LETTERS_COUNT_MIN
         world.books.letters.overrides.add(1)
         await world.until(lambda: len(world.books.letters.rows) == len(commands))
+        await world.until(lambda: not world.books.letters.paused)
         assert not host.parts.paused
 
 
