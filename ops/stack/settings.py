@@ -16,15 +16,15 @@ PORT_BASE_VARIABLE = "TALLY_PORT_BASE"
 
 # What the processes of a stack get to see of the environment of whoever ran `tally up`.
 _PASSED_NAMES = frozenset(
-_PASSED_NAMES = frozenset(
     {
         "HOME",
         "TALLY_CRASH_AT",
         "TALLY_CRASH_ON",
         "TALLY_FREEZE_AT",
         "TALLY_RAISE_ON",
+        MUTANT_VARIABLE,
+        TEST_STACK_VARIABLE,
     }
-)
 )
 _PASSED_PREFIX = "TALLY__"
 
