@@ -21,7 +21,7 @@ from actors.setting_aside import KILLS_HOST, refused
 from actors.settings import READ_COUNT_MAX, STORE_RETRY_S
 from payments.open_order import CallAnswer
 from payments.state import PartitionHead, PartitionState
-from storage.ports import Ownership, StorageUnavailable
+from storage.ports import STALLS_BEFORE_CARE, Ownership, StorageUnavailable
 from storage.queue_messages import decoded
 from storage.queue_ports import Message, OwnerQueue
 
@@ -58,12 +58,14 @@ class Care:
         queue: OwnerQueue,
         ownership: Ownership,
         lane_of: Callable[[int], LaneWorker],
+        working: Callable[[], frozenset[int]],
         on_parked: Callable[[frozenset[int]], None],
     ) -> None:
         self._sacrifice = sacrifice
         self._queue = queue
         self._ownership = ownership
         self._lane_of = lane_of
+        self._working = working
         self._on_parked = on_parked
         self._stalled: dict[int, _Stalled] = {}
 
@@ -74,9 +76,9 @@ class Care:
             index for index, stalled in self._stalled.items() if not stalled.is_head_done
         )
 
-    def begin(self, state: PartitionState) -> None:
-        """A claim found these signs. Without a child to sacrifice nothing can be tried."""
+    def _begin(self, state: PartitionState) -> None:
         if self._sacrifice is None:
+            # Without a child to sacrifice nothing can be tried.
             return
         _log.warning(
             "partition_suspicious",
@@ -87,9 +89,17 @@ class Care:
             state.head, state.stall_count, {order.order_no for order in state.open_orders}
         )
 
-    def forget(self, partition_indexes: frozenset[int]) -> None:
-        """They are somebody else's now."""
-        for partition_index in partition_indexes:
+    def claimed(self, state: PartitionState, *, is_own: bool) -> None:
+        """A partition was claimed. One that was ours before stays under care where it was."""
+        partition_index = state.head.partition_index
+        before = self._stalled.pop(partition_index, None) if is_own else None
+        if before is not None:
+            # What was offered and not written is forgotten: it is tried once more.
+            before.head, before.after, before.tried_count = state.head, "0-0", 0
+            self._stalled[partition_index] = before
+        elif state.stall_count >= STALLS_BEFORE_CARE:
+            self._begin(state)
+        else:
             self._stalled.pop(partition_index, None)
 
     def takes_answer(self, answer: CallAnswer) -> bool:
@@ -117,6 +127,9 @@ class Care:
             # Given up, or lost, in the meantime.
             self._stalled.pop(partition_index, None)
             return
+        if partition_index not in self._working():
+            # Being handed over, or claimed anew: what is offered now would be forgotten.
+            return
         if stalled.answers:
             await self._try_answers(stalled, lane)
         if not stalled.is_head_done:
@@ -129,11 +142,11 @@ class Care:
     async def _try_head(self, partition_index: int, stalled: _Stalled, lane: LaneWorker) -> None:
         if lane.partitions.message_count_of(partition_index):
             return
-        messages = await self._queue.read_raw(
-            partition_index, after=stalled.after, count_max=PORTION
-        )
+        after = stalled.after
+        messages = await self._queue.read_raw(partition_index, after=after, count_max=PORTION)
         offered = await self._tried(stalled, messages)
-        if self._stalled.get(partition_index) is not stalled:
+        is_ours = self._stalled.get(partition_index) is stalled and stalled.after == after
+        if not is_ours or partition_index not in self._working():
             return
         if offered:
             lane.partitions.offer_messages(partition_index, offered)
@@ -192,11 +205,6 @@ class Care:
                 self._on_parked(frozenset({partition_index}))
             stalled.answers.pop(0)
             stalled.unanswered.discard(answer.order_no)
-
-
-def lane_finder(lanes: Sequence[LaneWorker]) -> Callable[[int], LaneWorker]:
-    """Return which lane a partition is pinned to."""
-    return lambda partition_index: lanes[partition_index % len(lanes)]
 
 
 async def is_waiting(

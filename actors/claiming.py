@@ -24,7 +24,6 @@ from payments.defects import InvariantViolation
 from payments.state import PartitionState
 from runtime.clock import Clock
 from storage.ports import (
-    STALLS_BEFORE_CARE,
     CommitUnknown,
     Ownership,
     PartitionView,
@@ -183,9 +182,7 @@ class Claiming:
         if state is None:
             return
         self.claim_counts[kind] += 1
-        ports.care.forget(frozenset({partition_index}))
-        if state.stall_count >= STALLS_BEFORE_CARE:
-            ports.care.begin(state)
+        ports.care.claimed(state, is_own=kind == CLAIM_OWN)
         book = PartitionBook(state, ports.planner, self._settings.policy)
         async with ports.lanes[lane_index].lock:
             self._work_on(lane_index, book, state)

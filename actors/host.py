@@ -91,6 +91,7 @@ class PartitionHost:
             queue=ports.reading_queue,
             ownership=ports.ownership,
             lane_of=self._lane_of,
+            working=self._working,
             on_parked=self._on_unclear,
         )
         self._claiming = Claiming(

@@ -127,7 +127,7 @@ class ChildProcessSacrifice:
         for _ in range(STARTS_MAX):
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "actors", "sacrifice"),
+                *("-P", "-m", "actors", "sacrifice"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
