@@ -126,9 +126,9 @@ INSERT INTO dead_letter_result (action_no, dead_letter_no, partition_index, batc
 SELECT action_no, dead_letter_no, partition_index, 1, action, '' FROM dead_letter_action;
 INSERT INTO parked_order (partition_index, order_no, reason, detail)
 SELECT partition_index, order_no, 'kills_host', '' FROM open_order
-WHERE NOT EXISTS (SELECT FROM timer WHERE timer.partition_index = open_order.partition_index
-    AND timer.order_no = open_order.order_no)
-LIMIT 1;
+ORDER BY status DESC, partition_index DESC, order_no DESC LIMIT 1;
+DELETE FROM timer USING parked_order AS parked
+WHERE timer.partition_index = parked.partition_index AND timer.order_no = parked.order_no;
 """
 
 

@@ -139,9 +139,13 @@ SELECT transaction_timestamp() AS recorded_at,
 -- actions ($2). Runs in the flush's transaction, after its fence was passed. A message that was read
 -- again is the same letter; so is one that was sent again under the same order. An order that is in
 -- the books already needs no row: the letter is only a damaged copy.
-WITH brought AS MATERIALIZED (
+WITH hashed AS (
     SELECT letter.*, sha256(letter.raw_envelope) AS raw_sha256
     FROM unnest($1::flush_letter[]) AS letter
+), brought AS MATERIALIZED (
+    SELECT DISTINCT ON (partition_index, raw_sha256, coalesce(order_uuid::text, stream_id)) *
+    FROM hashed
+    ORDER BY partition_index, raw_sha256, coalesce(order_uuid::text, stream_id), stream_id
 ), letters AS (
     INSERT INTO dead_letter (partition_index, stream_id, order_uuid, merchant_no, mode, reason,
         detail, attempt_count, raw_envelope)

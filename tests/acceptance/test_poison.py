@@ -22,6 +22,7 @@ from tests.servers import SharedServers
 from tests.shop import open_shop, successful_charges
 
 MARK = "ends its host"
+DEADLY = {"TALLY_CRASH_ON": MARK}
 NEIGHBOUR_COUNT = 200
 
 
@@ -136,45 +137,49 @@ async def test_the_audit_only_grows(rig: Rig, role: str) -> None:
         await connection.close()
 
 
-async def test_a_message_that_ends_its_host_is_found_by_a_child(
-    servers: SharedServers, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Hosts die of it until two in a row made no progress; then it alone is set aside, and all others are paid."""
-    environment = {"TALLY_CRASH_ON": MARK}
+@pytest.fixture
+def deadly_rig(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A gateway, and a host that dies of the mark."""
     with Rig(servers, tmp_path_factory.mktemp("deadly")) as rig:
         rig.start_gateway("gateway-0")
-        first = rig.start_host("host-0", environment)
-        await rig.until_owned_by("host-0")
-        await rig.until_ready()
-        poison = uuid4()
-        keys = [uuid4() for _ in range(NEIGHBOUR_COUNT)]
-        async with open_shop(rig.url, rig.api_key) as shop:
-            posts = [
-                shop.post(key) if key != poison else shop.post(key, description=MARK)
-                for key in (*keys[:100], poison, *keys[100:])
-            ]
-            answers = await asyncio.gather(*posts)
-            assert all(answer.is_accepted for answer in answers)
-            assert await asyncio.to_thread(first.wait, 20) == -9
-            died_count = 1
-            for number in range(1, 8):
-                host = rig.start_host(f"host-{number}", environment)
-                try:
-                    await asyncio.to_thread(host.wait, 12)
-                except subprocess.TimeoutExpired:
-                    break
-                died_count += 1
-            assert STALLS_BEFORE_CARE <= died_count <= STALLS_BEFORE_CARE + 2
-            await rig.until_ended(rig.merchant_id, NEIGHBOUR_COUNT)
-            shown = await shop.get(f"/v1/payments/{poison}")
-            assert (shown.status, shown.body["status"]) == (200, "processing")
-        rows = await rig.fetch("SELECT reason, attempt_count FROM dead_letter")
-        assert [tuple(row) for row in rows] == [("kills_host", STALLS_BEFORE_CARE + 1)]
-        assert await successful_charges(rig.simulator.url, rig.merchant_id) == {
-            str(key): 1 for key in keys
-        }
-        (stalls,) = await rig.fetch("SELECT max(stall_count) AS most FROM partition")
-        assert stalls["most"] < STALLS_BEFORE_CARE
+        rig.start_host("host-0", DEADLY)
+        asyncio.run(rig.until_owned_by("host-0"))
+        asyncio.run(rig.until_ready())
+        yield rig
+
+
+async def test_a_message_that_ends_its_host_is_found_by_a_child(deadly_rig: Rig) -> None:
+    """Hosts die of it until two in a row made no progress; then it alone is set aside, and all others are paid."""
+    rig = deadly_rig
+    poison = uuid4()
+    keys = [uuid4() for _ in range(NEIGHBOUR_COUNT)]
+    async with open_shop(rig.url, rig.api_key) as shop:
+        posts = [
+            shop.post(key) if key != poison else shop.post(key, description=MARK)
+            for key in (*keys[:100], poison, *keys[100:])
+        ]
+        answers = await asyncio.gather(*posts)
+        assert all(answer.is_accepted for answer in answers)
+        assert await asyncio.to_thread(rig.processes[-1].wait, 20) == -9
+        died_count = 1
+        for number in range(1, 8):
+            host = rig.start_host(f"host-{number}", DEADLY)
+            try:
+                await asyncio.to_thread(host.wait, 12)
+            except subprocess.TimeoutExpired:
+                break
+            died_count += 1
+        assert STALLS_BEFORE_CARE <= died_count <= STALLS_BEFORE_CARE + 2
+        await rig.until_ended(rig.merchant_id, NEIGHBOUR_COUNT)
+        shown = await shop.get(f"/v1/payments/{poison}")
+        assert (shown.status, shown.body["status"]) == (200, "processing")
+    rows = await rig.fetch("SELECT reason, attempt_count FROM dead_letter")
+    assert [tuple(row) for row in rows] == [("kills_host", STALLS_BEFORE_CARE + 1)]
+    assert await successful_charges(rig.simulator.url, rig.merchant_id) == {
+        str(key): 1 for key in keys
+    }
+    (stalls,) = await rig.fetch("SELECT max(stall_count) AS most FROM partition")
+    assert stalls["most"] < STALLS_BEFORE_CARE
 
 
 async def _letter_of(rig: Rig, order_uuid: UUID) -> asyncpg.Record:

@@ -34,11 +34,8 @@ class FakeLetters:
 
     def write(self, flush: Flush, order_keys: Container[UUID]) -> None:
         """Keep a flush's letters, the orders they stand for, and the results of actions."""
-        before = list(self.rows)
         for letter in flush.dead_letters:
-            if any(_is_same(letter, kept) for kept in before) or any(
-                _is_same_message(letter, kept) for kept in self.rows
-            ):
+            if any(_is_same(letter, kept) or _is_same_message(letter, kept) for kept in self.rows):
                 continue
             self.rows.append(letter)
             if letter.is_order and letter.order_uuid is not None:
