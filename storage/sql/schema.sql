@@ -464,7 +464,8 @@ CREATE TABLE partition (
     chain_hash bytea NOT NULL,
     stall_count integer DEFAULT 0 NOT NULL,
     claimed_at timestamp with time zone,
-    batch_seq_claimed bigint DEFAULT 0 NOT NULL
+    batch_seq_claimed bigint DEFAULT 0 NOT NULL,
+    intake_paused_at timestamp with time zone
 )
 WITH (fillfactor='20');
 
