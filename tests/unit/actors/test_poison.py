@@ -140,6 +140,23 @@ async def test_a_readable_message_of_the_same_request_heals_the_order() -> None:
     assert len(world.books.orders) == 1
 
 
+async def test_a_fingerprint_of_another_version_is_none() -> None:
+    """Nothing can be compared with it, so a readable request under the key waits for the letter's end."""
+    world = World()
+    host = world.host()
+    command = a_command(uuid4())
+    odd = b"\xee" + command.fingerprint[1:]
+    async with world.running(host):
+        await append_raw(world, command, with_field(encode_command(command), b"f", odd))
+        await world.until(lambda: len(world.books.letters.rows) == 1)
+        world.server.copy.records.clear()
+        await append_raw(world, command, encode_command(command))
+        await world.until(lambda: not any(world.server.copy.streams.values()))
+        assert not host.parts.halted_count
+    assert list(world.books.letters.set_aside.values()) == [(1, None)]
+    assert not world.books.orders
+
+
 async def test_replay_takes_the_original_in_under_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the handler is mended the order runs; a second replay is refused and changes nothing."""
     take_in = Decision._take_in
