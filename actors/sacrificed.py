@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import pickle
+import signal
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import BinaryIO, NamedTuple
 
 from actors.isolating import decide
 from actors.planning import FixedPlanner
-from actors.sacrificing import LENGTH, READY, SURVIVED, AnswerJob, Job, MessageJob, RowJob
+from actors.sacrificing import (
+    ENTRY_S_MAX,
+    LENGTH,
+    READY,
+    SURVIVED,
+    AnswerJob,
+    Job,
+    MessageJob,
+    RowJob,
+)
 from payments.book import PartitionBook
 from payments.decided import Batch, Planner
 from payments.defects import InvariantViolation
@@ -52,7 +62,11 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, environment: Mapping[str, str]
     )
     _answer(outgoing, READY)
     while (body := _receive(incoming)) is not None:
+        # Its default action ends the process, also in the middle of C code: a host that died meanwhile
+        # can't end a child that an entry holds up.
+        signal.setitimer(signal.ITIMER_REAL, 2 * ENTRY_S_MAX)
         trial.run(pickle.loads(body))  # noqa: S301
+        signal.setitimer(signal.ITIMER_REAL, 0)
         _answer(outgoing, SURVIVED)
 
 
