@@ -133,9 +133,11 @@ LEFT JOIN LATERAL (
     SELECT kind FROM timer
     WHERE partition_index = $1 AND order_no = open_order.order_no LIMIT 1
 ) AS next_step ON true
-WHERE open_order.partition_index = $1 AND open_order.order_no > $2
-    AND NOT EXISTS (
-        SELECT FROM parked_order
-        WHERE parked_order.partition_index = $1 AND parked_order.order_no = open_order.order_no)
+LEFT JOIN LATERAL (
+    SELECT true AS is_parked FROM parked_order
+    WHERE parked_order.partition_index = $1 AND parked_order.order_no = open_order.order_no
+    LIMIT 1
+) AS parked ON true
+WHERE open_order.partition_index = $1 AND open_order.order_no > $2 AND parked.is_parked IS NULL
 ORDER BY open_order.order_no
 LIMIT $3;
