@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
@@ -16,6 +17,8 @@ from actors.host import HostPorts, PartitionHost
 from actors.measuring import HostMetrics
 from actors.metrics_serving import MetricsServing, listen_address
 from actors.planning import FixedPlanner
+from actors.sacrificed import Setting
+from actors.sacrificing import ChildProcessSacrifice, survivors_of_rows
 from actors.settings import HostSettings
 from payments.next_step import StepPolicy
 from psp.directory import open_psps
@@ -84,13 +87,24 @@ def build_host(config: Config, *, name: str, environment: Mapping[str, str]) -> 
     crash_points = CrashPoints.from_environment(
         environment, is_sandbox=config.deployment.is_sandbox
     )
-    psps = open_psps([_psp_settings(psp, config) for psp in config.psps], clock=clock)
+    psp_settings = tuple(_psp_settings(psp, config) for psp in config.psps)
+    psps = open_psps(psp_settings, clock=clock)
     planner = FixedPlanner(psps, config.psps[0].name)
     metrics = HostMetrics()
-    resources: list[Closable] = list(psps.values())
+    sacrifice = ChildProcessSacrifice(
+        Setting(
+            psps=psp_settings,
+            default_psp=config.psps[0].name,
+            policy=_settings(config, name).policy,
+            is_sandbox=config.deployment.is_sandbox,
+        )
+    )
+    resources: list[Closable] = [*psps.values(), sacrifice]
     hosts: list[PartitionHost] = []
     for shard in config.postgres.shards:
-        ports, opened = _ports(config, shard, name, psps, planner, crash_points, clock, metrics)
+        ports, opened = _ports(
+            config, shard, name, psps, planner, crash_points, clock, metrics, sacrifice
+        )
         resources += opened
         incarnation = UUID(bytes=uuid7().bytes)
         hosts.append(PartitionHost(_settings(config, name), ports, incarnation, os.getpid()))
@@ -108,10 +122,13 @@ def _ports(
     crash_points: CrashPoints,
     clock: SystemClock,
     metrics: HostMetrics,
+    sacrifice: ChildProcessSacrifice,
 ) -> tuple[HostPorts, list[Closable]]:
     link = connector(config, shard, "owner", application_name=f"tally host {name}")
     ledger = PostgresLedger(link, lane_count=config.actors.lane_count, probe=crash_points.reach)
-    ownership = PostgresOwnership(link, ledger)
+    ownership = PostgresOwnership(
+        link, ledger, tried=partial(survivors_of_rows, sacrifice), meets=crash_points.meet
+    )
     settings = queue_settings(config)
     reading_queue, reply_queue = (
         owner_queue(settings, clock=clock),
@@ -136,6 +153,7 @@ def _ports(
         clock=clock,
         crash_points=crash_points,
         metrics=metrics,
+        sacrifice=sacrifice,
     )
     return ports, [ownership, ledger, reading_queue, reply_queue, pool]
 

@@ -56,6 +56,11 @@ class HostParts:
         return len(self.claiming.halted.union(*by_lane))
 
     @property
+    def paused(self) -> frozenset[int]:
+        """Partitions that take nothing in, because most of it would be set aside."""
+        return frozenset().union(*(lane.partitions.guard.paused for lane in self.lanes))
+
+    @property
     def suspended_count(self) -> int:
         return sum(len(lane.partitions.suspended) for lane in self.lanes)
 
@@ -100,6 +105,7 @@ def expose(metrics: Metrics, hosts: Sequence[HostParts]) -> None:
             ("owned", lambda host: len(host.claiming.held | host.claiming.halted)),
             ("halted", lambda host: host.halted_count),
             ("suspended", lambda host: host.suspended_count),
+            ("intake_paused", lambda host: len(host.paused)),
         ),
     )
     _expose_partitions(metrics, hosts)

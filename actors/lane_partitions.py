@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from actors.calls import PspCalls
 from actors.inbox import Inbox, Work
+from actors.intake_guard import IntakeGuard
 from actors.settings import FLUSH_BYTES_MAX
 from payments.book import PartitionBook
 from payments.open_order import CallAnswer
@@ -24,6 +25,7 @@ class LanePartitions:
         self._inboxes: dict[int, Inbox] = {}
         self._halted: set[int] = set()
         self._suspended: set[int] = set()
+        self.guard = IntakeGuard(clock)
         self.books: dict[int, PartitionBook] = {}
         self.work_arrived = asyncio.Event()
 
@@ -45,6 +47,11 @@ class LanePartitions:
     def resting(self) -> frozenset[int]:
         """Halted or suspended: they can't flush, so nothing is read for them."""
         return frozenset(self._halted | self._suspended)
+
+    @property
+    def unread(self) -> frozenset[int]:
+        """Those that nothing is read for: resting, or stopped from taking in."""
+        return self.resting | self.guard.paused
 
     @property
     def open_count(self) -> int:
@@ -103,6 +110,7 @@ class LanePartitions:
             self._inboxes.pop(partition_index, None)
             self._halted.discard(partition_index)
             self._suspended.discard(partition_index)
+            self.guard.forget(partition_index)
         self._calls.forget(partition_indexes)
 
     def suspend(self, partition_indexes: frozenset[int]) -> None:
@@ -120,7 +128,7 @@ class LanePartitions:
     def offer_messages(self, partition_index: int, messages: Sequence[Message]) -> None:
         """Keep what was read. For a resting partition it would only take the others' room: it is read again."""
         inbox = self._inboxes.get(partition_index)
-        if inbox is not None and partition_index not in self.resting:
+        if inbox is not None and partition_index not in self.unread:
             inbox.add_messages(messages, self._clock.monotonic_s())
             self.work_arrived.set()
 
@@ -167,7 +175,15 @@ class LanePartitions:
             # A timer may have been read again while its call was on its way: acting on it now could
             # renew an attempt that is being sent.
             part.due = [due for due in part.due if not self._calls.is_busy(index, due[0])]
+            if not self.guard.admits(index, part.messages):
+                part.messages = []
+                self.stop_intake(index)
         return work
+
+    def stop_intake(self, partition_index: int) -> None:
+        """Take nothing in for a while; answers and timers go on. What was read stays on the stream."""
+        self.guard.pause(partition_index)
+        self._forget_messages(frozenset({partition_index}))
 
     def put_back(self, work: Mapping[int, Work]) -> None:
         """Return work whose flush was not written."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
 
 import structlog
 
@@ -19,6 +18,7 @@ from actors.calls import PspCalls
 from actors.dividing import FlushDivision
 from actors.flushing import batch_of, flush_of, replies_of
 from actors.inbox import Work
+from actors.isolating import decide, isolate
 from actors.lane_partitions import LanePartitions
 from actors.ledger_clock import LedgerClock
 from actors.measuring import HostMetrics
@@ -32,11 +32,12 @@ from actors.settings import (
 )
 from payments.accounts import AccountKey
 from payments.decided import Decided
-from payments.defects import InvariantViolation
+from payments.defects import ContentDefect, InvariantViolation
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 from storage.ports import (
     CommitUnknown,
+    KnownOrders,
     Lane,
     LaneReplaced,
     OwnerLedger,
@@ -126,7 +127,7 @@ class LaneWorker:
         bytes_max = division.part_of(FLUSH_BYTES_MAX // len(selected))
         work = self.partitions.take(selected, count_max=count_max, bytes_max=bytes_max)
         try:
-            await self._ports.metrics.counting_faults(self._flush(work))
+            await self._ports.metrics.counting_faults(self._flush_or_isolate(work))
             division.written(selected)
         except PartitionFenced as fenced:
             self.fenced_count += len(fenced.partition_indexes)
@@ -159,13 +160,27 @@ class LaneWorker:
                     await self._cycle([index])
         return sum(map(len, work.values()))
 
+    async def _flush_or_isolate(self, work: dict[int, Work]) -> None:
+        try:
+            await self._flush(work)
+        except ContentDefect:
+            if len(work) > 1:
+                raise
+            await isolate(work, self._flush, self.partitions.guard.admits_count)
+            for index, part in work.items():
+                if part.messages:
+                    part.messages = []
+                    self.partitions.stop_intake(index)
+
     async def _flush(self, work: dict[int, Work]) -> None:
         known = await self._known(work)
         await self._load_accounts(work)
         now = self._ports.ledger_clock.now()
         books = self.partitions.books
+        stumbling_text = self._ports.crash_points.stumbling_text
         decisions = [
-            books[index].decide(batch_of(part, known, now)) for index, part in work.items()
+            decide(books[index], batch_of(part, known, now), stumbling_text)
+            for index, part in work.items()
         ]
         written = [decided for decided in decisions if decided.has_rows]
         if written:
@@ -176,19 +191,13 @@ class LaneWorker:
         crash_points = self._ports.crash_points
         takes_in = any(decided.orders for decided in written)
         settles = any(decided.outcomes for decided in written)
-        unreadable = [
-            message
-            for part in work.values()
-            for message in part.messages
-            if message.command is None
-        ]
         if takes_in:
             crash_points.reach("before_intake_commit")
         if settles:
             crash_points.reach("before_settle_commit")
         self._flush_started_s = self._ports.clock.monotonic_s()
         try:
-            receipt = await self._ports.lane.append(flush_of(written, unreadable))
+            receipt = await self._ports.lane.append(flush_of(written, work))
         except CommitUnknown:
             self._doubt_started_s = self._flush_started_s
             raise
@@ -213,19 +222,22 @@ class LaneWorker:
                 self._ports.calls.done(index, answer.order_no)
             self._ports.calls.start(decided.calls)
             replies += replies_of(decided, work[index])
+            self.partitions.guard.note(index, work[index].messages)
         self._ports.on_replies(replies)
-        messages = [message for part in work.values() for message in part.messages]
+        messages = [
+            message for part in work.values() for message in part.messages if message.action is None
+        ]
         if messages:
             self._ports.on_taken_in(messages)
 
-    async def _known(self, work: dict[int, Work]) -> dict[UUID, bytes]:
+    async def _known(self, work: dict[int, Work]) -> KnownOrders:
         keys = [
             (index, message.command.order_uuid)
             for index, part in work.items()
             for message in part.messages
             if message.command is not None
         ]
-        return dict(await self._ports.ledger.known_orders(keys)) if keys else {}
+        return await self._ports.ledger.known_orders(keys) if keys else KnownOrders({}, {})
 
     async def _load_accounts(self, work: dict[int, Work]) -> None:
         books = self.partitions.books

@@ -22,6 +22,7 @@ from runtime.config import Config, ConfigError, PspConfig
 from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
 from storage.directory import PostgresDirectory
+from storage.letters import PostgresLetters
 from storage.one_copy import OneCopyWatch
 from storage.opening import gateway_queue, queue_settings, read_pool
 from storage.queries import PostgresQueries
@@ -85,6 +86,7 @@ class GatewayProcess:
                 clock=SystemClock(),
                 queries=PostgresQueries(self._pool),
                 directory=PostgresDirectory(self._pool),
+                letters=PostgresLetters(self._pool),
                 append_queues=self._queues[:APPEND_LANE_COUNT],
                 find_queues=self._queues[APPEND_LANE_COUNT:-RESEND_CONNECTION_COUNT],
                 reply_to=reply_to,

@@ -81,7 +81,7 @@ class BookFiller:
             index = partition_index(command.order_uuid, self._partition_count)
             by_partition[index].append(command)
         keys = [(index, order.order_uuid) for index, part in by_partition.items() for order in part]
-        known = await self._ledger.known_orders(keys)
+        known = (await self._ledger.known_orders(keys)).fingerprints
         calls = await self._write(
             {
                 index: Batch(commands=part, known=known, now=self._now)
@@ -162,7 +162,7 @@ class BookFiller:
         ]
         written = [decided for decided in decisions if decided.has_rows]
         if written:
-            receipt = await self._ledger.lanes[0].append(flush_of(written, ()))
+            receipt = await self._ledger.lanes[0].append(flush_of(written, {}))
             self._now = receipt.recorded_at
         for decided in decisions:
             self._books[decided.partition_index].apply(decided)

@@ -182,7 +182,7 @@ class RefusedRequestRow(NamedTuple):
 
 
 class DeadLetterRow(NamedTuple):
-    """An entry that could not be decoded: its raw stream fields in the versioned envelope, and why."""
+    """A message that could not be taken in: its raw fields in the versioned envelope, and why."""
 
     partition_index: int
     stream_id: str
@@ -190,8 +190,41 @@ class DeadLetterRow(NamedTuple):
     merchant_no: int | None
     mode: int | None
     reason: str
+    """A word from a short list, for counting."""
     detail: str
+    attempt_count: int
     raw_envelope: bytes
+    is_order: bool
+    """Whether the header tells which order it is: then the order is kept as set aside."""
+    fingerprint: bytes | None
+    api_version: str
+    accepted_at: datetime | None
+
+
+class LetterActionKind(IntEnum):
+    """What an operator may want done with a dead letter. Stored; never renumber."""
+
+    REPLAY = 1
+    DISCARD = 2
+
+
+class LetterResult(IntEnum):
+    """What became of an operator's action on a dead letter. Stored; never renumber."""
+
+    REPLAYED = 1
+    DISCARDED = 2
+    REFUSED = 3
+
+
+class LetterResultRow(NamedTuple):
+    """The end of one action. Kept once per action."""
+
+    action_no: int
+    dead_letter_no: int
+    partition_index: int
+    batch_seq: int
+    result: int
+    detail: str
 
 
 class HeadRow(NamedTuple):

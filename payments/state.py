@@ -57,3 +57,5 @@ class PartitionState:
     open_orders: list[OpenOrderRecord]
     recorded_at: datetime
     """The ledger's time of the claim: a new host's own clock decides nothing."""
+    stall_count: int = 0
+    """How many hosts in a row died here before their first flush, with work waiting."""

@@ -5,7 +5,10 @@
 that file exists, and whoever fires removes it first: so a test chooses the moment, and one process dies
 once, however many have the variables and are started again. ``TALLY_CRASH_ORDER=<path>`` leaves the point
 open, too: once the file is there it says ``kill <point>`` or ``freeze <point>``, and the first process that
-gets there removes it and obeys. Only in sandbox deployments; elsewhere all of them are refused.
+gets there removes it and obeys. ``TALLY_CRASH_ON=<text>`` kills every process that is about to decode an
+entry holding that text, as a defect of a parser would; ``TALLY_RAISE_ON=<text>`` makes whoever decides an
+order with that text raise, as a defect of a handler would. Only in sandbox deployments; elsewhere all of
+them are refused.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 POINTS = frozenset(
@@ -55,11 +58,16 @@ class CrashPoints:
         *,
         file: Path | None = None,
         order: Path | None = None,
+        mark: bytes = b"",
+        stumbling_text: str = "",
     ) -> None:
         self._file = file
         self._order = order
         self._left = {point: count for point, (count, _) in armed.items()}
         self._signals = {point: signum for point, (_, signum) in armed.items()}
+        self._mark = mark
+        self.stumbling_text = stumbling_text
+        """Whoever decides an order with this text raises; empty for nobody."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], *, is_sandbox: bool) -> CrashPoints:
@@ -80,11 +88,31 @@ class CrashPoints:
             if count and _COUNT.fullmatch(count) is None:
                 raise CrashPointError(f"{variable}={spec}: the count must be a whole number from 1")
             armed[point] = (int(count or "1"), signum)
+        mark, text = (environment.get(name, "") for name in ("TALLY_CRASH_ON", "TALLY_RAISE_ON"))
+        if (mark or text) and not is_sandbox:
+            raise CrashPointError("TALLY_CRASH_ON and TALLY_RAISE_ON are for sandbox deployments")
         file = environment.get("TALLY_CRASH_FILE", "")
+        path = Path(file) if file else None
         order = environment.get("TALLY_CRASH_ORDER", "")
         if order and not is_sandbox:
             raise CrashPointError("TALLY_CRASH_ORDER is refused outside sandbox deployments")
-        return cls(armed, file=Path(file) if file else None, order=Path(order) if order else None)
+        return cls(
+            armed,
+            file=path,
+            order=Path(order) if order else None,
+            mark=mark.encode(),
+            stumbling_text=text,
+        )
+
+    @property
+    def has_mark(self) -> bool:
+        """Whether some content ends this process."""
+        return bool(self._mark)
+
+    def meet(self, parts: Iterable[bytes]) -> None:
+        """Look at what is about to be decoded; the process ends here when it holds the mark."""
+        if self._mark and any(self._mark in part for part in parts):
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def reach(self, point: str) -> None:
         """Note that the point was reached; the process ends or stops here when its count is up."""

@@ -35,7 +35,7 @@ HOST_REFUSED = CounterSpec(
 )
 HOST_DEAD_LETTERS = CounterSpec(
     name="tallystick_host_dead_letters_total",
-    help="Messages set aside because nobody can read them.",
+    help="Messages set aside because they can't be taken in.",
 )
 HOST_INTAKE_SECONDS = HistogramSpec(
     name="tallystick_host_intake_seconds",

@@ -15,11 +15,9 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
-from storage.envelope import EnvelopeUnreadable, decode_fields, read_header
 from storage.queue_connection import (
     QueueConnection,
     Session,
@@ -28,6 +26,7 @@ from storage.queue_connection import (
 )
 from storage.queue_discovery import Locate
 from storage.queue_keys import record_key, stream_key
+from storage.queue_messages import message_of, raw_message
 from storage.queue_ports import NOBODY, ConnectionReplaced, Message
 from storage.queue_sessions import STORE, Command, Reply
 from storage.queue_settings import QueueMode, QueueSettings
@@ -106,6 +105,39 @@ class RedisOwnerQueue:
                 )
                 messages += more
         return messages
+
+    async def read_raw(
+        self, partition_index: int, *, after: str, count_max: int
+    ) -> Sequence[Message]:
+        """See ``storage.queue_ports.OwnerQueue``."""
+        async with self._connection.turn:
+            session = await self._current_session()
+            read_at_s = self._clock.monotonic_s()
+            command = (
+                *(b"XRANGE", stream_key(partition_index), f"({after}", b"+"),
+                *(b"COUNT", count_max),
+            )
+            (items,) = await self._exchange(session, (command,))
+        return [
+            raw_message(
+                raw,
+                partition_index=partition_index,
+                stream_id=stream_id.decode(),
+                generation=session.generation,
+                read_at_s=read_at_s,
+            )
+            for stream_id, raw in items
+        ]
+
+    async def waiting(self, partition_indexes: frozenset[int]) -> frozenset[int]:
+        """See ``storage.queue_ports.OwnerQueue``."""
+        ordered = sorted(partition_indexes)
+        async with self._connection.turn:
+            session = await self._current_session()
+            lengths = await self._exchange(
+                session, [(b"XLEN", stream_key(index)) for index in ordered]
+            )
+        return frozenset(index for index, length in zip(ordered, lengths, strict=True) if length)
 
     async def remove(self, messages: Sequence[Message]) -> int:
         """Delete exactly these, whose intake is committed, and let their key records expire.
@@ -262,32 +294,3 @@ class RedisOwnerQueue:
         for reply in replies:
             refuse_error(reply)
         return replies
-
-
-def message_of(
-    raw: Sequence[bytes],
-    *,
-    partition_index: int,
-    stream_id: str,
-    generation: int,
-    read_at_s: float,
-) -> Message:
-    """Return a stream item as owners see it, decoded as far as it can be."""
-    header = read_header(raw)
-    command: PaymentCommand | None = None
-    reason = ""
-    try:
-        command = decode_fields(raw, header)
-    except EnvelopeUnreadable as unreadable:
-        reason = str(unreadable)
-    return Message(
-        partition_index=partition_index,
-        stream_id=stream_id,
-        generation=generation,
-        read_at_s=read_at_s,
-        order_uuid=header.order_uuid,
-        fingerprint=header.fingerprint,
-        command=command,
-        reason=reason,
-        raw=tuple(raw),
-    )

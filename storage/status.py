@@ -90,6 +90,17 @@ class OrderCounts:
     """None where the role may not see them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What hosts can't go on with by themselves."""
+
+    paused: Sequence[int]
+    """Partitions that take nothing in, because most of what comes would be set aside."""
+    stalled: Sequence[int]
+    """Partitions over which hosts have died in a row."""
+    parked_order_count: int
+
+
 class StatusQueries:
     """Asks one shard. Every method raises StorageUnavailable."""
 
@@ -107,6 +118,10 @@ class StatusQueries:
     async def hosts(self) -> Sequence[HostStatus]:
         """Return hosts by name. One whose process died stays until somebody releases its lease."""
         return [HostStatus(**row) for row in await self._pool.fetch(_SQL["hosts"])]
+
+    async def trouble(self) -> Trouble:
+        """Return what people have to look after."""
+        return Trouble(**(await self._pool.fetch(_SQL["trouble"]))[0])
 
     async def counts(self) -> OrderCounts:
         """Return the counts; each is exact, but they are not of one moment."""

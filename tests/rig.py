@@ -166,6 +166,27 @@ class Rig:
             await pool.close()
         return merchant.merchant_id, key
 
+    async def create_operator_key(self) -> str:
+        """An operator's test key."""
+        pool = read_pool(
+            self.config,
+            self.config.postgres.shards[0],
+            "gateway",
+            application_name="rig",
+            session_count_max=1,
+        )
+        try:
+            key, record = issue_api_key(
+                self.config.secret(self.config.secrets.api_key_pepper_file).encode(),
+                os.urandom(RANDOM_BYTES),
+                role=KeyRole.OPERATOR,
+                mode=Mode.TEST,
+            )
+            await PostgresDirectory(pool).store_api_key(record, actor="rig")
+        finally:
+            await pool.close()
+        return key
+
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """Ask the database as the superuser."""
         connection = await asyncpg.connect(self.dsn)

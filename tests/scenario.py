@@ -187,7 +187,7 @@ class BookWorld:
             self.claim()
             return decided
         if decided.has_rows:
-            self.books.write(flush_of([decided], []))
+            self.books.write(flush_of([decided], {}))
         self.book.apply(decided)
         self._done(answers)
         self._start(decided.calls)

@@ -25,7 +25,7 @@ from ops.versions import versions
 from runtime.config import Config, ConfigError
 from runtime.faults import StorageUnavailable
 from storage.opening import read_pool
-from storage.status import HostStatus, OrderCounts, StatusQueries, StoreStatus
+from storage.status import HostStatus, OrderCounts, StatusQueries, StoreStatus, Trouble
 
 T = TypeVar("T")
 
@@ -106,6 +106,21 @@ class _Answers:
         self.problems: dict[str, str] = {}
 
 
+def _told(trouble: Trouble) -> dict[str, str]:
+    """Return the problems that trouble makes, by what they are of."""
+    found: dict[str, str] = {}
+    if trouble.paused:
+        found["intake"] = (
+            f"partitions {list(trouble.paused)} take nothing in: most of it can't be read."
+            " See tally dead-letters list"
+        )
+    if trouble.stalled:
+        found["stalled"] = f"hosts died over partitions {list(trouble.stalled)}: see their logs"
+    if trouble.parked_order_count:
+        found["parked"] = f"{trouble.parked_order_count} orders are parked: see table parked_order"
+    return found
+
+
 async def _ask(config: Config, addresses: Addresses) -> _Answers:
     answers = _Answers()
     pool = read_pool(
@@ -113,14 +128,15 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
         config.postgres.shards[0],
         "reader",
         application_name="tally status",
-        session_count_max=3,
+        session_count_max=4,
     )
     queries = StatusQueries(pool)
-    ready, hosts, store, counts = await asyncio.gather(
+    ready, hosts, store, counts, trouble = await asyncio.gather(
         _in_time(http_status(config.gateway.host, config.gateway.port, "/readyz")),
         _in_time(queries.hosts()),
         _in_time(queries.store()),
         _in_time(queries.counts()),
+        _in_time(queries.trouble()),
     )
     if ready != _HTTP_OK:
         reason = "no answer" if ready is None else f"/readyz says {ready}"
@@ -130,6 +146,8 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
     else:
         answers.hosts, answers.are_hosts_known = list(hosts), True
     answers.store, answers.counts = store, counts
+    if trouble is not None:
+        answers.problems |= _told(trouble)
     if (
         store is not None
         and store.synchronous_standby_names

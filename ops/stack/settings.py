@@ -20,8 +20,10 @@ _PASSED_NAMES = frozenset(
         "HOME",
         "TALLY_CRASH_AT",
         "TALLY_CRASH_FILE",
+        "TALLY_CRASH_ON",
         "TALLY_CRASH_ORDER",
         "TALLY_FREEZE_AT",
+        "TALLY_RAISE_ON",
         MUTANT_VARIABLE,
         TEST_STACK_VARIABLE,
         # Another allocator, or the library of `tally chaos` that shifts clocks, with its table.

@@ -46,12 +46,42 @@ WHERE activity.wait_event IS DISTINCT FROM 'SyncRep' AND activity.pid <> pg_back
 -- claim --
 -- One statement, one transaction: waits behind whatever still holds the row, and returns after the
 -- standby has it. So what is read afterwards is decided for good.
+--
+-- A host that claimed it and was taken over without a flush since, with work waiting ($6: on the
+-- stream), perhaps died of that work.
 UPDATE partition
 SET epoch = epoch + 1, owner = $3, backend_pids = ARRAY[$4::integer],
     backend_starts = ARRAY[$5::timestamptz],
-    claimed_at = now()
+    claimed_at = now(),
+    stall_count = CASE
+        WHEN batch_seq > batch_seq_claimed THEN 0
+        WHEN owner <> $3 AND ($6::boolean OR EXISTS (
+            SELECT FROM open_order WHERE open_order.partition_index = $1
+                AND NOT EXISTS (
+                    SELECT FROM parked_order
+                    WHERE parked_order.partition_index = open_order.partition_index
+                        AND parked_order.order_no = open_order.order_no)))
+            THEN stall_count + 1
+        ELSE stall_count END,
+    batch_seq_claimed = batch_seq
 WHERE partition_index = $1 AND epoch = $2
-RETURNING epoch, batch_seq, order_no_last, account_no_last, chain_hash, clock_timestamp() AS recorded_at;
+RETURNING stall_count, epoch, batch_seq, order_no_last, account_no_last, chain_hash, clock_timestamp() AS recorded_at;
+
+-- note_progress --
+-- What waited was tried to its end.
+UPDATE partition SET stall_count = 0 WHERE partition_index = $1 AND epoch = $2;
+
+-- park --
+-- Leaves an open order alone until somebody looks after it; only its owner may.
+WITH held AS MATERIALIZED (
+    SELECT partition_index FROM partition WHERE partition_index = $1 AND epoch = $2 FOR UPDATE
+), quieted AS (
+    DELETE FROM timer USING held
+    WHERE timer.partition_index = held.partition_index AND timer.order_no = ANY ($3::bigint[])
+)
+INSERT INTO parked_order (partition_index, order_no, reason, detail)
+SELECT held.partition_index, unnest($3::bigint[]), $4, $5 FROM held
+ON CONFLICT DO NOTHING;
 
 -- hand_over --
 WITH mine AS MATERIALIZED (
@@ -103,6 +133,11 @@ LEFT JOIN LATERAL (
     SELECT kind FROM timer
     WHERE partition_index = $1 AND order_no = open_order.order_no LIMIT 1
 ) AS next_step ON true
-WHERE open_order.partition_index = $1 AND open_order.order_no > $2
+LEFT JOIN LATERAL (
+    SELECT true AS is_parked FROM parked_order
+    WHERE parked_order.partition_index = $1 AND parked_order.order_no = open_order.order_no
+    LIMIT 1
+) AS parked ON true
+WHERE open_order.partition_index = $1 AND open_order.order_no > $2 AND parked.is_parked IS NULL
 ORDER BY open_order.order_no
 LIMIT $3;

@@ -48,3 +48,12 @@ SELECT has_table_privilege('dead_letter', 'SELECT') AS is_allowed;
 
 -- dead_letter_count --
 SELECT count(*) AS letter_count FROM dead_letter;
+
+-- trouble --
+-- Partitions that take nothing in, or whose last hosts died over them, and orders that nobody touches.
+SELECT coalesce(array_agg(partition_index::integer ORDER BY partition_index)
+                FILTER (WHERE intake_paused_at IS NOT NULL), '{}') AS paused,
+       coalesce(array_agg(partition_index::integer ORDER BY partition_index)
+                FILTER (WHERE stall_count >= 2), '{}') AS stalled,
+       (SELECT count(*) FROM parked_order) AS parked_order_count
+FROM partition;

@@ -14,16 +14,16 @@ from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.money import AMOUNT_MINOR_MAX
 from payments.rows import (
-    DeadLetterRow,
     PersonalPart,
     ProgressRow,
     RefusedRequestRow,
     TimerKind,
     TimerRow,
 )
-from storage.ports import Flush, LaneReplaced, PartitionFenced
+from storage.ports import Flush, KnownOrders, LaneReplaced, PartitionFenced
 from storage.sealing import seal
 from tests.books import ACCEPTED_AT, PASSWORDS, copy_of_installed_books, together
+from tests.contract.letters import a_letter
 from tests.contract.shards import FakeShard, Host, PostgresShard, Shard
 from tests.servers import SharedServers
 
@@ -55,9 +55,9 @@ async def test_an_order_taken_in_is_known_and_open(host: Host) -> None:
     writer = await host.writer(3)
     await host.ledger.lanes[0].append(writer.take_in(2))
     wanted = [(3, writer.order_uuid(1)), (3, writer.order_uuid(9)), (4, writer.order_uuid(2))]
-    assert await host.ledger.known_orders(wanted) == {
-        writer.order_uuid(1): writer.commands[1].fingerprint
-    }
+    assert await host.ledger.known_orders(wanted) == KnownOrders(
+        {writer.order_uuid(1): writer.commands[1].fingerprint}, {}
+    )
     state = await host.claim(3)
     assert [record.order_no for record in state.open_orders] == [1, 2]
     record = state.open_orders[0]
@@ -293,11 +293,11 @@ async def test_late_requests_and_dead_letters_are_kept_once(shard: Shard, host: 
     """The same refused request, or the same undecodable entry, read again adds no row."""
     writer = await host.writer(1)
     refused = RefusedRequestRow(1, uuid4(), b"f" * 53, ACCEPTED_AT)
-    letter = DeadLetterRow(1, "5-0", None, None, None, "field_unreadable", "k", b"\1\0raw")
+    letter = a_letter(1, raw=b"raw")
     for _ in range(2):
         flush = writer.take_in()
         flush.refused += [refused, refused._replace(fingerprint=b"g" * 53)]
-        flush.dead_letters += [letter, letter._replace(raw_envelope=b"\1\0other")]
+        flush.dead_letters += [letter, letter._replace(raw_envelope=seal(b"other"))]
         await host.ledger.lanes[0].append(flush)
     assert await shard.count("refused_request") == 2
     assert await shard.count("dead_letter") == 2
@@ -448,6 +448,6 @@ async def test_a_flush_without_heads_is_a_defect(host: Host) -> None:
 
 async def test_nothing_asked_is_nothing_found(host: Host) -> None:
     """Empty look-ups are answered empty."""
-    assert await host.ledger.known_orders([]) == {}
+    assert await host.ledger.known_orders([]) == KnownOrders({}, {})
     assert await host.ledger.account_heads([]) == {}
     assert list(await host.ledger.due_timers([], count_max=1)) == []

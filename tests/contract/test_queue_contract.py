@@ -483,3 +483,20 @@ async def _until_reconnected(owner: OwnerQueue, stale: list[Message]) -> None:
 async def test_a_reply_needs_no_listener(bench: Bench) -> None:
     """Replies are a courtesy: publishing to nobody is no fault."""
     await bench.owner(0).publish("reply:nobody", b"payload")
+
+
+async def test_a_stream_is_read_raw_from_any_place(bench: Bench) -> None:
+    """Undecoded, in order, as often as wanted; positions of ordinary reads stay, and removal works."""
+    gateway, owner = bench.gateway(), bench.owner(1)
+    assert await owner.waiting(frozenset({1, 2})) == frozenset()
+    entries = [an_entry(1) for _ in range(3)]
+    await gateway.append(entries)
+    assert await owner.waiting(frozenset({1, 2})) == frozenset({1})
+    first = await owner.read_raw(1, after="0-0", count_max=2)
+    assert [message.raw for message in first] == [entry.fields for entry in entries[:2]]
+    assert {(m.command, m.order_uuid, m.reason) for m in first} == {(None, None, "")}
+    (third,) = await owner.read_raw(1, after=first[-1].stream_id, count_max=2)
+    assert third.raw == entries[2].fields
+    assert len(await owner.read(count_max=10, wait_ms_max=0)) == 3
+    assert await owner.remove([*first, third]) == 3
+    assert await owner.read_raw(1, after="0-0", count_max=9) == []

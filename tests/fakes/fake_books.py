@@ -12,7 +12,7 @@ from payments.accounts import AccountKey, AccountKind
 from payments.attempts import Attempt
 from payments.chain import GENESIS
 from payments.commands import PaymentCommand
-from payments.defects import InvariantViolation
+from payments.defects import ContentDefect, InvariantViolation
 from payments.fingerprint import canonical_json
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
@@ -20,7 +20,6 @@ from payments.money import AMOUNT_MINOR_MAX
 from payments.rows import (
     AccountRow,
     AttemptRow,
-    DeadLetterRow,
     EventRow,
     OrderRow,
     OutcomeRow,
@@ -32,6 +31,7 @@ from payments.rows import (
 from payments.state import AccountHead, OpenOrderRecord, PartitionHead
 from storage.ports import Flush, LeaseView
 from storage.sealing import decode_detail, open_sealed
+from tests.fakes.fake_letters import FakeLetters
 
 OrderKey = tuple[int, int]
 """(partition_index, order_no)."""
@@ -44,6 +44,8 @@ class FakePartition:
     head: PartitionHead
     owner: UUID | None = None
     backend: object | None = None
+    stall_count: int = 0
+    batch_seq_claimed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ class FakeBooks:
     slices: dict[tuple[int, int], AccountHead] = field(default_factory=dict)
     events: dict[tuple[int, int, int], EventRow] = field(default_factory=dict)
     refused: dict[tuple[int, UUID, bytes], RefusedRequestRow] = field(default_factory=dict)
-    dead_letters: dict[tuple[int, str, bytes], DeadLetterRow] = field(default_factory=dict)
+    letters: FakeLetters = field(default_factory=FakeLetters)
+    parked: dict[OrderKey, tuple[str, str]] = field(default_factory=dict)
+    refused_orders: set[UUID] = field(default_factory=set)
+    """Orders with a value that no column holds."""
     in_doubt: list[tuple[frozenset[int], Flush]] = field(default_factory=list)
     """Flushes whose COMMIT waits for a standby: not visible, and decided before the next claim."""
 
@@ -139,8 +144,7 @@ class FakeBooks:
             self.events[event[:3]] = event
         for refused in flush.refused:
             self.refused.setdefault(refused[:3], refused)
-        for letter in flush.dead_letters:
-            self.dead_letters.setdefault((*letter[:2], letter.raw_envelope), letter)
+        self.letters.write(flush, self.order_keys)
         for progress in flush.progress:
             self.open_orders[progress[:2]] = progress
         for timer in flush.timers:
@@ -156,7 +160,9 @@ class FakeBooks:
 
     def open_order_records(self, partition_index: int) -> list[OpenOrderRecord]:
         """Return what a new owner of the partition finds, in the order of the numbers."""
-        keys = sorted(key for key in self.open_orders if key[0] == partition_index)
+        keys = sorted(
+            key for key in self.open_orders if key[0] == partition_index and key not in self.parked
+        )
         return [self._record(key, self.open_orders[key]) for key in keys]
 
     def _check(self, flush: Flush) -> None:
@@ -169,13 +175,15 @@ class FakeBooks:
         _refuse_known("transfer", self.transfers, (row[:3] for row in flush.transfers))
         _refuse_known("account number", self.slices, (row[:2] for row in flush.accounts))
         _refuse_known("account", self.accounts, (_account_key(row) for row in flush.accounts))
+        if not self.refused_orders.isdisjoint(row.order_uuid for row in flush.orders):
+            raise ContentDefect("an order holds a value that can't be stored")
         if any(not 1 <= row.amount_minor <= AMOUNT_MINOR_MAX for row in flush.orders):
-            raise InvariantViolation("an order's amount is out of range")
+            raise ContentDefect("an order's amount is out of range")
         if any(
             row.amount_minor <= 0 or row.debit_account_no == row.credit_account_no
             for row in flush.transfers
         ):
-            raise InvariantViolation("a transfer moves nothing")
+            raise ContentDefect("a transfer moves nothing")
         is_open = self.open_orders.keys() | {row[:2] for row in flush.orders}
         ended = {row[:2] for row in flush.outcomes}
         changed = {row[:2] for row in flush.progress} - ended

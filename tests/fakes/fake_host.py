@@ -22,6 +22,7 @@ from tests.fakes.fake_books import FakeBooks
 from tests.fakes.fake_ledger import FakeLedger, FakeOwnership
 from tests.fakes.fake_queue import FakeGatewayQueue, FakeOwnerQueue
 from tests.fakes.fake_queue_server import FakeQueueServer
+from tests.fakes.fake_sacrifice import FakeSacrifice
 from tests.queue_commands import a_command
 
 PARTITION_COUNT = 4
@@ -44,6 +45,7 @@ class World:
         self.gateway = FakeGatewayQueue(self.server)
         self.psp = InProcessPsp(name="simulator", account="default", seed=7, clock=self.clock)
         self.ledgers: list[FakeLedger] = []
+        self.sacrifice: FakeSacrifice | None = None
 
     def host(self, name: str = "host-0", *, lane_count: int = 2) -> PartitionHost:
         """A new incarnation of a host."""
@@ -75,6 +77,7 @@ class World:
                 read_draining=read_draining,
                 clock=self.clock,
                 crash_points=CrashPoints({}),
+                sacrifice=self.sacrifice,
             ),
             uuid4(),
             1,

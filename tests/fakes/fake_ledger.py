@@ -26,11 +26,13 @@ from storage.ports import (
     DueTimer,
     Flush,
     FlushReceipt,
+    KnownOrders,
     LaneReplaced,
     LeaseView,
     PartitionFenced,
     PartitionView,
 )
+from storage.queue_ports import LetterAction
 from tests.fakes.fake_books import FakeBooks
 
 
@@ -134,7 +136,7 @@ class FakeLedger:
     def lanes(self) -> Sequence[FakeLane]:
         return self._lanes
 
-    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> KnownOrders:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
         found = {
@@ -142,9 +144,28 @@ class FakeLedger:
             for partition_index, order_uuid in keys
             if self._books.order_keys.get(order_uuid, (None,))[0] == partition_index
         }
-        return {
-            order_uuid: self._books.orders[key].fingerprint for order_uuid, key in found.items()
-        }
+        return KnownOrders(
+            {order_uuid: self._books.orders[key].fingerprint for order_uuid, key in found.items()},
+            self._books.letters.set_aside_of(keys, self._books.order_keys),
+        )
+
+    async def pending_actions(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[LetterAction]:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        return self._books.letters.pending(partition_indexes)[:count_max]
+
+    async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        self._books.letters.paused -= set(partition_indexes)
+        self._books.letters.paused |= set(paused)
+
+    async def letter_overrides(self) -> frozenset[int]:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        return frozenset(self._books.letters.overrides)
 
     async def account_heads(
         self, keys: Sequence[tuple[int, AccountKey]]
@@ -226,7 +247,13 @@ class FakeOwnership:
         ]
 
     async def claim(
-        self, *, partition_index: int, epoch_seen: int, incarnation: UUID, lane_index: int
+        self,
+        *,
+        partition_index: int,
+        epoch_seen: int,
+        incarnation: UUID,
+        lane_index: int,
+        has_waiting: bool = False,
     ) -> PartitionState | None:
         """See ``storage.ports.Ownership``."""
         await self._reach()
@@ -237,16 +264,40 @@ class FakeOwnership:
         held = self._books.partitions[partition_index]
         if held.head.epoch != epoch_seen:
             return None
+        open_orders = self._books.open_order_records(partition_index)
+        if held.head.batch_seq > held.batch_seq_claimed:
+            held.stall_count = 0
+        elif held.owner not in (None, incarnation) and (has_waiting or open_orders):
+            held.stall_count += 1
+        held.batch_seq_claimed = held.head.batch_seq
         held.head = held.head._replace(epoch=epoch_seen + 1)
         held.owner = incarnation
         held.backend = lane.backend
         for other in self._ledger.lanes:
             other.withdraw(partition_index)
         lane.pledge(partition_index, lane.backend)
-        open_orders = self._books.open_order_records(partition_index)
         return PartitionState(
-            head=held.head, open_orders=open_orders, recorded_at=self._books.now()
+            head=held.head,
+            open_orders=open_orders,
+            recorded_at=self._books.now(),
+            stall_count=held.stall_count,
         )
+
+    async def note_progress(self, partition_index: int, epoch: int) -> None:
+        """See ``storage.ports.Ownership``."""
+        await self._reach()
+        held = self._books.partitions[partition_index]
+        if held.head.epoch == epoch:
+            held.stall_count = 0
+
+    async def park(
+        self, partition_index: int, epoch: int, order_no: int, *, reason: str, detail: str
+    ) -> None:
+        """See ``storage.ports.Ownership``."""
+        await self._reach()
+        if self._books.partitions[partition_index].head.epoch == epoch:
+            self._books.parked[partition_index, order_no] = (reason, detail)
+            self._books.timers.pop((partition_index, order_no), None)
 
     async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:
         """See ``storage.ports.Ownership``."""

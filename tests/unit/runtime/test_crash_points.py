@@ -90,7 +90,10 @@ def test_an_order_chooses_point_and_moment(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("variable", ["TALLY_CRASH_AT", "TALLY_FREEZE_AT", "TALLY_CRASH_ORDER"])
+@pytest.mark.parametrize(
+    "variable",
+    ["TALLY_CRASH_AT", "TALLY_FREEZE_AT", "TALLY_CRASH_ORDER", "TALLY_CRASH_ON", "TALLY_RAISE_ON"],
+)
 def test_refused_outside_sandboxes(variable: str) -> None:
     """Where money is real nobody can arm one; an empty variable arms nothing."""
     with pytest.raises(CrashPointError, match=variable):

@@ -1,0 +1,4 @@
+-- Keeps the numbers without a gap; changes nothing.
+-- migrate:up
+
+SELECT 1;
