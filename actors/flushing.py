@@ -11,6 +11,7 @@ import msgspec
 from actors.inbox import Work
 from actors.replying import Reply
 from payments.decided import Batch, Decided
+from payments.routing import Availability
 from payments.rows import DeadLetterRow, PersonalPart, PersonalRow
 from storage.envelope import read_header
 from storage.ports import Flush
@@ -18,7 +19,9 @@ from storage.queue_ports import Message
 from storage.sealing import encode_detail, seal
 
 
-def batch_of(work: Work, known: Mapping[UUID, bytes], now: datetime) -> Batch:
+def batch_of(
+    work: Work, known: Mapping[UUID, bytes], now: datetime, availability: Availability
+) -> Batch:
     """What one partition decides on. ``known`` are fingerprints of orders that the ledger holds."""
     commands = [message.command for message in work.messages if message.command is not None]
     return Batch(
@@ -28,6 +31,7 @@ def batch_of(work: Work, known: Mapping[UUID, bytes], now: datetime) -> Batch:
         due=work.due,
         dead_letter_count=len(work.messages) - len(commands),
         now=now,
+        availability=availability,
     )
 
 

@@ -22,6 +22,7 @@ from actors.lane_worker import LanePorts, LaneWorker
 from actors.leases import LeaseLost
 from actors.ledger_clock import LedgerClock
 from actors.measuring import HostMetrics, MeasuredLane
+from actors.parking import Resumer
 from actors.reading import StreamReader
 from actors.replying import Replier
 from actors.settings import (
@@ -120,8 +121,16 @@ class PartitionHost:
             ),
             incarnation,
         )
+        self._resumer = Resumer(
+            self._calls,
+            lambda: (lane.partitions for lane in self._lanes),
+            ports.planner,
+            settings.policy,
+            resume_per_s=settings.resume_per_s,
+            clock=ports.clock,
+        )
         self.parts = HostParts(
-            self._lanes, self._reader, self._claiming, self._calls, self._replier
+            self._lanes, self._reader, self._claiming, self._calls, self._replier, self._resumer
         )
 
     def _new_calls(self, ledger_clock: LedgerClock) -> PspCalls:
@@ -129,8 +138,8 @@ class PartitionHost:
             self._ports.psps,
             self._on_answer,
             self._on_defect,
-            in_flight_max=self._settings.calls_in_flight_max,
-            timeout_ms=self._settings.call_timeout_ms,
+            limits=self._settings.limits_of,
+            resume_per_s=self._settings.resume_per_s,
             ledger_now=ledger_clock.now,
             crash_points=self._ports.crash_points,
         )
@@ -174,6 +183,7 @@ class PartitionHost:
                 ("beats", self._beat()),
                 ("claims", self._claiming.run()),
                 ("timers", self._fire_timers()),
+                ("parked", self._resumer.run()),
                 ("reader", self._reader.run()),
                 ("replies", self._replier.run()),
                 *((f"lane {index}", lane.run()) for index, lane in enumerate(self._lanes)),

@@ -137,8 +137,9 @@ class LaneWorker:
         await self._load_accounts(work)
         now = self._ports.ledger_clock.now()
         books = self.partitions.books
+        psps = self._ports.calls.availability()
         decisions = [
-            books[index].decide(batch_of(part, known, now)) for index, part in work.items()
+            books[index].decide(batch_of(part, known, now, psps)) for index, part in work.items()
         ]
         written = [decided for decided in decisions if decided.has_rows]
         if written:

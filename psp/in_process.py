@@ -94,7 +94,7 @@ class InProcessPsp:
     async def query(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:
         reply = await self._within(timeout_s, self._sandbox.query(psp_key))
         if reply is None:
-            return unknown("the answer came too late")
+            return unknown("the answer came too late", is_silent=True)
         return classify_query(psp_key, *_as_http(reply))
 
     async def cancel(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:
@@ -143,14 +143,14 @@ class InProcessPsp:
     ) -> PspAnswer:
         decision = await self._within(timeout_s, running)
         if decision is None:
-            return unknown("the answer came too late")
+            return unknown("the answer came too late", is_silent=True)
         if decision.delivery is not Delivery.ANSWER or decision.reply is None:
-            return unknown("no answer")
+            return unknown("no answer", is_silent=True)
         delay_s = decision.answer_delay_ms / 1000
         if delay_s > 0:
             await self._sleep(min(delay_s, timeout_s))
         if delay_s >= timeout_s:
-            return unknown("the answer came too late")
+            return unknown("the answer came too late", is_silent=True)
         return classify_send(psp_key, *_as_http(decision.reply))
 
     async def _within(

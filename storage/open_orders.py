@@ -42,7 +42,10 @@ async def fetch_open_orders(session: Session, partition_index: int) -> list[Open
 
 
 def _record(partition_index: int, row: asyncpg.Record) -> OpenOrderRecord:
-    parts = ("order_uuid", "attempt_no", "detail_envelope", "request_envelope", "event_sequence")
+    parts = (
+        *("order_uuid", "attempt_no", "tried_since"),
+        *("detail_envelope", "request_envelope", "event_sequence"),
+    )
     missing = [part for part in parts if row[part] is None]
     if missing:
         raise InvariantViolation(
@@ -68,6 +71,8 @@ def _record(partition_index: int, row: asyncpg.Record) -> OpenOrderRecord:
         action_expires_at=row["action_expires_at"],
         next_retry_at=row["next_retry_at"],
         event_sequence=row["event_sequence"],
+        parked_reason=row["parked_reason"],
+        tried_since=row["tried_since"],
         has_timer=row["has_timer"],
     )
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from actors.host import HostPorts, PartitionHost
-from actors.planning import FixedPlanner
+from actors.planning import OrderedPlanner
+from actors.psp_lines import PspLimits
 from actors.settings import HostSettings
 from payments.fingerprint import fingerprint
-from payments.next_step import StepPolicy
 from payments.partitioning import partition_index
+from payments.retry_policy import RetryPolicy, RetryRule, Strategy
 from psp.in_process import InProcessPsp
 from runtime.clock import SystemClock
 from runtime.crash_points import CrashPoints
@@ -27,7 +28,14 @@ from tests.queue_commands import a_command
 PARTITION_COUNT = 4
 
 # Everything that waits is short, so that a test of a time-out takes milliseconds.
-QUICK = StepPolicy(retry_ms_first=10, retry_ms_max=40, action_poll_ms=20, action_lifetime_s=1)
+QUICK = RetryPolicy(
+    not_sent=RetryRule(strategy=Strategy.EXPONENTIAL, first_ms=10, max_ms=40),
+    unknown=RetryRule(strategy=Strategy.EXPONENTIAL, first_ms=10, max_ms=40),
+    psp_down=RetryRule(strategy=Strategy.FIXED, first_ms=20),
+    requires_action=RetryRule(strategy=Strategy.FIXED, first_ms=20, age_s_max=1),
+)
+
+LIMITS = PspLimits(charge_timeout_ms=200, query_timeout_ms=200, cancel_timeout_ms=200)
 
 
 @dataclass
@@ -36,7 +44,7 @@ class World:
 
     clock: SystemClock = field(default_factory=SystemClock)
     draining: set[str] = field(default_factory=set)
-    policy: StepPolicy = QUICK
+    policy: RetryPolicy = QUICK
 
     def __post_init__(self) -> None:
         self.books = FakeBooks.empty(PARTITION_COUNT, self.clock.now)
@@ -61,9 +69,9 @@ class World:
                 partition_count=PARTITION_COUNT,
                 beat_ms=20,
                 lease_ms=100,
-                call_timeout_ms=200,
                 drain_s=2,
                 policy=self.policy,
+                psp_limits={self.psp.name: LIMITS},
             ),
             HostPorts(
                 ledger=ledger,
@@ -71,7 +79,7 @@ class World:
                 reading_queue=FakeOwnerQueue(self.server),
                 reply_queue=FakeOwnerQueue(self.server),
                 psps=psps,
-                planner=FixedPlanner(psps, self.psp.name),
+                planner=OrderedPlanner(psps),
                 read_draining=read_draining,
                 clock=self.clock,
                 crash_points=CrashPoints({}),

@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from actors.calls import PspCalls
+from actors.psp_lines import PspLimits
 from payments.attempts import PspAnswer, ResultClass
 from payments.open_order import CallAnswer
 from payments.rows import TimerKind
@@ -50,8 +51,7 @@ class Rig:
             {"psp": cast(Psp, self.psp)},
             self.answers.append,
             self.defects.append,
-            in_flight_max=in_flight_max,
-            timeout_ms=100,
+            limits=lambda _: PspLimits(in_flight_max=in_flight_max, charge_timeout_ms=100),
             ledger_now=lambda: self.now,
             crash_points=CrashPoints({}),
         )
