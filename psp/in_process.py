@@ -16,10 +16,11 @@ from payments.attempts import PspAnswer
 from psp.classification import classify_query, classify_send, of_another_request, unknown
 from psp.port import Capabilities, ChargeTerms, SettlementLine
 from psp.sandbox_format import CAPABILITIES, canonical_charge, settlement_line
-from psp.simulator.decisions import Decision, Delivery, Reply
+from psp.simulator.decisions import Decision, Delivery
+from psp.simulator.replies import Reply
 from psp.simulator.sandbox import Sandbox, Sleep
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import ChangeKind, ChargeRequest, OracleRow, Record, Scenario, Totals
+from psp.simulator.wire import ChangeKind, ChargeRequest, Faults, OracleRow, Record, Scenario, Totals
 from runtime.clock import Clock
 
 Answer = TypeVar("Answer")
@@ -113,6 +114,10 @@ class InProcessPsp:
     def set_scenario(self, scenario: Scenario) -> None:
         self._sandbox.scenario = scenario
 
+    def set_faults(self, faults: Faults) -> None:
+        """As ``POST /_faults`` does, but for ``refuse_ms``: there is no port."""
+        self._sandbox.faults = faults
+
     async def complete_action(self, reference: str, *, is_approved: bool = True) -> None:
         """Answer 3-D Secure in the buyer's place."""
         await self._sandbox.act(reference, is_approved=is_approved)
@@ -157,7 +162,7 @@ class InProcessPsp:
         self, timeout_s: float, running: Coroutine[None, None, Answer]
     ) -> Answer | None:
         """Await the PSP's answer, or return None at the deadline; the PSP goes on regardless."""
-        if self._sandbox.scenario.latency_ms_median <= 0:
+        if self._sandbox.scenario.latency_ms_median <= 0 and not self._sandbox.faults.slow_ms:
             return await running
         task = asyncio.ensure_future(running)
         self._running.add(task)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
+from actors.breakers import BreakerSettings
 from actors.host import HostPorts, PartitionHost
 from actors.planning import OrderedPlanner
 from actors.psp_lines import PspLimits
@@ -35,7 +36,12 @@ QUICK = RetryPolicy(
     requires_action=RetryRule(strategy=Strategy.FIXED, first_ms=20, age_s_max=1),
 )
 
-LIMITS = PspLimits(charge_timeout_ms=200, query_timeout_ms=200, cancel_timeout_ms=200)
+LIMITS = PspLimits(
+    charge_timeout_ms=200,
+    query_timeout_ms=200,
+    cancel_timeout_ms=200,
+    breaker=BreakerSettings(calls_min=4, open_ms=100, open_ms_max=200),
+)
 
 
 @dataclass
@@ -45,19 +51,23 @@ class World:
     clock: SystemClock = field(default_factory=SystemClock)
     draining: set[str] = field(default_factory=set)
     policy: RetryPolicy = QUICK
+    psp_names: tuple[str, ...] = ("simulator",)
 
     def __post_init__(self) -> None:
         self.books = FakeBooks.empty(PARTITION_COUNT, self.clock.now)
         self.server = FakeQueueServer(self.clock)
         self.gateway = FakeGatewayQueue(self.server)
-        self.psp = InProcessPsp(name="simulator", account="default", seed=7, clock=self.clock)
+        self.psps = {
+            name: InProcessPsp(name=name, account="default", seed=7, clock=self.clock)
+            for name in self.psp_names
+        }
+        self.psp = self.psps["simulator"]
         self.ledgers: list[FakeLedger] = []
 
     def host(self, name: str = "host-0", *, lane_count: int = 2) -> PartitionHost:
         """A new incarnation of a host."""
         ledger = FakeLedger(self.books, lane_count=lane_count)
         self.ledgers.append(ledger)
-        psps = {self.psp.name: self.psp}
 
         async def read_draining() -> frozenset[str]:
             return frozenset(self.draining)
@@ -71,15 +81,15 @@ class World:
                 lease_ms=100,
                 drain_s=2,
                 policy=self.policy,
-                psp_limits={self.psp.name: LIMITS},
+                psp_limits=dict.fromkeys(self.psps, LIMITS),
             ),
             HostPorts(
                 ledger=ledger,
                 ownership=FakeOwnership(self.books, ledger),
                 reading_queue=FakeOwnerQueue(self.server),
                 reply_queue=FakeOwnerQueue(self.server),
-                psps=psps,
-                planner=OrderedPlanner(psps),
+                psps=self.psps,
+                planner=OrderedPlanner(self.psps),
                 read_draining=read_draining,
                 clock=self.clock,
                 crash_points=CrashPoints({}),

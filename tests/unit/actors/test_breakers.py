@@ -17,6 +17,7 @@ class Rig:
 
     def call(self, *verdicts: Verdict) -> None:
         for verdict in verdicts:
+            assert self.breaker.admits()
             is_probe = self.breaker.started()
             self.breaker.ended(verdict, is_probe=is_probe)
 
