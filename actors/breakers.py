@@ -130,10 +130,9 @@ class Breaker:
             self._streak_count >= settings.calls_min
             and now_s - self._streak_started_s >= settings.streak_s
         )
-        is_failing = (
-            len(window) >= settings.calls_min
-            and self._failed_count >= settings.failure_share * len(window)
-        )
+        is_failing = len(
+            window
+        ) >= settings.calls_min and self._failed_count >= settings.failure_share * len(window)
         if is_dead or (has_failed and is_failing):
             self._open_ms = settings.open_ms
             self._open()

@@ -12,10 +12,10 @@ from uuid import UUID
 
 from uuid_utils import uuid7
 
+from actors.breakers import BreakerSettings
 from actors.host import HostPorts, PartitionHost
 from actors.measuring import HostMetrics
 from actors.metrics_serving import MetricsServing, listen_address
-from actors.breakers import BreakerSettings
 from actors.planning import OrderedPlanner
 from actors.psp_lines import PspLimits
 from actors.settings import HostSettings

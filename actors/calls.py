@@ -72,9 +72,7 @@ class PspCalls:
             return ALL_AVAILABLE
         return Availability(
             refusing=frozenset(name for name, line in troubled if line.refuses),
-            probes={
-                name: line.breaker.probes_left for name, line in troubled if not line.refuses
-            },
+            probes={name: line.breaker.probes_left for name, line in troubled if not line.refuses},
         )
 
     def take_durations(self) -> Sequence[tuple[str, ResultClass, float]]:
@@ -178,9 +176,7 @@ class PspCalls:
             line.parked_count += 1
             wait_s = retry_in_s + line.parked_count / self._resume_per_s
             answer = _not_asked(call, "the PSP is not called while its circuit breaker is open")
-            self._answer(
-                call, answer._replace(retry_after_s=wait_s), parked=ParkReason.PSP_DOWN
-            )
+            self._answer(call, answer._replace(retry_after_s=wait_s), parked=ParkReason.PSP_DOWN)
 
     def _finished(self, line: PspLine, task: asyncio.Task[None]) -> None:
         line.running_count -= 1

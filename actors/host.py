@@ -121,17 +121,8 @@ class PartitionHost:
             ),
             incarnation,
         )
-        self._resumer = Resumer(
-            self._calls,
-            lambda: (lane.partitions for lane in self._lanes),
-            ports.planner,
-            settings.policy,
-            resume_per_s=settings.resume_per_s,
-            clock=ports.clock,
-        )
-        self.parts = HostParts(
-            self._lanes, self._reader, self._claiming, self._calls, self._replier, self._resumer
-        )
+        self._resumer = self._new_resumer()
+        self.parts = self._parts()
 
     def _new_calls(self, ledger_clock: LedgerClock) -> PspCalls:
         return PspCalls(
@@ -142,6 +133,15 @@ class PartitionHost:
             resume_per_s=self._settings.resume_per_s,
             ledger_now=ledger_clock.now,
             crash_points=self._ports.crash_points,
+        )
+
+    def _new_resumer(self) -> Resumer:
+        lanes, ports = [lane.partitions for lane in self._lanes], self._ports
+        return Resumer(self._calls, lanes, ports.planner, self._settings, ports.clock)
+
+    def _parts(self) -> HostParts:
+        return HostParts(
+            self._lanes, self._reader, self._claiming, self._calls, self._replier, self._resumer
         )
 
     # --- what it is doing ---------------------------------------------------------------------------

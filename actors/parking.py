@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from actors.breakers import BreakerState
 from actors.calls import PspCalls
 from actors.lane_partitions import LanePartitions
+from actors.settings import HostSettings
 from payments.book import PartitionBook
 from payments.decided import Planner
 from payments.fallback import may_leave
 from payments.open_order import OpenOrder
-from payments.retry_policy import RetryPolicy
 from payments.rows import TimerKind
 from runtime.clock import Clock
 
@@ -88,21 +88,19 @@ class Resumer:
     def __init__(
         self,
         calls: PspCalls,
-        lanes: Callable[[], Iterable[LanePartitions]],
+        lanes: Sequence[LanePartitions],
         planner: Planner,
-        policy: RetryPolicy,
-        *,
-        resume_per_s: float,
+        settings: HostSettings,
         clock: Clock,
     ) -> None:
+        per_s = float(settings.resume_per_s)
         self._calls = calls
         self._lanes = lanes
         self._planner = planner
-        self._policy = policy
+        self._policy = settings.policy
         self._clock = clock
         self._buckets = {
-            name: TokenBucket(resume_per_s, max(1.0, resume_per_s / 10), clock)
-            for name in calls.lines
+            name: TokenBucket(per_s, max(1.0, per_s / 10), clock) for name in calls.lines
         }
         self._queues = {name: FairQueue() for name in calls.lines}
         self._probed_at_s: dict[str, float] = {}
@@ -142,7 +140,7 @@ class Resumer:
         return room
 
     def _offer(self, parked: ParkedOrder) -> bool:
-        for lane in self._lanes():
+        for lane in self._lanes:
             book = lane.books.get(parked.partition_index)
             if book is not None and book.is_parked(parked.order_no):
                 lane.offer_due(parked.partition_index, parked.order_no, TimerKind.RESUME)
@@ -177,7 +175,7 @@ class Resumer:
         return ""
 
     def _books(self) -> Iterator[PartitionBook]:
-        for lane in self._lanes():
+        for lane in self._lanes:
             resting = lane.resting
             for partition_index, book in lane.books.items():
                 if partition_index not in resting:

@@ -5,7 +5,6 @@ Works on what the book holds and changes none of it; everything goes into a ``De
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
 from payments import chain, fingerprint, transfers

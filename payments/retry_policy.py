@@ -55,7 +55,9 @@ class RetryRule:
 
     def __post_init__(self) -> None:
         if self.first_ms < 0 or self.max_ms < self.first_ms:
-            raise ValueError(f"max_ms={self.max_ms} must not be below first_ms={self.first_ms} >= 0")
+            raise ValueError(
+                f"max_ms={self.max_ms} must not be below first_ms={self.first_ms} >= 0"
+            )
         if (self.strategy is Strategy.SCHEDULE) != bool(self.schedule_ms):
             raise ValueError("schedule_ms belongs to the strategy schedule, and to no other")
         if any(wait_ms < 0 for wait_ms in self.schedule_ms):
@@ -118,9 +120,7 @@ class RetryPolicy:
     at the longest wait, for ever; a person may look."""
     psp_down: RetryRule = RetryRule(strategy=Strategy.FIXED, first_ms=5_000, age_s_max=DAY_S)
     """Parked while the PSP's breaker is open. Over: as ``not_sent``."""
-    requires_action: RetryRule = RetryRule(
-        strategy=Strategy.FIXED, first_ms=1_000, age_s_max=900
-    )
+    requires_action: RetryRule = RetryRule(strategy=Strategy.FIXED, first_ms=1_000, age_s_max=900)
     """How often a buyer's pending action is looked up, and (``age_s_max``) how long it may take;
     then the key is canceled at the PSP."""
     soft_decline: RetryRule = RetryRule(strategy=Strategy.IMMEDIATE)

@@ -20,7 +20,15 @@ from psp.simulator.decisions import Decision, Delivery
 from psp.simulator.replies import Reply
 from psp.simulator.sandbox import Sandbox, Sleep
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import ChangeKind, ChargeRequest, Faults, OracleRow, Record, Scenario, Totals
+from psp.simulator.wire import (
+    ChangeKind,
+    ChargeRequest,
+    Faults,
+    OracleRow,
+    Record,
+    Scenario,
+    Totals,
+)
 from runtime.clock import Clock
 
 Answer = TypeVar("Answer")

@@ -70,7 +70,9 @@ class Rig:
         self._simulator_options = ("--seed", "7", "--latency-ms", "0", *simulator)
         self.simulator = SimulatorProcess(directory / "psp", options=self._simulator_options)
         self.second = (
-            SimulatorProcess(directory / "psp-b", options=("--seed", "8")) if has_second_psp else None
+            SimulatorProcess(directory / "psp-b", options=("--seed", "8"))
+            if has_second_psp
+            else None
         )
         self._more_config = more_config
         self.gateway_port = free_port()

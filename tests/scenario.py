@@ -260,9 +260,7 @@ class BookWorld:
         due = [
             (order_no, TimerKind(timer.kind))
             for (_, order_no), timer in sorted(self.books.timers.items())
-            if timer.due_at <= self.now
-            and order_no not in busy
-            and timer.kind != TimerKind.RESUME
+            if timer.due_at <= self.now and order_no not in busy and timer.kind != TimerKind.RESUME
         ]
         self.take(due=due)
 
@@ -274,9 +272,7 @@ class BookWorld:
     def _done(self, answers: Iterable[CallAnswer]) -> None:
         answered = {(answer.order_no, answer.attempt_no) for answer in answers}
         self.calls = [
-            call
-            for call in self.calls
-            if (call.order_no, call.attempt.attempt_no) not in answered
+            call for call in self.calls if (call.order_no, call.attempt.attempt_no) not in answered
         ]
 
     def _start(self, calls: Iterable[PspCall]) -> None:

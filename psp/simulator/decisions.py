@@ -12,7 +12,6 @@ from psp.simulator.denials import denied_query, denied_send
 from psp.simulator.replies import (
     DID_NOT_RUN,
     FAILED,
-    IN_PROGRESS,
     KEY_REUSED,
     NOT_FOUND,
     RATE_LIMITED,

@@ -34,7 +34,11 @@ class FaultSwitch:
         try:
             faults = _FAULTS.decode(await request.read())
         except UNREADABLE as unreadable:
-            body = {"object": "problem", "code": "invalid_request", "message": str(unreadable)[:200]}
+            body = {
+                "object": "problem",
+                "code": "invalid_request",
+                "message": str(unreadable)[:200],
+            }
             return web.json_response(body, status=400)
         self._sandbox.faults = msgspec.structs.replace(faults, refuse_ms=0)
         if faults.refuse_ms and self._refuse_port is not None and not self._is_refusing:

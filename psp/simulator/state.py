@@ -1,8 +1,7 @@
 """What the sandbox PSP remembers: its charges, what happened to them, and its canceled keys. Pure.
 
-State changes through ``apply(record)`` alone, so that a replay of the log gives the same state. A
-million charges fit in about 0.5 GB: rows are compact structs outside the reach of the garbage
-collector, and the public reference is computed.
+State changes through ``apply(record)`` alone, so a replay of the log gives the same. A million charges
+fit in about 0.5 GB: compact structs outside the garbage collector's reach; references are computed.
 """
 
 from __future__ import annotations

@@ -227,8 +227,17 @@ async def test_progress_replaces_how_an_open_order_stands(host: Host) -> None:
     flush = writer.take_in()
     earlier = ProgressRow(1, 1, PaymentState.PROCESSING, False, 1, 1, None, None, None, None, 1)
     last = ProgressRow(
-        1, 1, PaymentState.REQUIRES_ACTION, True, 1, 2, "ch_1", "https://psp/3ds", ACCEPTED_AT, None,
-        ParkReason.PSP_DOWN
+        1,
+        1,
+        PaymentState.REQUIRES_ACTION,
+        True,
+        1,
+        2,
+        "ch_1",
+        "https://psp/3ds",
+        ACCEPTED_AT,
+        None,
+        ParkReason.PSP_DOWN,
     )
     flush.progress += [earlier, last]
     flush.timers.append(TimerRow(1, 1, TimerKind.QUERY, 60_000))

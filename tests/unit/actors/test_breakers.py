@@ -15,6 +15,9 @@ class Rig:
         self.clock = ManualClock()
         self.breaker = Breaker(SETTINGS, self.clock)
 
+    def state(self) -> BreakerState:
+        return self.breaker.state
+
     def call(self, *verdicts: Verdict) -> None:
         for verdict in verdicts:
             assert self.breaker.admits()
@@ -23,16 +26,16 @@ class Rig:
 
     def open(self) -> None:
         self.call(*[Verdict.FAILED] * SETTINGS.calls_min)
-        assert self.breaker.state is BreakerState.OPEN
+        assert self.state() is BreakerState.OPEN
 
 
 def test_it_opens_by_the_share_of_failures() -> None:
     """Half of the window, and not before there are enough calls to speak of a share."""
     rig = Rig()
     rig.call(*[Verdict.FAILED] * 3)
-    assert rig.breaker.state is BreakerState.CLOSED
+    assert rig.state() is BreakerState.CLOSED
     rig.call(Verdict.WELL, Verdict.WELL, Verdict.WELL, Verdict.WELL, Verdict.FAILED)
-    assert rig.breaker.state is BreakerState.OPEN
+    assert rig.state() is BreakerState.OPEN
     assert not rig.breaker.admits()
     assert rig.breaker.retry_in_s() == 1.0
     assert rig.breaker.opened_count == 1
@@ -43,9 +46,9 @@ def test_old_calls_leave_the_window() -> None:
     rig = Rig()
     rig.call(*[Verdict.FAILED] * 3, *[Verdict.WELL] * 10)
     rig.call(Verdict.FAILED, Verdict.FAILED, Verdict.FAILED, Verdict.FAILED)
-    assert rig.breaker.state is BreakerState.CLOSED
+    assert rig.state() is BreakerState.CLOSED
     rig.call(Verdict.FAILED)
-    assert rig.breaker.state is BreakerState.OPEN
+    assert rig.state() is BreakerState.OPEN
 
 
 def test_orders_of_bad_luck_open_nothing_while_others_succeed() -> None:
@@ -54,11 +57,11 @@ def test_orders_of_bad_luck_open_nothing_while_others_succeed() -> None:
     for _ in range(20):
         rig.call(*[Verdict.CUT] * 20, *[Verdict.UNCLEAR] * 20, Verdict.WELL)
         rig.clock.advance(9)
-    assert rig.breaker.state is BreakerState.CLOSED
+    assert rig.state() is BreakerState.CLOSED
     rig.call(*[Verdict.CUT] * 4)
     rig.clock.advance(10)
     rig.call(Verdict.UNCLEAR)
-    assert rig.breaker.state is BreakerState.OPEN
+    assert rig.state() is BreakerState.OPEN
 
 
 def test_probes_close_it() -> None:
@@ -66,14 +69,14 @@ def test_probes_close_it() -> None:
     rig = Rig()
     rig.open()
     rig.clock.advance(1)
-    assert rig.breaker.state is BreakerState.HALF_OPEN
+    assert rig.state() is BreakerState.HALF_OPEN
     probes = [rig.breaker.started(), rig.breaker.started()]
     assert probes == [True, True]
     assert not rig.breaker.admits()
     assert rig.breaker.retry_in_s() > 0
     for _ in probes:
         rig.breaker.ended(Verdict.WELL, is_probe=True)
-    assert rig.breaker.state is BreakerState.CLOSED
+    assert rig.state() is BreakerState.CLOSED
     assert rig.breaker.admits()
 
 
@@ -100,7 +103,7 @@ def test_a_probe_that_shows_nothing_decides_nothing() -> None:
     rig.call(Verdict.UNCLEAR)
     assert rig.breaker.started()
     rig.breaker.withdrawn()
-    assert rig.breaker.state is BreakerState.HALF_OPEN
+    assert rig.state() is BreakerState.HALF_OPEN
     assert rig.breaker.probes_left == 2
 
 
@@ -109,8 +112,8 @@ def test_calls_from_before_decide_nothing() -> None:
     rig = Rig()
     rig.open()
     rig.breaker.ended(Verdict.WELL, is_probe=False)
-    assert rig.breaker.state is BreakerState.OPEN
+    assert rig.state() is BreakerState.OPEN
     rig.clock.advance(1)
     assert rig.breaker.admits()
     rig.breaker.ended(Verdict.FAILED, is_probe=False)
-    assert rig.breaker.state is BreakerState.HALF_OPEN
+    assert rig.state() is BreakerState.HALF_OPEN

@@ -62,9 +62,7 @@ def verdict(
 # Young and old keys; an action before and after its deadline (900 s).
 CALLS = (SEND, QUERY, CANCEL)
 AGES_S = (1, 1_000, KEY_LIFETIME_S - 3_600 + 1)
-EVERYTHING = list(
-    product((PROCESSING, REQUIRES_ACTION), CALLS, ResultClass, (False, True), AGES_S)
-)
+EVERYTHING = list(product((PROCESSING, REQUIRES_ACTION), CALLS, ResultClass, (False, True), AGES_S))
 
 
 @pytest.mark.parametrize(("status", "step", "result", "is_tainted", "age_s"), EVERYTHING)

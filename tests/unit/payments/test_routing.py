@@ -35,7 +35,9 @@ def test_token_currency_and_minimum(
 
 def test_whom_to_avoid() -> None:
     """An avoided PSP is passed over; with all avoided there is none."""
-    assert choose(ROUTES, token="tok_1", currency="EUR", amount_minor=50, avoiding={"euro"}) == "world"
+    assert (
+        choose(ROUTES, token="tok_1", currency="EUR", amount_minor=50, avoiding={"euro"}) == "world"
+    )
     assert (
         choose(ROUTES, token="tok_1", currency="EUR", amount_minor=50, avoiding={"euro", "world"})
         is None

@@ -38,7 +38,10 @@ SEEDS = st.integers(min_value=0, max_value=2**63 - 1)
         ("tok_slow_250", Script(answer_delay_ms=250)),
         ("tok_timeout_before", Script(first_try=FirstTry.HANGS)),
         ("tok_charge_then_timeout", Script(drops_answer=True)),
-        ("tok_charge_then_refuse", Script(drops_answer=True, denial=Denial.REFUSED, denies_ms=3_000)),
+        (
+            "tok_charge_then_refuse",
+            Script(drops_answer=True, denial=Denial.REFUSED, denies_ms=3_000),
+        ),
         (
             "tok_conflict_409",
             Script(drops_answer=True, denial=Denial.IN_PROGRESS, denies_ms=3_000),
@@ -128,4 +131,6 @@ def test_faults_are_drawn_by_seed_and_key(seed: int) -> None:
     assert drawn.count("tok_approve") > 100
     assert {drawn_token(rates, seed, key, "tok_3ds") for key in keys} == {"tok_3ds"}
     assert {drawn_token({}, seed, key, "tok_approve") for key in keys} == {"tok_approve"}
-    assert {drawn_token({"tok_down": 1.0}, seed, key, "tok_approve") for key in keys} == {"tok_down"}
+    assert {drawn_token({"tok_down": 1.0}, seed, key, "tok_approve") for key in keys} == {
+        "tok_down"
+    }
