@@ -121,7 +121,7 @@ class PartitionHost:
             ),
             incarnation,
         )
-        self._resumer = self._new_resumer()
+        self._resumer = self._new_resumer(ledger_clock)
         self.parts = self._parts()
 
     def _new_calls(self, ledger_clock: LedgerClock) -> PspCalls:
@@ -136,9 +136,9 @@ class PartitionHost:
             crash_points=self._ports.crash_points,
         )
 
-    def _new_resumer(self) -> Resumer:
+    def _new_resumer(self, ledger_clock: LedgerClock) -> Resumer:
         lanes, ports = [lane.partitions for lane in self._lanes], self._ports
-        return Resumer(self._calls, lanes, ports.planner, self._settings, ports.clock)
+        return Resumer(self._calls, lanes, ports.planner, self._settings, ledger_clock, ports.clock)
 
     def _parts(self) -> HostParts:
         return HostParts(

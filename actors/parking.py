@@ -14,6 +14,7 @@ from typing import NamedTuple
 from actors.breakers import BreakerState
 from actors.calls import PspCalls
 from actors.lane_partitions import LanePartitions
+from actors.ledger_clock import LedgerClock
 from actors.settings import HostSettings
 from payments.book import PartitionBook
 from payments.decided import Planner
@@ -91,6 +92,7 @@ class Resumer:
         lanes: Sequence[LanePartitions],
         planner: Planner,
         settings: HostSettings,
+        ledger_clock: LedgerClock,
         clock: Clock,
     ) -> None:
         per_s = float(settings.resume_per_s)
@@ -98,6 +100,8 @@ class Resumer:
         self._lanes = lanes
         self._planner = planner
         self._policy = settings.policy
+        self._ledger_clock = ledger_clock
+        self._restated_max = settings.resume_per_s
         self._clock = clock
         self._buckets = {
             name: TokenBucket(per_s, max(1.0, per_s / 10), clock) for name in calls.lines
@@ -155,12 +159,18 @@ class Resumer:
         self._looked_at_s = now_s
         resting: Counter[str] = Counter()
         refusing = self._calls.availability().refusing
+        restated: list[ParkedOrder] = []
         for book in self._books():
             for order in book.parked_orders():
                 resting[order.attempt.psp] += 1
+                place = ParkedOrder(book.head.partition_index, order.order_no)
                 if (psp := self._goes_to(order, book.head.epoch, refusing)) in self._queues:
-                    place = ParkedOrder(book.head.partition_index, order.order_no)
                     self._queues[psp].add(order.command.merchant_no, place)
+                elif self._is_late(order):
+                    restated.append(place)
+        # Their estimate was wrong: they are refused anew, with another one, or end by their age.
+        for place in restated[: self._restated_max]:
+            self._offer(place)
         for name, line in self._calls.lines.items():
             line.parked_count = resting[name]
         return any(self._queues.values())
@@ -173,6 +183,10 @@ class Resumer:
         if may_leave(order, epoch=epoch, policy=self._policy):
             return self._planner.route(order.command, avoiding=refusing) or ""
         return ""
+
+    def _is_late(self, order: OpenOrder) -> bool:
+        at = order.next_retry_at
+        return at is not None and at <= self._ledger_clock.now()
 
     def _books(self) -> Iterator[PartitionBook]:
         for lane in self._lanes:

@@ -5,29 +5,26 @@ Works on what the book holds and changes none of it; everything goes into a ``De
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from payments import chain, fingerprint, transfers
 from payments import row_making as making
-from payments.attempts import Attempt
+from payments.attempts import Attempt, ResultClass
 from payments.commands import PaymentCommand
 from payments.decided import Batch, Decided, Held, Planner
 from payments.defects import InvariantViolation
 from payments.fallback import may_fall_back, may_leave
 from payments.lifecycle import PaymentEvent, PaymentState, next_state
-from payments.next_step import (
-    Ended,
-    Waiting,
-    after_answer,
-    after_refusal,
-    may_send,
-    send_before,
-)
+from payments.next_step import Ended, Waiting, after_answer, after_refusal, may_send, send_before
 from payments.open_order import CallAnswer, OpenOrder, PspCall
 from payments.posting import Posting
 from payments.psp_choice import PspChoice
 from payments.retry_policy import RetryPolicy
 from payments.rows import EventRow, RefusedRequestRow, TimerKind, TimerRow
+
+# When an owner looks again at an attempt that should be under way: its successor then sends it.
+SEND_UNSEEN_MS = 1_000
 
 
 class Decision:
@@ -75,15 +72,18 @@ class Decision:
             return
         terms = self._planner.terms(order.attempt.psp)
         step, answer = answered.step, answered.answer
-        if may_fall_back(order, step, answer, epoch=epoch, terms=terms, policy=policy):
+        now = self._now
+        if may_fall_back(order, step, answer, now=now, epoch=epoch, terms=terms, policy=policy):
             other = self._choice.other_than(order.attempt.psp, order.command)
             if other is not None:
-                self._move(order, other)
+                is_declined = answer.result is ResultClass.DECLINED_FINAL
+                wait_ms = policy.soft_decline.wait_ms(order) if is_declined else 0
+                self._move(order, other, wait_ms=wait_ms)
                 return
-        verdict = after_answer(
-            order, step, answer, now=self._now, epoch=epoch, terms=terms, policy=policy
+        self._follow(
+            order,
+            after_answer(order, step, answer, now=now, epoch=epoch, terms=terms, policy=policy),
         )
-        self._follow(order, verdict)
 
     def _follow(self, order: OpenOrder, verdict: Ended | Waiting) -> None:
         if isinstance(verdict, Waiting):
@@ -152,24 +152,27 @@ class Decision:
         self._move(order, other)
         return True
 
-    def _move(self, order: OpenOrder, psp: str) -> None:
-        """Give the order a new attempt, at the same PSP or another: the one before surely never charges."""
+    def _move(self, order: OpenOrder, psp: str, *, wait_ms: int = 0) -> None:
+        """Give the order a new attempt, at the same PSP or another: the one before surely never charges.
+
+        It is sent at once, or by its timer: that replaces the one of the attempt before in any case.
+        """
         attempt_no = order.attempt.attempt_no + 1
         attempt = self._new_attempt(order.order_no, order.command, attempt_no, psp)
         moved = order._replace(
             attempt=attempt,
             is_outcome_known=True,
             psp_reference=None,
-            next_retry_at=None,
+            next_retry_at=self._now + timedelta(milliseconds=wait_ms) if wait_ms else None,
             parked=None,
         )
         self._change(moved)
-        if order.parked is not None:
-            # Its timer says to resume, which is looked for at parked orders alone.
-            self._decided.timers.append(
-                TimerRow(self._partition_index, order.order_no, TimerKind.SEND, 0)
-            )
-        self._call(moved, TimerKind.SEND)
+        delay_ms = wait_ms or SEND_UNSEEN_MS
+        self._decided.timers.append(
+            TimerRow(self._partition_index, order.order_no, TimerKind.SEND, delay_ms)
+        )
+        if not wait_ms:
+            self._call(moved, TimerKind.SEND)
 
     # --- intake -------------------------------------------------------------------------------------
 

@@ -7,11 +7,13 @@ run keeps its order.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from payments.attempts import PspAnswer, ResultClass
 from payments.lifecycle import PaymentState
 from payments.open_order import OpenOrder
 from payments.psp_terms import PspTerms
-from payments.retry_policy import RetryPolicy, Strategy
+from payments.retry_policy import RetryPolicy
 from payments.rows import TimerKind
 
 
@@ -20,6 +22,7 @@ def may_fall_back(
     step: TimerKind,
     answer: PspAnswer,
     *,
+    now: datetime,
     epoch: int,
     terms: PspTerms,
     policy: RetryPolicy,
@@ -33,9 +36,10 @@ def may_fall_back(
         has_tried = attempt.try_count + 1 >= policy.fallback_tries
         return is_clean and step is TimerKind.SEND and has_tried
     if answer.result is ResultClass.DECLINED_FINAL:
-        is_wanted = policy.soft_decline.strategy is not Strategy.CANCEL
-        is_soft = is_wanted and answer.decline_code in policy.soft_decline_codes
-        return is_soft and (is_clean or terms.replays_declines)
+        age_s = (now - order.tried_since).total_seconds()
+        is_over = policy.soft_decline.is_over(try_count=attempt.attempt_no, age_s=age_s)
+        is_soft = answer.decline_code in policy.soft_decline_codes
+        return is_soft and not is_over and (is_clean or terms.replays_declines)
     return False
 
 

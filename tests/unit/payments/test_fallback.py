@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -12,7 +13,7 @@ from payments.lifecycle import PaymentState
 from payments.parking import ParkReason
 from payments.retry_policy import RetryRule, Strategy
 from payments.rows import TimerKind
-from tests.scenario import POLICY, TERMS, BookWorld, Deed, an_order
+from tests.scenario import POLICY, START, TERMS, BookWorld, Deed, an_order
 
 PSPS = ("a", "b")
 
@@ -93,7 +94,7 @@ def test_a_soft_decline_of_a_tainted_attempt_needs_a_psp_that_keeps_its_word() -
         terms = TERMS._replace(replays_declines=replays)
         epoch = order.attempt.epoch
         is_free = may_fall_back(
-            known, TimerKind.SEND, said, epoch=epoch, terms=terms, policy=POLICY
+            known, TimerKind.SEND, said, now=START, epoch=epoch, terms=terms, policy=POLICY
         )
         assert is_free is expected
 
@@ -105,6 +106,35 @@ def test_the_policy_may_keep_declines_where_they_are() -> None:
     world.post(an_order(1))
     world.carry_out(world.calls[0], Deed.DECLINE_SOFTLY)
     assert world.status_of(an_order(1).order_uuid) is PaymentState.FAILED
+
+
+def test_a_soft_decline_may_wait_for_its_turn() -> None:
+    """The new attempt is a row at once, and is sent when the rule says so."""
+    later = replace(POLICY, soft_decline=RetryRule(strategy=Strategy.FIXED, first_ms=60_000))
+    world = BookWorld(later, psps=PSPS)
+    world.post(an_order(1))
+    world.carry_out(world.calls[0], Deed.DECLINE_SOFTLY)
+    assert psps_of(world) == ["a", "b"]
+    assert not world.calls
+    assert world.books.open_orders[0, 1].next_retry_at == START + timedelta(seconds=60)
+    world.wait(61)
+    assert [call.attempt.psp for call in world.calls] == ["b"]
+    world.carry_out(world.calls[0], Deed.CHARGE)
+    assert world.status_of(an_order(1).order_uuid) is PaymentState.SUCCEEDED
+
+
+def test_soft_declines_have_an_end() -> None:
+    """By their count or by their age, as other failures do."""
+    for rule, is_declined in (
+        (RetryRule(strategy=Strategy.IMMEDIATE, count_max=1), True),
+        (RetryRule(strategy=Strategy.IMMEDIATE, age_s_max=5), True),
+        (RetryRule(strategy=Strategy.IMMEDIATE, count_max=2, age_s_max=20), False),
+    ):
+        world = BookWorld(replace(POLICY, soft_decline=rule), psps=PSPS)
+        world.post(an_order(1))
+        world.wait(10)
+        world.carry_out(world.calls[0], Deed.DECLINE_SOFTLY)
+        assert (world.status_of(an_order(1).order_uuid) is PaymentState.FAILED) is is_declined
 
 
 def test_attempts_are_bounded() -> None:
