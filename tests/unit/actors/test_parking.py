@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from actors.breakers import BreakerState
 from actors.parking import FairQueue, ParkedOrder, TokenBucket
 from payments.lifecycle import PaymentState
+from payments.retry_policy import RetryRule, Strategy
 from psp.simulator.wire import Scenario
-from tests.fakes.fake_host import World
+from tests.fakes.fake_host import QUICK, World
 from tests.manual_clock import ManualClock
 
 
@@ -87,3 +90,18 @@ async def test_a_new_owner_resumes_what_another_one_parked() -> None:
             timeout_s=20,
         )
     assert world.psp.totals().charges == 8
+
+
+async def test_orders_that_rest_for_too_long_end() -> None:
+    """What surely never ran fails as psp_unavailable in the end, although no PSP comes back."""
+    soon = RetryRule(strategy=Strategy.FIXED, first_ms=20, age_s_max=2)
+    world = World(policy=replace(QUICK, psp_down=soon, not_sent=soon))
+    world.psp.set_scenario(Scenario(outage=True))
+    async with world.running(world.host()):
+        orders = [await world.post() for _ in range(12)]
+        await world.until(
+            lambda: all(world.status_of(o) == PaymentState.FAILED for o in orders), timeout_s=20
+        )
+    codes = {outcome.failure_code for outcome, _ in world.books.outcomes.values()}
+    assert codes == {"psp_unavailable"}
+    assert world.psp.totals().charges == 0

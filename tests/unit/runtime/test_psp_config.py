@@ -37,7 +37,10 @@ def test_a_rule_of_the_file_is_the_owner_s_rule() -> None:
     )
     assert policy.not_sent == RetryRule(strategy=Strategy.INCREMENTAL, first_ms=3, max_ms=4)
     assert policy.psp_down == RetryPolicy().psp_down
-    assert (policy.fallback_tries, policy.soft_decline_codes) == (1, {"do_not_honor"})
+    assert (policy.fallback_tries, policy.soft_decline_codes) == (
+        1,
+        frozenset({"do_not_honor"}),
+    )
 
 
 @pytest.mark.parametrize(
