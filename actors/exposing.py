@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from actors.calls import PspCalls
 from actors.claiming import CLAIM_FREE, CLAIM_OWN, CLAIM_TAKEOVER, Claiming
+from actors.exposing_psps import expose_psps
 from actors.lag import LagWatch
 from actors.lane_worker import LaneWorker
+from actors.parking import Resumer
 from actors.reading import StreamReader
 from actors.replying import Replier
 from payments.book import PartitionBook
@@ -48,6 +50,7 @@ class HostParts:
     claiming: Claiming
     calls: PspCalls
     replier: Replier
+    resumer: Resumer
 
     @property
     def halted_count(self) -> int:
@@ -109,6 +112,12 @@ def expose(metrics: Metrics, hosts: Sequence[HostParts]) -> None:
         ),
     )
     _expose_partitions(metrics, hosts)
+    expose_psps(
+        metrics,
+        [host.calls for host in hosts],
+        [host.resumer for host in hosts],
+        [lane.partitions for host in hosts for lane in host.lanes],
+    )
 
 
 def _expose_partitions(metrics: Metrics, hosts: Sequence[HostParts]) -> None:

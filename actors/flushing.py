@@ -9,12 +9,13 @@ from actors.inbox import Work
 from actors.replying import Reply
 from actors.setting_aside import is_letter, known_of, letter_row, result_rows
 from payments.decided import Batch, Decided
+from payments.routing import Availability
 from payments.rows import PersonalPart, PersonalRow
 from storage.ports import Flush, KnownOrders
 from storage.sealing import encode_detail, seal
 
 
-def batch_of(work: Work, known: KnownOrders, now: datetime) -> Batch:
+def batch_of(work: Work, known: KnownOrders, now: datetime, availability: Availability) -> Batch:
     """What one partition decides on. ``known`` are the orders that the ledger holds."""
     commands = [message.command for message in work.messages if message.command is not None]
     return Batch(
@@ -26,6 +27,7 @@ def batch_of(work: Work, known: KnownOrders, now: datetime) -> Batch:
             message.command is None or message.action is not None for message in work.messages
         ),
         now=now,
+        availability=availability,
     )
 
 

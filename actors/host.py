@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,45 +18,22 @@ from actors.calls import PspCalls
 from actors.careful import Care
 from actors.claiming import Claiming, ClaimPorts
 from actors.exposing import HostParts
+from actors.host_ports import HostPorts
 from actors.lane_worker import LanePorts, LaneWorker
 from actors.leases import LeaseLost
 from actors.ledger_clock import LedgerClock
 from actors.letter_desk import LetterDesk
-from actors.measuring import HostMetrics, MeasuredLane
+from actors.measuring import MeasuredLane
+from actors.parking import Resumer
 from actors.reading import StreamReader
 from actors.replying import Replier
-from actors.sacrificing import Sacrifice
 from actors.settings import COMMIT_LATE_S, COMMITS_LOOKED_AT_S, STORE_RETRY_S, HostSettings
 from actors.timers import fire_timers
-from payments.decided import Planner
 from payments.open_order import CallAnswer
-from psp.port import Psp
-from runtime.clock import Clock
-from runtime.crash_points import CrashPoints
-from storage.ports import OwnerLedger, Ownership, StorageUnavailable
-from storage.queue_ports import Message, OwnerQueue
+from storage.ports import StorageUnavailable
+from storage.queue_ports import Message
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPorts:
-    """Everything outside that a host uses."""
-
-    ledger: OwnerLedger
-    ownership: Ownership
-    reading_queue: OwnerQueue
-    reply_queue: OwnerQueue
-    """A second connection: the first may be blocked in a read."""
-    psps: Mapping[str, Psp]
-    planner: Planner
-    read_draining: Callable[[], Coroutine[Any, Any, frozenset[str]]]
-    """Names of hosts that the operator wants to own nothing."""
-    clock: Clock
-    crash_points: CrashPoints
-    metrics: HostMetrics = field(default_factory=HostMetrics)
-    sacrifice: Sacrifice | None = None
-    """Where what may end a process is tried; None where nothing is."""
 
 
 class PartitionHost:
@@ -114,9 +90,8 @@ class PartitionHost:
         self._letters = LetterDesk(
             ports.ledger, self._lanes, self._working, self._reader.reread, ports.clock
         )
-        self.parts = HostParts(
-            self._lanes, self._reader, self._claiming, self._calls, self._replier
-        )
+        self._resumer = self._new_resumer(ledger_clock)
+        self.parts = self._parts()
 
     def _new_lanes(self, ledger_clock: LedgerClock) -> list[LaneWorker]:
         settings, ports = self._settings, self._ports
@@ -145,10 +120,20 @@ class PartitionHost:
             self._ports.psps,
             self._on_answer,
             self._on_defect,
-            in_flight_max=self._settings.calls_in_flight_max,
-            timeout_ms=self._settings.call_timeout_ms,
+            limits=self._settings.limits_of,
+            resume_per_s=self._settings.resume_per_s,
+            clock=self._ports.clock,
             ledger_now=ledger_clock.now,
             crash_points=self._ports.crash_points,
+        )
+
+    def _new_resumer(self, ledger_clock: LedgerClock) -> Resumer:
+        lanes, ports = [lane.partitions for lane in self._lanes], self._ports
+        return Resumer(self._calls, lanes, ports.planner, self._settings, ledger_clock, ports.clock)
+
+    def _parts(self) -> HostParts:
+        return HostParts(
+            self._lanes, self._reader, self._claiming, self._calls, self._replier, self._resumer
         )
 
     # --- what it is doing ---------------------------------------------------------------------------
@@ -199,6 +184,7 @@ class PartitionHost:
                         lane_of=self._lane_of,
                     ),
                 ),
+                ("parked", self._resumer.run()),
                 ("reader", self._reader.run()),
                 ("letters", self._letters.run()),
                 ("care", self._care.run()),

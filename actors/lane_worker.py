@@ -178,8 +178,9 @@ class LaneWorker:
         now = self._ports.ledger_clock.now()
         books = self.partitions.books
         stumbling_text = self._ports.crash_points.stumbling_text
+        psps = self._ports.calls.availability()
         decisions = [
-            decide(books[index], batch_of(part, known, now), stumbling_text)
+            decide(books[index], batch_of(part, known, now, psps), stumbling_text)
             for index, part in work.items()
         ]
         written = [decided for decided in decisions if decided.has_rows]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import BinaryIO, NamedTuple
 
 from actors.isolating import decide
-from actors.planning import FixedPlanner
+from actors.planning import OrderedPlanner
 from actors.sacrificing import (
     ENTRY_S_MAX,
     LENGTH,
@@ -23,7 +23,8 @@ from actors.sacrificing import (
 from payments.book import PartitionBook
 from payments.decided import Batch, Planner
 from payments.defects import InvariantViolation
-from payments.next_step import StepPolicy
+from payments.open_order import OpenOrder
+from payments.retry_policy import RetryPolicy
 from payments.rows import TimerKind
 from payments.state import OpenOrderRecord, PartitionHead, PartitionState
 from psp.directory import open_psps
@@ -42,8 +43,7 @@ class Setting(NamedTuple):
     """What a host tells its child once."""
 
     psps: tuple[PspSettings, ...]
-    default_psp: str
-    policy: StepPolicy
+    policy: RetryPolicy
     is_sandbox: bool
 
 
@@ -56,7 +56,7 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, environment: Mapping[str, str]
     setting: Setting = pickle.loads(body)  # noqa: S301
     psps = open_psps(setting.psps, clock=SystemClock())
     trial = Trial(
-        FixedPlanner(psps, setting.default_psp),
+        OrderedPlanner(psps),
         setting.policy,
         CrashPoints.from_environment(environment, is_sandbox=setting.is_sandbox),
     )
@@ -73,7 +73,7 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, environment: Mapping[str, str]
 class Trial:
     """Does with one entry what a host does with it, and nothing else."""
 
-    def __init__(self, planner: Planner, policy: StepPolicy, crash_points: CrashPoints) -> None:
+    def __init__(self, planner: Planner, policy: RetryPolicy, crash_points: CrashPoints) -> None:
         self._planner = planner
         self._policy = policy
         self._crash_points = crash_points
@@ -94,7 +94,7 @@ class Trial:
                         due = [(record.order_no, step)]
                         decide(self._book(head, record), Batch(due=due, now=_NOW))
                 case AnswerJob(head, order, answer):
-                    record = OpenOrderRecord(**order._asdict(), has_timer=True)
+                    record = _record_of(order)
                     decide(self._book(head, record), Batch(answers=[answer], now=_NOW))
         except (EnvelopeUnreadable, InvariantViolation):
             return
@@ -102,6 +102,11 @@ class Trial:
     def _book(self, head: PartitionHead, *open_orders: OpenOrderRecord) -> PartitionBook:
         state = PartitionState(head=head, open_orders=list(open_orders), recorded_at=_NOW)
         return PartitionBook(state, self._planner, self._policy)
+
+
+def _record_of(order: OpenOrder) -> OpenOrderRecord:
+    values = order._asdict()
+    return OpenOrderRecord(parked_reason=values.pop("parked"), has_timer=True, **values)
 
 
 def _receive(incoming: BinaryIO) -> bytes | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from payments.next_step import StepPolicy
+from actors.psp_lines import PspLimits
+from payments.retry_policy import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +20,13 @@ class HostSettings:
     lease_ms: int = 1_500
     commands_per_flush_max: int = 1_024
     partitions_per_flush_max: int = 8
-    calls_in_flight_max: int = 512
-    call_timeout_ms: int = 5_000
     open_orders_max: int = 50_000
     drain_s: int = 10
-    policy: StepPolicy = field(default_factory=StepPolicy)
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    psp_limits: Mapping[str, PspLimits] = field(default_factory=dict)
+    """By the PSP's name; one that is not named has the defaults."""
+    resume_per_s: int = 100
+    """Parked orders that go on, each second and PSP."""
 
     def __post_init__(self) -> None:
         # Two lost beats are weather; three mean the owner is gone.
@@ -30,6 +34,10 @@ class HostSettings:
             raise ValueError(
                 f"lease_ms={self.lease_ms} must exceed three beats of {self.beat_ms} ms"
             )
+
+    def limits_of(self, psp: str) -> PspLimits:
+        """What a PSP may take of this host."""
+        return self.psp_limits.get(psp) or PspLimits()
 
 
 # A read takes what the stream has, up to this: half a second's work of a slow host, so that a message

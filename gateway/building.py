@@ -18,9 +18,10 @@ from payments.mode import Mode
 from psp.port import Capabilities
 from psp.sandbox_format import CAPABILITIES
 from runtime.clock import SystemClock
-from runtime.config import Config, ConfigError, PspConfig
+from runtime.config import Config, ConfigError
 from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
+from runtime.psp_config import PspConfig
 from storage.directory import PostgresDirectory
 from storage.letters import PostgresLetters
 from storage.one_copy import OneCopyWatch

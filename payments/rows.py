@@ -28,6 +28,8 @@ class TimerKind(IntEnum):
     """Ask the PSP what became of the attempt's key."""
     CANCEL = 3
     """Have the PSP cancel the key: the buyer did not act in time."""
+    RESUME = 4
+    """Go on with a parked order. Its owner brings it up, in turn with others; no reader of timers does."""
 
 
 class PersonalPart(IntEnum):
@@ -93,6 +95,8 @@ class ProgressRow(NamedTuple):
     action_expires_at: datetime | None
     next_retry_at: datetime | None
     """Shown to the storefront; None when a call is about to start or the buyer's turn has come."""
+    parked_reason: int | None
+    """Why it rests (payments.parking); None where it does not."""
 
 
 class TimerRow(NamedTuple):

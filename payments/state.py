@@ -45,6 +45,10 @@ class OpenOrderRecord:
     action_expires_at: datetime | None
     next_retry_at: datetime | None
     event_sequence: int
+    tried_since: datetime
+    """When its first attempt was written."""
+    parked_reason: int | None
+    """Why it rests (payments.parking); None where it does not."""
     has_timer: bool
     """Whether a timer row will bring it up again; else the owner must act at once."""
 

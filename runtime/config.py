@@ -18,6 +18,7 @@ import msgspec
 
 from payments.defects import InvariantViolation
 from payments.partitioning import ShardMap, ShardRange
+from runtime.psp_config import BreakerConfig, PspConfig, RetryConfig
 
 _ENVIRONMENT_PREFIX = "TALLY__"
 
@@ -121,16 +122,11 @@ class ActorsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     commands_per_flush_max: Count = 1_024
     partitions_per_flush_max: Count = 8
     calls_in_flight_max: Count = 512
-    """PSP calls at one time for one host: the PSP's and our sockets are finite."""
+    """Calls of one host to one PSP at one time: the PSP's and our sockets are finite."""
     call_timeout_ms: Annotated[int, msgspec.Meta(ge=50, le=120_000)] = 5_000
     open_orders_max: Count = 50_000
     """Orders a host holds in memory (about 3 kB each); beyond it intake waits in the stream."""
     drain_s: Annotated[int, msgspec.Meta(ge=0, le=300)] = 10
-    action_lifetime_s: Count = 900
-    """How long a buyer may take for 3-D Secure before the order expires."""
-    action_poll_ms: Count = 1_000
-    retry_ms_first: Count = 200
-    retry_ms_max: Count = 10_000
     metrics_address: str = "127.0.0.1:0"
     """Port 0: any free one. Another: host-N takes this plus N. Empty: no metrics are served."""
 
@@ -143,14 +139,6 @@ class ActorsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         host, _, port = self.metrics_address.rpartition(":")
         if self.metrics_address and not (host and port.isdecimal() and int(port) <= PORT_MAX):
             raise ValueError(f"metrics_address={self.metrics_address!r} is no host:port")
-
-
-class PspConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: str
-    kind: str = "simulator"
-    url: str = ""
-    account: str = "default"
-    seed: int = 0
 
 
 class RayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -172,6 +160,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     gateway: GatewayConfig = msgspec.field(default_factory=GatewayConfig)
     actors: ActorsConfig = msgspec.field(default_factory=ActorsConfig)
     psps: Annotated[list[PspConfig], msgspec.Meta(min_length=1)]
+    retry: RetryConfig = msgspec.field(default_factory=RetryConfig)
+    breaker: BreakerConfig = msgspec.field(default_factory=BreakerConfig)
     ray: RayConfig = msgspec.field(default_factory=RayConfig)
     secrets: SecretsConfig
     directory: str = ""

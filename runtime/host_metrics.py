@@ -119,6 +119,29 @@ HOST_CALLS_WAITING = GaugeSpec(
     name="tallystick_host_psp_calls_waiting",
     help="PSP calls that wait for a place, or for a commit that is late.",
 )
+HOST_CALLS_REFUSED = CounterSpec(
+    name="tallystick_host_psp_calls_refused_total",
+    help="PSP calls that were not made because a circuit breaker was open.",
+)
+HOST_BREAKER_STATE = GaugeSpec(
+    name="tallystick_host_psp_breaker_state",
+    help="The circuit breaker of a PSP: 0 closed, 1 half open, 2 open.",
+    labels=("psp",),
+)
+HOST_BREAKER_OPENED = CounterSpec(
+    name="tallystick_host_psp_breaker_opened_total",
+    help="How often the circuit breaker of a PSP opened.",
+    labels=("psp",),
+)
+HOST_PARKED = GaugeSpec(
+    name="tallystick_host_orders_parked",
+    help="Orders that rest, by the PSP of their attempt and the reason.",
+    labels=("psp", "reason"),
+)
+HOST_RESUMED = CounterSpec(
+    name="tallystick_host_orders_resumed_total",
+    help="Parked orders that were brought up again.",
+)
 HOST_CLAIMS = CounterSpec(
     name="tallystick_host_claims_total",
     help="Partitions claimed: free ones, another host's (a takeover), our own after a doubt.",
@@ -217,6 +240,11 @@ HOST_CATALOGUE: tuple[MetricSpec, ...] = (
     HOST_RETRIES,
     HOST_CALLS_IN_FLIGHT,
     HOST_CALLS_WAITING,
+    HOST_CALLS_REFUSED,
+    HOST_BREAKER_STATE,
+    HOST_BREAKER_OPENED,
+    HOST_PARKED,
+    HOST_RESUMED,
     HOST_CLAIMS,
     HOST_REPLIES_DROPPED,
     HOST_PARTITIONS,

@@ -71,7 +71,10 @@ def open_order_record(
     partition_index: int, row: Row, *, meets: Meets = meets_nothing
 ) -> OpenOrderRecord:
     """Return one row of the statement as an open order. Raises InvariantViolation for a missing part."""
-    parts = ("order_uuid", "attempt_no", "detail_envelope", "request_envelope", "event_sequence")
+    parts = (
+        *("order_uuid", "attempt_no", "tried_since"),
+        *("detail_envelope", "request_envelope", "event_sequence"),
+    )
     missing = [part for part in parts if row[part] is None]
     if missing:
         raise InvariantViolation(
@@ -98,6 +101,8 @@ def open_order_record(
         action_expires_at=row["action_expires_at"],
         next_retry_at=row["next_retry_at"],
         event_sequence=row["event_sequence"],
+        parked_reason=row["parked_reason"],
+        tried_since=row["tried_since"],
         has_timer=row["has_timer"],
     )
 

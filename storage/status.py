@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from payments.lifecycle import PaymentState
+from payments.parking import ParkReason
 from storage.read_pool import ReadPool
 from storage.sessions import Session
 from storage.sql_files import load_statements
@@ -80,10 +81,21 @@ class HostStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedCount:
+    """Open orders that rest, for one reason at one PSP."""
+
+    psp: str
+    reason: str
+    order_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderCounts:
     """How many orders stand where, by the wire name of their state."""
 
     open_by_status: Mapping[str, int]
+    parked: Sequence[ParkedCount]
+    """Which of the open ones rest."""
     ended_by_status: Mapping[str, int] | None
     """None when there are too many to count in OUTCOME_COUNT_MS_MAX."""
     dead_letter_count: int | None
@@ -126,8 +138,10 @@ class StatusQueries:
     async def counts(self) -> OrderCounts:
         """Return the counts; each is exact, but they are not of one moment."""
         open_rows = await self._pool.fetch(_SQL["open_counts"])
+        parked_rows = await self._pool.fetch(_SQL["parked_counts"])
         return OrderCounts(
             open_by_status=_by_status(open_rows),
+            parked=[_parked(row) for row in parked_rows],
             ended_by_status=await self._pool.run(_ended_by_status),
             dead_letter_count=await self._pool.run(_dead_letter_count),
         )
@@ -174,6 +188,14 @@ async def _dead_letter_count(session: Session) -> int | None:
         return None
     count: int = (await session.fetch(_SQL["dead_letter_count"]))[0]["letter_count"]
     return count
+
+
+def _parked(row: asyncpg.Record) -> ParkedCount:
+    return ParkedCount(
+        psp=row["psp"],
+        reason=ParkReason(row["parked_reason"]).wire,
+        order_count=row["order_count"],
+    )
 
 
 def _by_status(rows: Sequence[asyncpg.Record]) -> Mapping[str, int]:

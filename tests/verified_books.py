@@ -29,11 +29,11 @@ from runtime.config import (
     Config,
     DeploymentConfig,
     PostgresConfig,
-    PspConfig,
     RedisConfig,
     SecretsConfig,
     ShardConfig,
 )
+from runtime.psp_config import PspConfig
 from tests.books import ACCEPTED_AT, DEPLOYMENT, PARTITION_COUNT, PASSWORDS, copy_of_installed_books
 from tests.servers import SharedServers
 

@@ -88,4 +88,6 @@ def _orders_text(orders: Mapping[str, Any] | None) -> str:
         return "unknown"
     counts = {**(orders["ended"] or {}), **orders["open"]}
     text = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none yet"
+    for parked in orders["parked"]:
+        text += f"; {parked['orders']} parked: {parked['reason']} ({parked['psp']})"
     return text if orders["ended"] is not None else f"{text}, and too many ended ones to count"

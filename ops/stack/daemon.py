@@ -18,7 +18,7 @@ from ops.merchants import ensure_sandbox
 from ops.stack.books import prepare_books
 from ops.stack.config_file import write_config
 from ops.stack.host_fleet import HostFleet
-from ops.stack.plan import gateway_services, host_fleet, simulator_service
+from ops.stack.plan import gateway_services, host_fleet, simulator_services
 from ops.stack.ray_head import RayService
 from ops.stack.secret_files import require_secrets
 from ops.stack.services import Service, StoresService
@@ -99,10 +99,10 @@ class StackDaemon:
         require_free(ports, [name for name in ports if name not in STORE_PORT_NAMES])
         require_free({"gateway": config.gateway.port}, ["gateway"])
         ray = RayService(home, ports, passed) if self._settings.is_ray_used else None
-        simulator = simulator_service(home, ports, passed)
+        simulators = simulator_services(home, ports, passed)
         stores_service = StoresService(stores)
         self._stores, self._config = stores, config
-        self._stages += [[stores_service], [simulator], [ray] if ray else []]
+        self._stages += [[stores_service], simulators, [ray] if ray else []]
 
         async def start_books() -> None:
             await stores_service.start(teller.progress)
@@ -113,7 +113,8 @@ class StackDaemon:
             teller.progress(f"Books: ready ({counted(len(applied), 'migration')} applied)")
 
         heads = [] if ray is None else [ray.start_head(teller.progress)]
-        await together(start_books(), simulator.start(teller.progress), *heads)
+        starts = [simulator.start(teller.progress) for simulator in simulators]
+        await together(start_books(), *starts, *heads)
         self._tell_addresses()
         await self._start_payers(config, ray)
 

@@ -220,6 +220,10 @@ def _orders(counts: OrderCounts | None) -> dict[str, Any] | None:
         return None
     return {
         "open": dict(counts.open_by_status),
+        "parked": [
+            {"psp": parked.psp, "reason": parked.reason, "orders": parked.order_count}
+            for parked in counts.parked
+        ],
         "ended": None if counts.ended_by_status is None else dict(counts.ended_by_status),
         "dead_letters": counts.dead_letter_count,
     }

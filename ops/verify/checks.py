@@ -46,7 +46,7 @@ READING: Mapping[str, str] = {
 COMPARISONS: Mapping[str, str] = {
     CHARGES_BOOKED: "each charge is booked: order, attempt, reference, amount and currency agree",
     "transfers_are_charged": "each charge transfer has one charge, of its amount and currency",
-    "orders_charged_once": "no merchant's order was charged twice",
+    "orders_charged_once": "no merchant's order was charged twice, here or at another PSP",
 }
 ORACLE: Mapping[str, str] = {**READING, **COMPARISONS}
 """Made once for each PSP, and shown as ``name:psp``."""

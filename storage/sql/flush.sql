@@ -55,8 +55,9 @@ WITH locked AS MATERIALIZED (
     SET status = now.status, is_outcome_known = now.is_outcome_known,
         attempt_no = now.attempt_no, try_count = now.try_count,
         psp_reference = now.psp_reference, next_action_url = now.next_action_url,
-        action_expires_at = now.action_expires_at, next_retry_at = now.next_retry_at
-    FROM unnest($6::flush_progress[]) AS now
+        action_expires_at = now.action_expires_at, next_retry_at = now.next_retry_at,
+        parked_reason = now.parked_reason
+    FROM unnest($6::flush_standing[]) AS now
     WHERE (SELECT is_open FROM gate)
         AND open_order.partition_index = now.partition_index AND open_order.order_no = now.order_no
     RETURNING 1

@@ -65,12 +65,14 @@ JOIN slice
 
 -- due_timers --
 -- A bounded number from each partition first, so that one partition's backlog is not sorted as a
--- whole.
+-- whole. Parked orders (4 = resume) are brought up by their owner, in turn: a day's backlog of them
+-- must not stand before what only waits for its time.
 SELECT due.partition_index, due.order_no, due.kind
 FROM unnest($1::smallint[]) AS owned (partition_index)
 CROSS JOIN LATERAL (
     SELECT timer.partition_index, timer.order_no, timer.kind, timer.due_at FROM timer
     WHERE timer.partition_index = owned.partition_index AND timer.due_at <= statement_timestamp()
+        AND timer.kind <> 4
     ORDER BY timer.due_at LIMIT $2
 ) AS due
 ORDER BY due.due_at

@@ -147,6 +147,20 @@ CREATE TYPE flush_slice AS (
 	credits_posted_minor numeric(38,0)
 );
 
+CREATE TYPE flush_standing AS (
+	partition_index smallint,
+	order_no bigint,
+	status smallint,
+	is_outcome_known boolean,
+	attempt_no smallint,
+	try_count integer,
+	psp_reference text,
+	next_action_url text,
+	action_expires_at timestamp with time zone,
+	next_retry_at timestamp with time zone,
+	parked_reason smallint
+);
+
 CREATE TYPE flush_timer AS (
 	partition_index smallint,
 	order_no bigint,
@@ -418,7 +432,8 @@ CREATE TABLE open_order (
     psp_reference text,
     next_action_url text,
     action_expires_at timestamp with time zone,
-    next_retry_at timestamp with time zone
+    next_retry_at timestamp with time zone,
+    parked_reason smallint
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
 

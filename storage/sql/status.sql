@@ -39,6 +39,15 @@ ORDER BY lease.host_name, lease.started_at;
 -- open_counts --
 SELECT status, count(*) AS order_count FROM open_order GROUP BY status;
 
+-- parked_counts --
+-- Orders that rest, by the PSP of their attempt and the reason (payments/parking.py).
+SELECT tried.psp, resting.parked_reason, count(*) AS order_count
+FROM open_order AS resting
+JOIN attempt AS tried USING (partition_index, order_no, attempt_no)
+WHERE resting.parked_reason IS NOT NULL
+GROUP BY tried.psp, resting.parked_reason
+ORDER BY tried.psp, resting.parked_reason;
+
 -- outcome_counts --
 -- Reads every outcome: bounded by the caller's statement_timeout.
 SELECT status, count(*) AS order_count FROM order_outcome GROUP BY status;

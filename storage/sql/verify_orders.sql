@@ -223,7 +223,7 @@ LEFT JOIN open_order AS running USING (partition_index, order_no);
 -- timers --
 SELECT timer.partition_index, timer.order_no, CASE
     WHEN running.status IS NULL THEN 'a timer of an order that is not open'
-    WHEN timer.kind NOT IN (1, 2, 3) THEN format('a timer of the unknown kind %s', timer.kind)
+    WHEN timer.kind NOT IN (1, 2, 3, 4) THEN format('a timer of the unknown kind %s', timer.kind)
     -- No step waits for longer than an hour; a buyer's action for a day at most.
     WHEN timer.due_at > statement_timestamp() + interval '30 days'
         THEN format('a timer that is due only at %s', timer.due_at)

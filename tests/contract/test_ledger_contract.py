@@ -13,6 +13,7 @@ from payments.defects import InvariantViolation
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.money import AMOUNT_MINOR_MAX
+from payments.parking import ParkReason
 from payments.rows import (
     PersonalPart,
     ProgressRow,
@@ -224,9 +225,19 @@ async def test_progress_replaces_how_an_open_order_stands(host: Host) -> None:
     writer = await host.writer(1)
     await host.ledger.lanes[0].append(writer.take_in())
     flush = writer.take_in()
-    earlier = ProgressRow(1, 1, PaymentState.PROCESSING, False, 1, 1, None, None, None, None)
+    earlier = ProgressRow(1, 1, PaymentState.PROCESSING, False, 1, 1, None, None, None, None, 1)
     last = ProgressRow(
-        1, 1, PaymentState.REQUIRES_ACTION, True, 1, 2, "ch_1", "https://psp/3ds", ACCEPTED_AT, None
+        1,
+        1,
+        PaymentState.REQUIRES_ACTION,
+        True,
+        1,
+        2,
+        "ch_1",
+        "https://psp/3ds",
+        ACCEPTED_AT,
+        None,
+        ParkReason.PSP_DOWN,
     )
     flush.progress += [earlier, last]
     flush.timers.append(TimerRow(1, 1, TimerKind.QUERY, 60_000))
@@ -238,6 +249,8 @@ async def test_progress_replaces_how_an_open_order_stands(host: Host) -> None:
     assert record.psp_reference == "ch_1"
     assert record.next_action_url == "https://psp/3ds"
     assert record.action_expires_at == ACCEPTED_AT
+    assert record.parked_reason == ParkReason.PSP_DOWN
+    assert record.tried_since == record.attempt.created_at
     assert record.has_timer
 
 
@@ -245,7 +258,7 @@ async def test_progress_of_an_order_that_is_not_open_is_a_defect(host: Host) -> 
     """An order that has ended, or never was, makes no progress."""
     writer = await host.writer(1)
     flush = writer.take_in()
-    flush.progress.append(ProgressRow(1, 9, 2, True, 1, 0, None, None, None, None))
+    flush.progress.append(ProgressRow(1, 9, 2, True, 1, 0, None, None, None, None, None))
     with pytest.raises(InvariantViolation):
         await host.ledger.lanes[0].append(flush)
 
@@ -258,7 +271,7 @@ async def test_an_order_can_progress_and_end_in_one_flush(shard: Shard, host: Ho
     first.timers.append(TimerRow(1, 1, TimerKind.SEND, 0))
     await lane.append(first)
     flush = writer.settle([1])
-    flush.progress.append(ProgressRow(1, 1, 3, True, 1, 1, None, None, None, None))
+    flush.progress.append(ProgressRow(1, 1, 3, True, 1, 1, None, None, None, None, None))
     flush.timers.append(TimerRow(1, 1, TimerKind.QUERY, 0))
     await lane.append(flush)
     assert await shard.count("open_order") == 0

@@ -134,7 +134,7 @@ class FakeBooks:
             self.orders[key] = order
             self.order_keys[order.order_uuid] = key
             self.open_orders[key] = ProgressRow(
-                *key, PaymentState.PROCESSING, True, 1, 0, None, None, None, None
+                *key, PaymentState.PROCESSING, True, 1, 0, None, None, None, None, None
             )
         for personal in flush.personal:
             self.personal[personal[:3]] = personal.envelope
@@ -263,6 +263,8 @@ class FakeBooks:
             next_action_url=progress.next_action_url,
             action_expires_at=progress.action_expires_at,
             next_retry_at=progress.next_retry_at,
+            tried_since=self.attempts[*key, 1][1],
+            parked_reason=progress.parked_reason,
             event_sequence=max(event[2] for event in self.events if event[:2] == key),
             has_timer=key in self.timers,
         )

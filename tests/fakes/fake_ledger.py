@@ -19,6 +19,7 @@ from uuid import UUID
 
 from payments.accounts import AccountKey
 from payments.defects import InvariantViolation
+from payments.rows import TimerKind
 from payments.state import AccountHead, PartitionState
 from runtime.faults import StorageUnavailable
 from storage.ports import (
@@ -184,7 +185,9 @@ class FakeLedger:
         due = sorted(
             (timer.due_at, key, timer.kind)
             for key, timer in self._books.timers.items()
-            if key[0] in partition_indexes and timer.due_at <= now
+            if key[0] in partition_indexes
+            and timer.due_at <= now
+            and timer.kind != TimerKind.RESUME
         )
         return [
             DueTimer(partition_index=key[0], order_no=key[1], kind=kind)

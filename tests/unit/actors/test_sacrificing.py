@@ -15,7 +15,7 @@ from actors.sacrificing import (
     MessageJob,
     SacrificeUnavailable,
 )
-from payments.next_step import StepPolicy
+from payments.retry_policy import RetryPolicy
 from payments.state import PartitionHead
 from psp.settings import PspSettings
 from storage.envelope import encode_command
@@ -32,8 +32,7 @@ HEAD = PartitionHead(
 )
 SETTING = Setting(
     psps=(PspSettings(name="psp", kind="in_process", account="default", seed=1),),
-    default_psp="psp",
-    policy=StepPolicy(),
+    policy=RetryPolicy(),
     is_sandbox=True,
 )
 
