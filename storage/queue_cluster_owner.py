@@ -76,6 +76,30 @@ class ClusterOwnerQueue:
             await asyncio.sleep(min(pause_s, left_s))
             pause_s = min(2 * pause_s, POLL_S_MAX)
 
+    async def read_raw(
+        self, partition_index: int, *, after: str, count_max: int
+    ) -> Sequence[Message]:
+        """See ``storage.queue_ports.OwnerQueue``."""
+        places = await self._present((partition_index,))
+        if not places:
+            raise StorageUnavailable(STORE, f"the server of partition {partition_index} is away")
+        (address,) = places
+        asking = self._queue_at(address).read_raw(
+            partition_index, after=after, count_max=count_max
+        )
+        return (await self._all_of({address: asking}))[address]
+
+    async def waiting(self, partition_indexes: frozenset[int]) -> frozenset[int]:
+        """See ``storage.queue_ports.OwnerQueue``. Those of a server that is away are left out."""
+        places = await self._present(partition_indexes)
+        found = await self._all_of(
+            {
+                address: self._queue_at(address).waiting(frozenset(indexes))
+                for address, indexes in places.items()
+            }
+        )
+        return frozenset().union(*found.values())
+
     async def remove(self, messages: Sequence[Message]) -> int:
         """See ``storage.queue_ports.OwnerQueue``. Those of a server that is away are dropped."""
         if not messages:
