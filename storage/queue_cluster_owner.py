@@ -84,9 +84,7 @@ class ClusterOwnerQueue:
         if not places:
             raise StorageUnavailable(STORE, f"the server of partition {partition_index} is away")
         (address,) = places
-        asking = self._queue_at(address).read_raw(
-            partition_index, after=after, count_max=count_max
-        )
+        asking = self._queue_at(address).read_raw(partition_index, after=after, count_max=count_max)
         return (await self._all_of({address: asking}))[address]
 
     async def waiting(self, partition_indexes: frozenset[int]) -> frozenset[int]:
