@@ -1,4 +1,0 @@
--- Keeps the numbers without a gap; changes nothing.
--- migrate:up
-
-SELECT 1;
