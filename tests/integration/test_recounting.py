@@ -84,7 +84,7 @@ async def test_books_that_the_engine_wrote_are_right(copy: Copy) -> None:
         ("I2", "DELETE FROM order_outcome WHERE status = 7"),
         ("I2", "UPDATE order_outcome SET fee_minor = fee_minor + 1"),
         ("I7", "DELETE FROM transfer WHERE kind = 2"),
-        ("I7", "UPDATE account SET currency = 'CHF' WHERE kind = 3"),
+        ("I7", "UPDATE account SET currency = 'XTS' WHERE kind = 3 AND currency = 'CHF'"),
         ("I8", "UPDATE slice SET credits_posted_minor = credits_posted_minor + 1"),
         ("I8", "UPDATE slice SET version = version + 1"),
         ("I12", "UPDATE order_outcome SET psp_reference = 'ch_other' WHERE status = 5"),
