@@ -125,7 +125,11 @@ POISON_CLASSES = (
     "payload_garbage",
     "payload_nested",
     "amount_negative",
+    "kills_host",
 )
+
+HOST_KILLING_TEXT = "this-message-kills-hosts"
+"""What the hosts of a stack under test die of when they decode it (``TALLY_CRASH_ON``)."""
 
 
 def _kill() -> Iterator[Cell]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadtest.bench.stack import remove
-from loadtest.chaos.cells import REDIS
+from loadtest.chaos.cells import HOST_KILLING_TEXT, REDIS
 from loadtest.chaos.clocks import ShiftedClocks
 from loadtest.chaos.disks import SmallDisks
 from loadtest.chaos.failures import ChaosFailed, NotNow, NotPossible
@@ -118,6 +118,7 @@ class ChaosStack:
             passed_environment={
                 **self.shape.environment,
                 "TALLY_CRASH_ORDER": str(self.crash_order),
+                "TALLY_CRASH_ON": HOST_KILLING_TEXT,
                 **(self.clocks.environment() if self.clocks else {}),
             },
         )

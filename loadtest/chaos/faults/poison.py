@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from loadtest.chaos.cells import HOST_KILLING_TEXT
 from loadtest.chaos.failures import NotNow
 from loadtest.chaos.faults.port import Detail, Scene
 from ops.local.resp import RespError
@@ -94,6 +95,7 @@ MAKERS: Mapping[str, Callable[[random.Random], Fields]] = {
     "payload_garbage": _with(b"p", lambda draw: b"\xc1" + draw.randbytes(40)),
     "payload_nested": _with(b"p", lambda _: b"\x91" * _NESTED + b"\xc0"),
     "amount_negative": _with(b"p", _amount_negative),
+    "kills_host": _with(b"c", lambda _: HOST_KILLING_TEXT.encode()),
 }
 
 
