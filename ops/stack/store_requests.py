@@ -79,7 +79,8 @@ def forget_requests(run: Path) -> None:
     """Drop what an earlier daemon has left: whoever asked it has long given up."""
     for prefix in (_REQUEST_PREFIX, _ANSWER_PREFIX):
         for path in run.glob(f"{prefix}*"):
-            path.unlink(missing_ok=True)
+            if not path.suffix:  # else it is just being written
+                path.unlink(missing_ok=True)
 
 
 def answer(run: Path, name: str, text: StoreAnswer) -> None:

@@ -36,6 +36,8 @@ class StoreCare:
 
     def __init__(self, stores: LocalStores, report: Report, *, clock: Clock) -> None:
         self._run_directory: Path = stores.home.run
+        # What comes from now on is for us, also before we run.
+        forget_requests(self._run_directory)
         self._books = stores.postgres_copies
         self._audits: set[asyncio.Task[None]] = set()
 
@@ -60,7 +62,6 @@ class StoreCare:
 
     async def run(self) -> None:
         """Until cancelled."""
-        forget_requests(self._run_directory)
         try:
             async with asyncio.TaskGroup() as group:
                 for keeper in self._keepers.values():
