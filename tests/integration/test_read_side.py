@@ -197,7 +197,7 @@ async def test_status_tells_stores_hosts_and_counts(
     assert list(host.partition_indexes) == [2, 7]
     assert host.age_s >= 0
     assert counts.open_by_status == {"processing": 1}
-    assert counts.parked == [ParkedCount(psp="simulator", reason="psp_down", order_count=1)]
+    assert counts.parked == [ParkedCount(psp="psp_1", reason="psp_down", order_count=1)]
     assert counts.ended_by_status == {"succeeded": 2}
     assert counts.dead_letter_count is None
 
