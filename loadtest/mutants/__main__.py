@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
@@ -54,7 +55,7 @@ def run(
     output = Output(os.environ)
     chosen = [MUTANTS[name] for name in names or MUTANTS]
     if mix is not None:
-        chosen = [_under(mutant, mix) for mutant in chosen]
+        chosen = [replace(mutant, mix=mix) for mutant in chosen]
     # Those of one mix one after the other, behind their control.
     chosen.sort(key=lambda mutant: mutant.mix)
     chaos = ChaosCommand(seed=seed, minutes=minutes, environment=os.environ)
@@ -62,22 +63,12 @@ def run(
     try:
         for result in try_mutants(chosen, chaos, has_controls=controls):
             results.append(result)
-            output.note(_line(result))
+            output.progress(_line(result))
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     _show(output, results, is_json=is_json)
     if not all(result.outcome is Outcome.CAUGHT for result in results):
         sys.exit(EXIT_NOT_ALL_CAUGHT)
-
-
-def _under(mutant: Mutant, mix: str) -> Mutant:
-    return Mutant(
-        name=mutant.name,
-        defect=mutant.defect,
-        breaks=mutant.breaks,
-        mix=mix,
-        put_in=mutant.put_in,
-    )
 
 
 def _line(result: Result) -> str:
