@@ -13,10 +13,9 @@ from runtime.clock import SystemClock
 if TYPE_CHECKING:
     from gateway.finding import Finding
     from gateway.idempotency import Verdict
-    from gateway.lookups import OrderKey
+    from gateway.lookups import Lookups, OrderKey
     from gateway.problems import Problem
     from payments.answer import OrderView
-    from gateway.lookups import Lookups
     from storage.queue_gateway import RedisGatewayQueue
     from storage.queue_ports import AppendBatch
     from storage.read_ports import PaymentQueries, StoredOrder

@@ -164,7 +164,9 @@ def _posted() -> Decided:
         key: AccountHead(
             account_no=number, version=4, debits_posted_minor=100, credits_posted_minor=200
         )
-        for number, key in enumerate(sorted({key for m in movements for key in (m.debit, m.credit)}))
+        for number, key in enumerate(
+            sorted({key for m in movements for key in (m.debit, m.credit)})
+        )
     }
     decided = Decided(0, _HEAD, account_no_last=9)
     posting = Posting(decided, held, 1)

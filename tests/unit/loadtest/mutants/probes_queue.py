@@ -41,7 +41,8 @@ class _Server:
                 return self.keys.get(key)
             case [b"EXPIRE", *_]:
                 return 1
-        return b"QUEUED"
+            case _:
+                raise AssertionError(f"an owner sent {command}")
 
 
 class _Connection:

@@ -141,7 +141,8 @@ def test_a_run_that_does_not_end_is_stopped(
 
 
 @pytest.mark.parametrize(
-    ("run", "exit_code", "caught_count"), [(VIOLATED, 0, 2), (VALID, 1, 0), (ChaosRun(3, None), 1, 0)]
+    ("run", "exit_code", "caught_count"),
+    [(VIOLATED, 0, 2), (VALID, 1, 0), (ChaosRun(3, None), 1, 0)],
 )
 def test_the_command_wants_all_to_be_caught(
     monkeypatch: pytest.MonkeyPatch, run: ChaosRun, exit_code: int, caught_count: int
