@@ -35,10 +35,15 @@ def _ack_before_wait() -> None:
 def _wait_count_unchecked() -> None:
     from storage.queue_gateway import RedisGatewayQueue
 
-    def is_durable(_self: RedisGatewayQueue, replies: Sequence[object]) -> bool:
-        return not any(isinstance(reply, Exception) for reply in replies)
+    wait = vars(RedisGatewayQueue)["_wait"]
 
-    replace_attribute(RedisGatewayQueue, "_is_durable", is_durable)
+    async def wait_for_any_count(
+        queue: RedisGatewayQueue, generation: int, deadline_s: float
+    ) -> bool:
+        await wait(queue, generation, deadline_s)
+        return True
+
+    replace_attribute(RedisGatewayQueue, "_wait", wait_for_any_count)
 
 
 def _full_is_accepted() -> None:

@@ -123,18 +123,22 @@ async def _after_a_reconnection() -> str:
     return "written"
 
 
-def _what_a_worker_sees_of_doubt() -> str:
+def lane_of_a_worker(around: object) -> Any:
+    """The lane that a worker writes on when it is given this one."""
     given: dict[str, Any] = {
-        **dict.fromkeys(("ledger", "calls", "ledger_clock", "crash_points")),
+        **dict.fromkeys(("ledger", "calls", "ledger_clock", "crash_points", "metrics")),
         **dict.fromkeys(("on_taken_in", "on_replies", "on_lost", "on_unclear"), print),
-        "lane": _DoubtfulLane(),
+        "lane": around,
         "clock": SystemClock(),
-        "metrics": None,
     }
     settings: Any = None
     worker = LaneWorker(settings, LanePorts(**given))
+    return vars(worker)["_ports"].lane
+
+
+def _what_a_worker_sees_of_doubt() -> str:
     try:
-        asyncio.run(vars(worker)["_ports"].lane.append(_flush()))
+        asyncio.run(lane_of_a_worker(_DoubtfulLane()).append(_flush()))
     except (CommitUnknown, StorageUnavailable) as fault:
         return type(fault).__name__
     return "written"

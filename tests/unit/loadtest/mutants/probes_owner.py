@@ -10,9 +10,10 @@ from uuid import uuid4
 from payments.attempts import Attempt, PspAnswer, ResultClass
 from payments.identity import psp_key
 from psp.http_simulator import SimulatorPsp
+from storage.ports import Flush
 from tests.fakes.fake_host import World
-from tests.queue_commands import an_entry, with_unreadable_payload
 from tests.scenario import START
+from tests.unit.loadtest.mutants.probes_books import lane_of_a_worker
 
 _ORDER = uuid4()
 
@@ -76,17 +77,21 @@ def key_of_the_owner() -> object:
     return _inherited().psp_key == psp_key(_ORDER, 1)
 
 
+class _CountingLane:
+    """Counts the dead letters that it is to write."""
+
+    letter_count = 0
+
+    async def append(self, flush: Flush) -> None:
+        self.letter_count += len(flush.dead_letters)
+
+
 def poison_dropped() -> object:
-    """How many dead letters one unreadable message makes by the time that it is removed."""
-
-    async def ask() -> object:
-        world = World()
-        async with world.running(world.host()):
-            await world.gateway.append([with_unreadable_payload(an_entry())])
-            await world.until(lambda: not any(world.server.copy.streams.values()))
-        return len(world.books.dead_letters)
-
-    return asyncio.run(ask())
+    """How many dead letters reach the ledger of a flush that has one."""
+    lane = _CountingLane()
+    letter: Any = object()
+    asyncio.run(lane_of_a_worker(lane).append(Flush(dead_letters=[letter])))
+    return lane.letter_count
 
 
 class _Silent:
