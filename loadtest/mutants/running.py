@@ -107,7 +107,9 @@ def seen_by(document: Mapping[str, Any]) -> tuple[str, ...]:
     for text in _texts(document.get("reasons")):
         found.update(_INVARIANT.findall(text))
     verify = document.get("verify")
-    books = ("verify",) if isinstance(verify, Mapping) and verify.get("ok") is False else ()
+    checks = verify.get("checks") if isinstance(verify, Mapping) else None
+    failed = [c for c in checks or () if isinstance(c, Mapping) and _has_violations(c)]
+    books = ("verify",) if failed else ()
     return (*sorted(found, key=lambda name: int(name[1:])), *books)
 
 

@@ -85,12 +85,12 @@ def test_invariants_are_found_where_a_document_has_them() -> None:
     """By a member's name, by where they stand, in a reason's text; and the books' own verification."""
     document = {
         "reasons": ["I28 a 202 without a copy", "III is no number, and I29 none of ours"],
-        "verify": {"ok": False},
+        "verify": {"ok": False, "checks": [{"name": "chain", "violations": 1}]},
         "checker": {"I1": {"violated": 2}, "I2": {"violated": 0}, "rest": [{"I9": "I9"}]},
         "table": [{"name": "I13", "violations": ["one"]}, {"name": "I14", "violations": []}],
     }
     assert seen_by(document) == ("I1", "I13", "I28", "verify")
-    assert seen_by({}) == ()
+    assert seen_by({}) == seen_by({"verify": {"ok": False, "error": "not read"}}) == ()
 
 
 def test_each_mix_is_tried_without_a_defect_first() -> None:
