@@ -23,7 +23,10 @@ class Mutant:
     defect: str
     """What it does wrong, in words for the report."""
     breaks: tuple[str, ...]
-    """The invariants that it breaks, by number, such as ``I1``; which of them is seen depends on the faults."""
+    """The invariants that it breaks, by number, such as ``I1``; which of them is seen depends on the faults.
+
+    Empty: none by number, but the books contradict themselves.
+    """
     mix: str
     """The mix of faults under which it shows."""
     put_in: Callable[[], None]
