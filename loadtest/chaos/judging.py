@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import msgspec
 
 from loadtest.bench.verifying import verify
 from loadtest.chaos.steady import FINAL_FILE
+from loadtest.checker.checking import check
+from loadtest.checker.collecting import collect
+from loadtest.checker.rendering import report_document
 
 VALID = "valid"
 VIOLATED = "violated"
@@ -20,22 +24,36 @@ UNKNOWN = "unknown"
 _FAILED = "failed"
 
 
-async def judge(root: Path, directory: Path, left: str | None) -> dict[str, Any]:
-    """Return the verdict with its reasons. ``left``: what was still under way when waiting ended."""
+async def judge(
+    root: Path, directory: Path, left: str | None, *, is_checked: bool
+) -> dict[str, Any]:
+    """Return the verdict with its reasons. ``left``: what was still under way when waiting ended.
+
+    ``is_checked``: the load left a history that the checker reads.
+    """
     books = await verify(root)
-    return verdict_of(books, _final(directory), left)
+    if not is_checked:
+        return verdict_of(books, _final(directory), left)
+    unread = await collect(directory)
+    report = report_document(await asyncio.to_thread(check, directory))
+    return verdict_of(books, _final(directory), left, report=report, unread=unread)
 
 
 def verdict_of(
-    books: Mapping[str, Any], final: Mapping[str, Any] | None, left: str | None
+    books: Mapping[str, Any],
+    final: Mapping[str, Any] | None,
+    left: str | None,
+    *,
+    report: Mapping[str, Any] | None = None,
+    unread: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Weigh what the books, the final reads and the quiescence say. A violation stands, whatever is missing."""
+    """Weigh what books, final reads, quiescence and checker say. A violation stands, whatever is missing."""
     violations = [
         f"{check['name']}: {check['violations']} violations"
         for check in books.get("checks", [])
         if check["state"] == _FAILED
     ]
-    missing: list[str] = []
+    missing = [f"can't be read: {what}" for what in unread or []]
     if not books["ok"] and not violations:
         missing.append(
             f"the books can't be verified: {books.get('error', 'not all could be read')}"
@@ -46,8 +64,16 @@ def verdict_of(
         missing.append(f"{len(final['unread'])} payments had not ended when they were read last")
     if left is not None:
         missing.append(f"not quiet: {left}")
+    if report is not None and report["verdict"] != VALID:
+        into = violations if report["verdict"] == VIOLATED else missing
+        into += report["reasons"]
     verdict = VIOLATED if violations else UNKNOWN if missing else VALID
-    return {"verdict": verdict, "reasons": [*violations, *missing], "verify": dict(books)}
+    return {
+        "verdict": verdict,
+        "reasons": [*violations, *missing],
+        "verify": dict(books),
+        "checker": None if report is None else dict(report),
+    }
 
 
 def _final(directory: Path) -> dict[str, Any] | None:

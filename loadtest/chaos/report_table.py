@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loadtest.bench.machine import revision_text
@@ -51,6 +51,8 @@ def print_report(document: Mapping[str, Any], output: Output) -> None:
         f" (p50 {_number(unknowns['p50_s'], 1)} s, longest {_number(unknowns['max_s'], 1)} s),"
         f" {unknowns['unresolved']} not."
     )
+    if document["checker"] is not None:
+        _print_invariants(document["checker"]["invariants"], output)
     for reason in document["reasons"]:
         output.line(reason, style="bold red" if document["verdict"] == VIOLATED else "bold yellow")
     output.line(
@@ -63,6 +65,32 @@ def print_report(document: Mapping[str, Any], output: Output) -> None:
         f"Revision {revision_text(document['revision'])}, measured {document['measured_at']},"
         f" seed {document['seed']}."
     )
+
+
+def _print_invariants(invariants: Sequence[Mapping[str, Any]], output: Output) -> None:
+    output.line()
+    output.table(
+        "",
+        ("", "invariant", "state", "checked", "violated", ""),
+        [
+            (
+                one["invariant"],
+                one["title"],
+                one["state"],
+                one["checked"],
+                one["violated"],
+                one["why"],
+            )
+            for one in invariants
+        ],
+    )
+    for one in invariants:
+        if one["first"] is not None:
+            output.line(f"{one['invariant']}: {one['first']['what']}", style="bold red")
+            for entry in one["first"]["timeline"]:
+                at = "" if entry["at_ms"] is None else f"{entry['at_ms'] / 1_000:10.3f} s"
+                output.line(f"  {at:>12}  {entry['source']}: {entry['text']}")
+    output.line()
 
 
 def _row(name: str, kind: Mapping[str, Any]) -> tuple[object, ...]:

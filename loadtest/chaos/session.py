@@ -88,7 +88,7 @@ class Session:
             left = await self._load_and_faults(stack, log, sampler, directory)
             await self._write_run(stack, directory)
             self._progress("checking")
-            judged = await judge(stack.root, directory, left)
+            judged = await judge(stack.root, directory, left, is_checked=options.single is None)
             partition_count = stack.state().partition_count
         finally:
             await sampler.stop()

@@ -58,7 +58,7 @@ def document(tmp_path: Path, **judged: Any) -> dict[str, Any]:
         "quiesced_ns": 6 * NS,
         "ended_ns": 7 * NS,
     }
-    verdict = {"verdict": VALID, "reasons": [], "verify": GREEN, **judged}
+    verdict = {"verdict": VALID, "reasons": [], "verify": GREEN, "checker": None, **judged}
     return {
         **document_of(options, tmp_path, lines, Seen(), verdict, times, 16),  # type: ignore[arg-type]
         "machine": {"cpu_model": "A model", "cores_usable": 2, "memory_bytes": 24e9},
@@ -93,6 +93,37 @@ def test_what_could_not_be_looked_at_is_never_valid(
     judged = verdict_of(books, final, left)
     assert judged["verdict"] == UNKNOWN
     assert said in judged["reasons"][0]
+
+
+@pytest.mark.parametrize("word", [VIOLATED, UNKNOWN])
+def test_the_word_of_the_checker_counts(word: str) -> None:
+    """Books that agree with themselves don't help a run in which a storefront was lied to."""
+    report = {"verdict": word, "reasons": ["I1: an order is lost"]}
+    judged = verdict_of(GREEN, COMPLETE, None, report=report)
+    assert (judged["verdict"], judged["reasons"]) == (word, ["I1: an order is lost"])
+
+
+def test_a_counter_example_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first of each invariant stands in the table with its timeline, and every state on the page."""
+    first = {
+        "what": "order 7 is lost",
+        "timeline": [{"at_ms": 1_500.0, "source": "client", "text": "202"}],
+    }
+    invariant = {
+        "invariant": "I1",
+        "title": "Acknowledged orders exist",
+        "state": "violated",
+        "checked": 10,
+        "violated": 1,
+        "why": "",
+        "first": first,
+    }
+    shown = document(tmp_path, verdict=VIOLATED, checker={"invariants": [invariant]})
+    print_report(shown, Output({}))
+    table = capsys.readouterr().out
+    assert "order 7 is lost" in table
+    assert "1.500 s  client: 202" in table
+    assert "Acknowledged orders exist" in render_html(shown)
 
 
 def test_a_run_in_which_all_was_right_is_valid() -> None:
