@@ -1,4 +1,7 @@
-"""``python -m actors host|supervisor --config FILE``: a host without Ray, or the supervisor within it."""
+"""``python -m actors host|supervisor --config FILE``: a host without Ray, or the supervisor within it.
+
+``python -m actors sacrifice`` is started by hosts alone (actors/sacrificing.py).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import structlog
 import uvloop
 
 from actors.building import build_host
+from actors.sacrificed import serve
 from runtime.collector import spare_the_living
 from runtime.config import Config, ConfigError, load_config
 from runtime.crash_points import CrashPointError
@@ -66,6 +70,13 @@ def supervisor(config_path: Path, timeout_s: float) -> None:
     config = _load(config_path)
     pid = start_supervisor(config, str(config_path.resolve()), timeout_s=timeout_s)
     sys.stdout.write(f"{pid}\n")
+
+
+@main.command()
+def sacrifice() -> None:
+    """Try entries for a host that started this process, and perhaps die of one."""
+    configure_logs(process_name="sacrifice")
+    serve(sys.stdin.buffer, sys.stdout.buffer, os.environ)
 
 
 if __name__ == "__main__":

@@ -7,29 +7,34 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
 from uuid_utils import uuid7
 
-from actors.host import HostPorts, PartitionHost
+from actors.breakers import BreakerSettings
+from actors.host import PartitionHost
+from actors.host_ports import HostPorts
 from actors.measuring import HostMetrics
 from actors.metrics_serving import MetricsServing, listen_address
-from actors.planning import FixedPlanner
+from actors.planning import OrderedPlanner
+from actors.psp_lines import PspLimits
+from actors.sacrificed import Setting
+from actors.sacrificing import ChildProcessSacrifice, survivors_of_rows
 from actors.settings import HostSettings
-from payments.next_step import StepPolicy
 from psp.directory import open_psps
 from psp.port import Psp
 from psp.settings import PspSettings, PspSettingsInvalid
 from runtime.clock import SystemClock
-from runtime.config import Config, ConfigError, PspConfig, ShardConfig
+from runtime.config import Config, ConfigError, ShardConfig
 from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
+from runtime.psp_config import PspConfig
 from storage.intent import IntentStore
 from storage.ledger import PostgresLedger
-from storage.opening import connector, queue_settings, read_pool
+from storage.opening import connector, owner_queue, queue_settings, read_pool
 from storage.ownership import PostgresOwnership
-from storage.queue_owner import RedisOwnerQueue
 from storage.read_pool import ReadPool
 
 
@@ -85,13 +90,23 @@ def build_host(config: Config, *, name: str, environment: Mapping[str, str]) -> 
     crash_points = CrashPoints.from_environment(
         environment, is_sandbox=config.deployment.is_sandbox
     )
-    psps = open_psps([_psp_settings(psp, config) for psp in config.psps], clock=clock)
-    planner = FixedPlanner(psps, config.psps[0].name)
+    psp_settings = tuple(_psp_settings(psp, config) for psp in config.psps)
+    psps = open_psps(psp_settings, clock=clock)
+    planner = OrderedPlanner(psps)
     metrics = HostMetrics()
-    resources: list[Closable] = list(psps.values())
+    sacrifice = ChildProcessSacrifice(
+        Setting(
+            psps=psp_settings,
+            policy=_settings(config, name).policy,
+            is_sandbox=config.deployment.is_sandbox,
+        )
+    )
+    resources: list[Closable] = [*psps.values(), sacrifice]
     hosts: list[PartitionHost] = []
     for shard in config.postgres.shards:
-        ports, opened = _ports(config, shard, name, psps, planner, crash_points, clock, metrics)
+        ports, opened = _ports(
+            config, shard, name, psps, planner, crash_points, clock, metrics, sacrifice
+        )
         resources += opened
         incarnation = UUID(bytes=uuid7().bytes)
         hosts.append(PartitionHost(_settings(config, name), ports, incarnation, os.getpid()))
@@ -105,18 +120,21 @@ def _ports(
     shard: ShardConfig,
     name: str,
     psps: Mapping[str, Psp],
-    planner: FixedPlanner,
+    planner: OrderedPlanner,
     crash_points: CrashPoints,
     clock: SystemClock,
     metrics: HostMetrics,
+    sacrifice: ChildProcessSacrifice,
 ) -> tuple[HostPorts, list[Closable]]:
     link = connector(config, shard, "owner", application_name=f"tally host {name}")
     ledger = PostgresLedger(link, lane_count=config.actors.lane_count, probe=crash_points.reach)
-    ownership = PostgresOwnership(link, ledger)
+    ownership = PostgresOwnership(
+        link, ledger, tried=partial(survivors_of_rows, sacrifice), meets=crash_points.meet
+    )
     settings = queue_settings(config)
     reading_queue, reply_queue = (
-        RedisOwnerQueue(settings, clock=clock),
-        RedisOwnerQueue(settings, clock=clock),
+        owner_queue(settings, clock=clock),
+        owner_queue(settings, clock=clock),
     )
     pool: ReadPool = read_pool(
         config, shard, "owner", application_name=f"tally host {name} intents", session_count_max=1
@@ -137,6 +155,7 @@ def _ports(
         clock=clock,
         crash_points=crash_points,
         metrics=metrics,
+        sacrifice=sacrifice,
     )
     return ports, [ownership, ledger, reading_queue, reply_queue, pool]
 
@@ -151,17 +170,36 @@ def _settings(config: Config, name: str) -> HostSettings:
         lease_ms=actors.lease_ms,
         commands_per_flush_max=actors.commands_per_flush_max,
         partitions_per_flush_max=actors.partitions_per_flush_max,
-        calls_in_flight_max=actors.calls_in_flight_max,
-        call_timeout_ms=actors.call_timeout_ms,
         open_orders_max=actors.open_orders_max,
         drain_s=actors.drain_s,
-        policy=StepPolicy(
-            retry_ms_first=actors.retry_ms_first,
-            retry_ms_max=actors.retry_ms_max,
-            action_poll_ms=actors.action_poll_ms,
-            action_lifetime_s=actors.action_lifetime_s,
+        policy=config.retry.policy(),
+        psp_limits={psp.name: _limits(psp, config) for psp in config.psps},
+        resume_per_s=config.breaker.resume_per_s,
+    )
+
+
+def _limits(psp: PspConfig, config: Config) -> PspLimits:
+    """What a PSP may take of a host: its own figures where it has them."""
+    timeout_ms, breaker = config.actors.call_timeout_ms, config.breaker
+    return PspLimits(
+        in_flight_max=_in_flight_max(psp, config),
+        charge_timeout_ms=psp.charge_timeout_ms or timeout_ms,
+        query_timeout_ms=psp.query_timeout_ms or timeout_ms,
+        cancel_timeout_ms=psp.cancel_timeout_ms or timeout_ms,
+        breaker=BreakerSettings(
+            window_calls=breaker.window_calls,
+            calls_min=breaker.calls_min,
+            failure_share=breaker.failure_share,
+            streak_s=breaker.streak_s,
+            open_ms=breaker.open_ms,
+            open_ms_max=breaker.open_ms_max,
+            probes=breaker.probes,
         ),
     )
+
+
+def _in_flight_max(psp: PspConfig, config: Config) -> int:
+    return psp.calls_in_flight_max or config.actors.calls_in_flight_max
 
 
 def _psp_settings(psp: PspConfig, config: Config) -> PspSettings:
@@ -180,6 +218,6 @@ def _connector_settings(psp: PspConfig, config: Config) -> PspSettings:
             kind="simulator",
             url=psp.url,
             account=psp.account,
-            connections_max=config.actors.calls_in_flight_max,
+            connections_max=_in_flight_max(psp, config),
         )
     raise ConfigError(f"psps: {psp.name}: unknown kind {psp.kind!r}")

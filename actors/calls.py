@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
+from actors.breakers import BreakerState
+from actors.psp_lines import PspLimits, PspLine
 from payments.attempts import PspAnswer, ResultClass
+from payments.defects import InvariantViolation
 from payments.open_order import CallAnswer, PspCall
+from payments.parking import ParkReason
+from payments.routing import ALL_AVAILABLE, Availability
 from payments.rows import TimerKind
 from psp.port import Psp
 from runtime.clock import Clock
@@ -24,27 +28,31 @@ class PspCalls:
         on_answer: Callable[[CallAnswer], None],
         on_defect: Callable[[BaseException], None],
         *,
-        in_flight_max: int,
-        timeout_ms: int,
+        limits: Callable[[str], PspLimits],
         ledger_now: Callable[[], datetime],
         clock: Clock,
         crash_points: CrashPoints,
+        resume_per_s: float = 100.0,
     ) -> None:
         """``clock`` measures how long calls take, and decides nothing; ``ledger_now`` decides."""
         self._ledger_now = ledger_now
         self._psps = psps
         self._on_answer = on_answer
         self._on_defect = on_defect
-        self._in_flight_max = in_flight_max
-        self._timeout_s = timeout_ms / 1000
         self._crash_points = crash_points
-        self._waiting: deque[PspCall] = deque()
+        # It measures, and opens breakers.
+        self._clock: Clock = clock
+        self._limits = limits
+        self.lines = {name: PspLine(limits(name), self._clock) for name in psps}
+        """By the PSP's name, in the order of the configuration; those not configured any more last."""
         self._busy: set[tuple[int, int]] = set()
         self._running: set[asyncio.Task[None]] = set()
         self._is_paused = False
+        self._resume_per_s = resume_per_s
+        self.refused_count = 0
+        """Calls that were not made because a breaker was open."""
         self.retry_count = 0
         """Calls for attempts that may have run before: sent again, asked for, canceled."""
-        self._clock = clock
         self._durations: list[tuple[str, ResultClass, float]] = []
 
     @property
@@ -53,7 +61,21 @@ class PspCalls:
 
     @property
     def waiting_count(self) -> int:
-        return len(self._waiting)
+        return sum(len(line.waiting) for line in self.lines.values())
+
+    def availability(self) -> Availability:
+        """Which PSPs take new orders now."""
+        troubled = [
+            (name, line)
+            for name, line in self.lines.items()
+            if line.breaker.state is not BreakerState.CLOSED
+        ]
+        if not troubled:
+            return ALL_AVAILABLE
+        return Availability(
+            refusing=frozenset(name for name, line in troubled if line.refuses),
+            probes={name: line.breaker.probes_left for name, line in troubled if not line.refuses},
+        )
 
     def take_durations(self) -> Sequence[tuple[str, ResultClass, float]]:
         """Return ``(psp, result, seconds)`` of the calls since the last time. Taken at each flush, and an
@@ -75,7 +97,7 @@ class PspCalls:
             key = (call.partition_index, call.order_no)
             if key not in self._busy:
                 self._busy.add(key)
-                self._waiting.append(call)
+                self._line(call.attempt.psp).waiting.append(call)
                 self.retry_count += call.attempt.is_tainted or call.attempt.try_count > 0
         self._fill()
 
@@ -86,12 +108,13 @@ class PspCalls:
 
     def unqueue(self, partition_indexes: frozenset[int]) -> None:
         """Drop what has not started for partitions that are being given up; their next owner sends it."""
-        for call in self._waiting:
-            if call.partition_index in partition_indexes:
-                self._busy.discard((call.partition_index, call.order_no))
-        self._waiting = deque(
-            call for call in self._waiting if call.partition_index not in partition_indexes
-        )
+        for line in self.lines.values():
+            for _ in range(len(line.waiting)):
+                call = line.waiting.popleft()
+                if call.partition_index in partition_indexes:
+                    self._busy.discard((call.partition_index, call.order_no))
+                else:
+                    line.waiting.append(call)
 
     def forget(self, partition_indexes: frozenset[int]) -> None:
         """Forget partitions given up, also what still runs for them: its answer finds no book."""
@@ -100,12 +123,17 @@ class PspCalls:
 
     def running_count_of(self, partition_indexes: frozenset[int]) -> int:
         """How many orders of these partitions have a call or an answer on its way to the books."""
-        waiting = {(call.partition_index, call.order_no) for call in self._waiting}
+        waiting = {
+            (call.partition_index, call.order_no)
+            for line in self.lines.values()
+            for call in line.waiting
+        }
         return sum(key[0] in partition_indexes and key not in waiting for key in self._busy)
 
     async def close(self, *, timeout_s: float) -> int:
         """Wait for what runs, then abandon the rest. Returns how many were abandoned: their outcome is unknown."""
-        self._waiting.clear()
+        for line in self.lines.values():
+            line.waiting.clear()
         if self._running:
             await asyncio.wait(self._running, timeout=timeout_s)
         abandoned = list(self._running)
@@ -115,28 +143,68 @@ class PspCalls:
             await asyncio.wait(abandoned)
         return len(abandoned)
 
-    def _fill(self) -> None:
-        while self._waiting and not self._is_paused and len(self._running) < self._in_flight_max:
-            call = self._waiting.popleft()
-            task = asyncio.create_task(self._carry_out(call))
-            self._running.add(task)
-            task.add_done_callback(self._finished)
+    def _line(self, psp: str) -> PspLine:
+        line = self.lines.get(psp)
+        if line is None:
+            # Orders of a PSP that was taken out of the configuration: they are told so, one by one.
+            line = self.lines[psp] = PspLine(self._limits(psp), self._clock)
+        return line
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _fill(self) -> None:
+        if self._is_paused:
+            return
+        for line in self.lines.values():
+            while line.waiting:
+                if not line.breaker.admits():
+                    self._refuse_waiting(line)
+                    break
+                if not line.has_room:
+                    break
+                self._start(line, line.waiting.popleft())
+
+    def _start(self, line: PspLine, call: PspCall) -> None:
+        line.running_count += 1
+        task = asyncio.create_task(self._carry_out(line, call, is_probe=line.breaker.started()))
+        self._running.add(task)
+        task.add_done_callback(lambda ended: self._finished(line, ended))
+
+    def _refuse_waiting(self, line: PspLine) -> None:
+        """Answer all that waits in a line whose breaker is open: it goes elsewhere, or rests."""
+        refused, retry_in_s = list(line.waiting), line.breaker.retry_in_s()
+        line.waiting.clear()
+        for call in refused:
+            self.refused_count += 1
+            # Behind those that rest already.
+            line.parked_count += 1
+            wait_s = retry_in_s + line.parked_count / self._resume_per_s
+            answer = _not_asked(call, "the PSP is not called while its circuit breaker is open")
+            self._answer(call, answer._replace(retry_after_s=wait_s), parked=ParkReason.PSP_DOWN)
+
+    def _finished(self, line: PspLine, task: asyncio.Task[None]) -> None:
+        line.running_count -= 1
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             # A connector raises only for defects: the host must not go on as if nothing were.
             self._on_defect(error)
         self._fill()
 
-    async def _carry_out(self, call: PspCall) -> None:
+    async def _carry_out(self, line: PspLine, call: PspCall, *, is_probe: bool) -> None:
         self._crash_points.reach("before_psp_call")
         started_s = self._clock.monotonic_s()
-        answer = await self._ask(call)
-        self._durations.append(
-            (call.attempt.psp, answer.result, self._clock.monotonic_s() - started_s)
-        )
+        answer = self._unasked(call)
+        if answer is None:
+            answer = await self._ask(call, line.timeout_s(call.step))
+            seconds = self._clock.monotonic_s() - started_s
+            line.breaker.ended(line.verdict(call, answer, seconds), is_probe=is_probe)
+            self._durations.append((call.attempt.psp, answer.result, seconds))
+        elif is_probe:
+            line.breaker.withdrawn()
         self._crash_points.reach("after_psp_call")
+        self._answer(call, answer)
+
+    def _answer(
+        self, call: PspCall, answer: PspAnswer, *, parked: ParkReason | None = None
+    ) -> None:
         self._on_answer(
             CallAnswer(
                 partition_index=call.partition_index,
@@ -144,16 +212,26 @@ class PspCalls:
                 step=call.step,
                 attempt_no=call.attempt.attempt_no,
                 answer=answer,
+                parked=parked,
             )
         )
 
-    async def _ask(self, call: PspCall) -> PspAnswer:
+    def _unasked(self, call: PspCall) -> PspAnswer | None:
+        """Why the PSP is not asked at all; None when it is."""
         psp = self._psps.get(call.attempt.psp)
         if psp is None or psp.account != call.attempt.psp_account:
-            return _not_configured(call)
+            # The order waits until its own account is back: at another one its key would charge anew.
+            attempt = call.attempt
+            return _not_asked(
+                call, f"account {attempt.psp_account} at {attempt.psp} is not configured"
+            )
         if call.send_before is not None and self._ledger_now() >= call.send_before:
             return PspAnswer(result=ResultClass.NOT_SENT, message="the key was too old to be sent")
-        key, reference, timeout_s = call.attempt.psp_key, call.psp_reference, self._timeout_s
+        return None
+
+    async def _ask(self, call: PspCall, timeout_s: float) -> PspAnswer:
+        psp = self._psps[call.attempt.psp]
+        key, reference = call.attempt.psp_key, call.psp_reference
         match call.step:
             case TimerKind.SEND:
                 return await psp.charge(key, call.attempt.request, timeout_s=timeout_s)
@@ -161,12 +239,13 @@ class PspCalls:
                 return await psp.query(psp_key=key, reference=reference, timeout_s=timeout_s)
             case TimerKind.CANCEL:
                 return await psp.cancel(psp_key=key, reference=reference, timeout_s=timeout_s)
+            case TimerKind.RESUME:
+                raise InvariantViolation("no call resumes an order: a decision says which one does")
 
 
-def _not_configured(call: PspCall) -> PspAnswer:
-    """The order waits until its own account is back: at another one its key would charge anew."""
-    attempt = call.attempt
+def _not_asked(call: PspCall, message: str) -> PspAnswer:
+    """That a question did not leave proves nothing about the charge that it asks about."""
+    is_send = call.step is TimerKind.SEND
     return PspAnswer(
-        result=ResultClass.NOT_SENT if call.step is TimerKind.SEND else ResultClass.UNKNOWN,
-        message=f"account {attempt.psp_account} at {attempt.psp} is not configured",
+        result=ResultClass.NOT_SENT if is_send else ResultClass.UNKNOWN, message=message
     )

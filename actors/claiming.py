@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from actors.calls import PspCalls
+from actors.careful import Care, is_waiting
 from actors.lane_worker import LaneWorker
 from actors.leases import LeaseWatch, plan
 from actors.ledger_clock import LedgerClock
@@ -22,7 +23,12 @@ from payments.decided import Planner
 from payments.defects import InvariantViolation
 from payments.state import PartitionState
 from runtime.clock import Clock
-from storage.ports import CommitUnknown, Ownership, PartitionView, StorageUnavailable
+from storage.ports import (
+    CommitUnknown,
+    Ownership,
+    PartitionView,
+    StorageUnavailable,
+)
 from storage.sealing import EnvelopeUnreadable
 
 _log = structlog.get_logger(__name__)
@@ -49,6 +55,9 @@ class ClaimPorts:
     """Names of hosts that the operator wants to own nothing."""
     on_defect: Callable[[BaseException], None]
     clock: Clock
+    waiting: Callable[[frozenset[int]], Coroutine[Any, Any, frozenset[int]]]
+    """Which partitions' streams hold messages. Raises StorageUnavailable."""
+    care: Care
 
 
 class Claiming:
@@ -161,15 +170,19 @@ class Claiming:
     async def _claim(self, view: PartitionView) -> None:
         ports, partition_index = self._ports, view.partition_index
         lane_index = partition_index % len(ports.lanes)
+        kind = self._kind_of(view)
+        has_waiting = kind == CLAIM_TAKEOVER and await is_waiting(ports.waiting, partition_index)
         state = await ports.ownership.claim(
             partition_index=partition_index,
             epoch_seen=view.epoch,
             incarnation=self._incarnation,
             lane_index=lane_index,
+            has_waiting=has_waiting,
         )
         if state is None:
             return
-        self.claim_counts[self._kind_of(view)] += 1
+        self.claim_counts[kind] += 1
+        ports.care.claimed(state, is_own=kind == CLAIM_OWN)
         book = PartitionBook(state, ports.planner, self._settings.policy)
         async with ports.lanes[lane_index].lock:
             self._work_on(lane_index, book, state)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from actors.calls import PspCalls
 from actors.claiming import CLAIM_FREE, CLAIM_OWN, CLAIM_TAKEOVER, Claiming
+from actors.exposing_psps import expose_psps
 from actors.lag import LagWatch
 from actors.lane_worker import LaneWorker
+from actors.parking import Resumer
 from actors.reading import StreamReader
 from actors.replying import Replier
 from payments.book import PartitionBook
@@ -48,12 +50,18 @@ class HostParts:
     claiming: Claiming
     calls: PspCalls
     replier: Replier
+    resumer: Resumer
 
     @property
     def halted_count(self) -> int:
         """Partitions at rest because of a defect, at work or at their claim."""
         by_lane = (lane.partitions.halted for lane in self.lanes)
         return len(self.claiming.halted.union(*by_lane))
+
+    @property
+    def paused(self) -> frozenset[int]:
+        """Partitions that take nothing in, because most of it would be set aside."""
+        return frozenset().union(*(lane.partitions.guard.paused for lane in self.lanes))
 
     @property
     def suspended_count(self) -> int:
@@ -100,9 +108,16 @@ def expose(metrics: Metrics, hosts: Sequence[HostParts]) -> None:
             ("owned", lambda host: len(host.claiming.held | host.claiming.halted)),
             ("halted", lambda host: host.halted_count),
             ("suspended", lambda host: host.suspended_count),
+            ("intake_paused", lambda host: len(host.paused)),
         ),
     )
     _expose_partitions(metrics, hosts)
+    expose_psps(
+        metrics,
+        [host.calls for host in hosts],
+        [host.resumer for host in hosts],
+        [lane.partitions for host in hosts for lane in host.lanes],
+    )
 
 
 def _expose_partitions(metrics: Metrics, hosts: Sequence[HostParts]) -> None:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from uuid import UUID
-
-import msgspec
 
 from actors.inbox import Work
 from actors.replying import Reply
+from actors.setting_aside import is_letter, known_of, letter_row, result_rows
 from payments.decided import Batch, Decided
-from payments.rows import DeadLetterRow, PersonalPart, PersonalRow
-from storage.envelope import read_header
-from storage.ports import Flush
-from storage.queue_ports import Message
+from payments.routing import Availability
+from payments.rows import PersonalPart, PersonalRow
+from storage.ports import Flush, KnownOrders
 from storage.sealing import encode_detail, seal
 
 
-def batch_of(work: Work, known: Mapping[UUID, bytes], now: datetime) -> Batch:
-    """What one partition decides on. ``known`` are fingerprints of orders that the ledger holds."""
+def batch_of(work: Work, known: KnownOrders, now: datetime, availability: Availability) -> Batch:
+    """What one partition decides on. ``known`` are the orders that the ledger holds."""
     commands = [message.command for message in work.messages if message.command is not None]
     return Batch(
         commands=commands,
-        known=known,
+        known=known_of(work.messages, known),
         answers=work.answers,
         due=work.due,
-        dead_letter_count=len(work.messages) - len(commands),
+        dead_letter_count=sum(
+            message.command is None or message.action is not None for message in work.messages
+        ),
         now=now,
+        availability=availability,
     )
 
 
@@ -46,8 +46,8 @@ def replies_of(decided: Decided, work: Work) -> list[Reply]:
     return settled + taken_in
 
 
-def flush_of(decisions: Iterable[Decided], unreadable: Iterable[Message]) -> Flush:
-    """Merge decisions of different partitions; each brings its own fence. Unreadable messages become dead letters."""
+def flush_of(decisions: Iterable[Decided], work: Mapping[int, Work]) -> Flush:
+    """Merge decisions of different partitions; each brings its own fence, its letters and its actions."""
     flush = Flush()
     for decided in decisions:
         flush.heads.append(decided.head_row())
@@ -62,7 +62,10 @@ def flush_of(decisions: Iterable[Decided], unreadable: Iterable[Message]) -> Flu
         flush.events.extend(decided.events)
         flush.refused.extend(decided.refused)
         flush.personal.extend(_personal_rows(decided))
-    flush.dead_letters.extend(_dead_letter(message) for message in unreadable)
+        if decided.dead_letter_count:
+            part = work[decided.partition_index]
+            flush.dead_letters.extend(map(letter_row, filter(is_letter, part.messages)))
+            flush.letter_results.extend(result_rows(decided, part))
     return flush
 
 
@@ -81,17 +84,3 @@ def _personal_rows(decided: Decided) -> Iterable[PersonalRow]:
             part=PersonalPart.REQUEST_BASE + attempt.attempt_no,
             envelope=seal(attempt.request),
         )
-
-
-def _dead_letter(message: Message) -> DeadLetterRow:
-    header = read_header(message.raw)
-    return DeadLetterRow(
-        partition_index=message.partition_index,
-        stream_id=message.stream_id,
-        order_uuid=message.order_uuid,
-        merchant_no=header.merchant_no,
-        mode=header.mode,
-        reason="unreadable",
-        detail=message.reason,
-        raw_envelope=seal(msgspec.msgpack.encode(message.raw)),
-    )

@@ -8,57 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 from uuid import UUID
 
 import structlog
 
 from actors.calls import PspCalls
+from actors.careful import Care
 from actors.claiming import Claiming, ClaimPorts
 from actors.exposing import HostParts
+from actors.host_ports import HostPorts
 from actors.lane_worker import LanePorts, LaneWorker
 from actors.leases import LeaseLost
 from actors.ledger_clock import LedgerClock
-from actors.measuring import HostMetrics, MeasuredLane
+from actors.letter_desk import LetterDesk
+from actors.measuring import MeasuredLane
+from actors.parking import Resumer
 from actors.reading import StreamReader
 from actors.replying import Replier
-from actors.settings import (
-    COMMIT_LATE_S,
-    STORE_RETRY_S,
-    TIMERS_EVERY_S,
-    TIMERS_READ_MAX,
-    HostSettings,
-)
-from payments.decided import Planner
+from actors.settings import COMMIT_LATE_S, COMMITS_LOOKED_AT_S, STORE_RETRY_S, HostSettings
+from actors.timers import fire_timers
 from payments.open_order import CallAnswer
-from payments.rows import TimerKind
-from psp.port import Psp
-from runtime.clock import Clock
-from runtime.crash_points import CrashPoints
-from storage.ports import OwnerLedger, Ownership, StorageUnavailable
-from storage.queue_ports import Message, OwnerQueue
+from storage.ports import StorageUnavailable
+from storage.queue_ports import Message
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPorts:
-    """Everything outside that a host uses."""
-
-    ledger: OwnerLedger
-    ownership: Ownership
-    reading_queue: OwnerQueue
-    reply_queue: OwnerQueue
-    """A second connection: the first may be blocked in a read."""
-    psps: Mapping[str, Psp]
-    planner: Planner
-    read_draining: Callable[[], Coroutine[Any, Any, frozenset[str]]]
-    """Names of hosts that the operator wants to own nothing."""
-    clock: Clock
-    crash_points: CrashPoints
-    metrics: HostMetrics = field(default_factory=HostMetrics)
 
 
 class PartitionHost:
@@ -78,7 +53,7 @@ class PartitionHost:
         self._replier = Replier(ports.reply_queue)
         self._reader = StreamReader(
             ports.reading_queue,
-            readable=self._working,
+            readable=self._readable,
             lanes=lambda: [lane.partitions for lane in self._lanes],
             open_orders_max=settings.open_orders_max,
             on_messages=self._on_messages,
@@ -86,7 +61,41 @@ class PartitionHost:
             crash_points=ports.crash_points,
             on_read=ports.metrics.read,
         )
-        self._lanes = [
+        self._lanes = self._new_lanes(ledger_clock)
+        self._care = Care(
+            sacrifice=ports.sacrifice,
+            queue=ports.reading_queue,
+            ownership=ports.ownership,
+            lane_of=self._lane_of,
+            working=self._working,
+            on_parked=self._on_unclear,
+        )
+        self._claiming = Claiming(
+            settings,
+            ClaimPorts(
+                ownership=ports.ownership,
+                lanes=self._lanes,
+                calls=self._calls,
+                planner=ports.planner,
+                ledger_clock=ledger_clock,
+                reread=self._reader.reread,
+                read_draining=ports.read_draining,
+                on_defect=self._on_defect,
+                clock=ports.clock,
+                waiting=ports.reply_queue.waiting,
+                care=self._care,
+            ),
+            incarnation,
+        )
+        self._letters = LetterDesk(
+            ports.ledger, self._lanes, self._working, self._reader.reread, ports.clock
+        )
+        self._resumer = self._new_resumer(ledger_clock)
+        self.parts = self._parts()
+
+    def _new_lanes(self, ledger_clock: LedgerClock) -> list[LaneWorker]:
+        settings, ports = self._settings, self._ports
+        return [
             LaneWorker(
                 settings,
                 LanePorts(
@@ -105,35 +114,26 @@ class PartitionHost:
             )
             for lane in ports.ledger.lanes
         ]
-        self._claiming = Claiming(
-            settings,
-            ClaimPorts(
-                ownership=ports.ownership,
-                lanes=self._lanes,
-                calls=self._calls,
-                planner=ports.planner,
-                ledger_clock=ledger_clock,
-                reread=self._reader.reread,
-                read_draining=ports.read_draining,
-                on_defect=self._on_defect,
-                clock=ports.clock,
-            ),
-            incarnation,
-        )
-        self.parts = HostParts(
-            self._lanes, self._reader, self._claiming, self._calls, self._replier
-        )
 
     def _new_calls(self, ledger_clock: LedgerClock) -> PspCalls:
         return PspCalls(
             self._ports.psps,
             self._on_answer,
             self._on_defect,
-            in_flight_max=self._settings.calls_in_flight_max,
-            timeout_ms=self._settings.call_timeout_ms,
+            limits=self._settings.limits_of,
+            resume_per_s=self._settings.resume_per_s,
             ledger_now=ledger_clock.now,
             clock=self._ports.clock,
             crash_points=self._ports.crash_points,
+        )
+
+    def _new_resumer(self, ledger_clock: LedgerClock) -> Resumer:
+        lanes, ports = [lane.partitions for lane in self._lanes], self._ports
+        return Resumer(self._calls, lanes, ports.planner, self._settings, ledger_clock, ports.clock)
+
+    def _parts(self) -> HostParts:
+        return HostParts(
+            self._lanes, self._reader, self._claiming, self._calls, self._replier, self._resumer
         )
 
     # --- what it is doing ---------------------------------------------------------------------------
@@ -173,9 +173,21 @@ class PartitionHost:
             asyncio.create_task(work, name=name)
             for name, work in (
                 ("beats", self._beat()),
+                ("calls", self._hold_calls()),
                 ("claims", self._claiming.run()),
-                ("timers", self._fire_timers()),
+                (
+                    "timers",
+                    fire_timers(
+                        self._ports.ledger,
+                        working=self._working,
+                        open_count=lambda: self.open_count,
+                        lane_of=self._lane_of,
+                    ),
+                ),
+                ("parked", self._resumer.run()),
                 ("reader", self._reader.run()),
+                ("letters", self._letters.run()),
+                ("care", self._care.run()),
                 ("replies", self._replier.run()),
                 *((f"lane {index}", lane.run()) for index, lane in enumerate(self._lanes)),
             )
@@ -217,8 +229,13 @@ class PartitionHost:
             with contextlib.suppress(StorageUnavailable):
                 if not await self._ports.ownership.beat(self._incarnation):
                     raise LeaseLost(f"the lease of {self.name} was released")
-            self._calls.pause(any(lane.commit_age_s() > COMMIT_LATE_S for lane in self._lanes))
             await asyncio.sleep(self._settings.beat_ms / 1000)
+
+    async def _hold_calls(self) -> None:
+        """Start no PSP call while a commit is late. Apart from the beats, which a frozen ledger holds up."""
+        while True:
+            self._calls.pause(any(lane.commit_age_s() > COMMIT_LATE_S for lane in self._lanes))
+            await asyncio.sleep(COMMITS_LOOKED_AT_S)
 
     async def _retrying(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while not self._stop.is_set():
@@ -228,27 +245,6 @@ class PartitionHost:
                 _log.warning("ledger_unavailable", reason=unavailable.reason)
                 await asyncio.sleep(STORE_RETRY_S)
         return None
-
-    # --- timers ---------------------------------------------------------------------------------------
-
-    async def _fire_timers(self) -> None:
-        while True:
-            await asyncio.sleep(TIMERS_EVERY_S)
-            # Timers of partitions at rest would only stand before those of the others.
-            working = self._working()
-            if not working or not self.open_count:
-                continue
-            try:
-                due = await self._ports.ledger.due_timers(
-                    sorted(working), count_max=TIMERS_READ_MAX
-                )
-            except StorageUnavailable as unavailable:
-                _log.warning("timers_postponed", reason=unavailable.reason)
-                continue
-            for timer in due:
-                self._lane_of(timer.partition_index).partitions.offer_due(
-                    timer.partition_index, timer.order_no, TimerKind(timer.kind)
-                )
 
     # --- what comes in ----------------------------------------------------------------------------------
 
@@ -260,13 +256,18 @@ class PartitionHost:
         resting = frozenset().union(*(lane.partitions.resting for lane in self._lanes))
         return self.partition_indexes - self._claiming.retiring - resting
 
+    def _readable(self) -> frozenset[int]:
+        unread = (lane.partitions.unread for lane in self._lanes)
+        return self._working().difference(self._care.unread, *unread)
+
     def _on_messages(self, partition_index: int, messages: Sequence[Message]) -> None:
         if partition_index in self._claiming.retiring:
             return  # its next owner reads them
         self._lane_of(partition_index).partitions.offer_messages(partition_index, messages)
 
     def _on_answer(self, answer: CallAnswer) -> None:
-        self._lane_of(answer.partition_index).partitions.offer_answer(answer)
+        if not self._care.takes_answer(answer):
+            self._lane_of(answer.partition_index).partitions.offer_answer(answer)
 
     def _on_lost(self, partition_indexes: frozenset[int]) -> None:
         self._claiming.note_lost(partition_indexes)

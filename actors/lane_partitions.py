@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from actors.calls import PspCalls
 from actors.inbox import Inbox, Work
+from actors.intake_guard import IntakeGuard
 from actors.settings import FLUSH_BYTES_MAX
 from payments.book import PartitionBook
 from payments.open_order import CallAnswer
@@ -24,6 +25,7 @@ class LanePartitions:
         self._inboxes: dict[int, Inbox] = {}
         self._halted: set[int] = set()
         self._suspended: set[int] = set()
+        self.guard = IntakeGuard(clock)
         self.books: dict[int, PartitionBook] = {}
         self.work_arrived = asyncio.Event()
 
@@ -47,12 +49,22 @@ class LanePartitions:
         return frozenset(self._halted | self._suspended)
 
     @property
+    def unread(self) -> frozenset[int]:
+        """Those that nothing is read for: resting, or stopped from taking in."""
+        return self.resting | self.guard.paused
+
+    @property
     def open_count(self) -> int:
         return sum(book.open_count for book in self.books.values())
 
     @property
     def message_count(self) -> int:
         return sum(inbox.message_count for inbox in self._inboxes.values())
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits to be flushed."""
+        return any(map(len, self._inboxes.values()))
 
     @property
     def oldest_read_at_s(self) -> float | None:
@@ -98,6 +110,7 @@ class LanePartitions:
             self._inboxes.pop(partition_index, None)
             self._halted.discard(partition_index)
             self._suspended.discard(partition_index)
+            self.guard.forget(partition_index)
         self._calls.forget(partition_indexes)
 
     def suspend(self, partition_indexes: frozenset[int]) -> None:
@@ -115,7 +128,7 @@ class LanePartitions:
     def offer_messages(self, partition_index: int, messages: Sequence[Message]) -> None:
         """Keep what was read. For a resting partition it would only take the others' room: it is read again."""
         inbox = self._inboxes.get(partition_index)
-        if inbox is not None and partition_index not in self.resting:
+        if inbox is not None and partition_index not in self.unread:
             inbox.add_messages(messages, self._clock.monotonic_s())
             self.work_arrived.set()
 
@@ -133,20 +146,27 @@ class LanePartitions:
             inbox.add_due(order_no, step, self._clock.monotonic_s())
             self.work_arrived.set()
 
-    def select(self, count_max: int) -> list[int]:
-        """The partitions whose work has waited longest: a few whole ones rather than a crumb of each."""
-        resting = self.resting
-        waiting = sorted(
+    def select(self, count_max: int, waiting: frozenset[int] = frozenset()) -> list[int]:
+        """The partitions whose work has waited longest: a few whole ones rather than a crumb of each.
+
+        Those ``waiting`` are left out, as are those at rest.
+        """
+        resting = self.resting | waiting
+        selected = sorted(
             (inbox.waiting_since_s, partition_index)
             for partition_index, inbox in self._inboxes.items()
             if inbox.waiting_since_s is not None and partition_index not in resting
         )
-        return [index for _, index in waiting[:count_max]]
+        return [index for _, index in selected[:count_max]]
 
-    def take(self, partition_indexes: Sequence[int], *, count_max: int) -> dict[int, Work]:
-        """Take the oldest work of these, at most ``count_max`` of each kind a partition."""
+    def take(
+        self, partition_indexes: Sequence[int], *, count_max: int, bytes_max: int = FLUSH_BYTES_MAX
+    ) -> dict[int, Work]:
+        """Take the oldest work of these, at most ``count_max`` of each kind a partition.
+
+        Of messages at most ``bytes_max`` a partition, and at least one.
+        """
         now_s = self._clock.monotonic_s()
-        bytes_max = FLUSH_BYTES_MAX // len(partition_indexes)
         work = {
             index: self._inboxes[index].take(count_max, now_s, bytes_max=bytes_max)
             for index in partition_indexes
@@ -155,7 +175,15 @@ class LanePartitions:
             # A timer may have been read again while its call was on its way: acting on it now could
             # renew an attempt that is being sent.
             part.due = [due for due in part.due if not self._calls.is_busy(index, due[0])]
+            if not self.guard.admits(index, part.messages):
+                part.messages = []
+                self.stop_intake(index)
         return work
+
+    def stop_intake(self, partition_index: int) -> None:
+        """Take nothing in for a while; answers and timers go on. What was read stays on the stream."""
+        self.guard.pause(partition_index)
+        self._forget_messages(frozenset({partition_index}))
 
     def put_back(self, work: Mapping[int, Work]) -> None:
         """Return work whose flush was not written."""

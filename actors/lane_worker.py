@@ -11,25 +11,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
 
 import structlog
 
 from actors.calls import PspCalls
+from actors.dividing import FlushDivision
 from actors.flushing import batch_of, flush_of, replies_of
 from actors.inbox import Work
+from actors.isolating import decide, isolate
 from actors.lane_partitions import LanePartitions
 from actors.ledger_clock import LedgerClock
 from actors.measuring import HostMetrics
 from actors.replying import Reply
-from actors.settings import CROWDED_COUNT, FLUSH_SPACING_S, STORE_RETRY_S, HostSettings
+from actors.settings import (
+    CROWDED_COUNT,
+    FLUSH_BYTES_MAX,
+    FLUSH_SPACING_S,
+    STORE_RETRY_S,
+    HostSettings,
+)
 from payments.accounts import AccountKey
 from payments.decided import Decided
-from payments.defects import InvariantViolation
+from payments.defects import ContentDefect, InvariantViolation
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 from storage.ports import (
     CommitUnknown,
+    KnownOrders,
     Lane,
     LaneReplaced,
     OwnerLedger,
@@ -69,6 +77,7 @@ class LaneWorker:
         self._ports = ports
         self._flush_started_s: float | None = None
         self._doubt_started_s: float | None = None
+        self._division = FlushDivision(ports.clock)
         self.partitions = LanePartitions(ports.calls, ports.clock)
         self.lock = asyncio.Lock()
         """Held during a cycle: whoever drops partitions from outside takes it first."""
@@ -76,11 +85,14 @@ class LaneWorker:
         self.fenced_count = 0
 
     def commit_age_s(self) -> float:
-        """How long a commit has been under way, or in doubt, without an end; 0 when there is none."""
+        """How long a commit has been under way, in doubt, or tried in vain; 0 when there is none."""
         if not self.partitions.suspended:
             self._doubt_started_s = None
-        started_s = self._doubt_started_s or self._flush_started_s
-        return 0.0 if started_s is None else self._ports.clock.monotonic_s() - started_s
+            if not self.partitions.has_work:
+                self._division.rest()
+        started = (self._doubt_started_s, self._flush_started_s, self._division.failing_since_s)
+        oldest_s = min((at_s for at_s in started if at_s is not None), default=None)
+        return 0.0 if oldest_s is None else self._ports.clock.monotonic_s() - oldest_s
 
     async def run(self) -> None:
         """Flush until cancelled. Raises defects that are not one partition's own."""
@@ -90,7 +102,7 @@ class LaneWorker:
             while True:
                 started_s = self._ports.clock.monotonic_s()
                 async with self.lock:
-                    selected = self.partitions.select(self._settings.partitions_per_flush_max)
+                    selected = self._select()
                     if not selected:
                         break
                     taken_count = await self._cycle(selected)
@@ -98,12 +110,25 @@ class LaneWorker:
                     took_s = self._ports.clock.monotonic_s() - started_s
                     await asyncio.sleep(FLUSH_SPACING_S - took_s)
 
+    def _select(self) -> list[int]:
+        """Return the partitions of the next flush, without those that wait for others to have their turn."""
+        waiting = self._division.waiting()
+        count_max = self._division.part_of(self._settings.partitions_per_flush_max)
+        selected = self.partitions.select(count_max, waiting)
+        if waiting and not selected:
+            # Nothing else may come that wakes the lane for them.
+            asyncio.get_running_loop().call_later(STORE_RETRY_S, self.partitions.work_arrived.set)
+        return selected
+
     async def _cycle(self, selected: Sequence[int]) -> int:
         """Flush these partitions' oldest work once. Returns how much was taken, written or not."""
-        count_max = max(1, self._settings.commands_per_flush_max // len(selected))
-        work = self.partitions.take(selected, count_max=count_max)
+        division = self._division
+        count_max = division.part_of(self._settings.commands_per_flush_max // len(selected))
+        bytes_max = division.part_of(FLUSH_BYTES_MAX // len(selected))
+        work = self.partitions.take(selected, count_max=count_max, bytes_max=bytes_max)
         try:
-            await self._ports.metrics.counting_faults(self._flush(work))
+            await self._ports.metrics.counting_faults(self._flush_or_isolate(work))
+            division.written(selected)
         except PartitionFenced as fenced:
             self.fenced_count += len(fenced.partition_indexes)
             _log.warning(
@@ -114,12 +139,15 @@ class LaneWorker:
             self._ports.on_lost(fenced.partition_indexes)
         except (CommitUnknown, LaneReplaced) as unclear:
             _log.warning("partitions_unclear", reason=str(unclear))
+            if isinstance(unclear, CommitUnknown):
+                division.failed((), str(unclear))
             self.partitions.put_back(work)
             self.partitions.suspend(unclear.partition_indexes)
             self._ports.on_unclear(unclear.partition_indexes)
         except StorageUnavailable as unavailable:
             _log.warning("flush_postponed", store=unavailable.store, reason=unavailable.reason)
             self.partitions.put_back(work)
+            division.failed(selected, unavailable.reason)
             await asyncio.sleep(STORE_RETRY_S)
         except InvariantViolation as violation:
             self.partitions.put_back(work)
@@ -132,13 +160,28 @@ class LaneWorker:
                     await self._cycle([index])
         return sum(map(len, work.values()))
 
+    async def _flush_or_isolate(self, work: dict[int, Work]) -> None:
+        try:
+            await self._flush(work)
+        except ContentDefect:
+            if len(work) > 1:
+                raise
+            await isolate(work, self._flush, self.partitions.guard.admits_count)
+            for index, part in work.items():
+                if part.messages:
+                    part.messages = []
+                    self.partitions.stop_intake(index)
+
     async def _flush(self, work: dict[int, Work]) -> None:
         known = await self._known(work)
         await self._load_accounts(work)
         now = self._ports.ledger_clock.now()
         books = self.partitions.books
+        stumbling_text = self._ports.crash_points.stumbling_text
+        psps = self._ports.calls.availability()
         decisions = [
-            books[index].decide(batch_of(part, known, now)) for index, part in work.items()
+            decide(books[index], batch_of(part, known, now, psps), stumbling_text)
+            for index, part in work.items()
         ]
         written = [decided for decided in decisions if decided.has_rows]
         if written:
@@ -149,19 +192,13 @@ class LaneWorker:
         crash_points = self._ports.crash_points
         takes_in = any(decided.orders for decided in written)
         settles = any(decided.outcomes for decided in written)
-        unreadable = [
-            message
-            for part in work.values()
-            for message in part.messages
-            if message.command is None
-        ]
         if takes_in:
             crash_points.reach("before_intake_commit")
         if settles:
             crash_points.reach("before_settle_commit")
         self._flush_started_s = self._ports.clock.monotonic_s()
         try:
-            receipt = await self._ports.lane.append(flush_of(written, unreadable))
+            receipt = await self._ports.lane.append(flush_of(written, work))
         except CommitUnknown:
             self._doubt_started_s = self._flush_started_s
             raise
@@ -186,19 +223,22 @@ class LaneWorker:
                 self._ports.calls.done(index, answer.order_no)
             self._ports.calls.start(decided.calls)
             replies += replies_of(decided, work[index])
+            self.partitions.guard.note(index, work[index].messages)
         self._ports.on_replies(replies)
-        messages = [message for part in work.values() for message in part.messages]
+        messages = [
+            message for part in work.values() for message in part.messages if message.action is None
+        ]
         if messages:
             self._ports.on_taken_in(messages)
 
-    async def _known(self, work: dict[int, Work]) -> dict[UUID, bytes]:
+    async def _known(self, work: dict[int, Work]) -> KnownOrders:
         keys = [
             (index, message.command.order_uuid)
             for index, part in work.items()
             for message in part.messages
             if message.command is not None
         ]
-        return dict(await self._ports.ledger.known_orders(keys)) if keys else {}
+        return await self._ports.ledger.known_orders(keys) if keys else KnownOrders({}, {})
 
     async def _load_accounts(self, work: dict[int, Work]) -> None:
         books = self.partitions.books

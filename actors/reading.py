@@ -126,6 +126,9 @@ class StreamReader:
             return
         messages = await self._queue.read(count_max=count_max, wait_ms_max=READ_WAIT_MS_MAX)
         self.read_count += len(messages)
+        if self._crash_points.has_mark:
+            for message in messages:
+                self._crash_points.meet(message.raw)
         if messages:
             self._message_bytes = sum(map(size_bytes, messages)) // len(messages)
         self._on_read(len(messages))

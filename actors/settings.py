@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from payments.next_step import StepPolicy
+from actors.psp_lines import PspLimits
+from payments.retry_policy import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +20,13 @@ class HostSettings:
     lease_ms: int = 1_500
     commands_per_flush_max: int = 1_024
     partitions_per_flush_max: int = 8
-    calls_in_flight_max: int = 512
-    call_timeout_ms: int = 5_000
     open_orders_max: int = 50_000
     drain_s: int = 10
-    policy: StepPolicy = field(default_factory=StepPolicy)
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    psp_limits: Mapping[str, PspLimits] = field(default_factory=dict)
+    """By the PSP's name; one that is not named has the defaults."""
+    resume_per_s: int = 100
+    """Parked orders that go on, each second and PSP."""
 
     def __post_init__(self) -> None:
         # Two lost beats are weather; three mean the owner is gone.
@@ -30,6 +34,10 @@ class HostSettings:
             raise ValueError(
                 f"lease_ms={self.lease_ms} must exceed three beats of {self.beat_ms} ms"
             )
+
+    def limits_of(self, psp: str) -> PspLimits:
+        """What a PSP may take of this host."""
+        return self.psp_limits.get(psp) or PspLimits()
 
 
 # A read takes what the stream has, up to this: half a second's work of a slow host, so that a message
@@ -44,6 +52,14 @@ READ_BYTES_MAX = 8 * 1024**2
 # What the messages of one flush may have. 15 MB of them took the server a second, and 75 MB more than the
 # five that a statement is given, so that its partitions were taken over and tried again.
 FLUSH_BYTES_MAX = 8 * 1024**2
+
+# A flush that was not written is halved, and halved again: this often halved, a whole one of 1,024 commands
+# or 8 MB is one command of one partition, or 8 kB.
+FLUSH_DIVISOR_MAX = 1_024
+
+# The longest that a partition waits whose smallest flush could not be written. It is added to an outage
+# at most once, and lets a lane's other partitions flush several times as often.
+STUCK_PAUSE_S_MAX = 2.0
 
 # While the oldest message waits for longer than this nothing more is read. What a host can take in within
 # it, a read in progress, a flush and the wait for the next removal stay below that second together.
@@ -68,6 +84,9 @@ STORE_RETRY_S = 0.25
 
 # No PSP call starts while a commit has been waiting this long: the standby is probably gone.
 COMMIT_LATE_S = 2.0
+
+# How often that is looked at.
+COMMITS_LOOKED_AT_S = 0.1
 
 # A flush costs some milliseconds of CPU however little it holds. A lane that has just written a crowd
 # waits until this long after that flush began, so that the next one holds more; one that wrote few

@@ -41,7 +41,7 @@ async def _run(config_path: Path, name: str) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    process.start()
+    process.start(stop.set)
     spare_the_living()
     try:
         await serve(process.gateway, process.settings, stop=stop)

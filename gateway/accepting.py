@@ -39,8 +39,6 @@ LATE_CHECK_S = 1.0
 # So many unreported orders are looked up at a time: the rate at which one process accepts, so that the
 # memory stays bounded also while no report comes through at all.
 LATE_CHECKED_MAX = 2_000
-# Orders sent again at a time, so that new ones get their turn in between.
-RESEND_PORTION = 500
 
 _REFUSED = Decided(Verdict.BACKPRESSURE, None, None, None, may_run=False)
 
@@ -64,7 +62,7 @@ class Accepting:
         self._lanes = AppendLanes(
             queues, learned=self._learned, clock=clock, metrics=metrics, crash_points=crash_points
         )
-        self._unreported = Unreported(settings.unreported_orders_max)
+        self.unreported = Unreported(settings.unreported_orders_max)
         # Dicts as ordered sets: the oldest request first, and the same order in every run.
         self._open: dict[OpenRequest, None] = {}
         self._open_by_order: dict[UUID, dict[OpenRequest, None]] = {}
@@ -76,7 +74,7 @@ class Accepting:
             lambda: [((verdict.value,), count) for verdict, count in self._verdicts.items()],
         )
         metrics.gauge(GATEWAY_PENDING_ORDERS).set_function(lambda: len(self._open))
-        metrics.gauge(GATEWAY_UNREPORTED_ORDERS).set_function(lambda: len(self._unreported))
+        metrics.gauge(GATEWAY_UNREPORTED_ORDERS).set_function(lambda: len(self.unreported))
 
     def start(self) -> None:
         """Start the lanes and the tick. Call ``close`` in the end."""
@@ -111,7 +109,7 @@ class Accepting:
     def is_full(self) -> bool:
         """Whether new orders are refused because too many are under way or unreported."""
         count = len(self._open)
-        return count >= self._settings.pending_orders_max or not self._unreported.has_room_for(
+        return count >= self._settings.pending_orders_max or not self.unreported.has_room_for(
             count + 1
         )
 
@@ -135,7 +133,7 @@ class Accepting:
             self._drop(request)
         now_s = self._clock.monotonic_s()
         if decided.verdict in (Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED):
-            self._unreported.keep(entry, now_s)
+            self.unreported.keep(entry, now_s)
         self._seconds.observe(now_s - started_s)
         self._verdicts[decided.verdict] += 1
         return decided
@@ -143,38 +141,12 @@ class Accepting:
     def taken_in(self, order_uuids: Iterable[UUID]) -> None:
         """Note that the books hold these orders now, as an owner reported."""
         order_uuids = list(order_uuids)
-        self._unreported.reported(order_uuids)
+        self.unreported.reported(order_uuids)
         now_s = self._clock.monotonic_s()
         for order_uuid in order_uuids:
             for request in self._open_by_order.get(order_uuid, ()):
                 # The books decide, also whether it was this body or another one.
                 self._look_up(request, now_s)
-
-    async def resend(self) -> int:
-        """Append every unreported order again, after the queue's primary changed. Returns how many.
-
-        They stay unreported until an owner says otherwise.
-        """
-        entries = self._unreported.all()
-        for start in range(0, len(entries), RESEND_PORTION):
-            await asyncio.gather(
-                *(self._append_again(entry) for entry in entries[start : start + RESEND_PORTION])
-            )
-        return len(entries)
-
-    async def _append_again(self, entry: QueueEntry) -> None:
-        request = OpenRequest(
-            entry,
-            deadline_s=self._clock.monotonic_s() + self._settings.request_deadline_s,
-            future=asyncio.get_running_loop().create_future(),
-        )
-        self._add(request)
-        self._lanes.submit(request)
-        self._look_up(request, self._clock.monotonic_s())
-        try:
-            await request.future
-        finally:
-            self._drop(request)
 
     def _add(self, request: OpenRequest) -> None:
         self._open[request] = None
@@ -202,7 +174,11 @@ class Accepting:
         while True:
             await asyncio.sleep(TICK_S)
             now_s = self._clock.monotonic_s()
+            is_away = self._lookups.is_away
             for request in list(self._open):
+                if is_away and request.books is BooksState.NONE:
+                    # Its look-up may hang for long; what is durable is not to wait for it.
+                    request.books = BooksState.UNAVAILABLE
                 self._tick(request, now_s)
 
     def _tick(self, request: OpenRequest, now_s: float) -> None:
@@ -221,10 +197,10 @@ class Accepting:
         while True:
             await asyncio.sleep(LATE_CHECK_S)
             kept_before_s = self._clock.monotonic_s() - REPORT_LATE_S
-            entries = self._unreported.older_than(kept_before_s, LATE_CHECKED_MAX)
+            entries = self.unreported.older_than(kept_before_s, LATE_CHECKED_MAX)
             keys = [(entry.partition_index, entry.order_uuid) for entry in entries]
             try:
-                self._unreported.reported(await self._lookups.held(keys))
+                self.unreported.reported(await self._lookups.held(keys))
             except StorageUnavailable:
                 # They stay, and are asked for again.
                 continue

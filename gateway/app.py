@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 
 from gateway.accepting import Accepting
 from gateway.authentication import Authentication
+from gateway.dead_letters import DeadLetters
 from gateway.documentation import problems_page
 from gateway.door import Door
 from gateway.finding import Finding
@@ -26,10 +27,12 @@ from gateway.wallets import Wallets
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
+from storage.letters import Letters
 from storage.queue_ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
 
 PAYMENTS = "/v1/payments"
+DEAD_LETTERS = "/v1/dead_letters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class Dependencies:
     clock: Clock
     queries: PaymentQueries
     directory: Directory
+    letters: Letters
     append_queues: Sequence[GatewayQueue]
     """One lane each; two keep the server busy while one waits for the replicas."""
     find_queues: Sequence[GatewayQueue]
@@ -113,12 +117,23 @@ class Gateway:
                 web.post("/v1/sellers", merchant(of_sellers.create)),
                 web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
                 web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
+                *self._of_operators(dependencies),
                 web.get("/healthz", public(health.alive)),
                 web.get("/readyz", public(health.ready)),
                 web.get("/metrics", public(health.metrics)),
                 web.get("/docs/problems", public(problems_page)),
             ]
         )
+
+    def _of_operators(self, dependencies: Dependencies) -> list[web.RouteDef]:
+        letters = DeadLetters(dependencies.letters, dependencies.settings)
+        operator, one = self.door.operator, f"{DEAD_LETTERS}/{{id}}"
+        return [
+            web.get(DEAD_LETTERS, operator(letters.list_all), allow_head=False),
+            web.get(one, operator(letters.show), allow_head=False),
+            web.post(f"{one}/replay", operator(letters.replay)),
+            web.post(f"{one}/discard", operator(letters.discard)),
+        ]
 
     async def _run(self, _app: web.Application) -> AsyncIterator[None]:
         """Run what works beside the handlers, from the first request to after the last."""

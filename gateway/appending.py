@@ -169,10 +169,8 @@ class _Lane:
                     await self._start_over()
                     continue
                 if self._last is not None and appended.generation != self._last.generation:
-                    # The connection was lost and made anew in between: a wait here would not speak
-                    # of what the one before wrote.
-                    self._lanes.return_to_line(self._still_wanted())
-                    self._unproven = []
+                    # A wait here proves nothing of what an earlier connection wrote.
+                    self._return_unproven()
                 self._last = appended
                 self._unproven += batch
             self._unproven = self._still_wanted()
@@ -196,7 +194,10 @@ class _Lane:
 
     async def _start_over(self) -> None:
         """Let the script run again for what is not proven: a wait elsewhere would prove nothing."""
-        again = self._still_wanted()
-        self._unproven, self._last = [], None
-        self._lanes.return_to_line(again)
+        self._return_unproven()
+        self._last = None
         await asyncio.sleep(PAUSE_AFTER_FAULT_S)
+
+    def _return_unproven(self) -> None:
+        again, self._unproven = self._still_wanted(), []
+        self._lanes.return_to_line(again)

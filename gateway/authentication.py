@@ -43,6 +43,11 @@ _NOT_A_MERCHANT = Problem(
     detail="An operator's key names no merchant. Use a merchant's key here.",
     param="header:Authorization",
 )
+_NOT_AN_OPERATOR = Problem(
+    code=Code.OPERATOR_KEY_REQUIRED,
+    detail="Only an operator's key may do this.",
+    param="header:Authorization",
+)
 _DIRECTORY_AWAY = store_unavailable(
     "API keys can't be checked at the moment. Nothing was kept.", may_run=False
 )
@@ -53,6 +58,13 @@ class Merchant(NamedTuple):
 
     merchant_no: int
     merchant_id: str
+    mode: Mode
+
+
+class Operator(NamedTuple):
+    """The operator's key that a request acts under, and the mode that it sees."""
+
+    key_id: str
     mode: Mode
 
 
@@ -103,7 +115,33 @@ class Authentication:
             self._proven.popitem(last=False)
         return proven.merchant
 
+    async def operator(self, header: str | None) -> Operator | Problem:
+        """Return which operator the header stands for, or the problem with it."""
+        if header is None:
+            return _MISSING
+        record = await self._checked(header)
+        if isinstance(record, Problem):
+            return record
+        if record.role is not KeyRole.OPERATOR:
+            return _NOT_AN_OPERATOR
+        return Operator(key_id=record.key_id, mode=record.mode)
+
     async def _proved(self, header: str) -> _Proven | Problem:
+        record = await self._checked(header)
+        if isinstance(record, Problem):
+            return record
+        if record.role is not KeyRole.MERCHANT:
+            return _NOT_A_MERCHANT
+        # A merchant's record names its merchant: checked where keys are issued and stored.
+        assert record.merchant_no is not None
+        assert record.merchant_id is not None
+        merchant = Merchant(
+            merchant_no=record.merchant_no, merchant_id=record.merchant_id, mode=record.mode
+        )
+        return _Proven(record, merchant)
+
+    async def _checked(self, header: str) -> ApiKeyRecord | Problem:
+        """Return the record of a key that is good, whoever's it is."""
         claimed = parse_bearer(header)
         if claimed is None:
             return _INVALID
@@ -116,15 +154,7 @@ class Authentication:
                 return _DIRECTORY_AWAY
         if record is None or not matches(record, text, self._pepper) or record.is_revoked:
             return _INVALID
-        if record.role is not KeyRole.MERCHANT:
-            return _NOT_A_MERCHANT
-        # A merchant's record names its merchant: checked where keys are issued and stored.
-        assert record.merchant_no is not None
-        assert record.merchant_id is not None
-        merchant = Merchant(
-            merchant_no=record.merchant_no, merchant_id=record.merchant_id, mode=record.mode
-        )
-        return _Proven(record, merchant)
+        return record
 
 
 def is_bearer(header: bytes) -> bool:

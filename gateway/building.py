@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import uuid_utils
 
 from gateway.app import Dependencies, Gateway
 from gateway.checks import books_check, queue_check
+from gateway.resending import Resending
 from gateway.settings import GatewaySettings, PaymentRoute
 from payments.identity import LETTERS
 from payments.mode import Mode
 from psp.port import Capabilities
 from psp.sandbox_format import CAPABILITIES
 from runtime.clock import SystemClock
-from runtime.config import Config, ConfigError, PspConfig
+from runtime.config import Config, ConfigError
 from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
+from runtime.psp_config import PspConfig
 from storage.directory import PostgresDirectory
-from storage.opening import queue_settings, read_pool
+from storage.letters import PostgresLetters
+from storage.one_copy import OneCopyWatch
+from storage.opening import gateway_queue, queue_settings, read_pool
 from storage.queries import PostgresQueries
-from storage.queue import RedisGatewayQueue, reply_channel
+from storage.queue import reply_channel
+from storage.queue_primaries import QueuePrimaries
 from storage.read_pool import ReadPool
 from storage.replies import Reply, ReplyListener
 from storage.status import StatusQueries
@@ -31,6 +37,8 @@ from storage.status import StatusQueries
 APPEND_LANE_COUNT = 2
 # Reads of key records take turns on these.
 FIND_CONNECTION_COUNT = 2
+# Orders sent again after a promotion don't stand in the way of new ones.
+RESEND_CONNECTION_COUNT = 1
 # Look-ups, lists, wallets and the directory of one process.
 POSTGRES_SESSIONS_MAX = 8
 # Health checks ask through a session of their own: they must answer while the others are busy.
@@ -65,22 +73,23 @@ class GatewayProcess:
             application_name=f"{name} checks",
             session_count_max=CHECK_SESSIONS_MAX,
         )
-        queue = queue_settings(config)
+        self._one_copy = OneCopyWatch(self._check_pool)
+        queue = replace(queue_settings(config), one_copy=self._one_copy)
         self._queues = [
-            RedisGatewayQueue(queue) for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT)
+            gateway_queue(queue)
+            for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT + RESEND_CONNECTION_COUNT)
         ]
-        check_of_queue, self._check_connection = queue_check(queue)
-        # A new channel each time: replies meant for an earlier process of this name are not ours.
-        incarnation = uuid_utils.uuid7().hex.translate(_HEX_TO_LETTERS)
-        reply_to = reply_channel(f"{name[:24]}:{incarnation}")
+        check_of_queue, self._check_primaries = queue_check(queue)
+        reply_to = _new_channel(name)
         self.gateway = Gateway(
             Dependencies(
                 settings=self.settings,
                 clock=SystemClock(),
                 queries=PostgresQueries(self._pool),
                 directory=PostgresDirectory(self._pool),
+                letters=PostgresLetters(self._pool),
                 append_queues=self._queues[:APPEND_LANE_COUNT],
-                find_queues=self._queues[APPEND_LANE_COUNT:],
+                find_queues=self._queues[APPEND_LANE_COUNT:-RESEND_CONNECTION_COUNT],
                 reply_to=reply_to,
                 checks={
                     "queue": check_of_queue,
@@ -93,25 +102,53 @@ class GatewayProcess:
         )
         self.gateway.metrics.add_process()
         self._listener = ReplyListener(queue, reply_to, on_reply=self._replied)
-        self._listening: asyncio.Task[None] | None = None
+        self._watched_primaries = QueuePrimaries(queue)
+        self._resending = Resending(
+            self._queues[-1],
+            self._watched_primaries.histories,
+            self.gateway.accepting.unreported,
+            late_ack_s=self.settings.request_deadline_s,
+            clock=SystemClock(),
+            metrics=self.gateway.metrics,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin to listen for replies. Call ``close`` in the end."""
-        self._listening = asyncio.create_task(self._listener.run())
+    def start(self, on_failure: Callable[[], None]) -> None:
+        """Listen for replies, and watch the queue's primary and the operator. Call ``close`` in the end.
+
+        ``on_failure`` is called when one of them died of a defect: then the process must end.
+        """
+        self._tasks = [
+            asyncio.create_task(self._listener.run()),
+            asyncio.create_task(self._one_copy.run()),
+            asyncio.create_task(self._resending.run()),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(lambda ended: None if ended.cancelled() else on_failure())
 
     async def close(self) -> None:
-        """Close everything that was opened."""
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+        """Close everything that was opened. Raises what a task died of, if one did."""
+        for task in self._tasks:
+            task.cancel()
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
         for queue in self._queues:
             await queue.close()
-        await self._check_connection.close()
+        await self._watched_primaries.close()
+        await self._check_primaries.close()
         await self._pool.close()
         await self._check_pool.close()
+        for defect in ended:
+            if isinstance(defect, Exception):
+                raise defect
 
     def _replied(self, reply: Reply) -> None:
         self.gateway.replied(taken_in=reply.taken_in, settled=reply.settled)
+
+
+def _new_channel(name: str) -> str:
+    """A new one each time: replies meant for an earlier process of this name are not ours."""
+    incarnation = uuid_utils.uuid7().hex.translate(_HEX_TO_LETTERS)
+    return reply_channel(f"{name[:24]}:{incarnation}")
 
 
 def gateway_settings(config: Config, name: str) -> GatewaySettings:

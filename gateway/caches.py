@@ -14,6 +14,12 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
+# While an old value may be served, nobody waits longer for a new one: a server that stands still would
+# hold up every request by its time-out. The read goes on, and its answer is kept.
+PATIENCE_S = 0.25
+# After a failed read the old values are served for so long without asking again.
+ASK_AGAIN_S = 1.0
+
 # Keys that don't exist are whatever callers make up; they must not push out those that do.
 ABSENT_COUNT_MAX = 1_000
 
@@ -27,8 +33,8 @@ class ReadThroughCache(Generic[K, V]):
     """Values by key, read by ``load`` when they are missing or no longer fresh.
 
     A value stays fresh for ``fresh_s``; a missing one (None) for ``absent_s``. While the source
-    raises StorageUnavailable a value may be served until it is ``stale_s_max`` old; then the fault
-    is the caller's. The least recently used of more than ``count_max`` goes.
+    raises StorageUnavailable, or keeps silent, a value may be served until it is ``stale_s_max`` old; then
+    the fault is the caller's. The least recently used of more than ``count_max`` goes.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class ReadThroughCache(Generic[K, V]):
         self._cached: OrderedDict[K, _Cached[V]] = OrderedDict()
         self._absent_at_s: OrderedDict[K, float] = OrderedDict()
         self._loading: dict[K, asyncio.Future[V | None]] = {}
+        self._failed_at_s: float | None = None
 
     def fresh(self, key: K) -> V | None:
         """Return the value if it is at hand and fresh, else None: the way without a task switch."""
@@ -64,12 +71,16 @@ class ReadThroughCache(Generic[K, V]):
         value = self.fresh(key)
         if value is not None or self._is_absent(key):
             return value
-        try:
+        cached = self._cached.get(key)
+        now_s = self._clock.monotonic_s()
+        if cached is None or now_s - cached.read_at_s >= self._stale_s_max:
             return await self._read(key)
-        except StorageUnavailable:
-            cached = self._cached.get(key)
-            if cached is None or self._clock.monotonic_s() - cached.read_at_s >= self._stale_s_max:
-                raise
+        if self._failed_at_s is not None and now_s - self._failed_at_s < ASK_AGAIN_S:
+            return cached.value
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await self._read(key)
+        except (StorageUnavailable, TimeoutError):
             return cached.value
 
     def put(self, key: K, value: V) -> None:
@@ -96,8 +107,12 @@ class ReadThroughCache(Generic[K, V]):
 
     def _loaded(self, key: K, done: asyncio.Future[V | None]) -> None:
         del self._loading[key]
-        if done.cancelled() or done.exception() is not None:
+        if done.cancelled():
             return
+        if done.exception() is not None:
+            self._failed_at_s = self._clock.monotonic_s()
+            return
+        self._failed_at_s = None
         value = done.result()
         if value is not None:
             self.put(key, value)

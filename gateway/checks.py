@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from gateway.health import Check, CheckResult, CheckState
-from storage.queue_connection import QueueConnection
-from storage.queue_settings import QueueSettings
+from storage.queue_primaries import REPLICATION, QueuePrimaries
+from storage.queue_settings import QueueMode, QueueSettings
 from storage.status import StatusQueries
 
 # Replicas tell how far they are each second; one that has been silent for longer stands still. The
 # server itself would count it as online until its own timeout.
 REPLICA_SILENT_S_MAX = 3
 
+# From good to bad.
+_WORSE = (CheckState.OK, CheckState.DEGRADED, CheckState.FAILED)
+
 _ONLINE_REPLICA = re.compile(rb"slave[0-9]+:.*state=online.*,lag=([0-9]+)")
 
 
-def queue_check(settings: QueueSettings) -> tuple[Check, QueueConnection]:
-    """Return the check of the queue, and its connection to be closed. Without it nothing goes."""
-    connection = QueueConnection(settings)
+def queue_check(settings: QueueSettings) -> tuple[Check, QueuePrimaries]:
+    """Return the check of the queue, and its connections to be closed. Without it nothing goes."""
+    primaries = QueuePrimaries(settings)
 
     async def run() -> CheckResult:
-        async with connection.turn:
-            (info,) = await connection.exchange((("INFO", "replication"),))
-        return of_replication(bytes(info), settings)
+        replies = await primaries.ask_each(REPLICATION)
+        return worst_of([of_replication(bytes(info), settings) for (info,) in replies])
 
-    return Check(run=run, is_vital=True), connection
+    return Check(run=run, is_vital=True), primaries
+
+
+def worst_of(results: Sequence[CheckResult]) -> CheckResult:
+    """Return the result for all primaries of a cluster: as good as the worst of them."""
+    return max(results, key=lambda result: _WORSE.index(result.state))
 
 
 def of_replication(info: bytes, settings: QueueSettings) -> CheckResult:
@@ -38,7 +46,15 @@ def of_replication(info: bytes, settings: QueueSettings) -> CheckResult:
         found is not None and int(found[1]) <= REPLICA_SILENT_S_MAX for found in online
     )
     detail = f"{online_count} of {settings.replica_count} replicas"
-    if online_count < settings.replicas_awaited:
+    if settings.mode is not QueueMode.SINGLE and online_count > settings.replicas_awaited:
+        return CheckResult(
+            state=CheckState.FAILED,
+            detail=f"{detail}: one that nobody waits for could be promoted",
+        )
+    awaited = settings.replicas_awaited_now
+    if awaited < settings.replicas_awaited:
+        return CheckResult(state=CheckState.DEGRADED, detail=f"{detail}; one copy is accepted")
+    if online_count < awaited:
         return CheckResult(state=CheckState.FAILED, detail=detail)
     if online_count < settings.replica_count:
         return CheckResult(state=CheckState.DEGRADED, detail=detail)

@@ -17,7 +17,7 @@ import uuid_utils
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from gateway.authentication import Authentication, Merchant, is_bearer
+from gateway.authentication import Authentication, Merchant, Operator, is_bearer
 from gateway.bodies import PAN_PROBLEM
 from gateway.problems import Code, Problem, problem_response
 from payments.answer import API_VERSION, API_VERSIONS
@@ -36,6 +36,7 @@ REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 Answer = web.Response | Problem
 Handler = Callable[[web.Request], Awaitable[Answer]]
 MerchantHandler = Callable[[web.Request, Merchant], Awaitable[Answer]]
+OperatorHandler = Callable[[web.Request, Operator], Awaitable[Answer]]
 AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _HEX_TO_LETTERS = str.maketrans("0123456789abcdef", LETTERS)
@@ -125,6 +126,15 @@ class Door:
 
         return handle
 
+    def operator(self, handler: OperatorHandler) -> AiohttpHandler:
+        """Return the handler of a route that only operators may use."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            answer = await self._for_operator(request, handler)
+            return self._response(answer, request[REQUEST_ID])
+
+        return handle
+
     def middleware(self) -> Middleware:
         """Return the one middleware around all routes, those that don't exist included."""
 
@@ -205,6 +215,13 @@ class Door:
         if version is not None and version not in API_VERSIONS:
             return _VERSION_UNKNOWN
         return await handler(request, merchant)
+
+    async def _for_operator(self, request: web.Request, handler: OperatorHandler) -> Answer:
+        claims = request.headers.getall(hdrs.AUTHORIZATION, [])
+        operator = await self._authentication.operator(", ".join(claims) if claims else None)
+        if isinstance(operator, Problem):
+            return operator
+        return await handler(request, operator)
 
     def _response(self, answer: Answer, request_id: str) -> web.Response:
         if not isinstance(answer, Problem):

@@ -21,6 +21,9 @@ CHECK_TIMEOUT_S = 1.0
 # Load balancers ask often; the stores are asked at most so often.
 CHECKS_FRESH_S = 0.5
 
+# Intake is reported within milliseconds, and a report that got lost is made up for after two seconds.
+INTAKE_LATE_S = 4.0
+
 STATUS_READY = "ready"
 STATUS_DEGRADED = "degraded"
 STATUS_NOT_READY = "not_ready"
@@ -117,6 +120,13 @@ class Health:
             return CheckResult(state=CheckState.FAILED, detail="a task has died")
         if self._accepting.is_full:
             return CheckResult(state=CheckState.FAILED, detail="too many orders wait")
+        late_s = self._accepting.unreported.oldest_age_s(self._clock.monotonic_s())
+        if late_s >= INTAKE_LATE_S:
+            # Their owners are away, or their commits don't end: a standby that stands still looks like that.
+            return CheckResult(
+                state=CheckState.DEGRADED,
+                detail=f"an order has waited {late_s:.0f} s for its intake",
+            )
         return CheckResult(state=CheckState.OK)
 
     async def _checked(self) -> Mapping[str, CheckResult]:

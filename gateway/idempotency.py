@@ -109,6 +109,11 @@ def decide(evidence: Evidence) -> Verdict | None:
 
 
 def _of_the_books(own_fingerprint: bytes, order: StoredOrder) -> Verdict:
-    if not fingerprint.same(own_fingerprint, order.fingerprint):
+    if not says_the_same(own_fingerprint, order):
         return Verdict.REUSED
     return Verdict.FROZEN if order.is_frozen else Verdict.RUNNING
+
+
+def says_the_same(own_fingerprint: bytes, order: StoredOrder) -> bool:
+    """Whether a request is the order's own; of one whose fingerprint nobody can read it is believed."""
+    return not order.fingerprint or fingerprint.same(own_fingerprint, order.fingerprint)

@@ -26,6 +26,11 @@ LOOKUPS_IN_FLIGHT_MAX = 2
 LOOKUPS_PENDING_MAX = 20_000
 # One lost connection is no outage: so long look-ups are tried again before the books count as away.
 AWAY_AFTER_S = 1.0
+# A server that stands still fails nothing for its connections' whole time-out. Twice what one look-up takes
+# while the server is busiest; and what waits meanwhile stays below what a gateway may have open.
+SILENT_AFTER_S = 2.0
+# Whoever reads one payment waits no longer than whoever posts one: in line, too, while the books are away.
+FIND_S_MAX = 5.0
 
 
 class Asker(Protocol):
@@ -78,12 +83,17 @@ class Lookups:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_start_planned = False
         self._failing_since_s: float | None = None
+        self._silent_since_s: float | None = None
 
     @property
     def is_away(self) -> bool:
-        """Whether no look-up has succeeded for AWAY_AFTER_S although some were tried."""
-        since_s = self._failing_since_s
-        return since_s is not None and self._clock.monotonic_s() - since_s >= AWAY_AFTER_S
+        """Whether the books are out of reach: for AWAY_AFTER_S look-ups failed and none succeeded, or
+        for SILENT_AFTER_S look-ups were under way and none came to an end."""
+        now_s = self._clock.monotonic_s()
+        failing_s, silent_s = self._failing_since_s, self._silent_since_s
+        return (failing_s is not None and now_s - failing_s >= AWAY_AFTER_S) or (
+            silent_s is not None and now_s - silent_s >= SILENT_AFTER_S
+        )
 
     def ask(self, key: OrderKey) -> Answer:
         """Return the future order, or None when the books hold none. Fails with StorageUnavailable.
@@ -107,8 +117,12 @@ class Lookups:
             asyncio.get_running_loop().call_soon(self._start)
 
     async def find(self, key: OrderKey) -> StoredOrder | None:
-        """Return the order, or None when the books hold none. Raises StorageUnavailable."""
-        return await self.ask(key)
+        """Return the order, or None when the books hold none, within FIND_S_MAX. Raises StorageUnavailable."""
+        try:
+            async with asyncio.timeout(FIND_S_MAX):
+                return await self.ask(key)
+        except TimeoutError:
+            raise StorageUnavailable("postgres", "no answer in time") from None
 
     async def held(self, keys: Sequence[OrderKey]) -> list[UUID]:
         """Return those of many orders that the books hold, asked apart from what requests ask.
@@ -151,6 +165,8 @@ class Lookups:
 
     async def _run(self, batch: list[tuple[OrderKey, Asker]]) -> None:
         self._keys_per_lookup.observe(len(batch))
+        if self._silent_since_s is None:
+            self._silent_since_s = self._clock.monotonic_s()
         try:
             found = await self._queries.orders([key for key, _ in batch])
         except StorageUnavailable as fault:
@@ -172,6 +188,7 @@ class Lookups:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._silent_since_s = self._clock.monotonic_s() if self._tasks else None
         if self._pending:
             self._start()
         if not task.cancelled():

@@ -10,8 +10,8 @@ from gateway.accepting import Accepting
 from gateway.authentication import Merchant
 from gateway.bodies import decode_body, read_body
 from gateway.door import Answer
-from gateway.finding import NOT_FOUND, Finding
-from gateway.idempotency import Verdict
+from gateway.finding import NOT_FOUND, Finding, Found
+from gateway.idempotency import Verdict, says_the_same
 from gateway.lookups import OrderKey
 from gateway.open_requests import Decided
 from gateway.parameters import cursor_unknown, payment_filter, single_parameters
@@ -30,7 +30,7 @@ from gateway.seller_cache import SellerCache
 from gateway.settings import GatewaySettings
 from gateway.waiting import Waiters, is_wait_over
 from payments import fingerprint
-from payments.answer import API_VERSION, payment_body
+from payments.answer import API_VERSION, OrderView, payment_body
 from payments.commands import PaymentCommand
 from payments.identity import order_uuid, parse_idempotency_key
 from payments.partitioning import partition_index
@@ -43,6 +43,7 @@ from storage.read_ports import (
     SellerRecord,
     StoredOrder,
 )
+from storage.set_aside_orders import under_key
 
 HEADER_PREFERENCE_APPLIED = "Preference-Applied"
 
@@ -129,7 +130,7 @@ class Payments:
         found = await self._finding.find(key)
         if isinstance(found, Problem):
             return found
-        return json_bytes_response(payment_body(found.view))
+        return json_bytes_response(payment_body(_shown(found, request)))
 
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments: one page, newest first."""
@@ -184,7 +185,7 @@ class Payments:
             if is_waiting_worth_it:
                 found = await waiter.wait(max(0.0, until_s - self._clock.monotonic_s()))
         if found is not None:
-            is_same = fingerprint.same(command.fingerprint, found.fingerprint)
+            is_same = says_the_same(command.fingerprint, found)
             verdict = Verdict.REUSED
             if is_same:
                 verdict = Verdict.FROZEN if found.is_frozen else Verdict.RUNNING
@@ -238,16 +239,25 @@ class Payments:
         return partition_index(order, self._settings.partition_count), order
 
 
+def _shown(found: Found, request: web.Request) -> OrderView:
+    """Return what a GET found; the path's key is the payment's."""
+    key = parse_idempotency_key(request.match_info["id"])
+    if found.order is None or key is None:
+        return found.view
+    return under_key(found.order, key)
+
+
 def _answer(decided: Decided, command: PaymentCommand, seller_id: str) -> Answer:
     """Return what a verdict says to the storefront."""
     verdict, order = decided.verdict, decided.order
     match verdict:
         case Verdict.FROZEN | Verdict.RUNNING:
             assert order is not None
-            is_replay = order.view.created_at != command.accepted_at
+            view = under_key(order, command.idempotency_key)
+            is_replay = view.created_at != command.accepted_at
             if verdict is Verdict.FROZEN:
-                return frozen_response(order.view, is_replay=is_replay)
-            return running_response(order.view, is_replay=is_replay, is_deferred=False)
+                return frozen_response(view, is_replay=is_replay)
+            return running_response(view, is_replay=is_replay, is_deferred=False)
         case Verdict.ACCEPTED | Verdict.ACCEPTED_DEFERRED:
             first_ms = decided.first_accepted_at_ms
             assert first_ms is not None

@@ -40,6 +40,10 @@ class Unreported:
         """Whether so many more could be kept."""
         return len(self._kept) + count <= self._count_max and self._bytes < self._bytes_max
 
+    def holds(self, order_uuid: UUID) -> bool:
+        """Whether the order still waits for its report."""
+        return order_uuid in self._kept
+
     def keep(self, entry: QueueEntry, now_s: float) -> None:
         """Keep an order that is about to be acknowledged."""
         self._forget(entry.order_uuid)
@@ -61,6 +65,10 @@ class Unreported:
             found.append(kept.entry)
             self._kept.move_to_end(order_uuid)
         return found
+
+    def oldest_age_s(self, now_s: float) -> float:
+        """Return for how long the oldest has waited for its report; 0 when none waits. Looks at each."""
+        return max((now_s - kept.kept_at_s for kept in self._kept.values()), default=0.0)
 
     def all(self) -> list[QueueEntry]:
         """Return everything kept."""

@@ -13,13 +13,13 @@ from datetime import datetime
 from uuid import UUID
 
 from actors.flushing import flush_of
-from actors.planning import FixedPlanner
+from actors.planning import OrderedPlanner
 from payments.book import PartitionBook
 from payments.commands import PaymentCommand
 from payments.decided import Batch, Decided
-from payments.next_step import StepPolicy
 from payments.open_order import CallAnswer, OpenOrder, PspCall
 from payments.partitioning import partition_index
+from payments.retry_policy import RetryPolicy
 from payments.rows import TimerKind
 from psp.in_process import InProcessPsp
 from runtime.clock import Clock
@@ -61,7 +61,7 @@ class BookFiller:
 
     async def claim(self, incarnation: UUID) -> None:
         """Take every partition over, open orders included. Raises PartitionTaken."""
-        planner = FixedPlanner({self._psp.name: self._psp}, self._psp.name)
+        planner = OrderedPlanner({self._psp.name: self._psp})
         for view in await self._ownership.partitions():
             state = await self._ownership.claim(
                 partition_index=view.partition_index,
@@ -71,7 +71,7 @@ class BookFiller:
             )
             if state is None:
                 raise PartitionTaken(f"partition {view.partition_index} was claimed by another")
-            self._books[view.partition_index] = PartitionBook(state, planner, StepPolicy())
+            self._books[view.partition_index] = PartitionBook(state, planner, RetryPolicy())
             self._now = state.recorded_at
 
     async def take(self, commands: Sequence[PaymentCommand]) -> None:
@@ -81,7 +81,7 @@ class BookFiller:
             index = partition_index(command.order_uuid, self._partition_count)
             by_partition[index].append(command)
         keys = [(index, order.order_uuid) for index, part in by_partition.items() for order in part]
-        known = await self._ledger.known_orders(keys)
+        known = (await self._ledger.known_orders(keys)).fingerprints
         calls = await self._write(
             {
                 index: Batch(commands=part, known=known, now=self._now)
@@ -162,7 +162,7 @@ class BookFiller:
         ]
         written = [decided for decided in decisions if decided.has_rows]
         if written:
-            receipt = await self._ledger.lanes[0].append(flush_of(written, ()))
+            receipt = await self._ledger.lanes[0].append(flush_of(written, {}))
             self._now = receipt.recorded_at
         for decided in decisions:
             self._books[decided.partition_index].apply(decided)

@@ -25,6 +25,8 @@ DISTRIBUTION = "tallystick-server"
 # Which module of ops.commands holds which command.
 _MODULES: Mapping[str, str] = {
     "bench": "bench",
+    "chaos": "chaos",
+    "dead-letters": "dead_letters",
     "doctor": "diagnosis",
     "down": "lifecycle",
     "merchants": "directory",
@@ -34,6 +36,7 @@ _MODULES: Mapping[str, str] = {
     "reset": "lifecycle",
     "scale": "hosts",
     "status": "status",
+    "stores": "stores",
     "top": "top",
     "up": "lifecycle",
     "verify": "verify",
@@ -59,7 +62,9 @@ class LazyGroup(click.Group):
         module = _MODULES.get(cmd_name)
         if module is None:
             return None
-        command = getattr(importlib.import_module(f"ops.commands.{module}"), cmd_name)
+        command = getattr(
+            importlib.import_module(f"ops.commands.{module}"), cmd_name.replace("-", "_")
+        )
         if not isinstance(command, click.Command):
             raise InvariantViolation(f"ops.commands.{module}.{cmd_name} is no command")
         return command

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ops.disk_use import bytes_text
-from ops.local.ports import PORT_NAMES, is_free, kept_port_base
+from ops.local.ports import PORT_NAMES, is_free, kept_port_base, port_offset
 from ops.stack.marked import marked, title_of
 from ops.stack.settings import port_base_of
 from ops.stack.state import StackState, read_state
@@ -122,11 +122,11 @@ def _ports(port_base: int) -> Finding:
     if port_base == 0:
         return Finding(subject="ports", verdict=Verdict.OK, detail="free ones are picked")
     taken = [
-        f"{port_base + offset} ({name})"
-        for offset, name in enumerate(PORT_NAMES)
-        if not is_free(port_base + offset)
+        f"{port_base + port_offset(name)} ({name})"
+        for name in PORT_NAMES
+        if not is_free(port_base + port_offset(name))
     ]
-    last = port_base + len(PORT_NAMES) - 1
+    last = port_base + max(map(port_offset, PORT_NAMES))
     if taken:
         return Finding(
             subject="ports",

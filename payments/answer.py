@@ -34,6 +34,7 @@ PAYMENT_PATH_BASE = "/v1/payments/"
 TITLES: Mapping[str, str] = {
     "declined": "The payment was declined",
     "psp_unavailable": "No payment service provider ran the payment",
+    "order_discarded": "The order could not be run and was discarded",
 }
 """Failure code -> problem title. The detail says more where the PSP did."""
 TITLE_OF_OTHERS = "The payment failed"
@@ -51,11 +52,12 @@ class OrderView(NamedTuple):
     status: str
     """A wire name of PaymentState."""
     is_outcome_known: bool
-    amount_minor: int
+    amount_minor: int | None
+    """None only of an order that was set aside because it can't be read; so are currency and seller."""
     amount_captured_minor: int
     amount_refunded_minor: int
-    currency: str
-    seller_id: str
+    currency: str | None
+    seller_id: str | None
     fee_minor: int | None
     psp: str | None
     psp_reference: str | None
@@ -89,7 +91,7 @@ def payment_body(view: OrderView) -> bytes:
         f'{{"id":"{view.idempotency_key}","object":"payment_order"'
         f',"status":{_string(view.status)}'
         f',"outcome":"{"known" if view.is_outcome_known else "unknown"}"'
-        f',"amount":{view.amount_minor}'
+        f',"amount":{"null" if view.amount_minor is None else view.amount_minor}'
         f',"amount_captured":{view.amount_captured_minor}'
         f',"amount_refunded":{view.amount_refunded_minor}'
         f',"currency":{_string(view.currency)},"seller":{_string(view.seller_id)}'

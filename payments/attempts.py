@@ -47,6 +47,8 @@ class PspAnswer(NamedTuple):
     effective_at: datetime | None = None
     """When the PSP says the money moved (UTC)."""
     retry_after_s: float | None = None
+    is_silent: bool = False
+    """Nothing came from the PSP: not reached, cut off, or too late. It says nothing of the charge."""
 
     def storable(self) -> PspAnswer:
         """Return the answer as the books can hold it, whatever the PSP wrote.

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping
 from payments import transfers
 from payments.accounts import AccountKey
 from payments.attempts import ResultClass
-from payments.decided import Batch, Decided, Planner
-from payments.decision import Decision, Held
+from payments.decided import Batch, Decided, Held, Planner
+from payments.decision import Decision
 from payments.defects import InvariantViolation
-from payments.next_step import StepPolicy
 from payments.open_order import CallAnswer, OpenOrder
+from payments.retry_policy import RetryPolicy
 from payments.state import AccountHead, PartitionHead, PartitionState
 
 # An account head is about 300 bytes with its key, so a partition's cache stays under 2 MB however
@@ -28,7 +28,7 @@ ACCOUNTS_CACHED_MAX = 5_000
 class PartitionBook:
     """The books of one partition under one epoch, in the memory of the owner that writes them alone."""
 
-    def __init__(self, state: PartitionState, planner: Planner, policy: StepPolicy) -> None:
+    def __init__(self, state: PartitionState, planner: Planner, policy: RetryPolicy) -> None:
         self._head = state.head
         self._planner = planner
         self._policy = policy
@@ -37,6 +37,9 @@ class PartitionBook:
         }
         self._order_nos = {
             order.command.order_uuid: order_no for order_no, order in self._open.items()
+        }
+        self._parked = {
+            order_no for order_no, order in self._open.items() if order.parked is not None
         }
         self._accounts: OrderedDict[AccountKey, AccountHead] = OrderedDict()
 
@@ -50,6 +53,13 @@ class PartitionBook:
 
     def open_orders(self) -> Iterable[OpenOrder]:
         return self._open.values()
+
+    def parked_orders(self) -> Iterable[OpenOrder]:
+        """Orders that rest until their reason is gone, the oldest first."""
+        return [self._open[order_no] for order_no in sorted(self._parked)]
+
+    def is_parked(self, order_no: int) -> bool:
+        return order_no in self._parked
 
     def accounts_missing(self, answers: Iterable[CallAnswer]) -> set[AccountKey]:
         """Return the accounts that deciding these answers needs and memory does not hold."""
@@ -77,7 +87,7 @@ class PartitionBook:
             order_nos=self._order_nos,
             accounts=self._accounts,
         )
-        decision = Decision(held, self._planner, self._policy, batch.now)
+        decision = Decision(held, self._planner, self._policy, batch)
         for answer in batch.answers:
             decision.take_answer(answer)
         for order_no, step in batch.due:
@@ -103,8 +113,18 @@ class PartitionBook:
         for order in decided.closed.values():
             del self._open[order.order_no]
             del self._order_nos[order.command.order_uuid]
+        self._note_parked(decided)
         for key, head in decided.slice_heads.items():
             self._accounts[key] = head
             self._accounts.move_to_end(key)
         while len(self._accounts) > ACCOUNTS_CACHED_MAX:
             self._accounts.popitem(last=False)
+
+    def _note_parked(self, decided: Decided) -> None:
+        for order in decided.changed.values():
+            if order.parked is not None:
+                self._parked.add(order.order_no)
+            else:
+                self._parked.discard(order.order_no)
+        if self._parked:
+            self._parked.difference_update(decided.closed)

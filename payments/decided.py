@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -12,6 +12,8 @@ from payments.accounts import AccountKey
 from payments.attempts import Attempt
 from payments.commands import PaymentCommand
 from payments.open_order import CallAnswer, OpenOrder, PspCall
+from payments.psp_terms import PspTerms
+from payments.routing import ALL_AVAILABLE, Availability
 from payments.rows import (
     AccountRow,
     AttemptRow,
@@ -39,11 +41,23 @@ class AttemptPlan(NamedTuple):
 
 
 class Planner(Protocol):
-    """Chooses the PSP and builds the request; pure, and the same for the same command and number."""
+    """Chooses the PSP and builds the request; pure: the same for the same arguments."""
 
-    def plan(self, command: PaymentCommand, attempt_no: int) -> AttemptPlan: ...
+    def home(self, command: PaymentCommand) -> str:
+        """The PSP that takes the order when all are well: the first that can use it, else the first."""
+        ...
 
-    def key_lifetime_s(self, psp: str) -> int: ...
+    def route(self, command: PaymentCommand, *, avoiding: Container[str]) -> str | None:
+        """The first PSP that can use the order and is not avoided; None when there is none."""
+        ...
+
+    def plan(self, command: PaymentCommand, attempt_no: int, psp: str) -> AttemptPlan:
+        """Fix what attempt ``attempt_no`` says to ``psp``, which is configured."""
+        ...
+
+    def terms(self, psp: str) -> PspTerms:
+        """What that PSP promises; one that is not configured any more promises nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +74,19 @@ class Batch:
     """Messages of this partition that can't be decoded and go to the dead letters with this batch."""
     now: datetime
     """The ledger's time."""
+    availability: Availability = ALL_AVAILABLE
+    """Which PSPs take new orders now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a book holds while it decides. Read only."""
+
+    head: PartitionHead
+    open_orders: Mapping[int, OpenOrder]
+    order_nos: Mapping[UUID, int]
+    """The number of each open order."""
+    accounts: Mapping[AccountKey, AccountHead]
 
 
 @dataclass(slots=True)

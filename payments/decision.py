@@ -5,46 +5,38 @@ Works on what the book holds and changes none of it; everything goes into a ``De
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from uuid import UUID
 
 from payments import chain, fingerprint, transfers
 from payments import row_making as making
-from payments.accounts import AccountKey
-from payments.attempts import Attempt
+from payments.attempts import Attempt, ResultClass
 from payments.commands import PaymentCommand
-from payments.decided import Batch, Decided, Planner
+from payments.decided import Batch, Decided, Held, Planner
 from payments.defects import InvariantViolation
+from payments.fallback import may_fall_back, may_leave
 from payments.lifecycle import PaymentEvent, PaymentState, next_state
-from payments.next_step import Ended, StepPolicy, Waiting, after_answer, may_send, send_before
+from payments.next_step import Ended, Waiting, after_answer, after_refusal, may_send, send_before
 from payments.open_order import CallAnswer, OpenOrder, PspCall
 from payments.posting import Posting
+from payments.psp_choice import PspChoice
+from payments.retry_policy import RetryPolicy
 from payments.rows import EventRow, RefusedRequestRow, TimerKind, TimerRow
-from payments.state import AccountHead, PartitionHead
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """What a book holds while it decides. Read only."""
-
-    head: PartitionHead
-    open_orders: Mapping[int, OpenOrder]
-    order_nos: Mapping[UUID, int]
-    """The number of each open order."""
-    accounts: Mapping[AccountKey, AccountHead]
+# When an owner looks again at an attempt that should be under way: its successor then sends it.
+SEND_UNSEEN_MS = 1_000
 
 
 class Decision:
     """Decides one batch, part by part, in the order of the methods."""
 
-    def __init__(self, held: Held, planner: Planner, policy: StepPolicy, now: datetime) -> None:
+    def __init__(self, held: Held, planner: Planner, policy: RetryPolicy, batch: Batch) -> None:
         head = held.head
         self._held = held
         self._planner = planner
         self._policy = policy
-        self._now = now
+        self._now = batch.now
+        self._choice = PspChoice(planner, batch.availability)
         self._partition_index = head.partition_index
         self._batch_seq = head.batch_seq + 1
         self._decided = Decided(
@@ -62,15 +54,38 @@ class Decision:
         order = self._order(answered.order_no)
         if order is None or answered.attempt_no != order.attempt.attempt_no:
             return
-        verdict = after_answer(
+        epoch, policy = self._held.head.epoch, self._policy
+        if answered.parked is not None and order.status is PaymentState.PROCESSING:
+            if not self._left(order):
+                asked_s = answered.answer.retry_after_s or 0.0
+                self._follow(
+                    order,
+                    after_refusal(
+                        order,
+                        answered.parked,
+                        wait_ms=int(asked_s * 1000),
+                        now=self._now,
+                        epoch=epoch,
+                        policy=policy,
+                    ),
+                )
+            return
+        terms = self._planner.terms(order.attempt.psp)
+        step, answer = answered.step, answered.answer
+        now = self._now
+        if may_fall_back(order, step, answer, now=now, epoch=epoch, terms=terms, policy=policy):
+            other = self._choice.other_than(order.attempt.psp, order.command)
+            if other is not None:
+                is_declined = answer.result is ResultClass.DECLINED_FINAL
+                wait_ms = policy.soft_decline.wait_ms(order) if is_declined else 0
+                self._move(order, other, wait_ms=wait_ms)
+                return
+        self._follow(
             order,
-            answered.step,
-            answered.answer,
-            now=self._now,
-            epoch=self._held.head.epoch,
-            key_lifetime_s=self._planner.key_lifetime_s(order.attempt.psp),
-            policy=self._policy,
+            after_answer(order, step, answer, now=now, epoch=epoch, terms=terms, policy=policy),
         )
+
+    def _follow(self, order: OpenOrder, verdict: Ended | Waiting) -> None:
         if isinstance(verdict, Waiting):
             self._wait(order, verdict)
         else:
@@ -108,22 +123,56 @@ class Decision:
         order = self._order(order_no)
         if order is None:
             return
-        key_lifetime_s = self._planner.key_lifetime_s(order.attempt.psp)
-        if step is TimerKind.SEND and not may_send(
-            order, now=self._now, key_lifetime_s=key_lifetime_s
-        ):
-            if order.attempt.is_clean_for(self._held.head.epoch):
-                # The PSP may have forgotten the key, and surely never ran it: a new attempt is safe.
-                order = self._renew(order)
-            else:
+        if step is TimerKind.RESUME:
+            if order.parked is None:
+                return
+            step = TimerKind.SEND if order.is_outcome_known else TimerKind.QUERY
+        if step is TimerKind.SEND:
+            psp = order.attempt.psp
+            if self._choice.is_refusing(psp) and self._left(order):
+                return
+            lifetime_s = self._planner.terms(psp).key_lifetime_s
+            if not may_send(order, now=self._now, key_lifetime_s=lifetime_s):
+                if order.attempt.is_clean_for(self._held.head.epoch):
+                    # The PSP may have forgotten the key, and surely never ran it.
+                    self._move(order, psp)
+                    return
                 step = TimerKind.QUERY
         self._call(order, step)
 
-    def _renew(self, order: OpenOrder) -> OpenOrder:
-        attempt = self._new_attempt(order.order_no, order.command, order.attempt.attempt_no + 1)
-        renewed = order._replace(attempt=attempt, psp_reference=None, next_retry_at=None)
-        self._change(renewed)
-        return renewed
+    # --- from attempt to attempt --------------------------------------------------------------------
+
+    def _left(self, order: OpenOrder) -> bool:
+        """Move an order that never ran to another PSP, if it may and there is one."""
+        if not may_leave(order, epoch=self._held.head.epoch, policy=self._policy):
+            return False
+        other = self._choice.other_than(order.attempt.psp, order.command)
+        if other is None:
+            return False
+        self._move(order, other)
+        return True
+
+    def _move(self, order: OpenOrder, psp: str, *, wait_ms: int = 0) -> None:
+        """Give the order a new attempt, at the same PSP or another: the one before surely never charges.
+
+        It is sent at once, or by its timer: that replaces the one of the attempt before in any case.
+        """
+        attempt_no = order.attempt.attempt_no + 1
+        attempt = self._new_attempt(order.order_no, order.command, attempt_no, psp)
+        moved = order._replace(
+            attempt=attempt,
+            is_outcome_known=True,
+            psp_reference=None,
+            next_retry_at=self._now + timedelta(milliseconds=wait_ms) if wait_ms else None,
+            parked=None,
+        )
+        self._change(moved)
+        delay_ms = wait_ms or SEND_UNSEEN_MS
+        self._decided.timers.append(
+            TimerRow(self._partition_index, order.order_no, TimerKind.SEND, delay_ms)
+        )
+        if not wait_ms:
+            self._call(moved, TimerKind.SEND)
 
     # --- intake -------------------------------------------------------------------------------------
 
@@ -157,7 +206,7 @@ class Decision:
         order = OpenOrder(
             order_no=order_no,
             command=command,
-            attempt=self._new_attempt(order_no, command, 1),
+            attempt=self._new_attempt(order_no, command, 1, self._choice.first(command)),
             status=next_state(PaymentState.CREATED, PaymentEvent.CREATED),
             is_outcome_known=True,
             psp_reference=None,
@@ -165,6 +214,7 @@ class Decision:
             action_expires_at=None,
             next_retry_at=None,
             event_sequence=0,
+            tried_since=self._now,
         )
         decided.opened.append(self._with_event(order, PaymentEvent.CREATED))
         self._call(order, TimerKind.SEND)
@@ -207,15 +257,17 @@ class Decision:
                 attempt=order.attempt,
                 psp_reference=order.psp_reference,
                 send_before=send_before(
-                    order.attempt, self._planner.key_lifetime_s(order.attempt.psp)
+                    order.attempt, self._planner.terms(order.attempt.psp).key_lifetime_s
                 )
                 if step is TimerKind.SEND
                 else None,
             )
         )
 
-    def _new_attempt(self, order_no: int, command: PaymentCommand, attempt_no: int) -> Attempt:
-        plan = self._planner.plan(command, attempt_no)
+    def _new_attempt(
+        self, order_no: int, command: PaymentCommand, attempt_no: int, psp: str
+    ) -> Attempt:
+        plan = self._planner.plan(command, attempt_no, psp)
         attempt = Attempt(
             attempt_no=attempt_no,
             psp=plan.psp,

@@ -5,3 +5,10 @@ from __future__ import annotations
 
 class InvariantViolation(Exception):
     """A rule of the books or of the code was broken. Stops the partition; never caught below the supervisor."""
+
+
+class ContentDefect(InvariantViolation):
+    """A defect that lies in what was to be decided or stored, not in the books: perhaps one entry's own.
+
+    Nothing was changed. Whoever has several entries may try each alone.
+    """

@@ -48,6 +48,7 @@ _IDEMPOTENCY_KEY = re.compile(rf'{_UUID}|"{_UUID}"', re.IGNORECASE | re.ASCII)
 _PSP_KEY = re.compile(rf"tly_([{LETTERS}]{{32}})_([{LETTERS}]{{1,4}})")
 _TRANSFER_ID = re.compile(rf"tr_([{LETTERS}]{{1,4}})_([{LETTERS}]{{1,16}})_([{LETTERS}]{{1,4}})")
 _BATCH_ID = re.compile(rf"bt_([{LETTERS}]{{1,4}})_([{LETTERS}]{{1,16}})")
+_DEAD_LETTER_ID = re.compile(rf"dl_([{LETTERS}]{{1,16}})")
 _MERCHANT_ID = re.compile(rf"{MERCHANT_ID_PREFIX}[{LETTERS}]{{{2 * MERCHANT_ID_RANDOM_BYTES}}}")
 _SELLER_ID = re.compile(
     rf"[a-z][a-z0-9_.-]{{{SELLER_ID_LENGTH_MIN - 1},{SELLER_ID_LENGTH_MAX - 1}}}"
@@ -176,6 +177,21 @@ def parse_batch_id(text: str) -> BatchKey | None:
     key = BatchKey(_number(match[1]), _number(match[2]))
     is_in_range = key.partition_index <= PARTITION_INDEX_MAX and key.batch_seq <= ORDER_NO_MAX
     return key if is_in_range and batch_id(*key) == text else None
+
+
+def dead_letter_id(dead_letter_no: int) -> str:
+    """Return the public id of a dead letter, ``dl_…``."""
+    _check_range("dead_letter_no", dead_letter_no, ORDER_NO_MAX)
+    return f"dl_{_letters(dead_letter_no)}"
+
+
+def parse_dead_letter_id(text: str) -> int | None:
+    """Return what ``dead_letter_id`` wrote, or None when the text is no such id."""
+    match = _DEAD_LETTER_ID.fullmatch(text)
+    if match is None:
+        return None
+    number = _number(match[1])
+    return number if number <= ORDER_NO_MAX and dead_letter_id(number) == text else None
 
 
 def new_merchant_id(random_bytes: bytes) -> str:

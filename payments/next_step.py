@@ -7,53 +7,25 @@ no step ever uses another key while the attempt is tainted.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from payments.attempts import Attempt, PspAnswer, ResultClass
 from payments.lifecycle import PaymentEvent, PaymentState
 from payments.open_order import OpenOrder
+from payments.parking import ParkReason
+from payments.psp_terms import PspTerms
+from payments.retry_policy import RetryPolicy, RetryRule, Strategy
 from payments.rows import TimerKind
 
 # Keys are not sent in the last hour of the PSP's memory: its clock and ours need not agree.
 KEY_LIFETIME_MARGIN = timedelta(hours=1)
 
-# A PSP that asks for more is looked at again after an hour: it may have meant milliseconds.
-RETRY_AFTER_S_MAX = 3_600.0
+# Between two requests to cancel a key of which nothing is known. Nobody waits for a cancellation.
+CANCEL_WAIT_MS = 5_000
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepPolicy:
-    """When to try again. All times in milliseconds unless named otherwise."""
-
-    retry_ms_first: int = 200
-    """The upper end of the first wait; it doubles with each try."""
-    retry_ms_max: int = 10_000
-    """A PSP that comes back is found within ten seconds, and asked by one order at most this often."""
-    action_poll_ms: int = 1_000
-    """How often a buyer's pending action is looked up while no webhook tells of it."""
-    action_lifetime_s: int = 900
-    """How long a buyer may take for an action; then the key is canceled at the PSP."""
-    not_sent_age_s_max: int = 86_400
-    """After a day of proven "did not run", the order fails as psp_unavailable: the buyer has left."""
-
-    def wait_ms(self, order: OpenOrder, retry_after_s: float | None) -> int:
-        """Exponential with jitter in its upper half, never sooner than the PSP asked for.
-
-        The jitter comes from the order's own id, so that decisions stay reproducible.
-        """
-        doubled = self.retry_ms_first << min(max(order.attempt.try_count - 1, 0), 16)
-        ceiling = min(doubled, self.retry_ms_max)
-        seed = order.command.order_uuid.bytes + order.attempt.try_count.to_bytes(4, "big")
-        draw = int.from_bytes(hashlib.blake2b(seed, digest_size=4).digest(), "big")
-        jittered = ceiling // 2 + draw % (ceiling // 2 + 1)
-        asked_for = 0
-        if retry_after_s is not None and retry_after_s > 0:
-            # Rounded up: a try a fraction of a millisecond early would be refused again.
-            asked_for = int(min(retry_after_s, RETRY_AFTER_S_MAX) * 1000) + 1
-        return max(jittered, asked_for)
+# A rule without waits would ask in a circle.
+QUERY_WAIT_MS_MIN = 100
 
 
 class Ended(NamedTuple):
@@ -84,8 +56,8 @@ def after_answer(
     *,
     now: datetime,
     epoch: int,
-    key_lifetime_s: int,
-    policy: StepPolicy,
+    terms: PspTerms,
+    policy: RetryPolicy,
 ) -> Ended | Waiting:
     """Decide what the answer to ``step`` means. ``now`` is the ledger's time."""
     answer = answer.storable()
@@ -106,18 +78,40 @@ def after_answer(
             return _canceled(order, answer)
         case ResultClass.REQUIRES_ACTION:
             return _requires_action(order, step, answer, now, policy)
-        case ResultClass.NOT_SENT:
-            age = _unrun_age(order, now=now, key_lifetime_s=key_lifetime_s)
-            is_too_old = age > timedelta(seconds=policy.not_sent_age_s_max)
-            if order.attempt.is_clean_for(epoch) and is_too_old:
-                return Ended(
-                    event=PaymentEvent.DECLINED,
-                    failure_code="psp_unavailable",
-                    failure_message="No payment provider could run the payment in time.",
-                )
-            return _again(order, step, now, policy.wait_ms(order, answer.retry_after_s))
-        case ResultClass.UNKNOWN:
-            return _unknown(order, step, answer, now, key_lifetime_s, policy)
+        case ResultClass.NOT_SENT if order.is_outcome_known:
+            if order.attempt.is_clean_for(epoch) and _is_over(policy.not_sent, order, now):
+                return _UNAVAILABLE
+            return _again(order, step, now, policy.not_sent.wait_ms(order, answer.retry_after_s))
+        case ResultClass.NOT_SENT | ResultClass.UNKNOWN:
+            return _unknown(order, step, answer, now, terms, policy)
+
+
+def after_refusal(
+    order: OpenOrder,
+    reason: ParkReason,
+    *,
+    wait_ms: int,
+    now: datetime,
+    epoch: int,
+    policy: RetryPolicy,
+) -> Ended | Waiting:
+    """Park an order whose call was not made, for ``wait_ms`` at least. Nothing was tried, so nothing is counted."""
+    if order.attempt.is_clean_for(epoch) and _is_over(policy.psp_down, order, now):
+        return _UNAVAILABLE
+    delay_ms = max(policy.psp_down.wait_ms(order), wait_ms)
+    return _again(order._replace(parked=reason), TimerKind.RESUME, now, delay_ms)
+
+
+_UNAVAILABLE = Ended(
+    event=PaymentEvent.DECLINED,
+    failure_code="psp_unavailable",
+    failure_message="No payment provider could run the payment in time.",
+)
+
+
+def _is_over(rule: RetryRule, order: OpenOrder, now: datetime) -> bool:
+    age_s = (now - order.tried_since).total_seconds()
+    return rule.is_over(try_count=order.attempt.try_count, age_s=age_s)
 
 
 def may_send(order: OpenOrder, *, now: datetime, key_lifetime_s: int) -> bool:
@@ -134,15 +128,6 @@ def _sendable_for(key_lifetime_s: int) -> timedelta:
     return max(timedelta(), timedelta(seconds=key_lifetime_s) - KEY_LIFETIME_MARGIN)
 
 
-def _unrun_age(order: OpenOrder, *, now: datetime, key_lifetime_s: int) -> timedelta:
-    """How long a clean order has been tried, at least, also under the keys before this one.
-
-    A clean attempt follows another only once that one's key was too old to send.
-    """
-    earlier = (order.attempt.attempt_no - 1) * _sendable_for(key_lifetime_s)
-    return earlier + (now - order.attempt.created_at)
-
-
 def _with_try(order: OpenOrder, step: TimerKind, answer: PspAnswer) -> OpenOrder:
     """Count the try. Asking about a key runs nothing, so it taints only by showing that the PSP has it."""
     attempt = order.attempt
@@ -152,18 +137,19 @@ def _with_try(order: OpenOrder, step: TimerKind, answer: PspAnswer) -> OpenOrder
         if step is not TimerKind.SEND and proves_nothing
         else attempt.after_try(answer.result)
     )
-    return order._replace(attempt=counted, psp_reference=answer.reference or order.psp_reference)
+    reference = answer.reference or order.psp_reference
+    return order._replace(attempt=counted, psp_reference=reference, parked=None)
 
 
 def _approved(
-    order: OpenOrder, answer: PspAnswer, now: datetime, policy: StepPolicy
+    order: OpenOrder, answer: PspAnswer, now: datetime, policy: RetryPolicy
 ) -> Ended | Waiting:
     command = order.command
     if answer.captured_minor != command.amount_minor or answer.currency != command.currency:
         # The PSP moved other money than we asked for. Nothing we could book is true, so it stays
         # unknown, is asked again, and is left to a person.
-        unclear = order._replace(is_outcome_known=False)
-        return _again(unclear, TimerKind.QUERY, now, policy.retry_ms_max)
+        unclear = _unclear(order)
+        return _again(unclear, TimerKind.QUERY, now, policy.unknown.wait_ms(unclear))
     return Ended(
         event=PaymentEvent.SUCCEEDED,
         captured_minor=answer.captured_minor,
@@ -182,9 +168,11 @@ def _canceled(order: OpenOrder, answer: PspAnswer) -> Ended:
 
 
 def _requires_action(
-    order: OpenOrder, step: TimerKind, answer: PspAnswer, now: datetime, policy: StepPolicy
+    order: OpenOrder, step: TimerKind, answer: PspAnswer, now: datetime, policy: RetryPolicy
 ) -> Waiting:
-    expires_at = order.action_expires_at or now + timedelta(seconds=policy.action_lifetime_s)
+    expires_at = order.action_expires_at or now + timedelta(
+        seconds=policy.requires_action.age_s_max
+    )
     is_news = order.status is not PaymentState.REQUIRES_ACTION
     waiting = order._replace(
         status=PaymentState.REQUIRES_ACTION,
@@ -196,13 +184,14 @@ def _requires_action(
     event = PaymentEvent.ACTION_REQUIRED if is_news else None
     if step is TimerKind.CANCEL or now >= expires_at:
         # Canceled is what the PSP confirms, so an unconfirmed cancel is asked for again.
-        delay_ms = policy.wait_ms(order, answer.retry_after_s) if step is TimerKind.CANCEL else 0
+        again_ms = policy.not_sent.wait_ms(order, answer.retry_after_s)
+        delay_ms = again_ms if step is TimerKind.CANCEL else 0
         return Waiting(order=waiting, step=TimerKind.CANCEL, delay_ms=delay_ms, event=event)
     left_ms = int((expires_at - now).total_seconds() * 1000) + 1
     return Waiting(
         order=waiting,
         step=TimerKind.QUERY,
-        delay_ms=min(policy.action_poll_ms, left_ms),
+        delay_ms=min(policy.requires_action.wait_ms(order), left_ms),
         event=event,
     )
 
@@ -212,19 +201,32 @@ def _unknown(
     step: TimerKind,
     answer: PspAnswer,
     now: datetime,
-    key_lifetime_s: int,
-    policy: StepPolicy,
+    terms: PspTerms,
+    policy: RetryPolicy,
 ) -> Waiting:
-    delay_ms = policy.wait_ms(order, answer.retry_after_s)
     if order.status is PaymentState.REQUIRES_ACTION:
         # The action stands as it was; only our look at it failed.
         is_over = order.action_expires_at is not None and now >= order.action_expires_at
+        delay_ms = policy.not_sent.wait_ms(order, answer.retry_after_s)
         return _again(order, TimerKind.CANCEL if is_over else TimerKind.QUERY, now, delay_ms)
-    unclear = order._replace(is_outcome_known=False)
-    if step is TimerKind.QUERY and may_send(order, now=now, key_lifetime_s=key_lifetime_s):
+    order = _unclear(order)
+    rule = policy.unknown
+    delay_ms = rule.wait_ms(order, answer.retry_after_s)
+    if rule.strategy is Strategy.CANCEL and terms.can_burn_key:
+        return _again(order, TimerKind.CANCEL, now, max(delay_ms, CANCEL_WAIT_MS))
+    may_try = may_send(order, now=now, key_lifetime_s=terms.key_lifetime_s)
+    if step is TimerKind.QUERY and may_try and not _is_over(rule, order, now):
         # The PSP knows nothing yet, which proves nothing. Its own key is safe to send again.
-        return _again(unclear, TimerKind.SEND, now, delay_ms)
-    return _again(unclear, TimerKind.QUERY, now, delay_ms)
+        return _again(order, TimerKind.SEND, now, delay_ms)
+    return _again(order, TimerKind.QUERY, now, max(delay_ms, QUERY_WAIT_MS_MIN))
+
+
+def _unclear(order: OpenOrder) -> OpenOrder:
+    """The order with an outcome that is not known: from here on another rule counts, from its first try."""
+    if not order.is_outcome_known:
+        return order
+    attempt = order.attempt._replace(try_count=1)
+    return order._replace(attempt=attempt, is_outcome_known=False)
 
 
 def _again(order: OpenOrder, step: TimerKind, now: datetime, delay_ms: int) -> Waiting:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from payments.attempts import Attempt, PspAnswer
 from payments.commands import PaymentCommand
 from payments.lifecycle import PaymentState
+from payments.parking import ParkReason
 from payments.rows import TimerKind
 from payments.state import OpenOrderRecord
 
@@ -25,6 +26,10 @@ class OpenOrder(NamedTuple):
     action_expires_at: datetime | None
     next_retry_at: datetime | None
     event_sequence: int
+    tried_since: datetime
+    """The ledger's time of its first attempt: how old its tries are."""
+    parked: ParkReason | None = None
+    """Why nothing is tried for it at present; None where the next step only waits for its time."""
 
     @classmethod
     def from_record(cls, record: OpenOrderRecord) -> OpenOrder:
@@ -40,6 +45,8 @@ class OpenOrder(NamedTuple):
             action_expires_at=record.action_expires_at,
             next_retry_at=record.next_retry_at,
             event_sequence=record.event_sequence,
+            tried_since=record.tried_since,
+            parked=None if record.parked_reason is None else ParkReason(record.parked_reason),
         )
 
 
@@ -64,3 +71,5 @@ class CallAnswer(NamedTuple):
     step: TimerKind
     attempt_no: int
     answer: PspAnswer
+    parked: ParkReason | None = None
+    """Not None: the call was not made, and the order is to rest for this reason."""

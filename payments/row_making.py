@@ -56,6 +56,7 @@ def progress_row(partition_index: int, order: OpenOrder) -> ProgressRow:
         next_action_url=order.next_action_url,
         action_expires_at=order.action_expires_at,
         next_retry_at=order.next_retry_at,
+        parked_reason=order.parked,
     )
 
 

@@ -28,6 +28,8 @@ class TimerKind(IntEnum):
     """Ask the PSP what became of the attempt's key."""
     CANCEL = 3
     """Have the PSP cancel the key: the buyer did not act in time."""
+    RESUME = 4
+    """Go on with a parked order. Its owner brings it up, in turn with others; no reader of timers does."""
 
 
 class PersonalPart(IntEnum):
@@ -93,6 +95,8 @@ class ProgressRow(NamedTuple):
     action_expires_at: datetime | None
     next_retry_at: datetime | None
     """Shown to the storefront; None when a call is about to start or the buyer's turn has come."""
+    parked_reason: int | None
+    """Why it rests (payments.parking); None where it does not."""
 
 
 class TimerRow(NamedTuple):
@@ -182,7 +186,7 @@ class RefusedRequestRow(NamedTuple):
 
 
 class DeadLetterRow(NamedTuple):
-    """An entry that could not be decoded: its raw stream fields in the versioned envelope, and why."""
+    """A message that could not be taken in: its raw fields in the versioned envelope, and why."""
 
     partition_index: int
     stream_id: str
@@ -190,8 +194,41 @@ class DeadLetterRow(NamedTuple):
     merchant_no: int | None
     mode: int | None
     reason: str
+    """A word from a short list, for counting."""
     detail: str
+    attempt_count: int
     raw_envelope: bytes
+    is_order: bool
+    """Whether the header tells which order it is: then the order is kept as set aside."""
+    fingerprint: bytes | None
+    api_version: str
+    accepted_at: datetime | None
+
+
+class LetterActionKind(IntEnum):
+    """What an operator may want done with a dead letter. Stored; never renumber."""
+
+    REPLAY = 1
+    DISCARD = 2
+
+
+class LetterResult(IntEnum):
+    """What became of an operator's action on a dead letter. Stored; never renumber."""
+
+    REPLAYED = 1
+    DISCARDED = 2
+    REFUSED = 3
+
+
+class LetterResultRow(NamedTuple):
+    """The end of one action. Kept once per action."""
+
+    action_no: int
+    dead_letter_no: int
+    partition_index: int
+    batch_seq: int
+    result: int
+    detail: str
 
 
 class HeadRow(NamedTuple):

@@ -45,6 +45,10 @@ class OpenOrderRecord:
     action_expires_at: datetime | None
     next_retry_at: datetime | None
     event_sequence: int
+    tried_since: datetime
+    """When its first attempt was written."""
+    parked_reason: int | None
+    """Why it rests (payments.parking); None where it does not."""
     has_timer: bool
     """Whether a timer row will bring it up again; else the owner must act at once."""
 
@@ -57,3 +61,5 @@ class PartitionState:
     open_orders: list[OpenOrderRecord]
     recorded_at: datetime
     """The ledger's time of the claim: a new host's own clock decides nothing."""
+    stall_count: int = 0
+    """How many hosts in a row died here before their first flush, with work waiting."""

@@ -68,12 +68,19 @@ def of_another_request(answer: PspAnswer) -> PspAnswer:
     return answer
 
 
-def unknown(message: str) -> PspAnswer:
-    return PspAnswer(result=ResultClass.UNKNOWN, message=message[:MESSAGE_CHARACTERS_MAX])
+def unknown(message: str, *, is_silent: bool = False) -> PspAnswer:
+    return PspAnswer(
+        result=ResultClass.UNKNOWN,
+        message=message[:MESSAGE_CHARACTERS_MAX],
+        is_silent=is_silent,
+    )
 
 
 def not_sent(message: str) -> PspAnswer:
-    return PspAnswer(result=ResultClass.NOT_SENT, message=message[:MESSAGE_CHARACTERS_MAX])
+    """The PSP was not reached."""
+    return PspAnswer(
+        result=ResultClass.NOT_SENT, message=message[:MESSAGE_CHARACTERS_MAX], is_silent=True
+    )
 
 
 def _result(http_status: int, answer: AnswerBody) -> ResultClass:

@@ -172,7 +172,7 @@ class SimulatorPsp:
             # Both are raised while connecting, before the first byte of the request.
             return not_sent(_named(fault))
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            return unknown(_named(fault))
+            return unknown(_named(fault), is_silent=True)
 
     def _open_session(self) -> aiohttp.ClientSession:
         """Return the session, made on first use because it belongs to the running event loop."""

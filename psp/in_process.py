@@ -16,10 +16,19 @@ from payments.attempts import PspAnswer
 from psp.classification import classify_query, classify_send, of_another_request, unknown
 from psp.port import Capabilities, ChargeTerms, SettlementLine
 from psp.sandbox_format import CAPABILITIES, canonical_charge, settlement_line
-from psp.simulator.decisions import Decision, Delivery, Reply
+from psp.simulator.decisions import Decision, Delivery
+from psp.simulator.replies import Reply
 from psp.simulator.sandbox import Sandbox, Sleep
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import ChangeKind, ChargeRequest, OracleRow, Record, Scenario, Totals
+from psp.simulator.wire import (
+    ChangeKind,
+    ChargeRequest,
+    Faults,
+    OracleRow,
+    Record,
+    Scenario,
+    Totals,
+)
 from runtime.clock import Clock
 
 Answer = TypeVar("Answer")
@@ -94,7 +103,7 @@ class InProcessPsp:
     async def query(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:
         reply = await self._within(timeout_s, self._sandbox.query(psp_key))
         if reply is None:
-            return unknown("the answer came too late")
+            return unknown("the answer came too late", is_silent=True)
         return classify_query(psp_key, *_as_http(reply))
 
     async def cancel(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:
@@ -112,6 +121,10 @@ class InProcessPsp:
 
     def set_scenario(self, scenario: Scenario) -> None:
         self._sandbox.scenario = scenario
+
+    def set_faults(self, faults: Faults) -> None:
+        """As ``POST /_faults`` does, but for ``refuse_ms``: there is no port."""
+        self._sandbox.faults = faults
 
     async def complete_action(self, reference: str, *, is_approved: bool = True) -> None:
         """Answer 3-D Secure in the buyer's place."""
@@ -143,21 +156,21 @@ class InProcessPsp:
     ) -> PspAnswer:
         decision = await self._within(timeout_s, running)
         if decision is None:
-            return unknown("the answer came too late")
+            return unknown("the answer came too late", is_silent=True)
         if decision.delivery is not Delivery.ANSWER or decision.reply is None:
-            return unknown("no answer")
+            return unknown("no answer", is_silent=True)
         delay_s = decision.answer_delay_ms / 1000
         if delay_s > 0:
             await self._sleep(min(delay_s, timeout_s))
         if delay_s >= timeout_s:
-            return unknown("the answer came too late")
+            return unknown("the answer came too late", is_silent=True)
         return classify_send(psp_key, *_as_http(decision.reply))
 
     async def _within(
         self, timeout_s: float, running: Coroutine[None, None, Answer]
     ) -> Answer | None:
         """Await the PSP's answer, or return None at the deadline; the PSP goes on regardless."""
-        if self._sandbox.scenario.latency_ms_median <= 0:
+        if self._sandbox.scenario.latency_ms_median <= 0 and not self._sandbox.faults.slow_ms:
             return await running
         task = asyncio.ensure_future(running)
         self._running.add(task)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote
 from uuid import UUID
 
@@ -18,6 +18,7 @@ import msgspec
 
 from payments.defects import InvariantViolation
 from payments.partitioning import ShardMap, ShardRange
+from runtime.psp_config import BreakerConfig, PspConfig, RetryConfig
 
 _ENVIRONMENT_PREFIX = "TALLY__"
 
@@ -62,22 +63,42 @@ class PostgresConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The durable queue. n = replica_count replicas, k = replicas_awaited are waited for."""
 
-    address: str
-    """``host:port`` of the primary."""
+    mode: Literal["single", "sentinel", "cluster"] = "single"
+    """How the primary is found: among the addresses, by Sentinels, or one for each partition."""
+    address: str = ""
+    """``host:port`` of the primary at first, or of a cluster's first server to be asked."""
     replica_addresses: list[str] = []
+    """Its replicas, any of which may be the primary later; in a cluster, more servers to ask."""
+    sentinel_addresses: list[str] = []
+    sentinel_name: str = ""
+    sentinel_password_file: str = ""
     password_file: str
     replicas_awaited: Annotated[int, msgspec.Meta(ge=0)] = 1
     stream_length_max: Count = 20_000
     """Messages waiting in one partition; beyond it new keys get 503 queue_backpressure."""
     record_count_max: Count = 5_000_000
-    """Keys on the server, about 200 bytes each: bounds its memory at 1 GB at any rate."""
+    """Keys on a server, about 200 bytes each: bounds its memory at 1 GB at any rate."""
 
     def __post_init__(self) -> None:
-        if self.replicas_awaited > len(self.replica_addresses):
+        if self.mode == "sentinel":
+            if not self.sentinel_addresses or not self.sentinel_name:
+                raise ValueError("mode sentinel needs sentinel_addresses and sentinel_name")
+            if self.address or self.replica_addresses:
+                raise ValueError("mode sentinel takes no address: the Sentinels know them")
+        elif not self.address:
+            raise ValueError(f"mode {self.mode} needs address")
+        elif self.sentinel_addresses or self.sentinel_name or self.sentinel_password_file:
+            raise ValueError("what names Sentinels belongs to mode sentinel")
+        if self.mode == "single" and self.replicas_awaited > len(self.replica_addresses):
             raise ValueError(
                 f"replicas_awaited={self.replicas_awaited} must not exceed the"
                 f" {len(self.replica_addresses)} replica_addresses"
             )
+
+    @property
+    def replica_count(self) -> int:
+        """How many replicas a primary has. Where others promote, all of them are awaited."""
+        return len(self.replica_addresses) if self.mode == "single" else self.replicas_awaited
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,16 +122,11 @@ class ActorsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     commands_per_flush_max: Count = 1_024
     partitions_per_flush_max: Count = 8
     calls_in_flight_max: Count = 512
-    """PSP calls at one time for one host: the PSP's and our sockets are finite."""
+    """Calls of one host to one PSP at one time: the PSP's and our sockets are finite."""
     call_timeout_ms: Annotated[int, msgspec.Meta(ge=50, le=120_000)] = 5_000
     open_orders_max: Count = 50_000
     """Orders a host holds in memory (about 3 kB each); beyond it intake waits in the stream."""
     drain_s: Annotated[int, msgspec.Meta(ge=0, le=300)] = 10
-    action_lifetime_s: Count = 900
-    """How long a buyer may take for 3-D Secure before the order expires."""
-    action_poll_ms: Count = 1_000
-    retry_ms_first: Count = 200
-    retry_ms_max: Count = 10_000
     metrics_address: str = "127.0.0.1:0"
     """Port 0: any free one. Another: host-N takes this plus N. Empty: no metrics are served."""
 
@@ -123,14 +139,6 @@ class ActorsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         host, _, port = self.metrics_address.rpartition(":")
         if self.metrics_address and not (host and port.isdecimal() and int(port) <= PORT_MAX):
             raise ValueError(f"metrics_address={self.metrics_address!r} is no host:port")
-
-
-class PspConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: str
-    kind: str = "simulator"
-    url: str = ""
-    account: str = "default"
-    seed: int = 0
 
 
 class RayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,6 +160,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     gateway: GatewayConfig = msgspec.field(default_factory=GatewayConfig)
     actors: ActorsConfig = msgspec.field(default_factory=ActorsConfig)
     psps: Annotated[list[PspConfig], msgspec.Meta(min_length=1)]
+    retry: RetryConfig = msgspec.field(default_factory=RetryConfig)
+    breaker: BreakerConfig = msgspec.field(default_factory=BreakerConfig)
     ray: RayConfig = msgspec.field(default_factory=RayConfig)
     secrets: SecretsConfig
     directory: str = ""

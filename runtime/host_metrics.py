@@ -35,7 +35,7 @@ HOST_REFUSED = CounterSpec(
 )
 HOST_DEAD_LETTERS = CounterSpec(
     name="tallystick_host_dead_letters_total",
-    help="Messages set aside because nobody can read them.",
+    help="Messages set aside because they can't be taken in.",
 )
 HOST_INTAKE_SECONDS = HistogramSpec(
     name="tallystick_host_intake_seconds",
@@ -118,6 +118,29 @@ HOST_CALLS_IN_FLIGHT = GaugeSpec(
 HOST_CALLS_WAITING = GaugeSpec(
     name="tallystick_host_psp_calls_waiting",
     help="PSP calls that wait for a place, or for a commit that is late.",
+)
+HOST_CALLS_REFUSED = CounterSpec(
+    name="tallystick_host_psp_calls_refused_total",
+    help="PSP calls that were not made because a circuit breaker was open.",
+)
+HOST_BREAKER_STATE = GaugeSpec(
+    name="tallystick_host_psp_breaker_state",
+    help="The circuit breaker of a PSP: 0 closed, 1 half open, 2 open.",
+    labels=("psp",),
+)
+HOST_BREAKER_OPENED = CounterSpec(
+    name="tallystick_host_psp_breaker_opened_total",
+    help="How often the circuit breaker of a PSP opened.",
+    labels=("psp",),
+)
+HOST_PARKED = GaugeSpec(
+    name="tallystick_host_orders_parked",
+    help="Orders that rest, by the PSP of their attempt and the reason.",
+    labels=("psp", "reason"),
+)
+HOST_RESUMED = CounterSpec(
+    name="tallystick_host_orders_resumed_total",
+    help="Parked orders that were brought up again.",
 )
 HOST_CLAIMS = CounterSpec(
     name="tallystick_host_claims_total",
@@ -217,6 +240,11 @@ HOST_CATALOGUE: tuple[MetricSpec, ...] = (
     HOST_RETRIES,
     HOST_CALLS_IN_FLIGHT,
     HOST_CALLS_WAITING,
+    HOST_CALLS_REFUSED,
+    HOST_BREAKER_STATE,
+    HOST_BREAKER_OPENED,
+    HOST_PARKED,
+    HOST_RESUMED,
     HOST_CLAIMS,
     HOST_REPLIES_DROPPED,
     HOST_PARTITIONS,

@@ -85,6 +85,14 @@ GATEWAY_UNREPORTED_ORDERS = GaugeSpec(
     name="tallystick_gateway_unreported_orders",
     help="Acknowledged orders whose intake no owner has reported yet.",
 )
+GATEWAY_PRIMARY_CHANGES = CounterSpec(
+    name="tallystick_gateway_primary_changes_total",
+    help="Times that the queue had another primary, or the same one after a restart.",
+)
+GATEWAY_RESENT_ORDERS = CounterSpec(
+    name="tallystick_gateway_resent_orders_total",
+    help="Acknowledged orders appended again after the queue's primary changed.",
+)
 GATEWAY_CONNECTIONS_REFUSED = CounterSpec(
     name="tallystick_gateway_connections_refused_total",
     help="Connections closed because of the limit or because no request came in time.",
@@ -104,6 +112,8 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     GATEWAY_PENDING_ORDERS,
     GATEWAY_WAITERS,
     GATEWAY_UNREPORTED_ORDERS,
+    GATEWAY_PRIMARY_CHANGES,
+    GATEWAY_RESENT_ORDERS,
     GATEWAY_CONNECTIONS_REFUSED,
     *HOST_CATALOGUE,
 )

@@ -59,6 +59,16 @@ PLANNED_ONCE: Mapping[str, str] = {"plan_cache_mode": "force_generic_plan"}
 
 _DEFAULT_PORT = 5432
 
+# What a host can answer that is no primary, or none that lets us in. That it is a standby comes as an
+# internal error of the driver's; the next host may still be the primary.
+_NO_SESSION = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
 _SQL = load_statements("connections.sql")
 
 
@@ -87,7 +97,7 @@ class Connector:
         for host, port in self._hosts:
             try:
                 return await self._open_on(host, port, settings or {})
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as fault:
+            except _NO_SESSION as fault:
                 reasons.append(f"{host}:{port} {type(fault).__name__} {fault}".strip())
         raise StorageUnavailable(STORE, "; ".join(reasons))
 

@@ -136,7 +136,7 @@ class PostgresLane:
             [head.partition_index for head in flush.heads],
             *(flush.heads, flush.orders, flush.personal, flush.attempts, progress),
             *(_last_of_open(flush.timers, ended), flush.outcomes, flush.transfers),
-            *(flush.accounts, posted, new_slices, flush.events, flush.refused, flush.dead_letters),
+            *(flush.accounts, posted, new_slices, flush.events, flush.refused),
         )
         if fenced_out := partition_indexes.difference(row["passed"]):
             raise PartitionFenced(fenced_out)
@@ -147,6 +147,8 @@ class PostgresLane:
                 f"(progress, slices, outcomes) {found} met the books as they are, of {expected}:"
                 " an order is not open, or a slice is at another version"
             )
+        if flush.dead_letters or flush.letter_results:
+            await session.send_rows(_SQL["write_letters"], flush.dead_letters, flush.letter_results)
         recorded_at: datetime = row["recorded_at"]
         return recorded_at
 

@@ -9,10 +9,13 @@ from uuid import UUID
 import asyncpg
 
 from payments.accounts import AccountKey
+from payments.rows import LetterActionKind
 from payments.state import AccountHead
 from storage.connections import INDEX_LOOPS, Connector
 from storage.lane import PostgresLane, no_probe
-from storage.ports import DueTimer
+from storage.letter_envelope import opened_raw
+from storage.ports import DueTimer, KnownOrders, SetAside
+from storage.queue_ports import LetterAction
 from storage.sessions import Session, postgres_faults
 from storage.sql_files import load_statements
 
@@ -32,16 +35,25 @@ class PostgresLedger:
     def lanes(self) -> Sequence[PostgresLane]:
         return self._lanes
 
-    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> KnownOrders:
         """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
         if not keys:
-            return {}
+            return KnownOrders({}, {})
         rows = await self._reader.fetch(
             _SQL["known_orders"],
             [partition_index for partition_index, _ in keys],
             [order_uuid for _, order_uuid in keys],
         )
-        return {row["order_uuid"]: row["fingerprint"] for row in rows}
+        return KnownOrders(
+            {row["order_uuid"]: row["fingerprint"] for row in rows if not row["dead_letter_no"]},
+            {
+                row["order_uuid"]: SetAside(
+                    row["dead_letter_no"], row["fingerprint"], row["is_held"]
+                )
+                for row in rows
+                if row["dead_letter_no"]
+            },
+        )
 
     async def account_heads(
         self, keys: Sequence[tuple[int, AccountKey]]
@@ -81,6 +93,40 @@ class PostgresLedger:
             )
             for row in rows
         ]
+
+    async def pending_actions(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[LetterAction]:
+        """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
+        pending = await self._reader.fetch(
+            _SQL["pending_actions"], list(partition_indexes), count_max
+        )
+        if not pending:
+            return []
+        rows = await self._reader.fetch(
+            _SQL["letters_of_actions"], [row["action_no"] for row in pending]
+        )
+        return [
+            LetterAction(
+                action_no=row["action_no"],
+                dead_letter_no=row["dead_letter_no"],
+                partition_index=row["partition_index"],
+                is_replay=row["action"] == LetterActionKind.REPLAY,
+                stream_id=row["stream_id"],
+                raw=opened_raw(row["raw_envelope"]),
+                is_closed=row["is_closed"],
+            )
+            for row in rows
+        ]
+
+    async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
+        """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
+        await self._reader.fetch(_SQL["note_paused"], list(partition_indexes), list(paused))
+
+    async def letter_overrides(self) -> frozenset[int]:
+        """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
+        rows = await self._reader.fetch(_SQL["letter_overrides"])
+        return frozenset(row["partition_index"] for row in rows)
 
     async def close(self) -> None:
         """End all connections, each after what it has in flight."""

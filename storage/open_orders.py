@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
 
 import asyncpg
 
@@ -23,31 +25,62 @@ PAGE_ROWS_MAX = 1_000
 _SQL = load_statements("ownership.sql")
 
 
-async def fetch_open_orders(session: Session, partition_index: int) -> list[OpenOrderRecord]:
-    """Return all open orders of a partition, page by page, in their order.
+Row = Mapping[str, Any] | asyncpg.Record
+Meets = Callable[[Iterable[bytes]], None]
+Tried = Callable[[Sequence[Row]], Coroutine[Any, Any, Sequence[bool]]]
+"""Returns for each row whether a process survives to rebuild it."""
 
-    Only the owner may read them: nothing else keeps the pages consistent. Raises InvariantViolation
-    for an open order whose order, attempt or personal data is missing.
+
+def meets_nothing(_parts: Iterable[bytes]) -> None:
+    """What production does before it decodes a row: nothing."""
+
+
+async def fetch_open_orders(
+    session: Session,
+    partition_index: int,
+    *,
+    meets: Meets = meets_nothing,
+    tried: Tried | None = None,
+) -> tuple[list[OpenOrderRecord], list[int]]:
+    """Return all open orders of a partition, page by page, in their order; parked ones are left out.
+
+    With ``tried`` each row is tried there before it is touched here; the second list are the numbers
+    of those that nobody survives. Only the owner may read them: nothing else keeps the pages
+    consistent. Raises InvariantViolation for an open order whose order, attempt or personal data is
+    missing.
     """
     records: list[OpenOrderRecord] = []
+    deadly: list[int] = []
     order_no_last = 0
     while True:
         rows = await session.fetch(
             _SQL["open_orders"], partition_index, order_no_last, PAGE_ROWS_MAX
         )
-        records.extend(_record(partition_index, row) for row in rows)
+        survived = [True] * len(rows) if tried is None else await tried([dict(row) for row in rows])
+        for row, is_safe in zip(rows, survived, strict=True):
+            if is_safe:
+                records.append(open_order_record(partition_index, row, meets=meets))
+            else:
+                deadly.append(row["order_no"])
         if len(rows) < PAGE_ROWS_MAX:
-            return records
-        order_no_last = records[-1].order_no
+            return records, deadly
+        order_no_last = rows[-1]["order_no"]
 
 
-def _record(partition_index: int, row: asyncpg.Record) -> OpenOrderRecord:
-    parts = ("order_uuid", "attempt_no", "detail_envelope", "request_envelope", "event_sequence")
+def open_order_record(
+    partition_index: int, row: Row, *, meets: Meets = meets_nothing
+) -> OpenOrderRecord:
+    """Return one row of the statement as an open order. Raises InvariantViolation for a missing part."""
+    parts = (
+        *("order_uuid", "attempt_no", "tried_since"),
+        *("detail_envelope", "request_envelope", "event_sequence"),
+    )
     missing = [part for part in parts if row[part] is None]
     if missing:
         raise InvariantViolation(
             f"open order {row['order_no']} of partition {partition_index} lacks {missing}"
         )
+    meets((row["detail_envelope"],))
     attempt = Attempt.inherited(
         attempt_no=row["attempt_no"],
         psp=row["psp"],
@@ -68,11 +101,13 @@ def _record(partition_index: int, row: asyncpg.Record) -> OpenOrderRecord:
         action_expires_at=row["action_expires_at"],
         next_retry_at=row["next_retry_at"],
         event_sequence=row["event_sequence"],
+        parked_reason=row["parked_reason"],
+        tried_since=row["tried_since"],
         has_timer=row["has_timer"],
     )
 
 
-def _command(row: asyncpg.Record) -> PaymentCommand:
+def _command(row: Row) -> PaymentCommand:
     detail = decode_detail(row["detail_envelope"])
     metadata = row["metadata"]
     return PaymentCommand(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from payments.state import PartitionHead, PartitionState
+from payments.state import OpenOrderRecord, PartitionHead, PartitionState
 from runtime.faults import StorageUnavailable
 from storage.connections import INDEX_LOOPS, Connector
 from storage.ledger import PostgresLedger, Reader
-from storage.open_orders import fetch_open_orders
-from storage.ports import CommitUnknown, LeaseView, PartitionView
+from storage.open_orders import Meets, Row, fetch_open_orders, meets_nothing
+from storage.ports import STALLS_BEFORE_CARE, CommitUnknown, LeaseView, PartitionView
 from storage.sessions import (
     Backend,
     Session,
@@ -39,12 +41,26 @@ _LEASE_SETTINGS = {"synchronous_commit": "local"}
 _SQL = load_statements("ownership.sql")
 
 
+Tried = Callable[[PartitionHead, Sequence[Row]], Coroutine[Any, Any, Sequence[bool]]]
+"""Returns for each row of a partition whether a process survives to rebuild it."""
+
+
 class PostgresOwnership:
     """Implements ``storage.ports.Ownership``; claims are tied to the lanes of ``ledger``."""
 
-    def __init__(self, connector: Connector, ledger: PostgresLedger) -> None:
+    def __init__(
+        self,
+        connector: Connector,
+        ledger: PostgresLedger,
+        *,
+        tried: Tried | None = None,
+        meets: Meets = meets_nothing,
+    ) -> None:
+        """``tried`` rebuilds rows of suspicious partitions elsewhere first (actors/careful.py)."""
         self._connector = connector
         self._ledger = ledger
+        self._tried = tried
+        self._meets = meets
         self._lease_reader = Reader(connector, _LEASE_SETTINGS)
         self._claim_turns = asyncio.Semaphore(CLAIM_SESSIONS_MAX)
         self._idle: list[Session] = []
@@ -97,27 +113,71 @@ class PostgresOwnership:
         await self._lease_reader.fetch(_SQL["release_lease"], incarnation)
 
     async def claim(
-        self, *, partition_index: int, epoch_seen: int, incarnation: UUID, lane_index: int
+        self,
+        *,
+        partition_index: int,
+        epoch_seen: int,
+        incarnation: UUID,
+        lane_index: int,
+        has_waiting: bool = False,
     ) -> PartitionState | None:
         """See ``storage.ports.Ownership``. Raises StorageUnavailable and CommitUnknown."""
         lane = self._ledger.lanes[lane_index]
         backend = await lane.ready()
         async with self._claim_session() as session:
             claimed = await session.finish(
-                self._take_over(session, partition_index, epoch_seen, incarnation, backend)
+                self._take_over(
+                    session, partition_index, epoch_seen, incarnation, backend, has_waiting
+                )
             )
             if claimed is None:
                 return None
             for other in self._ledger.lanes:
                 other.withdraw(partition_index)
             with postgres_faults():
-                open_orders = await session.finish(fetch_open_orders(session, partition_index))
+                open_orders = await session.finish(
+                    self._open_orders(session, partition_index, claimed)
+                )
             lane.pledge(partition_index, backend)
             return PartitionState(
                 head=_head(partition_index, claimed),
                 open_orders=open_orders,
                 recorded_at=claimed["recorded_at"],
+                stall_count=claimed["stall_count"],
             )
+
+    async def note_progress(self, partition_index: int, epoch: int) -> None:
+        """See ``storage.ports.Ownership``. Raises StorageUnavailable."""
+        await self._lease_reader.fetch(_SQL["note_progress"], partition_index, epoch)
+
+    async def park(
+        self, partition_index: int, epoch: int, order_no: int, *, reason: str, detail: str
+    ) -> None:
+        """See ``storage.ports.Ownership``. Raises StorageUnavailable."""
+        async with self._claim_session() as session:
+            with postgres_faults():
+                await session.finish(
+                    session.fetch(_SQL["park"], partition_index, epoch, [order_no], reason, detail)
+                )
+
+    async def _open_orders(
+        self, session: Session, partition_index: int, claimed: asyncpg.Record
+    ) -> list[OpenOrderRecord]:
+        """Rebuild the open orders; of a suspicious partition only those that a child survives."""
+        tried = self._tried if claimed["stall_count"] >= STALLS_BEFORE_CARE else None
+        records, deadly = await fetch_open_orders(
+            session,
+            partition_index,
+            meets=self._meets,
+            tried=None if tried is None else partial(tried, _head(partition_index, claimed)),
+        )
+        if deadly:
+            await session.fetch(
+                _SQL["park"],
+                *(partition_index, claimed["epoch"], deadly),
+                *("kills_host", "a child process ended over its row, or gave no answer in time"),
+            )
+        return records
 
     async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:
         """See ``storage.ports.Ownership``. After StorageUnavailable they may still be owned."""
@@ -158,6 +218,7 @@ class PostgresOwnership:
         epoch_seen: int,
         incarnation: UUID,
         backend: Backend,
+        has_waiting: bool,
     ) -> asyncpg.Record | None:
         with postgres_faults():
             seen = await session.fetchrow(_SQL["partition_seen"], partition_index)
@@ -168,7 +229,9 @@ class PostgresOwnership:
             if seen["epoch"] != epoch_seen:
                 return None
             await self._end_backends(session, seen["backend_pids"], seen["backend_starts"])
-        return await _bump_epoch(session, partition_index, epoch_seen, incarnation, backend)
+        return await _bump_epoch(
+            session, partition_index, epoch_seen, incarnation, backend, has_waiting
+        )
 
     async def _end_backends(
         self, session: Session, pids: Sequence[int], starts: Sequence[datetime]
@@ -206,14 +269,21 @@ def _head(partition_index: int, claimed: asyncpg.Record) -> PartitionHead:
 
 
 async def _bump_epoch(
-    session: Session, partition_index: int, epoch_seen: int, incarnation: UUID, backend: Backend
+    session: Session,
+    partition_index: int,
+    epoch_seen: int,
+    incarnation: UUID,
+    backend: Backend,
+    has_waiting: bool,
 ) -> asyncpg.Record | None:
     """Raise the epoch and record the lane's backend; decided, standby included, when it returns."""
     session.take_warnings()
     in_doubt = frozenset({partition_index})
     try:
         row = await session.fetchrow(
-            _SQL["claim"], partition_index, epoch_seen, incarnation, backend.pid, backend.started_at
+            _SQL["claim"],
+            *(partition_index, epoch_seen, incarnation),
+            *(backend.pid, backend.started_at, has_waiting),
         )
     except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError) as fault:
         raise CommitUnknown(in_doubt, f"{type(fault).__name__}: {fault}") from fault

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.accounts import AccountKey
@@ -19,6 +19,7 @@ from payments.rows import (
     DeadLetterRow,
     EventRow,
     HeadRow,
+    LetterResultRow,
     OrderRow,
     OutcomeRow,
     PersonalRow,
@@ -34,6 +35,7 @@ from payments.state import PartitionHead as PartitionHead
 from payments.state import PartitionState as PartitionState
 from runtime.faults import Fault
 from runtime.faults import StorageUnavailable as StorageUnavailable
+from storage.queue_ports import LetterAction
 
 
 class PartitionFenced(Fault):
@@ -82,6 +84,8 @@ class Flush:
     events: list[EventRow] = field(default_factory=list)
     refused: list[RefusedRequestRow] = field(default_factory=list)
     dead_letters: list[DeadLetterRow] = field(default_factory=list)
+    """A letter of an order that is not in the books also makes its ``set_aside_order`` row."""
+    letter_results: list[LetterResultRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,24 @@ class DueTimer:
     partition_index: int
     order_no: int
     kind: int
+
+
+class SetAside(NamedTuple):
+    """An order whose message is a dead letter."""
+
+    dead_letter_no: int
+    fingerprint: bytes | None
+    """None when that part of the message can't be read either."""
+    is_held: bool
+    """Nothing but a replay may take it in, or nothing at all: it was discarded, or ends its host."""
+
+
+class KnownOrders(NamedTuple):
+    """What the books hold of the orders asked for, by order_uuid."""
+
+    fingerprints: Mapping[UUID, bytes]
+    set_aside: Mapping[UUID, SetAside]
+    """Those that were set aside and not taken in since."""
 
 
 class Lane(Protocol):
@@ -122,8 +144,22 @@ class OwnerLedger(Protocol):
     @property
     def lanes(self) -> Sequence[Lane]: ...
 
-    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
-        """Return fingerprint by order_uuid for those of ``(partition_index, order_uuid)`` already in the books."""
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> KnownOrders:
+        """Return which of ``(partition_index, order_uuid)`` the books hold already."""
+        ...
+
+    async def pending_actions(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[LetterAction]:
+        """Return operators' actions without a result, oldest first, one a letter."""
+        ...
+
+    async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
+        """Tell people which of these partitions take nothing in."""
+        ...
+
+    async def letter_overrides(self) -> frozenset[int]:
+        """Return partitions for which an operator accepts any share of dead letters now."""
         ...
 
     async def account_heads(
@@ -159,6 +195,10 @@ class PartitionView:
     owner: UUID | None
 
 
+# One host may die of anything, anywhere. A second one in a row that wrote nothing either is a sign.
+STALLS_BEFORE_CARE = 2
+
+
 class Ownership(Protocol):
     """Leases, claims and takeovers in one shard. Leases decide who tries, epochs decide who may."""
 
@@ -181,18 +221,35 @@ class Ownership(Protocol):
     async def partitions(self) -> Sequence[PartitionView]: ...
 
     async def claim(
-        self, *, partition_index: int, epoch_seen: int, incarnation: UUID, lane_index: int
+        self,
+        *,
+        partition_index: int,
+        epoch_seen: int,
+        incarnation: UUID,
+        lane_index: int,
+        has_waiting: bool = False,
     ) -> PartitionState | None:
         """Take a partition over and read its state, or return None when somebody was faster.
 
         Terminates the recorded backends of the last owner that are not waiting for the standby, bumps
         the epoch from ``epoch_seen``, commits synchronously, and only then reads. Claiming one's own
         partition resolves an unknown commit. The partition is appended to on the lane ``lane_index``
-        from then on, and on no other.
+        from then on, and on no other. A takeover from a host that wrote nothing since its own claim,
+        with open orders or ``has_waiting`` messages on the stream, raises the state's stall_count.
 
         Raises StorageUnavailable (try again: a transaction in doubt may hold it up), or CommitUnknown
         when the claim itself is in doubt: read the epoch again, and claim again.
         """
+        ...
+
+    async def note_progress(self, partition_index: int, epoch: int) -> None:
+        """Set stall_count to 0: what waited was tried to its end."""
+        ...
+
+    async def park(
+        self, partition_index: int, epoch: int, order_no: int, *, reason: str, detail: str
+    ) -> None:
+        """Leave an open order alone from the next claim on, as long as ``epoch`` is the present one."""
         ...
 
     async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:

@@ -35,6 +35,7 @@ from storage.read_ports import (
     WalletRecord,
 )
 from storage.sessions import Session
+from storage.set_aside_orders import set_aside_order
 from storage.sql_files import load_statements
 
 # The one way to capture that is taken so far: the books have no column for another.
@@ -116,6 +117,17 @@ def _orders_by_uuid(rows: Sequence[asyncpg.Record]) -> dict[UUID, StoredOrder]:
 
 
 def _stored_order(row: asyncpg.Record) -> StoredOrder:
+    if row["is_set_aside"]:
+        return set_aside_order(
+            row["order_uuid"],
+            row["partition_index"],
+            merchant_no=row["merchant_no"],
+            mode=Mode(row["mode"]),
+            fingerprint=row["fingerprint"],
+            accepted_at=row["accepted_at"],
+            discarded_at=row["recorded_at"],
+            api_version=row["api_version"],
+        )
     is_ended = row["ended_status"] is not None
     if not is_ended and row["open_status"] is None:
         order = f"order {row['order_no']} of partition {row['partition_index']}"

@@ -1,9 +1,8 @@
 """One connection to the queue's primary, of which we always know that it is still the same one.
 
 WAIT speaks of the writes of its own connection: on a new one it succeeds at once and proves
-nothing. redis-py reconnects silently, also with its retries off: ``send_packed_command`` connects
-whenever the socket is gone, which any failed read brings about. So a redis-py connection lives here
-for one session only and refuses to connect again, and each session has a generation number.
+nothing. So a connection of the driver's lives here for one session only (``storage.queue_sessions``),
+and each session has a generation number.
 
 A connection with an unread reply is never used again: whatever interrupts an exchange, a
 cancellation included, ends the session.
@@ -12,90 +11,37 @@ cancellation included, ends the session.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from itertools import count
 
-import hiredis
-from redis.asyncio.connection import Connection, SSLConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
+    AskError,
+    ClusterDownError,
     NoScriptError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
 )
 
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
+from storage.queue_discovery import Locate, find_primary
 from storage.queue_ports import ConnectionReplaced
-from storage.queue_settings import QueueAddress, QueueSettings
+from storage.queue_sessions import STORE, AnySession, Command, Reply, converse, new_session, words
+from storage.queue_settings import QueueSettings
 from storage.redis_script import RedisScript
 
-STORE = "redis"
-
-Command: TypeAlias = Sequence[bytes | str | int]
-Reply: TypeAlias = Any  # whatever RESP2 holds: int, bytes, None, lists of these, or a ResponseError
-Locate: TypeAlias = Callable[[], Awaitable[QueueAddress]]
-"""Where the primary is now. The seam for Sentinel, and for addresses that move with a promotion."""
+# What a cluster's server says of keys that live elsewhere now, or that nobody serves.
+_ELSEWHERE = (AskError, ClusterDownError, TryAgainError)
 
 
-class _SingleSession:
-    """Mixed into redis-py's connections: connects once, and never behind our back."""
-
-    _reader: asyncio.StreamReader | None
-    _writer: asyncio.StreamWriter | None
-    _is_spent = False
-
-    async def connect_check_health(
-        self, check_health: bool = True, retry_socket_connect: bool = True
-    ) -> None:
-        if self._is_spent:
-            raise RedisConnectionError("the session has ended")
-        self._is_spent = True
-        await super().connect_check_health(  # type: ignore[misc]
-            check_health=check_health, retry_socket_connect=retry_socket_connect
-        )
-
-    def abort(self) -> None:
-        """Close the socket at once: closing it in order would wait for a frozen server to read."""
-        if self._writer is not None:
-            self._writer.transport.abort()
-        self._reader = self._writer = None
-
-
-class SingleSessionConnection(_SingleSession, Connection):
-    """A plain connection for one session."""
-
-
-class SingleSessionTlsConnection(_SingleSession, SSLConnection):
-    """A TLS connection for one session."""
-
-
-def new_session(
-    settings: QueueSettings, address: QueueAddress
-) -> SingleSessionConnection | SingleSessionTlsConnection:
-    """Return a connection that is not open yet. Its reads have no timeout: the caller sets one."""
-    connection_class = SingleSessionTlsConnection if address.has_tls else SingleSessionConnection
-    return connection_class(
-        host=address.host,
-        port=address.port,
-        db=address.database,
-        username=address.username,
-        password=address.password,
-        # Its own read timeout would abort a WAIT that the server still means to answer.
-        socket_timeout=None,
-        socket_connect_timeout=settings.connect_timeout_s,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        # Replies keep one shape on every server since Redis 7.0.
-        protocol=2,
-        driver_info=None,
-    )
+class PartitionMoved(StorageUnavailable):
+    """A server of a cluster does not serve the partition (any more): ask where it is now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +59,24 @@ class QueueConnection:
     Callers hold ``turn`` around what belongs together.
     """
 
-    def __init__(self, settings: QueueSettings, locate: Locate | None = None) -> None:
+    def __init__(
+        self,
+        settings: QueueSettings,
+        locate: Locate | None = None,
+        *,
+        generations: Iterator[int] | None = None,
+    ) -> None:
+        """``locate`` tells where the primary is, by default as the settings say.
+
+        ``generations`` numbers the sessions: connections whose messages must not be mistaken for each
+        other's share one.
+        """
         self.turn = asyncio.Lock()
         self._settings = settings
         self._locate = locate
-        self._connection: SingleSessionConnection | SingleSessionTlsConnection | None = None
+        self._connection: AnySession | None = None
         self._session: Session | None = None
-        self._generation = 0
+        self._generations = count(1) if generations is None else generations
 
     @property
     def session(self) -> Session | None:
@@ -135,7 +92,9 @@ class QueueConnection:
             async with asyncio.timeout(
                 self._settings.connect_timeout_s + self._settings.reply_timeout_s
             ):
-                address = self._settings.address() if self._locate is None else await self._locate()
+                address = await (
+                    find_primary(self._settings) if self._locate is None else self._locate()
+                )
                 self._connection = new_session(self._settings, address)
                 await self._connection.connect()  # type: ignore[no-untyped-call]
                 about_waitaof, replication = await self._converse(
@@ -143,7 +102,7 @@ class QueueConnection:
                 )
         except (RedisError, OSError) as fault:
             self.drop()
-            raise StorageUnavailable(STORE, _words(fault)) from fault
+            raise StorageUnavailable(STORE, words(fault)) from fault
         except BaseException:
             self.drop()
             raise
@@ -155,15 +114,14 @@ class QueueConnection:
         for reply in (about_waitaof, replication):
             if isinstance(reply, ResponseError):
                 self.drop()
-                raise StorageUnavailable(STORE, _words(reply))
+                raise StorageUnavailable(STORE, words(reply))
         try:
             replication_id = primary_replication_id(replication)
         except StorageUnavailable:
             self.drop()
             raise
-        self._generation += 1
         return Session(
-            generation=self._generation,
+            generation=next(self._generations),
             replication_id=replication_id,
             has_waitaof=bool(about_waitaof) and bool(about_waitaof[0]),
         )
@@ -190,8 +148,8 @@ class QueueConnection:
         except (RedisError, OSError) as fault:
             self.drop()
             if generation is not None and not isinstance(fault, TimeoutError):
-                raise ConnectionReplaced(_words(fault)) from fault
-            raise StorageUnavailable(STORE, _words(fault)) from fault
+                raise ConnectionReplaced(words(fault)) from fault
+            raise StorageUnavailable(STORE, words(fault)) from fault
         except BaseException:
             self.drop()
             raise
@@ -208,19 +166,34 @@ class QueueConnection:
         Returns the session it ran in, too. Raises StorageUnavailable also when the script answered
         with an error.
         """
-        call = (b"EVALSHA", script.sha, len(keys), *keys, *args)
+        session, (reply,) = await self.run_scripts(script, [(keys, args)])
+        return session, reply
+
+    async def run_scripts(
+        self, script: RedisScript, calls: Sequence[tuple[Command, Command]]
+    ) -> tuple[Session, list[Reply]]:
+        """Run a script once for each ``(keys, args)``, all in one exchange. See ``run_script``.
+
+        Raises PartitionMoved when a cluster's server does not serve some of the keys.
+        """
+        commands = [(b"EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls]
         session = await self.open()
         try:
-            (reply,) = await self.exchange((call,), generation=session.generation)
-            if isinstance(reply, NoScriptError):
+            replies = await self.exchange(commands, generation=session.generation)
+            again = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if again:
                 # After a promotion or a restart this is certain, so it is no fault.
                 load = (b"SCRIPT", b"LOAD", script.source)
-                _, reply = await self.exchange((load, call), generation=session.generation)
+                _, *more = await self.exchange(
+                    (load, *(commands[n] for n in again)), generation=session.generation
+                )
+                for n, reply in zip(again, more, strict=True):
+                    replies[n] = reply
         except ConnectionReplaced as replaced:
             raise StorageUnavailable(STORE, str(replaced)) from replaced
-        if isinstance(reply, ResponseError):
-            raise StorageUnavailable(STORE, _words(reply))
-        return session, reply
+        for reply in replies:
+            refuse_error(reply)
+        return session, replies
 
     def expect(self, generation: int) -> Session:
         """Return the session if it is still that one. Raises ConnectionReplaced."""
@@ -244,19 +217,9 @@ class QueueConnection:
         return self._connection is not None and self._connection.is_connected
 
     async def _converse(self, commands: Iterable[Command]) -> list[Reply]:
-        connection = self._connection
-        if connection is None:
+        if self._connection is None:
             raise RedisConnectionError("the session has ended")
-        commands = tuple(commands)
-        # Packed in C: redis-py's asyncio connections look at each of a batch's arguments in Python.
-        await connection.send_packed_command(b"".join(map(_packed, commands)))
-        replies: list[Reply] = []
-        for _ in commands:
-            try:
-                replies.append(await connection.read_response())
-            except ResponseError as error:
-                replies.append(error)
-        return replies
+        return await converse(self._connection, commands)
 
 
 def primary_replication_id(info: bytes) -> bytes:
@@ -270,11 +233,9 @@ def primary_replication_id(info: bytes) -> bytes:
     return replication_id
 
 
-def _words(fault: BaseException) -> str:
-    """Return what happened; a bare TimeoutError says nothing by itself."""
-    return str(fault) or type(fault).__name__
-
-
-def _packed(command: Command) -> bytes:
-    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # a wrong stub
-    return packed
+def refuse_error(reply: Reply) -> None:
+    """Raise StorageUnavailable for an error reply, PartitionMoved where it means that."""
+    if isinstance(reply, _ELSEWHERE):
+        raise PartitionMoved(STORE, words(reply))
+    if isinstance(reply, ResponseError):
+        raise StorageUnavailable(STORE, words(reply))

@@ -10,7 +10,8 @@ from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.envelope import EnvelopeUnreadable, decode_fields
-from storage.queue_connection import STORE, Command, Locate, QueueConnection, Reply
+from storage.queue_connection import QueueConnection
+from storage.queue_discovery import Locate
 from storage.queue_keys import record_key, stream_key
 from storage.queue_ports import (
     AppendBatch,
@@ -20,6 +21,7 @@ from storage.queue_ports import (
     KeyRecord,
     QueueEntry,
 )
+from storage.queue_sessions import STORE, Command, Reply
 from storage.queue_settings import QueueSettings
 from storage.redis_script import RedisScript
 
@@ -53,20 +55,25 @@ class RedisGatewayQueue:
         """Run the append script once for all entries, whatever their partitions.
 
         Raises StorageUnavailable: the script may have run all the same; running it again is safe.
-        (Redis Cluster will need one call for each partition here: their keys live in other slots.)
         """
-        if not 1 <= len(entries) <= APPEND_ENTRIES_MAX:
-            raise InvariantViolation(f"{len(entries)} entries are not 1..{APPEND_ENTRIES_MAX}")
-        keys: list[bytes] = []
-        for entry in entries:
-            keys.append(stream_key(entry.partition_index))
-            keys.append(record_key(entry.partition_index, entry.order_uuid))
+        return await self.append_apart([entries])
+
+    async def append_apart(self, groups: Sequence[Sequence[QueueEntry]]) -> AppendBatch:
+        """Run the append script once for each group, in one exchange: a cluster wants a call a partition.
+
+        The results are those of the groups, one group after the other. Raises as ``append``, and
+        PartitionMoved where a server of a cluster does not serve a group's partition.
+        """
+        entry_count = sum(map(len, groups))
+        if not 1 <= entry_count <= APPEND_ENTRIES_MAX or not all(groups):
+            raise InvariantViolation(f"{entry_count} entries are not 1..{APPEND_ENTRIES_MAX}")
+        calls = [(_append_keys(group), list(self._append_args(group))) for group in groups]
         async with self._connection.turn:
-            session, replies = await self._connection.run_script(
-                self._append_script, keys, list(self._append_args(entries))
-            )
+            session, replies = await self._connection.run_scripts(self._append_script, calls)
         results = [
-            _append_result(entry, reply) for entry, reply in zip(entries, replies, strict=True)
+            _append_result(entry, reply)
+            for group, of_group in zip(groups, replies, strict=True)
+            for entry, reply in zip(group, of_group, strict=True)
         ]
         return AppendBatch(results=results, generation=session.generation)
 
@@ -122,8 +129,8 @@ class RedisGatewayQueue:
     async def _wait(self, generation: int, deadline_s: float) -> bool:
         """Wait on the connection of that generation alone, and check the counts."""
         session = self._connection.expect(generation)
-        awaited = self._settings.replicas_awaited
         while True:
+            awaited = self._settings.replicas_awaited_now
             # To the server, 0 means for ever.
             wait_ms = max(1, round((deadline_s - _now_s()) * 1000))
             commands: list[Command] = [("WAIT", awaited, wait_ms)]
@@ -132,21 +139,29 @@ class RedisGatewayQueue:
             replies = await self._connection.exchange(
                 commands, generation=generation, wait_s=(wait_ms + WAITAOF_MS_MAX) / 1000
             )
-            if self._is_durable(replies):
+            if _is_durable(replies, awaited):
                 return True
             if _now_s() >= deadline_s:
                 return False
 
-    def _is_durable(self, replies: Sequence[Reply]) -> bool:
-        """Whether the replies, to WAIT and perhaps WAITAOF, tell of enough copies."""
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise StorageUnavailable(STORE, str(reply))
-        awaited = self._settings.replicas_awaited
-        if len(replies) == 1:
-            return bool(replies[0] >= awaited)
-        local_count, replica_count = replies[-1]
-        return bool(local_count >= 1 and replica_count >= awaited)
+
+def _is_durable(replies: Sequence[Reply], awaited: int) -> bool:
+    """Whether the replies, to WAIT and perhaps WAITAOF, tell of enough copies."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise StorageUnavailable(STORE, str(reply))
+    if len(replies) == 1:
+        return bool(replies[0] >= awaited)
+    local_count, replica_count = replies[-1]
+    return bool(local_count >= 1 and replica_count >= awaited)
+
+
+def _append_keys(entries: Sequence[QueueEntry]) -> list[bytes]:
+    keys: list[bytes] = []
+    for entry in entries:
+        keys.append(stream_key(entry.partition_index))
+        keys.append(record_key(entry.partition_index, entry.order_uuid))
+    return keys
 
 
 def _append_result(entry: QueueEntry, reply: Reply) -> AppendResult:

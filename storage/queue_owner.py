@@ -12,27 +12,24 @@ message is removed only on the connection that it was read on, and only while it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
-from redis.exceptions import ResponseError
-
-from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
-from storage.envelope import EnvelopeUnreadable, decode_fields, read_header
 from storage.queue_connection import (
-    STORE,
-    Command,
-    Locate,
     QueueConnection,
-    Reply,
     Session,
     primary_replication_id,
+    refuse_error,
 )
+from storage.queue_discovery import Locate
 from storage.queue_keys import record_key, stream_key
+from storage.queue_messages import message_of, raw_message
 from storage.queue_ports import NOBODY, ConnectionReplaced, Message
-from storage.queue_settings import QueueSettings
+from storage.queue_sessions import STORE, Command, Reply
+from storage.queue_settings import QueueMode, QueueSettings
 
 # Before every stream's first message.
 CURSOR_START = b"0-0"
@@ -55,9 +52,17 @@ class RedisOwnerQueue:
     """
 
     def __init__(
-        self, settings: QueueSettings, *, clock: Clock, locate: Locate | None = None
+        self,
+        settings: QueueSettings,
+        *,
+        clock: Clock,
+        locate: Locate | None = None,
+        generations: Iterator[int] | None = None,
     ) -> None:
-        self._connection = QueueConnection(settings, locate)
+        """``generations``: see QueueConnection."""
+        self._connection = QueueConnection(settings, locate, generations=generations)
+        # A cluster refuses commands that name streams of several partitions.
+        self._is_apart = settings.mode is QueueMode.CLUSTER
         self._clock = clock
         self._cursors: dict[int, bytes] = {}
         self._resting: frozenset[int] = frozenset()
@@ -101,6 +106,39 @@ class RedisOwnerQueue:
                 messages += more
         return messages
 
+    async def read_raw(
+        self, partition_index: int, *, after: str, count_max: int
+    ) -> Sequence[Message]:
+        """See ``storage.queue_ports.OwnerQueue``."""
+        async with self._connection.turn:
+            session = await self._current_session()
+            read_at_s = self._clock.monotonic_s()
+            command = (
+                *(b"XRANGE", stream_key(partition_index), f"({after}", b"+"),
+                *(b"COUNT", count_max),
+            )
+            (items,) = await self._exchange(session, (command,))
+        return [
+            raw_message(
+                raw,
+                partition_index=partition_index,
+                stream_id=stream_id.decode(),
+                generation=session.generation,
+                read_at_s=read_at_s,
+            )
+            for stream_id, raw in items
+        ]
+
+    async def waiting(self, partition_indexes: frozenset[int]) -> frozenset[int]:
+        """See ``storage.queue_ports.OwnerQueue``."""
+        ordered = sorted(partition_indexes)
+        async with self._connection.turn:
+            session = await self._current_session()
+            lengths = await self._exchange(
+                session, [(b"XLEN", stream_key(index)) for index in ordered]
+            )
+        return frozenset(index for index, length in zip(ordered, lengths, strict=True) if length)
+
     async def remove(self, messages: Sequence[Message]) -> int:
         """Delete exactly these, whose intake is committed, and let their key records expire.
 
@@ -135,7 +173,13 @@ class RedisOwnerQueue:
         if is_known and now_s - self._replication_checked_s >= REPLICATION_CHECK_INTERVAL_S:
             self._replication_checked_s = now_s
             (info,) = await self._exchange(session, (("INFO", "replication"),))
-            if primary_replication_id(info) != session.replication_id:
+            try:
+                replication_id = primary_replication_id(info)
+            except StorageUnavailable:
+                # Made a replica on the same socket. The next session looks for the primary.
+                self._connection.drop()
+                raise
+            if replication_id != session.replication_id:
                 # Another history on the same socket. A new session makes stale what was read.
                 self._connection.drop()
                 session = await self._connection.open()
@@ -159,14 +203,18 @@ class RedisOwnerQueue:
         share = max(1, count_max // len(partition_indexes))
         indexes_by_stream = {stream_key(index): index for index in partition_indexes}
         block = (b"BLOCK", wait_ms) if wait_ms > 0 else ()
-        cursors = (self._cursors[index] for index in partition_indexes)
-        command = (b"XREAD", b"COUNT", share, *block, b"STREAMS", *indexes_by_stream, *cursors)
+        head = (b"XREAD", b"COUNT", share, *block, b"STREAMS")
+        cursors = [self._cursors[index] for index in partition_indexes]
+        commands: list[Command] = [(*head, *indexes_by_stream, *cursors)]
+        if self._is_apart:
+            pairs = zip(indexes_by_stream, cursors, strict=True)
+            commands = [(*head, stream, cursor) for stream, cursor in pairs]
         # The age of what is read counts from here: a host may be frozen while the reply waits.
         read_at_s = self._clock.monotonic_s()
-        (reply,) = await self._exchange(session, (command,), wait_s=wait_ms / 1000)
+        replies = await self._exchange(session, commands, wait_s=wait_ms / 1000)
         messages: list[Message] = []
         deep: list[int] = []
-        for stream, items in reply or ():
+        for stream, items in chain.from_iterable(reply or () for reply in replies):
             index = indexes_by_stream[stream]
             # COUNT is per stream, so with many streams the last ones wait for the next read.
             taken = items[: count_max - len(messages)]
@@ -197,23 +245,41 @@ class RedisOwnerQueue:
 
     async def _remove_fresh(self, messages: Sequence[Message], session: Session) -> int:
         """Delete messages and let their records expire in one MULTI; return how many were there."""
-        ids_by_stream: dict[bytes, list[str]] = {}
-        expiries: list[Command] = []
+        commands: list[Command] = []
+        deletions: list[int] = []  # where they are, counted from each MULTI
+        ends: list[int] = []
+        for group in self._transactions(messages):
+            ids_by_stream: dict[bytes, list[str]] = {}
+            expiries: list[Command] = []
+            for message in group:
+                stream = stream_key(message.partition_index)
+                ids_by_stream.setdefault(stream, []).append(message.stream_id)
+                if message.order_uuid is not None:
+                    record = record_key(message.partition_index, message.order_uuid)
+                    expiries.append((b"EXPIRE", record, KEY_RECORD_TTL_S))
+            commands.append((b"MULTI",))
+            for stream, stream_ids in ids_by_stream.items():
+                commands.append((b"XDEL", stream, *stream_ids))
+            commands += expiries
+            commands.append((b"EXEC",))
+            deletions.append(len(ids_by_stream))
+            ends.append(len(commands) - 1)
+        replies = await self._exchange(session, commands)
+        removed_count = 0
+        for end, deletion_count in zip(ends, deletions, strict=True):
+            for result in replies[end]:
+                refuse_error(result)
+            removed_count += sum(replies[end][:deletion_count])
+        return removed_count
+
+    def _transactions(self, messages: Sequence[Message]) -> Iterable[Sequence[Message]]:
+        """Return what may share a MULTI: all of it, or on a cluster what is of one partition."""
+        if not self._is_apart:
+            return [messages]
+        by_partition: dict[int, list[Message]] = {}
         for message in messages:
-            stream = stream_key(message.partition_index)
-            ids_by_stream.setdefault(stream, []).append(message.stream_id)
-            if message.order_uuid is not None:
-                record = record_key(message.partition_index, message.order_uuid)
-                expiries.append((b"EXPIRE", record, KEY_RECORD_TTL_S))
-        deletions: list[Command] = [
-            (b"XDEL", stream, *stream_ids) for stream, stream_ids in ids_by_stream.items()
-        ]
-        commands = ((b"MULTI",), *deletions, *expiries, (b"EXEC",))
-        results = (await self._exchange(session, commands))[-1]
-        for result in results:
-            if isinstance(result, ResponseError):
-                raise StorageUnavailable(STORE, str(result))
-        return sum(results[: len(deletions)])
+            by_partition.setdefault(message.partition_index, []).append(message)
+        return by_partition.values()
 
     async def _exchange(
         self, session: Session, commands: Iterable[Command], *, wait_s: float = 0.0
@@ -226,35 +292,5 @@ class RedisOwnerQueue:
         except ConnectionReplaced as replaced:
             raise StorageUnavailable(STORE, str(replaced)) from replaced
         for reply in replies:
-            if isinstance(reply, ResponseError):
-                raise StorageUnavailable(STORE, str(reply))
+            refuse_error(reply)
         return replies
-
-
-def message_of(
-    raw: Sequence[bytes],
-    *,
-    partition_index: int,
-    stream_id: str,
-    generation: int,
-    read_at_s: float,
-) -> Message:
-    """Return a stream item as owners see it, decoded as far as it can be."""
-    header = read_header(raw)
-    command: PaymentCommand | None = None
-    reason = ""
-    try:
-        command = decode_fields(raw, header)
-    except EnvelopeUnreadable as unreadable:
-        reason = str(unreadable)
-    return Message(
-        partition_index=partition_index,
-        stream_id=stream_id,
-        generation=generation,
-        read_at_s=read_at_s,
-        order_uuid=header.order_uuid,
-        fingerprint=header.fingerprint,
-        command=command,
-        reason=reason,
-        raw=tuple(raw),
-    )

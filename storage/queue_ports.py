@@ -97,6 +97,21 @@ class GatewayQueue(Protocol):
     async def close(self) -> None: ...
 
 
+class LetterAction(NamedTuple):
+    """What an operator wants done with a dead letter."""
+
+    action_no: int
+    dead_letter_no: int
+    partition_index: int
+    is_replay: bool
+    """Else it is discarded."""
+    stream_id: str
+    raw: tuple[bytes, ...] | None
+    """The message as it was; None when its envelope can't be opened (any more)."""
+    is_closed: bool
+    """Whether an earlier action has replayed or discarded it."""
+
+
 class Message(NamedTuple):
     """One stream item as read. ``command`` is None when it can't be decoded; then ``reason`` says why."""
 
@@ -111,6 +126,10 @@ class Message(NamedTuple):
     reason: str
     raw: tuple[bytes, ...]
     """All field names and values alternating, as they were."""
+    action: LetterAction | None = None
+    """Set when it does not come from the stream: an operator's action on a dead letter."""
+    attempt_count: int = 1
+    """How often it was tried to take it in, this time included."""
 
 
 NOBODY: frozenset[int] = frozenset()
@@ -129,6 +148,19 @@ class OwnerQueue(Protocol):
 
     async def read(self, *, count_max: int, wait_ms_max: int) -> Sequence[Message]:
         """Return the next messages of owned partitions, or none after the wait. Raises StorageUnavailable."""
+        ...
+
+    async def read_raw(
+        self, partition_index: int, *, after: str, count_max: int
+    ) -> Sequence[Message]:
+        """Return a stream's next messages after an id, undecoded; moves no position.
+
+        Raises StorageUnavailable.
+        """
+        ...
+
+    async def waiting(self, partition_indexes: frozenset[int]) -> frozenset[int]:
+        """Return those of whose streams hold messages. Raises StorageUnavailable."""
         ...
 
     async def remove(self, messages: Sequence[Message]) -> int:

@@ -1,4 +1,4 @@
-"""How far the queue's readers and replicas are behind: one exchange, on a connection of its own."""
+"""How far the queue's readers and replicas are behind: one exchange with each primary."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from redis.exceptions import ResponseError
-
 from runtime.faults import StorageUnavailable
-from storage.queue_connection import STORE, Command, QueueConnection, Reply
 from storage.queue_keys import stream_key
+from storage.queue_primaries import REPLICATION, QueuePrimaries
+from storage.queue_sessions import STORE, Reply
 from storage.queue_settings import QueueSettings
 
 _REPLICA = re.compile(
@@ -52,33 +51,33 @@ class QueueStatusReader:
     """Looks at the streams of partitions and at the replicas."""
 
     def __init__(self, settings: QueueSettings) -> None:
-        self._connection = QueueConnection(settings)
+        self._primaries = QueuePrimaries(settings)
 
     async def read(self, partition_indexes: Sequence[int]) -> QueueStatus:
-        """Return what the primary says now. Raises StorageUnavailable."""
-        commands: list[Command] = [(b"TIME",), (b"INFO", b"replication")]
-        for index in partition_indexes:
-            stream = stream_key(index)
-            commands += ((b"XLEN", stream), (b"XRANGE", stream, b"-", b"+", b"COUNT", 1))
-        async with self._connection.turn:
-            replies = await self._connection.exchange(commands)
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                raise StorageUnavailable(STORE, str(reply))
-        (seconds, microseconds), info, *of_streams = replies
-        now_s = int(seconds) + int(microseconds) / 1e6
-        pairs = zip(of_streams[::2], of_streams[1::2], strict=True)
-        return QueueStatus(
-            streams={
-                index: _stream(length, first, now_s)
-                for index, (length, first) in zip(partition_indexes, pairs, strict=True)
-            },
-            replicas=replicas_of(bytes(info)),
+        """Return what the primaries of these say now. Raises StorageUnavailable."""
+        of_stream = [
+            (
+                (b"XLEN", stream_key(index)),
+                (b"XRANGE", stream_key(index), b"-", b"+", b"COUNT", 1),
+            )
+            for index in partition_indexes
+        ]
+        found = await self._primaries.ask_of(
+            partition_indexes, (b"TIME",), REPLICATION, each=of_stream
         )
+        streams: dict[int, StreamStatus] = {}
+        replicas: list[ReplicaStatus] = []
+        for indexes, ((seconds, microseconds), info, *of_streams) in found:
+            now_s = int(seconds) + int(microseconds) / 1e6
+            pairs = zip(of_streams[::2], of_streams[1::2], strict=True)
+            for index, (length, first) in zip(indexes, pairs, strict=True):
+                streams[index] = _stream(length, first, now_s)
+            replicas += replicas_of(bytes(info))
+        return QueueStatus(streams=streams, replicas=replicas)
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self._connection.close()
+        """Close the connections."""
+        await self._primaries.close()
 
 
 def _stream(length: Reply, first: Reply, now_s: float) -> StreamStatus:

@@ -71,6 +71,9 @@ class StoredOrder(NamedTuple):
     fingerprint: bytes
     view: OrderView
     is_frozen: bool
+    is_set_aside: bool = False
+    """Its message is a dead letter. ``order_no`` is 0; the fingerprint has no bytes where it is
+    unknown; the key in ``view`` is not the order's, but stands for whatever led to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

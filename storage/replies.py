@@ -14,13 +14,10 @@ from uuid import UUID
 import msgspec
 from redis.exceptions import RedisError
 
-from storage.queue_connection import (
-    Locate,
-    SingleSessionConnection,
-    SingleSessionTlsConnection,
-    new_session,
-)
+from runtime.faults import StorageUnavailable
+from storage.queue_discovery import Locate, find_any
 from storage.queue_keys import reply_channel
+from storage.queue_sessions import AnySession, new_session
 from storage.queue_settings import QueueSettings
 from storage.sealing import DECODE_FAULTS, EnvelopeUnreadable, describe
 
@@ -116,14 +113,14 @@ class ReplyListener:
         while True:
             try:
                 await self._listen_once()
-            except (RedisError, OSError):
+            except (RedisError, OSError, StorageUnavailable):
                 self.lost_count += 1
             await asyncio.sleep(self._pause_s * self._jitter.uniform(0.5, 1.0))
             self._pause_s = min(2 * self._pause_s, RECONNECT_PAUSE_S_MAX)
 
     async def _listen_once(self) -> None:
         """Subscribe and pass replies on until the connection is lost."""
-        address = self._settings.address() if self._locate is None else await self._locate()
+        address = await (find_any(self._settings) if self._locate is None else self._locate())
         connection = new_session(self._settings, address)
         try:
             async with asyncio.timeout(
@@ -138,9 +135,7 @@ class ReplyListener:
         finally:
             connection.abort()
 
-    async def _pass_on(
-        self, connection: SingleSessionConnection | SingleSessionTlsConnection
-    ) -> None:
+    async def _pass_on(self, connection: AnySession) -> None:
         is_asked = False
         while True:
             # With a timeout given, redis-py returns None after it and keeps the connection.

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from payments.defects import InvariantViolation
+from payments.defects import ContentDefect, InvariantViolation
 from runtime.faults import Fault, StorageUnavailable
 
 T = TypeVar("T")
@@ -38,6 +38,10 @@ CLOSE_TIMEOUT_S = 1.0
 # Error classes that mean that our statement or our rows were wrong: feature, data, integrity, syntax
 # or rights, a limit such as a row too large for its page.
 _DEFECT_CLASSES = frozenset({"0A", "22", "23", "42", "54"})
+# Of these, what a value was wrong about: data and limits; NOT NULL and CHECK. A conflict of identities is
+# about the books.
+_CONTENT_CLASSES = frozenset({"22", "54"})
+_CONTENT_STATES = frozenset({"23502", "23514"})
 
 
 class StatementUnanswered(Fault):
@@ -97,7 +101,7 @@ class Session:
             row = await self.fetchrow(sql, *arguments)
         except AttributeError as error:
             # The driver turns other values that don't fit into errors of its own.
-            raise InvariantViolation(f"a row can't be stored: {error}") from error
+            raise ContentDefect(f"a row can't be stored: {error}") from error
         if row is None:
             raise InvariantViolation("a SELECT without FROM returned no row")
         return row
@@ -190,6 +194,8 @@ def postgres_faults() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         sqlstate = error.sqlstate or ""
+        if sqlstate[:2] in _CONTENT_CLASSES or sqlstate in _CONTENT_STATES:
+            raise ContentDefect(f"Postgres refused a value: {sqlstate}") from error
         if sqlstate[:2] in _DEFECT_CLASSES:
             raise InvariantViolation(f"Postgres refused a statement: {sqlstate} {error}") from error
         raise StorageUnavailable(STORE, f"{sqlstate} {error}") from error

@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from payments.lifecycle import PaymentState
+from payments.parking import ParkReason
 from storage.read_pool import ReadPool
 from storage.sessions import Session
 from storage.sql_files import load_statements
@@ -80,14 +81,36 @@ class HostStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedCount:
+    """Open orders that rest, for one reason at one PSP."""
+
+    psp: str
+    reason: str
+    order_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderCounts:
     """How many orders stand where, by the wire name of their state."""
 
     open_by_status: Mapping[str, int]
+    parked: Sequence[ParkedCount]
+    """Which of the open ones rest."""
     ended_by_status: Mapping[str, int] | None
     """None when there are too many to count in OUTCOME_COUNT_MS_MAX."""
     dead_letter_count: int | None
     """None where the role may not see them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What hosts can't go on with by themselves."""
+
+    paused: Sequence[int]
+    """Partitions that take nothing in, because most of what comes would be set aside."""
+    stalled: Sequence[int]
+    """Partitions over which hosts have died in a row."""
+    parked_order_count: int
 
 
 class StatusQueries:
@@ -108,11 +131,17 @@ class StatusQueries:
         """Return hosts by name. One whose process died stays until somebody releases its lease."""
         return [HostStatus(**row) for row in await self._pool.fetch(_SQL["hosts"])]
 
+    async def trouble(self) -> Trouble:
+        """Return what people have to look after."""
+        return Trouble(**(await self._pool.fetch(_SQL["trouble"]))[0])
+
     async def counts(self) -> OrderCounts:
         """Return the counts; each is exact, but they are not of one moment."""
         open_rows = await self._pool.fetch(_SQL["open_counts"])
+        parked_rows = await self._pool.fetch(_SQL["parked_counts"])
         return OrderCounts(
             open_by_status=_by_status(open_rows),
+            parked=[_parked(row) for row in parked_rows],
             ended_by_status=await self._pool.run(_ended_by_status),
             dead_letter_count=await self._pool.run(_dead_letter_count),
         )
@@ -159,6 +188,14 @@ async def _dead_letter_count(session: Session) -> int | None:
         return None
     count: int = (await session.fetch(_SQL["dead_letter_count"]))[0]["letter_count"]
     return count
+
+
+def _parked(row: asyncpg.Record) -> ParkedCount:
+    return ParkedCount(
+        psp=row["psp"],
+        reason=ParkReason(row["parked_reason"]).wire,
+        order_count=row["order_count"],
+    )
 
 
 def _by_status(rows: Sequence[asyncpg.Record]) -> Mapping[str, int]:

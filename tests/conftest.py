@@ -7,9 +7,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.queue_farms import cluster_farm, own_cluster_farm, own_sentinel_farm, sentinel_farm
 from tests.servers import database_dsn, servers, valkey_url
 
-__all__ = ["database_dsn", "servers", "valkey_url"]
+__all__ = [
+    "cluster_farm",
+    "database_dsn",
+    "own_cluster_farm",
+    "own_sentinel_farm",
+    "sentinel_farm",
+    "servers",
+    "valkey_url",
+]
 
 # A shared machine stalls now and then; how long one example takes proves nothing.
 # Derandomized, so that a run says the same of the same code; `--hypothesis-profile=explore` looks for

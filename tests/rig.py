@@ -55,7 +55,13 @@ class Rig:
     """Use as a context manager; everything it started ends with it."""
 
     def __init__(
-        self, servers: SharedServers, directory: Path, *, simulator: tuple[str, ...] = ()
+        self,
+        servers: SharedServers,
+        directory: Path,
+        *,
+        simulator: tuple[str, ...] = (),
+        has_second_psp: bool = False,
+        more_config: str = "",
     ) -> None:
         self.servers = servers
         self.directory = directory
@@ -63,6 +69,12 @@ class Rig:
         self.processes: list[subprocess.Popen[bytes]] = []
         self._simulator_options = ("--seed", "7", "--latency-ms", "0", *simulator)
         self.simulator = SimulatorProcess(directory / "psp", options=self._simulator_options)
+        self.second = (
+            SimulatorProcess(directory / "psp-b", options=("--seed", "8"))
+            if has_second_psp
+            else None
+        )
+        self._more_config = more_config
         self.gateway_port = free_port()
         self.config: Config
         self.merchant_id = ""
@@ -75,6 +87,8 @@ class Rig:
         self.servers.empty_valkey()
         self.servers.create_database(self.database)
         self.simulator.__enter__()
+        if self.second is not None:
+            self.second.__enter__()
         self._write_config()
         asyncio.run(self._install())
         self.merchant_id, self.api_key = asyncio.run(self.create_merchant("Test shop"))
@@ -92,6 +106,8 @@ class Rig:
                 process.kill()
             process.wait(10)
         self.simulator.__exit__(None, None, None)
+        if self.second is not None:
+            self.second.__exit__(None, None, None)
         self.servers.drop_database(self.database)
 
     # --- parts ------------------------------------------------------------------------------------------
@@ -165,6 +181,27 @@ class Rig:
         finally:
             await pool.close()
         return merchant.merchant_id, key
+
+    async def create_operator_key(self) -> str:
+        """An operator's test key."""
+        pool = read_pool(
+            self.config,
+            self.config.postgres.shards[0],
+            "gateway",
+            application_name="rig",
+            session_count_max=1,
+        )
+        try:
+            key, record = issue_api_key(
+                self.config.secret(self.config.secrets.api_key_pepper_file).encode(),
+                os.urandom(RANDOM_BYTES),
+                role=KeyRole.OPERATOR,
+                mode=Mode.TEST,
+            )
+            await PostgresDirectory(pool).store_api_key(record, actor="rig")
+        finally:
+            await pool.close()
+        return key
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """Ask the database as the superuser."""
@@ -278,6 +315,7 @@ call_timeout_ms = 1500
 name = "simulator"
 kind = "simulator"
 url = "{self.simulator.url}"
+{self._second_psp()}{self._more_config}
 [secrets]
 api_key_pepper_file = "pepper"
 fingerprint_key_file = "fingerprint"
@@ -285,6 +323,11 @@ fingerprint_key_file = "fingerprint"
             encoding="utf-8",
         )
         self.config = load_config(self.config_path, {})
+
+    def _second_psp(self) -> str:
+        if self.second is None:
+            return ""
+        return f'[[psps]]\nname = "simulator_b"\nurl = "{self.second.url}"\n'
 
     async def _install(self) -> None:
         session = await Connector(self.dsn, application_name="rig").open()

@@ -8,9 +8,9 @@ PSP is as bad as PSPs are: it loses answers, denies what it did, and forgets key
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from uuid import UUID
@@ -23,8 +23,11 @@ from payments.decided import AttemptPlan, Batch, Decided
 from payments.fingerprint import fingerprint
 from payments.identity import parse_psp_key, psp_key
 from payments.lifecycle import PaymentState
-from payments.next_step import StepPolicy
 from payments.open_order import CallAnswer, PspCall
+from payments.parking import ParkReason
+from payments.psp_terms import PspTerms
+from payments.retry_policy import RetryPolicy
+from payments.routing import Availability
 from payments.rows import TimerKind
 from payments.state import PartitionState
 from tests.fakes.fake_books import FakeBooks
@@ -32,7 +35,8 @@ from tests.queue_commands import a_command
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 KEY_LIFETIME_S = 24 * 3_600
-POLICY = StepPolicy()
+TERMS = PspTerms(key_lifetime_s=KEY_LIFETIME_S, replays_declines=True, can_burn_key=True)
+POLICY = RetryPolicy()
 
 
 def an_order(number: int, *, amount_minor: int = 1999) -> PaymentCommand:
@@ -43,21 +47,32 @@ def an_order(number: int, *, amount_minor: int = 1999) -> PaymentCommand:
     )
 
 
-class OnePsp:
-    """Plans every attempt for one PSP."""
+class Psps:
+    """Plans attempts for PSPs that are all alike, in the order of their names."""
 
-    def plan(self, command: PaymentCommand, attempt_no: int) -> AttemptPlan:
+    def __init__(self, *names: str) -> None:
+        self.names = names or ("psp",)
+
+    def home(self, command: PaymentCommand) -> str:
+        """See ``payments.decided.Planner``."""
+        return self.names[0]
+
+    def route(self, command: PaymentCommand, *, avoiding: Container[str]) -> str | None:
+        """See ``payments.decided.Planner``."""
+        return next((name for name in self.names if name not in avoiding), None)
+
+    def plan(self, command: PaymentCommand, attempt_no: int, psp: str) -> AttemptPlan:
         """See ``payments.decided.Planner``."""
         return AttemptPlan(
-            psp="psp",
+            psp=psp,
             psp_account="main",
             psp_key=psp_key(command.order_uuid, attempt_no),
             request=command.amount_minor.to_bytes(8, "big"),
         )
 
-    def key_lifetime_s(self, psp: str) -> int:
+    def terms(self, psp: str) -> PspTerms:
         """See ``payments.decided.Planner``."""
-        return KEY_LIFETIME_S
+        return TERMS
 
 
 class Deed(Enum):
@@ -67,6 +82,8 @@ class Deed(Enum):
     CHARGE_SILENTLY = auto()
     """Charges, and the answer is lost."""
     DECLINE = auto()
+    DECLINE_SOFTLY = auto()
+    """Declines so that another PSP may be asked."""
     ASK_BUYER = auto()
     REFUSE = auto()
     """Says that it did not run, whether or not it once did."""
@@ -80,6 +97,7 @@ class ScriptedPsp:
 
     keys: dict[str, tuple[ResultClass, datetime]] = field(default_factory=dict)
     charges: Counter[UUID] = field(default_factory=Counter)
+    soft_keys: set[str] = field(default_factory=set)
 
     def carry_out(self, call: PspCall, deed: Deed, now: datetime) -> PspAnswer:
         """Run one call and return how its caller sees it; one that came too late never leaves."""
@@ -105,6 +123,7 @@ class ScriptedPsp:
             captured_minor=amount_minor if is_charged else 0,
             currency="USD" if is_charged else None,
             effective_at=now,
+            decline_code="try_again_later" if key in self.soft_keys else None,
         )
 
     def buyer_acts(self, key: str, now: datetime) -> None:
@@ -117,6 +136,9 @@ class ScriptedPsp:
         match deed:
             case Deed.CHARGE | Deed.CHARGE_SILENTLY:
                 return self._charge(key, now)
+            case Deed.DECLINE_SOFTLY:
+                self.soft_keys.add(key)
+                return self._remember(key, ResultClass.DECLINED_FINAL, now)
             case Deed.DECLINE:
                 return self._remember(key, ResultClass.DECLINED_FINAL, now)
             case Deed.ASK_BUYER:
@@ -138,9 +160,12 @@ class ScriptedPsp:
 class BookWorld:
     """One partition, its owner's book, and the calls that owners have started."""
 
-    def __init__(self, policy: StepPolicy = POLICY) -> None:
+    def __init__(self, policy: RetryPolicy = POLICY, *, psps: Sequence[str] = ("psp",)) -> None:
         self.now = START
         self.policy = policy
+        self.psps = Psps(*psps)
+        self.refusing: frozenset[str] = frozenset()
+        """PSPs whose breaker is open at the present owner."""
         self.psp = ScriptedPsp()
         self.books = FakeBooks.empty(1, lambda: self.now)
         self.calls: list[PspCall] = []
@@ -159,7 +184,7 @@ class BookWorld:
         self.calls = []
         records = self.books.open_order_records(0)
         state = PartitionState(head=held.head, open_orders=records, recorded_at=self.books.now())
-        self.book = PartitionBook(state, OnePsp(), self.policy)
+        self.book = PartitionBook(state, self.psps, self.policy)
         due = [(order.order_no, TimerKind.SEND) for order in records if not order.has_timer]
         self.take(due=due)
         return self.book
@@ -179,6 +204,7 @@ class BookWorld:
         keys = [(c.order_uuid, self.books.order_keys.get(c.order_uuid)) for c in commands]
         known = {uuid: self.books.orders[key].fingerprint for uuid, key in keys if key is not None}
         batch = Batch(commands=commands, known=known, answers=answers, due=due, now=self.now)
+        batch = replace(batch, availability=Availability(self.refusing, {}))
         memory = deepcopy(vars(self.book)["_open"]), self.book.head
         decided = self.book.decide(batch)
         assert decided == self.book.decide(batch), "the same decision twice"
@@ -187,7 +213,7 @@ class BookWorld:
             self.claim()
             return decided
         if decided.has_rows:
-            self.books.write(flush_of([decided], []))
+            self.books.write(flush_of([decided], {}))
         self.book.apply(decided)
         self._done(answers)
         self._start(decided.calls)
@@ -213,14 +239,28 @@ class BookWorld:
         self.take(answers=[answered], is_lost=is_lost)
         return answered
 
+    def refuse(self, call: PspCall) -> None:
+        """Have the owner's breaker keep a call from being made."""
+        is_send = call.step is TimerKind.SEND
+        result = ResultClass.NOT_SENT if is_send else ResultClass.UNKNOWN
+        answered = self.answer(call, PspAnswer(result=result, retry_after_s=1.0))
+        self.take(answers=[answered._replace(parked=ParkReason.PSP_DOWN)])
+
     def wait(self, seconds: float) -> None:
-        """Let time pass, and fire the timers that are due and whose order has no call on its way."""
+        """Let time pass, and fire the timers that are due and whose order has no call on its way.
+
+        Parked orders go on as soon as their PSP, or another one, takes orders.
+        """
         self.now += timedelta(seconds=seconds)
         busy = {call.order_no for call in self.calls}
+        if len(self.refusing) < len(self.psps.names):
+            resumed = [order.order_no for order in self.book.parked_orders()]
+            self.take(due=[(no, TimerKind.RESUME) for no in resumed if no not in busy])
+            busy = {call.order_no for call in self.calls}
         due = [
             (order_no, TimerKind(timer.kind))
             for (_, order_no), timer in sorted(self.books.timers.items())
-            if timer.due_at <= self.now and order_no not in busy
+            if timer.due_at <= self.now and order_no not in busy and timer.kind != TimerKind.RESUME
         ]
         self.take(due=due)
 
@@ -230,8 +270,10 @@ class BookWorld:
         return None if outcome is None else PaymentState(outcome[0].status)
 
     def _done(self, answers: Iterable[CallAnswer]) -> None:
-        answered = {answer.order_no for answer in answers}
-        self.calls = [call for call in self.calls if call.order_no not in answered]
+        answered = {(answer.order_no, answer.attempt_no) for answer in answers}
+        self.calls = [
+            call for call in self.calls if (call.order_no, call.attempt.attempt_no) not in answered
+        ]
 
     def _start(self, calls: Iterable[PspCall]) -> None:
         busy = {call.order_no for call in self.calls}

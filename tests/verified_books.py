@@ -29,11 +29,11 @@ from runtime.config import (
     Config,
     DeploymentConfig,
     PostgresConfig,
-    PspConfig,
     RedisConfig,
     SecretsConfig,
     ShardConfig,
 )
+from runtime.psp_config import PspConfig
 from tests.books import ACCEPTED_AT, DEPLOYMENT, PARTITION_COUNT, PASSWORDS, copy_of_installed_books
 from tests.servers import SharedServers
 
@@ -92,6 +92,46 @@ class VerifiedBooks:
         return config_of(self.servers, database, self.secrets, [psp])
 
 
+# Three letters: one waits, one was discarded, one was replayed: its order is a paid one. And an open order is
+# parked. What gateways and owners write of these, in one go.
+_LETTERS = """
+INSERT INTO dead_letter (partition_index, stream_id, order_uuid, merchant_no, mode, reason, detail,
+    raw_envelope)
+SELECT place.partition_index, place.n || '-0', place.order_uuid, place.merchant_no, 1,
+    'payload_malformed', '', decode('010090', 'hex')
+FROM (
+    SELECT 1 AS n, 0::smallint AS partition_index, gen_random_uuid() AS order_uuid, 1 AS merchant_no
+    UNION ALL SELECT 2, 1, gen_random_uuid(), 1
+    UNION ALL (
+        SELECT 3, o.partition_index, o.order_uuid, o.merchant_no FROM payment_order AS o
+        JOIN order_outcome AS ended USING (partition_index, order_no)
+        JOIN partition AS held USING (partition_index)
+        WHERE ended.status = 5
+        ORDER BY o.order_no IN (1, held.order_no_last), held.order_no_last DESC, o.partition_index,
+            o.order_no
+        LIMIT 1)
+) AS place ORDER BY place.n;
+INSERT INTO set_aside_order (partition_index, order_uuid, dead_letter_no, merchant_no, mode,
+    api_version, accepted_at)
+SELECT partition_index, order_uuid, dead_letter_no, merchant_no, mode, '2026-11-01', now()
+FROM dead_letter;
+INSERT INTO dead_letter_action (dead_letter_no, partition_index, action, actor, reason)
+SELECT dead_letter_no, partition_index, CASE dead_letter_no WHEN 2 THEN 2 ELSE 1 END, 'tests', 'because'
+FROM dead_letter WHERE dead_letter_no > 1 ORDER BY dead_letter_no;
+INSERT INTO audit (actor, action, subject, detail)
+SELECT actor, CASE action WHEN 1 THEN 'dead_letter.replay' ELSE 'dead_letter.discard' END,
+    dead_letter_no::text, jsonb_build_object('reason', reason, 'action_no', action_no)
+FROM dead_letter_action;
+INSERT INTO dead_letter_result (action_no, dead_letter_no, partition_index, batch_seq, result, detail)
+SELECT action_no, dead_letter_no, partition_index, 1, action, '' FROM dead_letter_action;
+INSERT INTO parked_order (partition_index, order_no, reason, detail)
+SELECT partition_index, order_no, 'kills_host', '' FROM open_order
+ORDER BY status DESC, partition_index DESC, order_no DESC LIMIT 1;
+DELETE FROM timer USING parked_order AS parked
+WHERE timer.partition_index = parked.partition_index AND timer.order_no = parked.order_no;
+"""
+
+
 def make_books(servers: SharedServers, secrets: Path) -> VerifiedBooks:
     """Make them with the real decisions, the real lane and the sandbox PSP in this process."""
 
@@ -113,6 +153,7 @@ def make_books(servers: SharedServers, secrets: Path) -> VerifiedBooks:
             await _act_for_buyers(psp, filler)
             late = orders[0]._replace(fingerprint=orders[1].fingerprint)
             await filler.take([late])
+            await ask(dsn, _LETTERS)
         finally:
             await filler.close()
         return list(psp.oracle_rows())

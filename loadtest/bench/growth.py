@@ -65,7 +65,7 @@ async def measure_growth(options: Options, order_count: int, progress: Progress)
         tables = await _tables(stack, settled_count)
         durability = await stack.stores.durability()
         machine["versions"] |= await stack.stores.versions()
-        verified = await verify(stack)
+        verified = await verify(stack.root)
     finally:
         await stack.close(lambda _: None)
     lax = not_strict(durability)

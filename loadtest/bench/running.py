@@ -77,7 +77,7 @@ class Runner:
             p50_ms=loaded.held.p50_ms,
             p99_ms=loaded.held.p99_ms,
             latency_of=f"POST to settled, of every {job.held_every}th request, which held",
-            verify=await verify(stack),
+            verify=await verify(stack.root),
             loaded=loaded,
             detail={
                 "held": loaded.held,
@@ -103,7 +103,7 @@ class Runner:
             quiet_s = await stack.wait_quiet(before + loaded.accepted_count)
         settled = await stack.settled_count() - settled_before
         latency = await stack.stores.fetchrow("engine_latency", since)
-        verified = await verify(stack)
+        verified = await verify(stack.root)
         return {
             "accept": accepting.figures(
                 payments=loaded.accepted_count,

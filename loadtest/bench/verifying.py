@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
-from loadtest.bench.stack import BenchStack
 from ops.exit_codes import ExitCode
 from ops.stack.environment import python_environment
 
@@ -19,10 +19,10 @@ BY_VERIFY = "tally verify"
 _COSTS = ("seconds", "peak_memory_bytes")
 
 
-async def verify(stack: BenchStack) -> dict[str, Any]:
-    """Run ``tally verify --json`` on the stack. Of books that are not right, all that it printed."""
+async def verify(root: Path) -> dict[str, Any]:
+    """Run ``tally verify --json`` on the stack of a home. Of books that are not right, all that it printed."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "ops.cli", "--home", str(stack.root), "verify", "--json"),
+        *(sys.executable, "-P", "-m", "ops.cli", "--home", str(root), "verify", "--json"),
         env=python_environment({}),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -44,15 +45,24 @@ def bench(names: tuple[str, ...], is_json: bool, **options: object) -> None:
 
     The stack is a new one in a temporary directory; the one of this home is left alone.
     """
-    arguments = [*names, *(["--json"] if is_json else [])]
+    run_apart("loadtest.bench", names, {**options, "json": is_json})
+
+
+def run_apart(module: str, names: Sequence[str], options: Mapping[str, object]) -> None:
+    """Run a module of the load tests with these options, and end as it ends.
+
+    Apart, because it acts as storefront, server and owner at once, which no command may.
+    """
+    arguments = [*names]
     for name, value in options.items():
         option = f"--{name.replace('_', '-')}"
         if value is True:
             arguments.append(option)
+        elif isinstance(value, tuple):
+            arguments += [word for item in value for word in (option, str(item))]
         elif value is not None and value is not False:
             arguments += [option, str(value)]
-    # Apart, because it acts as storefront, server and owner at once, which no command may.
-    command = [sys.executable, "-P", "-m", "loadtest.bench", *arguments]
+    command = [sys.executable, "-P", "-m", module, *arguments]
     with subprocess.Popen(command, start_new_session=True) as child:
         returncode = _ended(child)
     if returncode != 0:

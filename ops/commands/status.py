@@ -14,6 +14,7 @@ from ops.disk_use import bytes_text
 from ops.exit_codes import ExitCode
 from ops.output import Output
 from ops.stack.report import status_report
+from ops.stack.store_report import print_stores
 
 
 @click.command()
@@ -43,6 +44,8 @@ def _print(document: Mapping[str, Any], output: Output) -> None:
         output.line(document["error"])
     for name, problem in document["problems"].items():
         output.line(f"  {name}: {problem}")
+    for name, warning in document["warnings"].items():
+        output.line(f"  {name}: {warning}", style="yellow")
     disk = document["disk"]
     output.line()
     output.table(
@@ -58,6 +61,9 @@ def _print(document: Mapping[str, Any], output: Output) -> None:
             ("disk free", bytes_text(disk["free_bytes"])),
         ],
     )
+    if any(store["primary"] for store in document["stores"].values()):
+        output.line()
+        print_stores(document["stores"], output)
     if document["hosts"]:
         output.line()
         output.table(
@@ -82,4 +88,6 @@ def _orders_text(orders: Mapping[str, Any] | None) -> str:
         return "unknown"
     counts = {**(orders["ended"] or {}), **orders["open"]}
     text = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none yet"
+    for parked in orders["parked"]:
+        text += f"; {parked['orders']} parked: {parked['reason']} ({parked['psp']})"
     return text if orders["ended"] is not None else f"{text}, and too many ended ones to count"

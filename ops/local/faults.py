@@ -107,3 +107,7 @@ class DataRefused(LocalFault):
         super().__init__(f"{server} is not started: {reason}. {advice}")
         self.server = server
         self.reason = reason
+
+
+class PromotionRefused(LocalFault):
+    """No other copy may take the primary's place; the text says why, and what would help."""

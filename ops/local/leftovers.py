@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.local.layout import STACK_ID_VARIABLE
-from ops.local.pidfile import ProcessIdentity, identity_of, stop_process
+from ops.local.pidfile import KILL_TIMEOUT_S, ProcessIdentity, identity_of, stop_process
 
 _PROC = Path("/proc")
+_DELETED = " (deleted)"
 # Only these programs are recognised by their working directory; a shell that happens to stand in
 # a data directory is not ours.
 SERVER_PROGRAMS = frozenset({"postgres", "valkey-server", "redis-server"})
@@ -114,4 +115,44 @@ def _serves_from(pid: int, data_directories: tuple[Path, ...]) -> bool:
     directory = _PROC / str(pid)
     if (directory / "exe").readlink().name not in SERVER_PROGRAMS:
         return False
-    return (directory / "cwd").readlink() in data_directories
+    # A directory that was deleted under a running server is still its own.
+    working_directory = str((directory / "cwd").readlink()).removesuffix(_DELETED)
+    return Path(working_directory) in data_directories
+
+
+def descendants(pid: int) -> list[ProcessIdentity]:
+    """A process's children, their children and so on, as far as they live."""
+    children: dict[int, list[int]] = {}
+    for candidate in _pids():
+        try:
+            stat = (_PROC / str(candidate) / "stat").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(candidate)
+    found: list[ProcessIdentity] = []
+    pending = list(children.get(pid, ()))
+    while pending:
+        child = pending.pop()
+        pending += children.get(child, ())
+        if (identity := identity_of(child)) is not None:
+            found.append(identity)
+    return found
+
+
+async def kill_server(pid: int | None, data_directory: Path) -> None:
+    """Kill a server and all that it started, frozen or not; none of it lives on return.
+
+    ``pid`` is the recorded one; a directory that was moved away no longer leads to it. The parent
+    goes first: Postgres' would start anew when a child is killed. Raises TimeoutError when
+    something survives.
+    """
+    first = None if pid is None else identity_of(pid)
+    doomed = [] if first is None else [first, *descendants(first.pid)]
+    while doomed := [*doomed, *(left.identity for left in servers_of(data_directory))]:
+        await asyncio.gather(
+            *(
+                stop_process(identity, stop_signal=signal.SIGKILL, timeout_s=KILL_TIMEOUT_S)
+                for identity in doomed
+            )
+        )
+        doomed = []

@@ -35,7 +35,10 @@ PORT_NAMES: tuple[str, ...] = (
     "ray_node",
     "ray_object",
     "metrics",
+    "psp_simulator_b",
 )
+# From "metrics" on each gateway process takes one, 64 at most: what was added later stands behind them.
+_OFFSETS: Mapping[str, int] = {"psp_simulator_b": 80}
 STORE_PORT_NAMES: tuple[str, ...] = ("postgres_1", "postgres_2", "valkey_1", "valkey_2")
 
 # Free ports are looked for below the range that Linux hands to outgoing connections (32768 and
@@ -68,12 +71,17 @@ def claim_ports(
     taken = set(ports.values())
     for name in missing:
         if port_base:
-            ports[name] = port_base + PORT_NAMES.index(name)
+            ports[name] = port_base + port_offset(name)
         else:
             ports[name] = free_port(taken)
             taken.add(ports[name])
     write_durably(path, json.dumps({"port_base": port_base, "ports": ports}, indent=1) + "\n")
     return ports
+
+
+def port_offset(name: str) -> int:
+    """How far a port of PORT_NAMES is from the base."""
+    return _OFFSETS.get(name, PORT_NAMES.index(name))
 
 
 def kept_port_base(root: Path) -> int:

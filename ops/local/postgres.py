@@ -3,53 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
+from ops.local.copies import RECORD_FILES, CopiesFile
 from ops.local.durable import write_durably
-from ops.local.faults import DataRefused, ToolFailed
+from ops.local.faults import ToolFailed
 from ops.local.health import ServerHealth, ServerRole
 from ops.local.layout import StackHome
 from ops.local.ports import LOOPBACK
+from ops.local.postgres_building import copy_cluster, create_cluster
 from ops.local.postgres_node import READY_POLL_S, READY_TIMEOUT_S, PostgresNode
 from ops.local.postgres_programs import PostgresPrograms
+from ops.local.postgres_roles import roles_of, without_primary
 from ops.local.postgres_settings import REPLICATION_ROLE, STANDBY_NAME, SUPERUSER
+from ops.local.postgres_sql import (
+    BOOTSTRAP_SQL,
+    DROP_IDLE_SLOT_SQL,
+    PROMOTE_SQL,
+    RELOAD_SQL,
+    SLOT_IS_LOST_SQL,
+    STANDBY_STATE_SQL,
+)
 
 DATABASE = "tallystick"
-# Copying a laptop's worth of payments: gigabytes at tens of MB/s.
-BACKUP_TIMEOUT_S = 900.0
-
-# Run at each start, so that an interrupted first start is completed by the second. No commit may
-# wait for the standby here: it doesn't exist yet. The password stays out of the server's log.
-_BOOTSTRAP_SQL = """
-SET synchronous_commit = local;
-SET log_min_duration_statement = -1;
-SET log_min_error_statement = panic;
-SELECT 'CREATE ROLE {role} LOGIN REPLICATION PASSWORD ''{password}'''
- WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
-SELECT 'CREATE DATABASE {database}'
- WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{database}') \\gexec
-SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
- WHERE slot_name = '{slot}' AND wal_status = 'lost';
-SELECT pg_create_physical_replication_slot('{slot}', true)
- WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{slot}');
-"""
-
-_SLOT_IS_LOST_SQL = """
-SELECT count(*) FROM pg_replication_slots
- WHERE slot_name = '{slot}' AND wal_status = 'lost';
-"""
-
-_DROP_IDLE_SLOT_SQL = """
-SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
- WHERE slot_name = '{slot}' AND NOT active;
-"""
-
-_STANDBY_STATE_SQL = """
-SELECT state, sync_state, coalesce(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn), 0)
-  FROM pg_stat_replication WHERE application_name = '{slot}';
-"""
+# A standby replays what it has received before it leads: seconds, unless a long read held it up.
+PROMOTE_TIMEOUT_S = 60
 
 
 class PostgresPair:
@@ -63,6 +42,7 @@ class PostgresPair:
     ) -> None:
         self._home = home
         self._programs = programs
+        self.file = CopiesFile(home.data / RECORD_FILES["postgres"], "Postgres")
         first_port, second_port = ports["postgres_1"], ports["postgres_2"]
         self._nodes = (
             PostgresNode(home, programs, number=1, port=first_port, peer_port=second_port),
@@ -118,27 +98,87 @@ class PostgresPair:
         ServerFailed, ToolFailed.
         """
         primary, standby = self._roles()
-        if not primary.has_data:
+        has_standby_data = self.has_data(standby)
+        if not self.has_data(primary) and (
+            has_standby_data or self.file.read().primary is not None
+        ):
+            raise without_primary(primary, has_standby_data=has_standby_data)
+        if not self.has_data(primary):
             progress("Postgres: creating the database cluster")
-            await self._create(primary)
+            await create_cluster(primary, self._programs, self.password)
         progress("Postgres: starting")
         # A resumed standby starts beside the primary: it tries until it can connect.
         for node in (primary, standby):
-            if node.has_data and not node.is_running:
-                node.start(self._replication_passfile)
+            if self.has_data(node) and not node.is_running:
+                self.start_node(node)
         await primary.wait_ready()
-        if standby.has_data and await self._slot_is_lost():
+        if primary.is_standby:
+            progress("Postgres: completing a promotion")
+            await self.promote(primary)
+        if self.has_data(standby) and await self._slot_is_lost():
             progress("Postgres: the standby was away for too long, building it again")
             await standby.stop()
-            standby.remove_data()
+            self._clear(standby)
         await self._bootstrap()
-        if not standby.has_data:
+        if not self.has_data(standby):
             progress("Postgres: copying the standby")
             await self._copy(primary, standby)
-            standby.start(self._replication_passfile)
+            self.start_node(standby)
         await self._wait_synchronous()
-        await self._drop_idle_slot(standby)
+        if self.file.read().one_copy is None:
+            await self._drop_idle_slot(standby)
         progress("Postgres: primary and synchronous standby are ready")
+
+    def has_data(self, node: PostgresNode) -> bool:
+        """Has it data that may be used? Raises OSError when that can't be read."""
+        return node.has_data and not self.file.is_given_up(node.number)
+
+    def start_node(self, node: PostgresNode) -> None:
+        """Start a node on its data, after `make_way`."""
+        is_awaited = self.file.read().is_second_awaited
+        node.start(self._replication_passfile, is_standby_awaited=is_awaited)
+
+    async def rebuild_standby(self) -> None:
+        """Copy the running primary anew over whatever the standby has, until it is in step.
+
+        Raises ToolFailed, ServerFailed, PortInUse.
+        """
+        primary, standby = self._roles()
+        self.file.forget(standby.number)
+        await standby.kill()
+        await standby.make_way()
+        self._clear(standby)
+        await self._bootstrap()
+        await self._copy(primary, standby)
+        self.start_node(standby)
+        await self._wait_synchronous()
+
+    async def promote(self, node: PostgresNode) -> None:
+        """Make a running standby the primary. The former one must be dead. Raises ToolFailed."""
+        sql = PROMOTE_SQL.format(timeout_s=PROMOTE_TIMEOUT_S)
+        told = await node.query(sql, database="postgres", passfile=self.passfile)
+        if told != "t":
+            raise ToolFailed("pg_promote", f"not done after {PROMOTE_TIMEOUT_S} s", told)
+        await self._bootstrap()
+
+    async def await_standby(self, *, is_awaited: bool) -> None:
+        """Have the running primary's commits wait for the standby, or no longer. Raises ToolFailed."""
+        self.primary.write_settings(self._replication_passfile, is_standby_awaited=is_awaited)
+        await self.query(RELOAD_SQL, database="postgres")
+
+    async def is_standby_streaming(self) -> bool:
+        """Whether the standby is connected and fetches what it lacks.
+
+        Marks it as in sync once commits wait for it: it has all that was acknowledged before, and
+        gets all that is acknowledged from then on.
+        """
+        state = await self._standby_state()
+        if state is None or state[0] not in ("streaming", "catchup"):
+            return False
+        primary, standby = self._roles()
+        if _is_synchronous(state):
+            self.file.mark_in_sync(primary=primary.number, other=standby.number)
+        return True
 
     async def stop(self) -> None:
         """Stop the primary, then the standby: so the standby gets the last record."""
@@ -176,46 +216,20 @@ class PostgresPair:
         ]
 
     def _roles(self) -> tuple[PostgresNode, PostgresNode]:
-        """(primary, standby), from the data. Raises DataRefused when that names no one primary."""
-        with_data = [node for node in self._nodes if node.has_data]
-        if not with_data:
-            return self._nodes
-        primaries = [node for node in with_data if not node.is_standby]
-        if len(primaries) == 2:
-            raise DataRefused(
-                "Postgres",
-                "both data directories are primaries, and they may have diverged",
-                f"Compare {self._nodes[0].directory} and {self._nodes[1].directory}, then move "
-                "the one to give up out of the way: it is rebuilt from the other",
-            )
-        if not primaries:
-            raise DataRefused(
-                "Postgres",
-                "there is a standby but no primary",
-                "Bring the primary's data directory back. If it is lost, make the standby the "
-                f"primary by removing standby.signal in {with_data[0].directory}",
-            )
-        first, second = self._nodes
-        return (first, second) if primaries[0] is first else (second, first)
+        """(primary, standby). Raises DataRefused when it is not clear which is which."""
+        usable = [node for node in self._nodes if self.has_data(node)]
+        return roles_of(self._nodes, usable, self.file.read().primary)
 
-    async def _create(self, node: PostgresNode) -> None:
-        part = node.begin()
-        password_file = part.with_name("postgres-initial-password")
-        self._programs.write(password_file, self.password + "\n")
-        try:
-            await node.run(
-                "initdb",
-                *("-D", str(part), "-U", SUPERUSER, f"--pwfile={password_file}"),
-                *("--auth-local=scram-sha-256", "--auth-host=scram-sha-256", "--data-checksums"),
-                *locale_options(await node.run("postgres", "--version")),
-            )
-        finally:
-            password_file.unlink()
-        node.finish(part, as_standby=False)
+    def _clear(self, node: PostgresNode) -> None:
+        """Make room for a new copy. What a former primary had is kept for whoever compares it."""
+        if self.file.is_given_up(node.number):
+            node.retire_data()
+        node.remove_data()
+        self.file.take_back(node.number)
 
     async def _bootstrap(self) -> None:
         """The replication role, the database and the standby's slot, where they are missing."""
-        sql = _BOOTSTRAP_SQL.format(
+        sql = BOOTSTRAP_SQL.format(
             role=REPLICATION_ROLE,
             password=self._replication_password,
             database=DATABASE,
@@ -224,34 +238,22 @@ class PostgresPair:
         await self.query(sql, database="postgres")
 
     async def _copy(self, primary: PostgresNode, standby: PostgresNode) -> None:
-        part = standby.begin()
-        # Under its own name: as STANDBY_NAME it would count as the synchronous standby.
-        connection = (
-            f"host={LOOPBACK} port={primary.port} user={REPLICATION_ROLE} "
-            "application_name=base_backup"
-        )
-        await standby.run(
-            "pg_basebackup",
-            *("-d", connection, "-D", str(part), "--no-password"),
-            *("-X", "stream", "-S", STANDBY_NAME, "--checkpoint=fast"),
-            passfile=self._replication_passfile,
-            timeout_s=BACKUP_TIMEOUT_S,
-        )
-        standby.finish(part, as_standby=True)
+        self._clear(standby)
+        await copy_cluster(primary, standby, passfile=self._replication_passfile)
 
     async def _drop_idle_slot(self, standby: PostgresNode) -> None:
         """A standby that was the primary before still has a slot, and keeps WAL for nobody."""
-        sql = _DROP_IDLE_SLOT_SQL.format(slot=STANDBY_NAME)
+        sql = DROP_IDLE_SLOT_SQL.format(slot=STANDBY_NAME)
         await standby.query(sql, database="postgres", passfile=self.passfile)
 
     async def _slot_is_lost(self) -> bool:
-        sql = _SLOT_IS_LOST_SQL.format(slot=STANDBY_NAME)
+        sql = SLOT_IS_LOST_SQL.format(slot=STANDBY_NAME)
         return await self.query(sql, database="postgres") != "0"
 
     async def _standby_state(self) -> tuple[str, str, str] | None:
         """(state, sync_state, bytes behind) as the primary sees its standby; None when away."""
         try:
-            sql = _STANDBY_STATE_SQL.format(slot=STANDBY_NAME)
+            sql = STANDBY_STATE_SQL.format(slot=STANDBY_NAME)
             row = await self.query(sql, database="postgres")
         except ToolFailed:
             return None
@@ -261,6 +263,8 @@ class PostgresPair:
         return state, sync_state, behind
 
     async def _wait_synchronous(self) -> None:
+        if self.file.read().one_copy is not None:
+            return
         primary, standby = self._roles()
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + READY_TIMEOUT_S
@@ -270,17 +274,7 @@ class PostgresPair:
             if loop.time() > deadline_s:
                 raise standby.child().failure(f"not in step after {READY_TIMEOUT_S} s")
             await asyncio.sleep(READY_POLL_S)
-
-
-def locale_options(version: str) -> tuple[str, ...]:
-    """initdb's options for text as UTF-8 in code point order, for a `postgres --version`.
-
-    The same on every machine: an index built under one machine's locale is wrong under another's.
-    """
-    major = re.search(r"\(PostgreSQL\) (\d+)", version)
-    if major is not None and int(major[1]) < 17:  # the builtin provider came with 17
-        return ("--encoding=UTF8", "--no-locale")
-    return ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+        self.file.mark_in_sync(primary=primary.number, other=standby.number)
 
 
 def _is_synchronous(state: tuple[str, str, str] | None) -> bool:

@@ -10,8 +10,9 @@ from pathlib import Path
 from ops.local.durable import rename_durably
 from ops.local.faults import ToolFailed
 from ops.local.layout import StackHome
-from ops.local.leftovers import servers_of, stop_leftovers
+from ops.local.leftovers import kill_server, servers_of, stop_leftovers
 from ops.local.ports import LOOPBACK, require_free
+from ops.local.postgres_ping import reacts
 from ops.local.postgres_programs import PostgresPrograms
 from ops.local.postgres_settings import ACCESS_RULES, SUPERUSER, render_settings
 from ops.local.process import BASE_ENV, ChildProcess, ProcessSpec, run_tool, start_process
@@ -24,6 +25,7 @@ READY_POLL_S = 0.1
 LEFTOVER_TIMEOUT_S = 10.0
 
 _SETTINGS_FILE = "tallystick.conf"
+_STANDBY_FILE = "standby.signal"
 
 
 class PostgresNode:
@@ -35,6 +37,7 @@ class PostgresNode:
         self._home = home
         self._programs = programs
         self._peer_port = peer_port
+        self.number = number
         self.name = f"postgres_{number}"
         self.port = port
         self.directory = home.data / f"postgres-{number}"
@@ -46,7 +49,7 @@ class PostgresNode:
 
     @property
     def is_standby(self) -> bool:
-        return (self.directory / "standby.signal").exists()
+        return (self.directory / _STANDBY_FILE).exists()
 
     @property
     def is_running(self) -> bool:
@@ -79,12 +82,26 @@ class PostgresNode:
             if include not in file.read().splitlines():
                 file.write(f"\n{include}\n")
         if as_standby:
-            self._programs.write(part / "standby.signal", "")
+            self._programs.write(part / _STANDBY_FILE, "")
         rename_durably(part, self.directory)
 
     def remove_data(self) -> None:
         """Throw the node's data away, to build it again from the other node."""
-        shutil.rmtree(self.directory)
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+
+    def retire_data(self) -> None:
+        """Put what is left of a former primary's data aside, for whoever wants to compare it.
+
+        Brought back by hand it would be a standby without a primary: it never leads again.
+        """
+        if not self.directory.exists():
+            return
+        retired = self.directory.with_name(self.directory.name + ".retired")
+        if retired.exists():
+            shutil.rmtree(retired)
+        self._programs.write(self.directory / _STANDBY_FILE, "")
+        rename_durably(self.directory, retired)
 
     async def make_way(self) -> None:
         """Make sure that nothing is in the way of a start. Raises PortInUse.
@@ -100,10 +117,19 @@ class PostgresNode:
         (self.directory / "postmaster.pid").unlink(missing_ok=True)
         require_free({self.name: self.port}, [self.name])
 
-    def start(self, passfile: Path) -> None:
-        """Start the server on its data, after `make_way`. Raises ServerMissing."""
-        settings = render_settings(port=self.port, peer_port=self._peer_port, passfile=passfile)
+    def write_settings(self, passfile: Path, *, is_standby_awaited: bool) -> None:
+        """Write what the server reads at its start and when it is told to."""
+        settings = render_settings(
+            port=self.port,
+            peer_port=self._peer_port,
+            passfile=passfile,
+            is_standby_awaited=is_standby_awaited,
+        )
         self._programs.write(self.directory / _SETTINGS_FILE, settings)
+
+    def start(self, passfile: Path, *, is_standby_awaited: bool = True) -> None:
+        """Start the server on its data, after `make_way`. Raises ServerMissing."""
+        self.write_settings(passfile, is_standby_awaited=is_standby_awaited)
         self._programs.write(self.directory / "pg_hba.conf", ACCESS_RULES)
         self.process = start_process(
             self._home,
@@ -133,6 +159,15 @@ class PostgresNode:
         except ToolFailed:
             return False
         return True
+
+    async def answers_at_all(self) -> bool:
+        """Does its process react, were it by an error? A frozen one does not."""
+        return await reacts(self.port)
+
+    async def kill(self) -> None:
+        """End it and its children, frozen or not; nothing of it lives on return."""
+        await kill_server(self.pid, self.directory)
+        await self.stop()
 
     async def stop(self) -> None:
         if self.process is not None:

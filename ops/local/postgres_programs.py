@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -164,3 +165,14 @@ def _copy_for_nobody(home: StackHome, bin_directory: Path) -> Path:
             "every user can enter, such as /var/lib/tallystick",
         )
     return copied_bin
+
+
+def locale_options(version: str) -> tuple[str, ...]:
+    """initdb's options for text as UTF-8 in code point order, for a `postgres --version`.
+
+    The same on every machine: an index built under one machine's locale is wrong under another's.
+    """
+    major = re.search(r"\(PostgreSQL\) (\d+)", version)
+    if major is not None and int(major[1]) < 17:  # the builtin provider came with 17
+        return ("--encoding=UTF8", "--no-locale")
+    return ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")

@@ -72,8 +72,13 @@ host  all          all                 {LOOPBACK}/32  scram-sha-256
 """
 
 
-def render_settings(*, port: int, peer_port: int, passfile: Path) -> str:
-    """The settings file of a node; `peer_port` is the other node's, followed while a standby."""
+def render_settings(
+    *, port: int, peer_port: int, passfile: Path, is_standby_awaited: bool = True
+) -> str:
+    """The settings file of a node; `peer_port` is the other node's, followed while a standby.
+
+    Without `is_standby_awaited` commits return when this node alone has them.
+    """
     connection = (
         f"host={LOOPBACK} port={peer_port} user={REPLICATION_ROLE} "
         f"application_name={STANDBY_NAME} passfile={_connection_value(str(passfile))}"
@@ -84,6 +89,8 @@ def render_settings(*, port: int, peer_port: int, passfile: Path) -> str:
         "primary_conninfo": connection,
         "primary_slot_name": STANDBY_NAME,
     }
+    if not is_standby_awaited:
+        settings["synchronous_standby_names"] = ""
     lines = [f"{name} = {_quoted(value)}" for name, value in settings.items()]
     return "\n".join(["# Written at each start; changes made here are lost.", *lines, ""])
 

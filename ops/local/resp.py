@@ -21,26 +21,31 @@ class RespError(Exception):
     """The server refused a command, or the connection failed; the text is its reason."""
 
 
-async def ask(port: int, password: str, *commands: Sequence[str]) -> list[Reply]:
+class NoAnswer(RespError):
+    """The server could not be reached, or was silent."""
+
+
+async def ask(port: int, password: str, *commands: Sequence[str | bytes]) -> list[Reply]:
     """Authenticate on a connection of its own, send the commands, and return their replies.
 
-    Raises RespError when the server can't be reached, does not answer in time, or refuses one.
+    Raises NoAnswer when the server can't be reached or does not answer in time, RespError when it
+    refuses one.
     """
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)
             try:
-                batch = (("AUTH", password), *commands)
+                batch: Sequence[Sequence[str | bytes]] = (("AUTH", password), *commands)
                 writer.write(b"".join(_encoded(command) for command in batch))
                 return [await _reply(reader) for _ in batch][1:]
             finally:
                 writer.close()
     except _FAULTS as error:
-        raise RespError(f"no answer from port {port}: {error!r}") from error
+        raise NoAnswer(f"no answer from port {port}: {error!r}") from error
 
 
-def _encoded(command: Sequence[str]) -> bytes:
-    words = [word.encode() for word in command]
+def _encoded(command: Sequence[str | bytes]) -> bytes:
+    words = [word if isinstance(word, bytes) else word.encode() for word in command]
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
 
 

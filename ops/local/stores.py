@@ -12,8 +12,10 @@ from ops.local.layout import HomeLock, StackHome
 from ops.local.logs import keep_bounded
 from ops.local.ports import STORE_PORT_NAMES, claim_ports
 from ops.local.postgres import PostgresPair
+from ops.local.postgres_copies import PostgresCopies
 from ops.local.postgres_programs import find_programs
 from ops.local.valkey import ValkeyPair, find_program
+from ops.local.valkey_copies import ValkeyCopies
 from ops.local.valkey_settings import MEMORY_BYTES_MAX
 
 
@@ -50,6 +52,8 @@ class LocalStores:
             find_program(settings.redis_program),
             memory_bytes_max=settings.redis_memory_bytes_max,
         )
+        self.postgres_copies = PostgresCopies(self.postgres)
+        self.valkey_copies = ValkeyCopies(self.valkey)
 
     @classmethod
     def at(

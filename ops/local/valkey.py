@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
 import platform
 import shutil
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 
-from ops.local.durable import write_durably
+from ops.local.copies import RECORD_FILES, CopiesFile
 from ops.local.faults import DataRefused, ServerMissing
 from ops.local.health import ServerHealth, ServerRole
 from ops.local.layout import StackHome
@@ -66,7 +65,7 @@ class ValkeyPair:
         self._memory_bytes_max = memory_bytes_max
         # With the data, since it must live exactly as long: started in the wrong roles, the copy
         # that is behind would overwrite the other.
-        self._primary_path = home.data / "valkey-primary.json"
+        self.file = CopiesFile(home.data / RECORD_FILES["redis"], "Valkey")
         self.password = home.secret("valkey")
         self._nodes = tuple(
             ValkeyNode(home, number=number, port=ports[f"valkey_{number}"], password=self.password)
@@ -93,7 +92,7 @@ class ValkeyPair:
         """Remember, through power cuts, that this node is the primary from now on."""
         if number not in (1, 2):
             raise InvariantViolation(f"there is no Valkey node {number}")
-        write_durably(self._primary_path, json.dumps({"primary": number}) + "\n")
+        self.file.change(primary=number, in_sync=[])
 
     async def make_way(self) -> None:
         """Stop what a dead supervisor left running. Raises PortInUse if others have our ports."""
@@ -109,18 +108,56 @@ class ValkeyPair:
         primary, replica = self._roles()
         self._require_data(primary, replica)
         progress("Valkey: starting")
-        for node, primary_port in ((primary, None), (replica, primary.port)):
+        if not replica.is_running and self.file.is_given_up(replica.number):
+            self._clear(replica)
+        for node in (primary, replica):
             if not node.is_running:
-                node.start(
-                    self._program,
-                    memory_bytes_max=self._memory_bytes_max,
-                    primary_port=primary_port,
-                )
-        await self._wait("did not load its data", primary, primary.is_loaded)
-        await self._wait("is not in step with its primary", replica, self._is_in_step)
-        primary.mark_used()
-        replica.mark_used()
+                self.start_node(node)
+        await self.wait_loaded(primary)
+        if self.file.read().one_copy is None:
+            await self.wait_in_step()
         progress("Valkey: primary and replica are ready")
+
+    def has_data(self, node: ValkeyNode) -> bool:
+        """Has it data that may be used? Raises OSError when that can't be read."""
+        return node.has_data and not self.file.is_given_up(node.number)
+
+    def _clear(self, node: ValkeyNode) -> None:
+        """Make room for a new copy. What a former primary had is kept for whoever compares it."""
+        if self.file.is_given_up(node.number):
+            node.retire_data()
+        node.remove_data()
+        self.file.take_back(node.number)
+
+    def start_node(self, node: ValkeyNode) -> None:
+        """Start a node in its role, after `make_way`: all but the primary follow it."""
+        primary = self.primary
+        node.start(
+            self._program,
+            memory_bytes_max=self._memory_bytes_max,
+            primary_port=None if node is primary else primary.port,
+        )
+
+    async def wait_loaded(self, node: ValkeyNode) -> None:
+        """Wait until it has read its data. Raises ServerFailed."""
+        await self._wait("did not load its data", (node,), node.is_loaded)
+
+    async def wait_in_step(self) -> None:
+        """Wait until the replica has everything, fsynced, and note it. Raises ServerFailed."""
+        nodes = (self.replica, self.primary)
+        await self._wait("is not in step with its primary", nodes, self.is_in_step)
+        for node in self._nodes:
+            node.mark_used()
+
+    async def rebuild_replica(self) -> None:
+        """Have the replica copy the running primary anew, over whatever it has. Raises as `start`."""
+        replica = self.replica
+        self.file.forget(replica.number)
+        await replica.kill()
+        await replica.make_way()
+        self._clear(replica)
+        self.start_node(replica)
+        await self.wait_in_step()
 
     async def stop(self) -> None:
         """Stop the primary, then the replica: so the replica gets the last write."""
@@ -153,11 +190,7 @@ class ValkeyPair:
     def _roles(self) -> tuple[ValkeyNode, ValkeyNode]:
         """(primary, replica), as last recorded."""
         first, second = self._nodes
-        if self._primary_path.exists():
-            state = json.loads(self._primary_path.read_text(encoding="utf-8"))
-            if state["primary"] == second.number:
-                return second, first
-        return first, second
+        return (second, first) if self.file.read().primary == second.number else (first, second)
 
     def _url(self, node: ValkeyNode) -> str:
         return f"redis://:{self.password}@{LOOPBACK}:{node.port}/0"
@@ -170,12 +203,25 @@ class ValkeyPair:
                 primary.name,
                 f"its data is gone ({primary.manifest} is missing), and started empty it would "
                 "make its replica forget the orders too",
-                f"Bring the directory back, or make the replica {replica.name} the primary: write "
-                f'{{"primary": {replica.number}}} to {self._primary_path}',
+                f"Bring the directory back. If it is lost, let the replica {replica.name} lead: "
+                "tally stores promote redis",
             )
 
-    async def _is_in_step(self) -> bool:
-        return await self._bytes_behind() == 0
+    async def is_in_step(self) -> bool:
+        """Whether the replica has everything, fsynced; then it is marked as in sync."""
+        primary, replica = self._roles()
+        try:
+            before = (await primary.info("replication"))["master_replid"]
+            if await self._bytes_behind() != 0:
+                return False
+            following = (await replica.info("replication"))["master_replid"]
+        except (RespError, KeyError):
+            return False
+        if before == following:
+            self.file.mark_in_sync(
+                primary=primary.number, other=replica.number, replication_id=before
+            )
+        return before == following
 
     async def _bytes_behind(self) -> int | None:
         """How much of what the primary had a moment ago the replica lacks; None when cut off.
@@ -200,13 +246,17 @@ class ValkeyPair:
         return max(0, written - int(link["slave_repl_offset"]))
 
     async def _wait(
-        self, reason: str, node: ValkeyNode, is_ready: Callable[[], Coroutine[None, None, bool]]
+        self,
+        reason: str,
+        nodes: Sequence[ValkeyNode],
+        is_ready: Callable[[], Coroutine[None, None, bool]],
     ) -> None:
+        """Wait for the first of the nodes; all of them must live."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + READY_TIMEOUT_S
         while not await is_ready():
-            for started in self._nodes:
+            for started in nodes:
                 started.child().require_running()
             if loop.time() > deadline_s:
-                raise node.child().failure(f"{reason} for {READY_TIMEOUT_S} s")
+                raise nodes[0].child().failure(f"{reason} for {READY_TIMEOUT_S} s")
             await asyncio.sleep(READY_POLL_S)

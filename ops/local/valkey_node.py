@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
-from ops.local.durable import write_durably
+from ops.local.durable import rename_durably, write_durably
 from ops.local.layout import PRIVATE_MODE, StackHome
-from ops.local.leftovers import servers_of, stop_leftovers
+from ops.local.leftovers import kill_server, servers_of, stop_leftovers
 from ops.local.ports import require_free
 from ops.local.process import ChildProcess, ProcessSpec, start_process
-from ops.local.resp import RespError, ask, info_fields
+from ops.local.resp import NoAnswer, RespError, ask, info_fields
 from ops.local.valkey_settings import APPEND_DIRECTORY, APPEND_FILE, render_settings
 from payments.defects import InvariantViolation
 
@@ -36,6 +37,10 @@ class ValkeyNode:
         return self.directory / APPEND_DIRECTORY / f"{APPEND_FILE}.manifest"
 
     @property
+    def has_data(self) -> bool:
+        return self.manifest.exists()
+
+    @property
     def was_used(self) -> bool:
         return self._used_marker.exists()
 
@@ -56,6 +61,20 @@ class ValkeyNode:
     def mark_used(self) -> None:
         if not self.was_used:
             write_durably(self._used_marker, "orders may have been accepted here\n")
+
+    def remove_data(self) -> None:
+        """Throw the node's data away, to copy the primary anew."""
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+
+    def retire_data(self) -> None:
+        """Put what is left of the data aside: nobody starts on it again by accident."""
+        if not self.directory.exists():
+            return
+        retired = self.directory.with_name(self.directory.name + ".retired")
+        if retired.exists():
+            shutil.rmtree(retired)
+        rename_durably(self.directory, retired)
 
     async def make_way(self) -> None:
         """Make sure that nothing is in the way of a start. Raises PortInUse.
@@ -82,6 +101,21 @@ class ValkeyNode:
         write_durably(settings_path, settings)
         spec = ProcessSpec(name=self.name, argv=[str(program), str(settings_path)])
         self.process = start_process(self._home, spec)
+
+    async def answers_at_all(self) -> bool:
+        """Does its process react, were it by an error? A frozen one does not."""
+        try:
+            await ask(self.port, self._password, ("PING",))
+        except NoAnswer:
+            return False
+        except RespError:
+            return True  # it reads its data, for example
+        return True
+
+    async def kill(self) -> None:
+        """End it, frozen or not; nothing of it lives on return."""
+        await kill_server(self.pid, self.directory)
+        await self.stop()
 
     async def stop(self) -> None:
         if self.process is not None:

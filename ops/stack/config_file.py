@@ -18,6 +18,10 @@ OVERRIDES_FILE = "overrides.toml"
 
 PARTITION_COUNT = 16
 PSP_NAME = "simulator"
+"""The first of the stack's PSPs: the one that takes a payment when all is well."""
+
+PSP_PORTS: Mapping[str, str] = {PSP_NAME: "psp_simulator", "simulator_b": "psp_simulator_b"}
+"""The stack's PSPs in the order in which they are asked, and the name of each one's port."""
 
 _SECRETS: Mapping[tuple[str, str], str] = {
     ("postgres", "gateway_password_file"): "postgres_gateway",
@@ -96,11 +100,8 @@ def _defaults(
         },
         "actors": {},
         "psps": [
-            {
-                "name": PSP_NAME,
-                "kind": "simulator",
-                "url": f"http://{LOOPBACK}:{ports['psp_simulator']}",
-            }
+            {"name": name, "kind": "simulator", "url": f"http://{LOOPBACK}:{ports[port_name]}"}
+            for name, port_name in PSP_PORTS.items()
         ],
         "ray": {
             "address": f"{LOOPBACK}:{ports['ray_gcs']}",
@@ -143,10 +144,13 @@ def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(section, dict):
             flat[name] = section
             continue
-        flat[name] = {key: value for key, value in section.items() if not _is_tables(value)}
-        flat.update({f"{name}.{key}": value for key, value in section.items() if _is_tables(value)})
+        flat[name] = {key: value for key, value in section.items() if not _is_section(value)}
+        flat.update(
+            {f"{name}.{key}": value for key, value in section.items() if _is_section(value)}
+        )
     return flat
 
 
-def _is_tables(value: object) -> bool:
-    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
+def _is_section(value: object) -> bool:
+    is_tables = isinstance(value, list) and any(isinstance(item, dict) for item in value)
+    return is_tables or isinstance(value, dict)

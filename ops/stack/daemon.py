@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from ops.counting import counted
+from ops.local.faults import DataRefused
 from ops.local.layout import StackHome
 from ops.local.leftovers import marked_leftovers, stop_leftovers
 from ops.local.logs import keep_bounded
@@ -16,15 +18,17 @@ from ops.merchants import ensure_sandbox
 from ops.stack.books import prepare_books
 from ops.stack.config_file import write_config
 from ops.stack.host_fleet import HostFleet
-from ops.stack.plan import gateway_services, host_fleet, simulator_service
+from ops.stack.plan import gateway_services, host_fleet, simulator_services
 from ops.stack.ray_head import RayService
 from ops.stack.secret_files import require_secrets
 from ops.stack.services import Service, StoresService
 from ops.stack.settings import StackSettings
 from ops.stack.state import Addresses, Phase
+from ops.stack.store_serving import StoreCare
 from ops.stack.telling import StateTeller
 from ops.stack.waiting import together, together_with_death, wait_for_owners
 from ops.stack.watching import LOOK_EVERY_S, keep_alive
+from runtime.clock import SystemClock
 from runtime.config import Config, ConfigError
 from runtime.faults import Fault
 from runtime.logs import get_logger
@@ -55,6 +59,8 @@ class StackDaemon:
         # In the order of the start: the last is stopped first.
         self._stages: list[Sequence[Service]] = []
         self._pool: ReadPool | None = None
+        self._stores: LocalStores | None = None
+        self._config: Config | None = None
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Start, watch until `stop` is set, and stop again. Returns whether it ever ran."""
@@ -93,9 +99,10 @@ class StackDaemon:
         require_free(ports, [name for name in ports if name not in STORE_PORT_NAMES])
         require_free({"gateway": config.gateway.port}, ["gateway"])
         ray = RayService(home, ports, passed) if self._settings.is_ray_used else None
-        simulator = simulator_service(home, ports, passed)
+        simulators = simulator_services(home, ports, passed)
         stores_service = StoresService(stores)
-        self._stages += [[stores_service], [simulator], [ray] if ray else []]
+        self._stores, self._config = stores, config
+        self._stages += [[stores_service], simulators, [ray] if ray else []]
 
         async def start_books() -> None:
             await stores_service.start(teller.progress)
@@ -106,10 +113,9 @@ class StackDaemon:
             teller.progress(f"Books: ready ({counted(len(applied), 'migration')} applied)")
 
         heads = [] if ray is None else [ray.start_head(teller.progress)]
-        await together(start_books(), simulator.start(teller.progress), *heads)
-        teller.addresses(
-            addresses_of(config, stores), partition_count=config.deployment.partition_count
-        )
+        starts = [simulator.start(teller.progress) for simulator in simulators]
+        await together(start_books(), *starts, *heads)
+        self._tell_addresses()
         await self._start_payers(config, ray)
 
     async def _start_payers(self, config: Config, ray: RayService | None) -> None:
@@ -142,8 +148,13 @@ class StackDaemon:
         """Keep everything alive until the stop is wanted. Returns the defect that ended it, if one did."""
         teller = self._teller
         watches = [
-            asyncio.create_task(keep_alive(service, teller.problem)) for service in self._services()
+            asyncio.create_task(keep_alive(service, teller.problem))
+            for service in self._services()
+            if not isinstance(service, StoresService)
         ]
+        if self._stores is not None:
+            care = StoreCare(self._stores, teller.problem, clock=SystemClock())
+            watches.append(asyncio.create_task(care.run()))
         watches.append(asyncio.create_task(keep_bounded(self._home.logs)))
         watches.append(asyncio.create_task(self._keep_telling()))
         watches += [
@@ -163,8 +174,20 @@ class StackDaemon:
 
     async def _keep_telling(self) -> None:
         while True:
-            self._tell_processes()
+            # While it is not clear which copy leads, there is nothing new to tell.
+            with contextlib.suppress(DataRefused):
+                self._tell_processes()
+                self._tell_addresses()
             await asyncio.sleep(TELL_EVERY_S)
+
+    def _tell_addresses(self) -> None:
+        """They stay, but a promotion changes which of them is whose."""
+        if self._stores is None or self._config is None:
+            return
+        self._teller.addresses(
+            addresses_of(self._config, self._stores),
+            partition_count=self._config.deployment.partition_count,
+        )
 
     def _tell_processes(self) -> None:
         self._teller.processes(

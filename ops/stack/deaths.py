@@ -22,6 +22,10 @@ class Deaths:
     def note(self, now_s: float) -> None:
         self._times_s.append(now_s)
 
+    def take_back(self) -> None:
+        """The last one was not its own doing."""
+        self._times_s.pop()
+
     def count(self, now_s: float) -> int:
         """How many of the last WINDOW_S seconds; counts no further than DEATHS_MAX."""
         return sum(now_s - time_s < WINDOW_S for time_s in self._times_s)

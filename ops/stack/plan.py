@@ -9,7 +9,7 @@ from ops.http_probe import http_status
 from ops.local.layout import StackHome
 from ops.local.ports import LOOPBACK
 from ops.local.process import ProcessSpec
-from ops.stack.config_file import CONFIG_FILE, PSP_NAME
+from ops.stack.config_file import CONFIG_FILE, PSP_PORTS
 from ops.stack.environment import python_environment
 from ops.stack.host_fleet import HostFleet
 from ops.stack.services import ProcessService, python_module
@@ -19,25 +19,33 @@ from runtime.config import Config
 # More than a host's own drain: it ends its calls and hands its partitions over.
 _DRAIN_MARGIN_S = 5.0
 
-# The simulator draws references and latencies by it: the same stack behaves the same way again.
+# The first simulator draws references and latencies by it, and the others by the numbers after it: the same
+# stack behaves the same way again.
 SIMULATOR_SEED = 1
 
 
-def simulator_service(
+def simulator_services(
     home: StackHome, ports: Mapping[str, int], passed: Mapping[str, str]
-) -> ProcessService:
-    """The PSP simulator, with its own log in the stack's data."""
-    port = ports["psp_simulator"]
+) -> list[ProcessService]:
+    """The PSP simulators, each with its own log in the stack's data."""
+    return [
+        _simulator_service(home, name, ports[port_name], port_name, passed, SIMULATOR_SEED + place)
+        for place, (name, port_name) in enumerate(PSP_PORTS.items())
+    ]
 
+
+def _simulator_service(
+    home: StackHome, name: str, port: int, port_name: str, passed: Mapping[str, str], seed: int
+) -> ProcessService:
     async def is_ready() -> bool:
         return await http_status(LOOPBACK, port, "/_oracle/totals") == 200
 
     argv = python_module(
         "psp.simulator",
-        *("--port", str(port), "--data", str(home.data / "psp-simulator")),
-        *("--seed", str(SIMULATOR_SEED), "--name", PSP_NAME),
+        *("--port", str(port), "--data", str(home.data / port_name.replace("_", "-"))),
+        *("--seed", str(seed), "--name", name),
     )
-    spec = ProcessSpec(name="psp_simulator", argv=argv, env=python_environment(passed))
+    spec = ProcessSpec(name=port_name, argv=argv, env=python_environment(passed))
     return ProcessService(home, spec, Role.PSP_SIMULATOR, is_ready=is_ready)
 
 

@@ -20,11 +20,12 @@ from ops.stack.secret_files import (
     read_secret,
 )
 from ops.stack.state import Addresses, Phase, ProcessRecord, Role, StackState, read_state
+from ops.stack.store_report import space_warnings, store_documents
 from ops.versions import versions
 from runtime.config import Config, ConfigError
 from runtime.faults import StorageUnavailable
 from storage.opening import read_pool
-from storage.status import HostStatus, OrderCounts, StatusQueries, StoreStatus
+from storage.status import HostStatus, OrderCounts, StatusQueries, StoreStatus, Trouble
 
 T = TypeVar("T")
 
@@ -60,6 +61,10 @@ async def status_report(root: Path, environment: Mapping[str, str]) -> dict[str,
     owned_count = sum(len(host.partition_indexes) for host in hosts)
     if is_running and asked.are_hosts_known and owned_count < state.partition_count:
         problems["partitions"] = f"{state.partition_count - owned_count} have no owner"
+    stores = store_documents(root, problems, is_running=is_running)
+    for name, document in stores.items():
+        if is_running and document["one_copy_until"] is not None:
+            problems[name] = f"one copy is accepted until {document['one_copy_until']}"
     for record in state.processes:
         if is_running and not record.is_alive():
             problems.setdefault(record.name, f"pid {record.pid} is gone")
@@ -85,6 +90,7 @@ async def status_report(root: Path, environment: Mapping[str, str]) -> dict[str,
         "processes": [_process(record, names_by_pid) for record in processes],
         "orders": _orders(asked.counts),
         "standbys": _standbys(asked.store),
+        "stores": stores,
         **_common(root, state, config),
     }
 
@@ -100,6 +106,21 @@ class _Answers:
         self.problems: dict[str, str] = {}
 
 
+def _told(trouble: Trouble) -> dict[str, str]:
+    """Return the problems that trouble makes, by what they are of."""
+    found: dict[str, str] = {}
+    if trouble.paused:
+        found["intake"] = (
+            f"partitions {list(trouble.paused)} take nothing in: most of it can't be read."
+            " See tally dead-letters list"
+        )
+    if trouble.stalled:
+        found["stalled"] = f"hosts died over partitions {list(trouble.stalled)}: see their logs"
+    if trouble.parked_order_count:
+        found["parked"] = f"{trouble.parked_order_count} orders are parked: see table parked_order"
+    return found
+
+
 async def _ask(config: Config, addresses: Addresses) -> _Answers:
     answers = _Answers()
     pool = read_pool(
@@ -107,14 +128,15 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
         config.postgres.shards[0],
         "reader",
         application_name="tally status",
-        session_count_max=3,
+        session_count_max=4,
     )
     queries = StatusQueries(pool)
-    ready, hosts, store, counts = await asyncio.gather(
+    ready, hosts, store, counts, trouble = await asyncio.gather(
         _in_time(http_status(config.gateway.host, config.gateway.port, "/readyz")),
         _in_time(queries.hosts()),
         _in_time(queries.store()),
         _in_time(queries.counts()),
+        _in_time(queries.trouble()),
     )
     if ready != _HTTP_OK:
         reason = "no answer" if ready is None else f"/readyz says {ready}"
@@ -124,8 +146,12 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
     else:
         answers.hosts, answers.are_hosts_known = list(hosts), True
     answers.store, answers.counts = store, counts
-    if store is not None and not any(
-        standby.sync_state in (None, "sync", "quorum") for standby in store.standbys
+    if trouble is not None:
+        answers.problems |= _told(trouble)
+    if (
+        store is not None
+        and store.synchronous_standby_names
+        and not any(standby.sync_state in (None, "sync", "quorum") for standby in store.standbys)
     ):
         answers.problems["standby"] = "no synchronous standby: nothing can be settled"
     await pool.close()
@@ -194,6 +220,10 @@ def _orders(counts: OrderCounts | None) -> dict[str, Any] | None:
         return None
     return {
         "open": dict(counts.open_by_status),
+        "parked": [
+            {"psp": parked.psp, "reason": parked.reason, "orders": parked.order_count}
+            for parked in counts.parked
+        ],
         "ended": None if counts.ended_by_status is None else dict(counts.ended_by_status),
         "dead_letters": counts.dead_letter_count,
     }
@@ -223,6 +253,7 @@ def _empty(root: Path) -> dict[str, Any]:
         "processes": [],
         "orders": None,
         "standbys": [],
+        "stores": store_documents(root, {}, is_running=False),
         **_common(root, None, None),
     }
 
@@ -236,5 +267,6 @@ def _common(root: Path, state: StackState | None, config: Config | None) -> dict
         "is_ray_used": None if state is None else state.is_ray_used,
         "envelope_version": None if config is None else config.deployment.envelope_version,
         "disk": disk_use(root),
+        "warnings": space_warnings(root),
         "versions": versions(),
     }

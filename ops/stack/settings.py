@@ -16,7 +16,20 @@ PORT_BASE_VARIABLE = "TALLY_PORT_BASE"
 
 # What the processes of a stack get to see of the environment of whoever ran `tally up`.
 _PASSED_NAMES = frozenset(
-    {"HOME", "TALLY_CRASH_AT", "TALLY_FREEZE_AT", MUTANT_VARIABLE, TEST_STACK_VARIABLE}
+    {
+        "HOME",
+        "TALLY_CRASH_AT",
+        "TALLY_CRASH_FILE",
+        "TALLY_CRASH_ON",
+        "TALLY_CRASH_ORDER",
+        "TALLY_FREEZE_AT",
+        "TALLY_RAISE_ON",
+        MUTANT_VARIABLE,
+        TEST_STACK_VARIABLE,
+        # Another allocator, or the library of `tally chaos` that shifts clocks, with its table.
+        "LD_PRELOAD",
+        "TALLY_CLOCK_TABLE",
+    }
 )
 _PASSED_PREFIX = "TALLY__"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-Scalar = str | int | bool
+Scalar = str | int | float | bool
 Table = Mapping[str, "Scalar | Sequence[Scalar]"]
 
 
@@ -28,6 +28,8 @@ def _value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, float):
+        return repr(value)
     if isinstance(value, str):
         # JSON's escapes are TOML's, but for surrogates (so none are made), and DEL, which TOML wants
         # escaped too.

@@ -25,6 +25,9 @@ LEDGER: Mapping[str, str] = {
     "events": "an order's events are gapless, a path of the life cycle, and lead to where it stands",
     "timers": "only open orders have a timer",
     "refused_requests": "a refused request differs from the order that had taken its key",
+    "set_aside_orders": "an order that was set aside has its letter, and goes one way at most",
+    "letter_actions": "what was done with a dead letter was wanted, audited, and done once",
+    "parked_orders": "only open orders are parked, and nothing is due for them",
     IDENTITIES: "order_uuid derives from merchant, mode and key, the partition from order_uuid",
     "batches": "each batch has one line, with as many outcomes and transfers as there are",
     "chain": "each batch's hash follows from its rows and the hash before, up to the head",
@@ -43,7 +46,7 @@ READING: Mapping[str, str] = {
 COMPARISONS: Mapping[str, str] = {
     CHARGES_BOOKED: "each charge is booked: order, attempt, reference, amount and currency agree",
     "transfers_are_charged": "each charge transfer has one charge, of its amount and currency",
-    "orders_charged_once": "no merchant's order was charged twice",
+    "orders_charged_once": "no merchant's order was charged twice, here or at another PSP",
 }
 ORACLE: Mapping[str, str] = {**READING, **COMPARISONS}
 """Made once for each PSP, and shown as ``name:psp``."""

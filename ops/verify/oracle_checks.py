@@ -14,7 +14,7 @@ from ops.verify.progress import VerifyProgress
 from ops.verify.report import CheckResult, State
 from ops.verify.results import result_of, unreadable, without_record
 from psp.simulator.wire import OracleRow, Totals
-from runtime.config import PspConfig
+from runtime.psp_config import PspConfig
 from storage.verifying import Examined, InFlight, Snapshot, Unreadable
 
 # Charges sent to the server at a time: about 10 MB of our memory.

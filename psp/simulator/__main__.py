@@ -14,6 +14,7 @@ import msgspec
 import uvloop
 from aiohttp import web
 
+from psp.simulator.faults import FaultSwitch
 from psp.simulator.log import LOG_VERSION, DurableLog, LogUnusable
 from psp.simulator.sandbox import Sandbox
 from psp.simulator.server import SimulatorServer
@@ -83,6 +84,34 @@ def config_of(arguments: list[str]) -> SimulatorConfig:
     )
 
 
+class Listener:
+    """The listening port, which can be closed for a while."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self._address = listening.getsockname()[:2]
+        self._runner: web.AppRunner | None = None
+        self._site: web.SockSite | None = None
+
+    async def open(self, runner: web.AppRunner) -> None:
+        """Listen, and serve what comes."""
+        self._runner = runner
+        self._site = web.SockSite(runner, self._listening, backlog=SOCKET_BACKLOG)
+        await self._site.start()
+
+    async def refuse(self, seconds: float) -> None:
+        """Be as a dead server for so long: cut everybody off, and have the kernel refuse who connects."""
+        if self._site is None or self._runner is None or self._runner.server is None:
+            return
+        await self._site.stop()
+        for connection in self._runner.server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        await asyncio.sleep(seconds)
+        self._listening = socket.create_server(self._address, backlog=SOCKET_BACKLOG)
+        await self.open(self._runner)
+
+
 async def serve(config: SimulatorConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises LogUnusable when the log can't be opened or written any
     more.
@@ -104,14 +133,16 @@ async def serve(config: SimulatorConfig) -> None:
             public_url=f"http://{host}:{port}",
             scenario=config.scenario,
         )
+        listener = Listener(listening)
+        switch = FaultSwitch(sandbox, listener.refuse)
         # No line per request: a log line would cost more than the charge.
         runner = web.AppRunner(
-            SimulatorServer(sandbox, name=config.name).application(),
+            SimulatorServer(sandbox, name=config.name, switch=switch).application(),
             access_log=None,
             shutdown_timeout=SHUTDOWN_S,
         )
         await runner.setup()
-        await web.SockSite(runner, listening, backlog=SOCKET_BACKLOG).start()
+        await listener.open(runner)
         spare_the_living()
         sys.stdout.write(msgspec.json.encode({"ready": True, "port": port}).decode() + "\n")
         sys.stdout.flush()

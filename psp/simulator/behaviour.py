@@ -14,15 +14,23 @@ from functools import lru_cache
 from hashlib import blake2b
 from statistics import NormalDist
 
+from psp.simulator.wire import Denial
+
 TOKEN_PREFIX = "tok_"  # noqa: S105 - a prefix, not a secret
+
+PLAIN_TOKEN = "tok_approve"  # noqa: S105 - a sandbox token's name
 
 SLOW_MS_MAX = 120_000
 """The longest ``tok_slow_<ms>``: well past any client's timeout, short enough that no test hangs.
 """
 
-REFUSES_AFTER_CHARGE_MS = 3_000
-"""How long ``tok_charge_then_refuse`` denies what it did: longer than an owner's first few retries.
+DENIES_AFTER_CHARGE_MS = 3_000
+"""How long a charge is denied, such as by ``tok_charge_then_refuse``: longer than an owner's first
+few retries.
 """
+
+FOR_EVER_MS = 20 * 365 * 86_400_000
+"""How long a stored answer is replayed: twenty years."""
 
 RETRY_AFTER_RATE_LIMITED_S = 1
 """What a rate-limited first try is told to wait; the smallest whole second that HTTP's header can
@@ -69,8 +77,10 @@ class Script:
     """How long the answer waits after the charge was made."""
     drops_answer: bool = False
     """The charge is made, then the connection is closed without an answer."""
-    refuses_after_ms: int = 0
-    """How long, after the charge, the key is answered 503 "did not run" against the truth."""
+    denial: Denial | None = None
+    """What is said of the charge against the truth."""
+    denies_ms: int = 0
+    """How long it is said."""
     is_refused_while_down: bool = False
 
 
@@ -79,7 +89,16 @@ SCRIPTS: Mapping[str, Script] = {
     "tok_3ds": Script(needs_action=True),
     "tok_timeout_before": Script(first_try=FirstTry.HANGS),
     "tok_charge_then_timeout": Script(drops_answer=True),
-    "tok_charge_then_refuse": Script(drops_answer=True, refuses_after_ms=REFUSES_AFTER_CHARGE_MS),
+    "tok_charge_then_refuse": Script(
+        drops_answer=True, denial=Denial.REFUSED, denies_ms=DENIES_AFTER_CHARGE_MS
+    ),
+    "tok_conflict_409": Script(
+        drops_answer=True, denial=Denial.IN_PROGRESS, denies_ms=DENIES_AFTER_CHARGE_MS
+    ),
+    "tok_lie_not_found": Script(
+        drops_answer=True, denial=Denial.NOT_FOUND, denies_ms=DENIES_AFTER_CHARGE_MS
+    ),
+    "tok_stored_500": Script(denial=Denial.FAILED, denies_ms=FOR_EVER_MS),
     "tok_error_500": Script(first_try=FirstTry.FAILS),
     "tok_rate_limited": Script(first_try=FirstTry.RATE_LIMITED),
     "tok_down": Script(is_refused_while_down=True),
@@ -143,6 +162,22 @@ class Latency:
         # The middle of one of 2**53 equal steps: never 0 or 1, where the quantile is infinite.
         share = ((int.from_bytes(drawn.digest(), "big") >> 11) + 0.5) / 2**53
         return self.median_ms / 1000 * math.exp(self.sigma * NormalDist().inv_cdf(share))
+
+
+def drawn_token(rates: Mapping[str, float], seed: int, key: str, token: str) -> str:
+    """Return the token that a charge is to fare by: drawn from seed and key, whatever came before.
+
+    Only charges that would simply succeed are drawn for: the other tokens ask for what they get.
+    """
+    if not rates or token != PLAIN_TOKEN:
+        return token
+    drawn = blake2b(key.encode(), digest_size=8, key=_seed_bytes(seed), person=b"faults")
+    share = int.from_bytes(drawn.digest(), "big") / 2**64
+    for name, rate in rates.items():
+        share -= rate
+        if share < 0:
+            return name
+    return token
 
 
 def _seed_bytes(seed: int) -> bytes:

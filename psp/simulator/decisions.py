@@ -7,12 +7,15 @@ from enum import Enum, auto
 
 import msgspec
 
-from psp.simulator.behaviour import (
-    RETRY_AFTER_RATE_LIMITED_S,
-    FirstTry,
-    Script,
-    fingerprint_of_request,
-    script_of,
+from psp.simulator.behaviour import FirstTry, Script, fingerprint_of_request, script_of
+from psp.simulator.denials import denied_query, denied_send
+from psp.simulator.replies import (
+    DID_NOT_RUN,
+    FAILED,
+    KEY_REUSED,
+    NOT_FOUND,
+    RATE_LIMITED,
+    Reply,
 )
 from psp.simulator.state import Change, Charge, SandboxState, instant
 from psp.simulator.wire import (
@@ -23,6 +26,7 @@ from psp.simulator.wire import (
     ChargeRecord,
     ChargeRequest,
     ChargeStatus,
+    Denial,
     Record,
     Scenario,
 )
@@ -44,14 +48,6 @@ class Delivery(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """One HTTP answer before it is bytes."""
-
-    status: int
-    body: AnswerBody
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What to make durable first, then what to answer."""
 
@@ -60,31 +56,6 @@ class Decision:
     """None: the state of the key, read after ``record`` was applied."""
     delivery: Delivery = Delivery.ANSWER
     answer_delay_ms: int = 0
-
-
-def problem(status: int, code: str, message: str, *, retry_after_s: float | None = None) -> Reply:
-    """Return a reply that says why there is no charge to show."""
-    return Reply(
-        status=status, body=AnswerBody(code=code, message=message, retry_after_s=retry_after_s)
-    )
-
-
-DID_NOT_RUN = problem(
-    503, "did_not_run", "Not available; the request did not run.", retry_after_s=1
-)
-IN_PROGRESS = problem(409, "key_in_progress", "Another request with this key is running.")
-LOCKED = problem(
-    429,
-    "lock_timeout",
-    "Another request changes this charge; this one did not run.",
-    retry_after_s=0.1,
-)
-KEY_REUSED = problem(409, "idempotency_key_reused", "This key was used with other parameters.")
-NOT_FOUND = problem(404, "not_found", "No such charge.")
-FAILED = problem(500, "internal", "Something went wrong.")
-RATE_LIMITED = problem(
-    429, "rate_limited", "Too many requests.", retry_after_s=RETRY_AFTER_RATE_LIMITED_S
-)
 
 
 class SandboxRules:
@@ -96,25 +67,30 @@ class SandboxRules:
         self._first_tries: dict[str, None] = {}
 
     def decide_charge(
-        self, key: str, request: ChargeRequest, *, scenario: Scenario, now_ms: int
+        self, key: str, request: ChargeRequest, *, token: str, scenario: Scenario, now_ms: int
     ) -> Decision:
-        """Decide a charge, or replay what its key already did, as it stands now."""
+        """Decide a charge, or replay what its key already did, as it stands now.
+
+        ``token`` is the request's, or another one that a fault has drawn in its place.
+        """
         fingerprint = fingerprint_of_request(msgspec.json.encode(request))
         if (charge := self._state.charge_of_key(key)) is not None:
             if charge.fingerprint != fingerprint:
                 return Decision(reply=KEY_REUSED)
-            return Decision(reply=self._charge_reply(charge, now_ms))
+            denied = denied_send(charge, now_ms)
+            return Decision(reply=denied or self._charge_reply(charge))
         if self._state.change_of_key(key) is not None:
             return Decision(reply=KEY_REUSED)
         if self._state.is_burned(key):
             return Decision(reply=_key_canceled(key))
-        script = script_of(request.token)
+        script = script_of(token)
         if scenario.down and script.is_refused_while_down:
             return Decision(reply=DID_NOT_RUN)
         if (refused := self._decide_first_try(key, script)) is not None:
             return refused
         return Decision(
             record=_charge_record(key, request, script, fingerprint, now_ms),
+            reply=FAILED if script.denial is Denial.FAILED else None,
             delivery=Delivery.DROP if script.drops_answer else Delivery.ANSWER,
             answer_delay_ms=script.answer_delay_ms,
         )
@@ -161,7 +137,7 @@ class SandboxRules:
     def decide_action(self, charge: Charge, *, is_approved: bool, now_ms: int) -> Decision:
         """Decide what the buyer answered to 3-D Secure; a second answer changes nothing."""
         if charge.status is not ChargeStatus.REQUIRES_ACTION:
-            return Decision(reply=self._charge_reply(charge, now_ms))
+            return Decision(reply=self._charge_reply(charge))
         kind = ChangeKind.COMPLETE if is_approved else ChangeKind.FAIL
         return Decision(record=_own_change(charge, kind, now_ms))
 
@@ -176,8 +152,8 @@ class SandboxRules:
                 return Decision()
             self._first_tries.pop(key, None)
             return Decision(record=BurnRecord(key=key, at_ms=now_ms))
-        if charge.refuses_until_ms > now_ms:
-            return Decision(reply=DID_NOT_RUN)
+        if (denied := denied_send(charge, now_ms)) is not None:
+            return Decision(reply=denied)
         if charge.status is ChargeStatus.REQUIRES_ACTION:
             return Decision(record=_own_change(charge, ChangeKind.CANCEL, now_ms))
         if charge.status is ChargeStatus.AUTHORIZED:
@@ -187,14 +163,12 @@ class SandboxRules:
     def answer_of_key(self, key: str, *, now_ms: int) -> Reply:
         """Return what a key did, as it stands now; 404 if it did nothing that is durable."""
         if (charge := self._state.charge_of_key(key)) is not None:
-            return self._charge_reply(charge, now_ms)
+            return denied_query(charge, now_ms) or self._charge_reply(charge)
         if (change := self._state.change_of_key(key)) is not None:
             return self._change_reply(change)
         return _key_canceled(key) if self._state.is_burned(key) else NOT_FOUND
 
-    def _charge_reply(self, charge: Charge, now_ms: int) -> Reply:
-        if charge.refuses_until_ms > now_ms:
-            return DID_NOT_RUN
+    def _charge_reply(self, charge: Charge) -> Reply:
         return Reply(status=_HTTP_STATUS[charge.status], body=self._body(charge))
 
     def _change_reply(self, change: Change) -> Reply:
@@ -263,7 +237,8 @@ def _charge_record(
         status=status,
         decline_code=script.decline_code,
         fingerprint=fingerprint,
-        refuses_until_ms=now_ms + script.refuses_after_ms if script.refuses_after_ms else 0,
+        refuses_until_ms=now_ms + script.denies_ms if script.denial is not None else 0,
+        denial=script.denial or Denial.REFUSED,
         at_ms=now_ms,
     )
 

@@ -8,18 +8,11 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from psp.simulator.behaviour import Latency
-from psp.simulator.decisions import (
-    DID_NOT_RUN,
-    IN_PROGRESS,
-    LOCKED,
-    NOT_FOUND,
-    Decision,
-    Reply,
-    SandboxRules,
-)
+from psp.simulator.behaviour import Latency, drawn_token
+from psp.simulator.decisions import Decision, SandboxRules
+from psp.simulator.replies import DID_NOT_RUN, IN_PROGRESS, LOCKED, NOT_FOUND, Reply
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import ChangeKind, ChargeRequest, Record, Scenario
+from psp.simulator.wire import ChangeKind, ChargeRequest, Faults, Record, Scenario
 from runtime.clock import Clock
 
 Append = Callable[[Record], Awaitable[None]]
@@ -48,6 +41,7 @@ class Sandbox:
     ) -> None:
         self.state = state
         self.scenario = scenario
+        self.faults = Faults()
         self._rules = SandboxRules(state, public_url=public_url)
         self._append = append
         self._clock = clock
@@ -57,11 +51,12 @@ class Sandbox:
 
     async def charge(self, key: str, request: ChargeRequest) -> Decision:
         """Charge or authorize under a key, or replay it."""
+        token = drawn_token(self.faults.rates, self.state.seed, key, request.token)
         return await self._run(
             key,
             [key],
             lambda: self._rules.decide_charge(
-                key, request, scenario=self.scenario, now_ms=self._now_ms()
+                key, request, token=token, scenario=self.scenario, now_ms=self._now_ms()
             ),
         )
 
@@ -105,7 +100,7 @@ class Sandbox:
     async def query(self, key: str) -> Reply:
         """Answer what a key did; nothing that is not durable yet is told."""
         await self._pause(key)
-        if self.scenario.outage:
+        if self._is_down:
             return DID_NOT_RUN
         reply = self._rules.answer_of_key(key, now_ms=self._now_ms())
         return IN_PROGRESS if reply is NOT_FOUND and key in self._held else reply
@@ -122,7 +117,7 @@ class Sandbox:
         self._held.update(holds)
         try:
             await self._pause(key)
-            decision = Decision(reply=DID_NOT_RUN) if self.scenario.outage else decide()
+            decision = Decision(reply=DID_NOT_RUN) if self._is_down else decide()
         except BaseException:
             self._held.difference_update(holds)
             raise
@@ -143,8 +138,13 @@ class Sandbox:
         latency = Latency(
             median_ms=self.scenario.latency_ms_median, sigma=self.scenario.latency_ms_sigma
         )
-        if (delay_s := latency.delay_s(self.state.seed, key)) > 0:
+        delay_s = latency.delay_s(self.state.seed, key) + self.faults.slow_ms / 1000
+        if delay_s > 0:
             await self._sleep(delay_s)
+
+    @property
+    def _is_down(self) -> bool:
+        return self.scenario.outage or self.faults.down
 
     def _now_ms(self) -> int:
         """Milliseconds since 1970 that never go back: the log's order is the order of its times."""

@@ -13,8 +13,10 @@ from itertools import islice
 import msgspec
 from aiohttp import web
 
-from psp.simulator.decisions import NOT_FOUND, Decision, Delivery, Reply, problem
+from psp.simulator.decisions import Decision, Delivery
+from psp.simulator.faults import FaultSwitch
 from psp.simulator.pages import Pages
+from psp.simulator.replies import NOT_FOUND, Reply, problem
 from psp.simulator.sandbox import Sandbox, scenario_changed
 from psp.simulator.wire import (
     AMOUNT_MINOR_MAX,
@@ -46,10 +48,11 @@ _ENCODER = msgspec.json.Encoder()
 class SimulatorServer:
     """Serves one Sandbox."""
 
-    def __init__(self, sandbox: Sandbox, *, name: str) -> None:
+    def __init__(self, sandbox: Sandbox, *, name: str, switch: FaultSwitch | None = None) -> None:
         self._sandbox = sandbox
         self._pages = Pages(name)
         self._is_stopping = False
+        self._switch = switch or FaultSwitch(sandbox)
 
     def application(self) -> web.Application:
         """Return the routes, ready for a runner."""
@@ -70,6 +73,9 @@ class SimulatorServer:
                 web.post("/_sim/actions/{reference}/{decision:complete|fail}", self._post_action),
                 web.get("/actions/{reference}", self._get_action_page),
                 web.post("/actions/{reference}", self._post_action_page),
+                web.get("/_faults", self._switch.get),
+                web.post("/_faults", self._switch.post),
+                web.delete("/_faults", self._switch.delete),
                 web.get("/healthz", self._get_health),
                 web.get("/", self._get_page),
             ]

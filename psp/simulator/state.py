@@ -1,9 +1,7 @@
 """What the sandbox PSP remembers: its charges, what happened to them, and its canceled keys. Pure.
 
-State changes through ``apply(record)`` alone, in the order of the log, so that a replay of the log
-gives the same state to the last number. A million charges fit in about 0.5 GB: rows are compact
-structs outside the reach of the garbage collector, and the public reference is computed, not
-stored.
+State changes through ``apply(record)`` alone, so a replay of the log gives the same. A million charges
+fit in about 0.5 GB: compact structs outside the garbage collector's reach; references are computed.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ from psp.simulator.wire import (
     ChargeRecord,
     ChargeStatus,
     CurrencyTotals,
+    Denial,
     OracleRow,
     Record,
     SettlementRow,
@@ -53,6 +52,7 @@ class Charge(msgspec.Struct, gc=False):
     fingerprint: int
     refuses_until_ms: int
     at_ms: int
+    denial: Denial = Denial.REFUSED
     captured_minor: int = 0
     refunded_minor: int = 0
 
@@ -133,6 +133,7 @@ class SandboxState:
             fingerprint=record.fingerprint,
             refuses_until_ms=record.refuses_until_ms,
             at_ms=record.at_ms,
+            denial=record.denial,
         )
         self._charges[digest] = charge
         self._by_status[charge.status] += 1

@@ -56,6 +56,19 @@ class ChangeKind(StrEnum):
     CANCEL = "cancel"
 
 
+class Denial(StrEnum):
+    """What is said instead of the truth. Stored in the log; never rename."""
+
+    REFUSED = "refused"
+    """Sent again or asked for: 503 "did not run"."""
+    IN_PROGRESS = "in_progress"
+    """Sent again or asked for: 409, as if its twin still ran."""
+    NOT_FOUND = "not_found"
+    """Asked for: 404. Sent again: the truth."""
+    FAILED = "failed"
+    """Sent, and sent again: the same stored 500. Asked for: the truth."""
+
+
 class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whose order a charge belongs to, carried for the merchant's books."""
 
@@ -167,6 +180,23 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     latency_ms_sigma: Annotated[float, msgspec.Meta(ge=0, le=3)] = 0.0
 
 
+class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is wrong with the whole simulator, switched at run time. Lost at a restart, on purpose."""
+
+    down: bool = False
+    """Refuses everything under ``/v1`` with 503 "did not run"."""
+    slow_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
+    """Thinks so much longer about everything under ``/v1``."""
+    rates: dict[str, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
+    """By sandbox token: the part of the approving charges that fare as if they carried that token."""
+    refuse_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 0
+    """Closes the port for so long once, so that connections are refused; then as the others say."""
+
+    def __post_init__(self) -> None:
+        if sum(self.rates.values()) > 1 + 1e-9:
+            raise ValueError("rates: they must not exceed 1 together")
+
+
 class OpenRecord(msgspec.Struct, frozen=True, kw_only=True, tag="open", tag_field="t"):
     """The first record of a log: whose it is. Another seed would give other references."""
 
@@ -189,6 +219,8 @@ class ChargeRecord(msgspec.Struct, frozen=True, kw_only=True, tag="charge", tag_
     fingerprint: int
     refuses_until_ms: int
     at_ms: int
+    denial: Denial = Denial.REFUSED
+    """What is said of it until ``refuses_until_ms``."""
 
 
 class ChangeRecord(msgspec.Struct, frozen=True, kw_only=True, tag="change", tag_field="t"):

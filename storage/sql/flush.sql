@@ -55,8 +55,9 @@ WITH locked AS MATERIALIZED (
     SET status = now.status, is_outcome_known = now.is_outcome_known,
         attempt_no = now.attempt_no, try_count = now.try_count,
         psp_reference = now.psp_reference, next_action_url = now.next_action_url,
-        action_expires_at = now.action_expires_at, next_retry_at = now.next_retry_at
-    FROM unnest($6::flush_progress[]) AS now
+        action_expires_at = now.action_expires_at, next_retry_at = now.next_retry_at,
+        parked_reason = now.parked_reason
+    FROM unnest($6::flush_standing[]) AS now
     WHERE (SELECT is_open FROM gate)
         AND open_order.partition_index = now.partition_index AND open_order.order_no = now.order_no
     RETURNING 1
@@ -118,12 +119,6 @@ WITH locked AS MATERIALIZED (
     SELECT partition_index, order_uuid, fingerprint, accepted_at
     FROM unnest($14::flush_refused[]) WHERE (SELECT is_open FROM gate)
     ON CONFLICT DO NOTHING
-), dead_letters AS (
-    INSERT INTO dead_letter (partition_index, stream_id, order_uuid, merchant_no, mode, reason,
-        detail, raw_envelope)
-    SELECT partition_index, stream_id, order_uuid, merchant_no, mode, reason, detail, raw_envelope
-    FROM unnest($15::flush_dead_letter[]) WHERE (SELECT is_open FROM gate)
-    ON CONFLICT DO NOTHING
 ), batches AS (
     -- One line for all partitions of the flush that have books in it.
     INSERT INTO ledger_batch (partition_indexes, epochs, batch_seqs, outcome_counts,
@@ -139,3 +134,51 @@ SELECT transaction_timestamp() AS recorded_at,
     (SELECT count(*) FROM progressed) AS progressed_count,
     (SELECT count(*) FROM sliced) AS sliced_count,
     (SELECT count(*) FROM closed) AS closed_count;
+
+-- write_letters --
+-- The rare part of a flush: letters ($1), the orders they stand for, and what became of operators'
+-- actions ($2). Runs in the flush's transaction, after its fence was passed. A message that was read
+-- again is the same letter; so is one that was sent again under the same order. An order that is in
+-- the books already needs no row: the letter is only a damaged copy.
+WITH hashed AS (
+    SELECT letter.*, sha256(letter.raw_envelope) AS raw_sha256
+    FROM unnest($1::flush_letter[]) AS letter
+), brought AS MATERIALIZED (
+    SELECT DISTINCT ON (partition_index, raw_sha256, coalesce(order_uuid::text, stream_id)) *
+    FROM hashed
+    ORDER BY partition_index, raw_sha256, coalesce(order_uuid::text, stream_id), stream_id
+), letters AS (
+    INSERT INTO dead_letter (partition_index, stream_id, order_uuid, merchant_no, mode, reason,
+        detail, attempt_count, raw_envelope)
+    SELECT partition_index, stream_id, order_uuid, merchant_no, mode, reason, detail,
+        attempt_count, raw_envelope
+    FROM brought
+    LEFT JOIN LATERAL (
+        SELECT true AS is_kept FROM dead_letter AS before
+        WHERE before.partition_index = brought.partition_index
+            AND before.raw_sha256 = brought.raw_sha256 AND before.order_uuid = brought.order_uuid
+        LIMIT 1
+    ) AS kept ON true
+    WHERE kept.is_kept IS NULL
+    ON CONFLICT DO NOTHING
+    RETURNING dead_letter_no, partition_index, stream_id, raw_sha256
+), set_aside AS (
+    INSERT INTO set_aside_order (partition_index, order_uuid, dead_letter_no, merchant_no, mode,
+        fingerprint, api_version, accepted_at)
+    SELECT brought.partition_index, brought.order_uuid, letters.dead_letter_no,
+        brought.merchant_no, brought.mode, brought.fingerprint, brought.api_version,
+        coalesce(brought.accepted_at, transaction_timestamp())
+    FROM brought JOIN letters USING (partition_index, stream_id, raw_sha256)
+    WHERE brought.is_order AND NOT EXISTS (
+        SELECT FROM payment_order
+        WHERE payment_order.order_uuid = brought.order_uuid
+            AND payment_order.partition_index = brought.partition_index)
+    ON CONFLICT DO NOTHING
+), results AS (
+    INSERT INTO dead_letter_result (action_no, dead_letter_no, partition_index, batch_seq, result,
+        detail)
+    SELECT action_no, dead_letter_no, partition_index, batch_seq, result, detail
+    FROM unnest($2::flush_letter_result[])
+    ON CONFLICT DO NOTHING
+)
+SELECT count(*) AS letter_count FROM brought;

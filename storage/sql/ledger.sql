@@ -1,11 +1,53 @@
 -- What an owner reads besides its open orders.
 
 -- known_orders --
-SELECT payment_order.order_uuid, payment_order.fingerprint
+-- With those that were set aside and not taken in since, each with its letter. Held: no message of the
+-- stream takes such an order in any more, because it was discarded, or because it ended its host.
+SELECT payment_order.order_uuid, payment_order.fingerprint, NULL::bigint AS dead_letter_no,
+    false AS is_held
 FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
 JOIN payment_order
     ON payment_order.partition_index = wanted.partition_index
-    AND payment_order.order_uuid = wanted.order_uuid;
+    AND payment_order.order_uuid = wanted.order_uuid
+UNION ALL
+SELECT aside.order_uuid, aside.fingerprint, aside.dead_letter_no,
+    EXISTS (SELECT FROM dead_letter AS letter
+            WHERE letter.dead_letter_no = aside.dead_letter_no AND letter.reason = 'kills_host')
+    OR EXISTS (SELECT FROM dead_letter_result AS ended
+               WHERE ended.dead_letter_no = aside.dead_letter_no AND ended.result = 2)
+FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
+JOIN set_aside_order AS aside
+    ON aside.partition_index = wanted.partition_index AND aside.order_uuid = wanted.order_uuid
+WHERE NOT EXISTS (
+    SELECT FROM payment_order
+    WHERE payment_order.partition_index = aside.partition_index
+        AND payment_order.order_uuid = aside.order_uuid);
+
+-- pending_actions --
+-- One a letter, so that a replay and a discard of the same letter are never decided together.
+SELECT min(wanted.action_no) AS action_no, wanted.dead_letter_no
+FROM dead_letter_action AS wanted
+WHERE wanted.partition_index = ANY ($1::smallint[])
+    AND NOT EXISTS (SELECT FROM dead_letter_result AS ended WHERE ended.action_no = wanted.action_no)
+GROUP BY wanted.dead_letter_no
+ORDER BY 1
+LIMIT $2;
+
+-- letters_of_actions --
+SELECT wanted.action_no, wanted.dead_letter_no, wanted.partition_index, wanted.action,
+    letter.stream_id, letter.raw_envelope,
+    EXISTS (SELECT FROM dead_letter_result AS ended
+            WHERE ended.dead_letter_no = wanted.dead_letter_no AND ended.result IN (1, 2)) AS is_closed
+FROM dead_letter_action AS wanted JOIN dead_letter AS letter USING (dead_letter_no)
+WHERE wanted.action_no = ANY ($1::bigint[])
+ORDER BY wanted.action_no;
+
+-- letter_overrides --
+-- The value is for how many seconds it holds.
+SELECT substr(key, length('accept_dead_letters:') + 1)::integer AS partition_index
+FROM intent
+WHERE key ~ '^accept_dead_letters:[0-9]{1,5}$' AND jsonb_typeof(value) = 'number'
+    AND updated_at + value::text::double precision * interval '1 second' > statement_timestamp();
 
 -- account_heads --
 SELECT wanted.position, account.account_no, slice.version, slice.debits_posted_minor,
@@ -23,13 +65,22 @@ JOIN slice
 
 -- due_timers --
 -- A bounded number from each partition first, so that one partition's backlog is not sorted as a
--- whole.
+-- whole. Parked orders (4 = resume) are brought up by their owner, in turn: a day's backlog of them
+-- must not stand before what only waits for its time.
 SELECT due.partition_index, due.order_no, due.kind
 FROM unnest($1::smallint[]) AS owned (partition_index)
 CROSS JOIN LATERAL (
     SELECT timer.partition_index, timer.order_no, timer.kind, timer.due_at FROM timer
     WHERE timer.partition_index = owned.partition_index AND timer.due_at <= statement_timestamp()
+        AND timer.kind <> 4
     ORDER BY timer.due_at LIMIT $2
 ) AS due
 ORDER BY due.due_at
 LIMIT $2;
+
+-- note_paused --
+-- Tells people which of an owner's partitions ($1) take nothing in ($2).
+UPDATE partition
+SET intake_paused_at = CASE WHEN partition_index = ANY ($2::smallint[]) THEN now() END
+WHERE partition_index = ANY ($1::smallint[])
+    AND (intake_paused_at IS NOT NULL) <> (partition_index = ANY ($2::smallint[]));

@@ -46,12 +46,42 @@ WHERE activity.wait_event IS DISTINCT FROM 'SyncRep' AND activity.pid <> pg_back
 -- claim --
 -- One statement, one transaction: waits behind whatever still holds the row, and returns after the
 -- standby has it. So what is read afterwards is decided for good.
+--
+-- A host that claimed it and was taken over without a flush since, with work waiting ($6: on the
+-- stream), perhaps died of that work.
 UPDATE partition
 SET epoch = epoch + 1, owner = $3, backend_pids = ARRAY[$4::integer],
     backend_starts = ARRAY[$5::timestamptz],
-    claimed_at = now()
+    claimed_at = now(),
+    stall_count = CASE
+        WHEN batch_seq > batch_seq_claimed THEN 0
+        WHEN owner <> $3 AND ($6::boolean OR EXISTS (
+            SELECT FROM open_order WHERE open_order.partition_index = $1
+                AND NOT EXISTS (
+                    SELECT FROM parked_order
+                    WHERE parked_order.partition_index = open_order.partition_index
+                        AND parked_order.order_no = open_order.order_no)))
+            THEN stall_count + 1
+        ELSE stall_count END,
+    batch_seq_claimed = batch_seq
 WHERE partition_index = $1 AND epoch = $2
-RETURNING epoch, batch_seq, order_no_last, account_no_last, chain_hash, clock_timestamp() AS recorded_at;
+RETURNING stall_count, epoch, batch_seq, order_no_last, account_no_last, chain_hash, clock_timestamp() AS recorded_at;
+
+-- note_progress --
+-- What waited was tried to its end.
+UPDATE partition SET stall_count = 0 WHERE partition_index = $1 AND epoch = $2;
+
+-- park --
+-- Leaves an open order alone until somebody looks after it; only its owner may.
+WITH held AS MATERIALIZED (
+    SELECT partition_index FROM partition WHERE partition_index = $1 AND epoch = $2 FOR UPDATE
+), quieted AS (
+    DELETE FROM timer USING held
+    WHERE timer.partition_index = held.partition_index AND timer.order_no = ANY ($3::bigint[])
+)
+INSERT INTO parked_order (partition_index, order_no, reason, detail)
+SELECT held.partition_index, unnest($3::bigint[]), $4, $5 FROM held
+ON CONFLICT DO NOTHING;
 
 -- hand_over --
 WITH mine AS MATERIALIZED (
@@ -68,11 +98,12 @@ FROM mine WHERE partition.partition_index = mine.partition_index;
 -- every order (measured: a takeover with 20,000 open orders took 45 s, and takes 1.5 s so).
 SELECT open_order.order_no, open_order.status, open_order.is_outcome_known, open_order.try_count,
     open_order.psp_reference, open_order.next_action_url, open_order.action_expires_at,
-    open_order.next_retry_at,
+    open_order.next_retry_at, open_order.parked_reason,
     taken_in.order_uuid, taken_in.idempotency_key, taken_in.merchant_no, taken_in.mode,
     taken_in.seller_no, taken_in.amount_minor, taken_in.currency, taken_in.fee_minor,
     taken_in.fingerprint, taken_in.metadata, taken_in.api_version, taken_in.accepted_at,
     tried.attempt_no, tried.psp, tried.psp_account, tried.psp_key, tried.epoch, tried.created_at,
+    first_tried.created_at AS tried_since,
     detail.envelope AS detail_envelope, request.envelope AS request_envelope,
     last_event.sequence AS event_sequence, next_step.kind IS NOT NULL AS has_timer
 FROM open_order
@@ -85,6 +116,10 @@ LEFT JOIN LATERAL (
     WHERE partition_index = $1 AND order_no = open_order.order_no
         AND attempt_no = open_order.attempt_no LIMIT 1
 ) AS tried ON true
+LEFT JOIN LATERAL (
+    SELECT created_at FROM attempt
+    WHERE partition_index = $1 AND order_no = open_order.order_no AND attempt_no = 1 LIMIT 1
+) AS first_tried ON true
 LEFT JOIN LATERAL (
     SELECT envelope FROM personal_data
     WHERE partition_index = $1 AND order_no = open_order.order_no AND part = 0 LIMIT 1
@@ -103,6 +138,11 @@ LEFT JOIN LATERAL (
     SELECT kind FROM timer
     WHERE partition_index = $1 AND order_no = open_order.order_no LIMIT 1
 ) AS next_step ON true
-WHERE open_order.partition_index = $1 AND open_order.order_no > $2
+LEFT JOIN LATERAL (
+    SELECT true AS is_parked FROM parked_order
+    WHERE parked_order.partition_index = $1 AND parked_order.order_no = open_order.order_no
+    LIMIT 1
+) AS parked ON true
+WHERE open_order.partition_index = $1 AND open_order.order_no > $2 AND parked.is_parked IS NULL
 ORDER BY open_order.order_no
 LIMIT $3;

@@ -12,7 +12,8 @@ SELECT o.partition_index, o.order_no, o.order_uuid, o.idempotency_key, o.merchan
        n.psp_reference AS open_psp_reference, n.next_action_url, n.action_expires_at, n.next_retry_at,
        d.status AS ended_status, d.amount_captured_minor, d.fee_minor AS ended_fee_minor,
        d.attempt_no AS ended_attempt_no, d.psp AS ended_psp, d.psp_reference AS ended_psp_reference,
-       d.failure_code, d.decline_code, d.failure_message, d.effective_at, d.recorded_at
+       d.failure_code, d.decline_code, d.failure_message, d.effective_at, d.recorded_at,
+       false AS is_set_aside
 FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
 CROSS JOIN LATERAL (
     SELECT * FROM payment_order AS candidate
@@ -38,7 +39,36 @@ LEFT JOIN LATERAL (
     WHERE attempt.partition_index = o.partition_index AND attempt.order_no = o.order_no
       AND attempt.attempt_no = n.attempt_no
     LIMIT 1
-) AS a ON true;
+) AS a ON true
+UNION ALL
+-- Orders whose message is a dead letter: nothing of them is known but what its header told.
+SELECT aside.partition_index, 0, aside.order_uuid, NULL, aside.merchant_no, aside.mode,
+       NULL, NULL, NULL, coalesce(aside.fingerprint, ''), NULL, aside.api_version, aside.accepted_at,
+       NULL,
+       NULL,
+       NULL, NULL, NULL,
+       NULL, NULL, NULL, NULL,
+       ended.result, NULL, NULL,
+       NULL, NULL, NULL,
+       NULL, NULL, NULL, NULL, ended.recorded_at,
+       true
+FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
+CROSS JOIN LATERAL (
+    SELECT * FROM set_aside_order AS candidate
+    WHERE candidate.partition_index = wanted.partition_index
+      AND candidate.order_uuid = wanted.order_uuid
+    LIMIT 1
+) AS aside
+LEFT JOIN LATERAL (
+    SELECT result, recorded_at FROM dead_letter_result
+    WHERE dead_letter_result.dead_letter_no = aside.dead_letter_no
+      AND dead_letter_result.result = 2
+    LIMIT 1
+) AS ended ON true
+WHERE NOT EXISTS (
+    SELECT FROM payment_order AS taken_in
+    WHERE taken_in.order_uuid = aside.order_uuid
+      AND taken_in.partition_index = aside.partition_index);
 
 -- cursor_position --
 -- Where a list's cursor stands. Without the partition: merchants don't know it.

@@ -51,6 +51,31 @@ CREATE TYPE flush_head AS (
 	transfer_count integer
 );
 
+CREATE TYPE flush_letter AS (
+	partition_index smallint,
+	stream_id text,
+	order_uuid uuid,
+	merchant_no integer,
+	mode smallint,
+	reason text,
+	detail text,
+	attempt_count integer,
+	raw_envelope bytea,
+	is_order boolean,
+	fingerprint bytea,
+	api_version text,
+	accepted_at timestamp with time zone
+);
+
+CREATE TYPE flush_letter_result AS (
+	action_no bigint,
+	dead_letter_no bigint,
+	partition_index smallint,
+	batch_seq bigint,
+	result smallint,
+	detail text
+);
+
 CREATE TYPE flush_order AS (
 	partition_index smallint,
 	order_no bigint,
@@ -120,6 +145,20 @@ CREATE TYPE flush_slice AS (
 	transfer_count bigint,
 	debits_posted_minor numeric(38,0),
 	credits_posted_minor numeric(38,0)
+);
+
+CREATE TYPE flush_standing AS (
+	partition_index smallint,
+	order_no bigint,
+	status smallint,
+	is_outcome_known boolean,
+	attempt_no smallint,
+	try_count integer,
+	psp_reference text,
+	next_action_url text,
+	action_expires_at timestamp with time zone,
+	next_retry_at timestamp with time zone,
+	parked_reason smallint
 );
 
 CREATE TYPE flush_timer AS (
@@ -220,7 +259,29 @@ CREATE TABLE dead_letter (
     detail text NOT NULL,
     raw_envelope bytea NOT NULL,
     raw_sha256 bytea GENERATED ALWAYS AS (sha256(raw_envelope)) STORED NOT NULL,
-    created_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
+    created_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    attempt_count integer DEFAULT 1 NOT NULL
+);
+
+CREATE TABLE dead_letter_action (
+    action_no bigint NOT NULL,
+    dead_letter_no bigint NOT NULL,
+    partition_index smallint NOT NULL,
+    action smallint NOT NULL,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    wanted_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT dead_letter_action_action_check CHECK ((action = ANY (ARRAY[1, 2]))),
+    CONSTRAINT dead_letter_action_reason_check CHECK (((length(reason) >= 1) AND (length(reason) <= 500)))
+);
+
+ALTER TABLE dead_letter_action ALTER COLUMN action_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME dead_letter_action_action_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 ALTER TABLE dead_letter ALTER COLUMN dead_letter_no ADD GENERATED ALWAYS AS IDENTITY (
@@ -230,6 +291,17 @@ ALTER TABLE dead_letter ALTER COLUMN dead_letter_no ADD GENERATED ALWAYS AS IDEN
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE dead_letter_result (
+    action_no bigint NOT NULL,
+    dead_letter_no bigint NOT NULL,
+    partition_index smallint NOT NULL,
+    batch_seq bigint NOT NULL,
+    result smallint NOT NULL,
+    detail text NOT NULL,
+    recorded_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT dead_letter_result_result_check CHECK ((result = ANY (ARRAY[1, 2, 3])))
 );
 
 CREATE TABLE deployment (
@@ -360,7 +432,8 @@ CREATE TABLE open_order (
     psp_reference text,
     next_action_url text,
     action_expires_at timestamp with time zone,
-    next_retry_at timestamp with time zone
+    next_retry_at timestamp with time zone,
+    parked_reason smallint
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
 
@@ -386,6 +459,14 @@ CREATE TABLE order_outcome (
 )
 PARTITION BY HASH (partition_index);
 
+CREATE TABLE parked_order (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    reason text NOT NULL,
+    detail text NOT NULL,
+    parked_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
+);
+
 CREATE TABLE partition (
     partition_index smallint NOT NULL,
     epoch bigint DEFAULT 0 NOT NULL,
@@ -397,7 +478,9 @@ CREATE TABLE partition (
     account_no_last bigint DEFAULT 0 NOT NULL,
     chain_hash bytea NOT NULL,
     stall_count integer DEFAULT 0 NOT NULL,
-    claimed_at timestamp with time zone
+    claimed_at timestamp with time zone,
+    batch_seq_claimed bigint DEFAULT 0 NOT NULL,
+    intake_paused_at timestamp with time zone
 )
 WITH (fillfactor='20');
 
@@ -476,6 +559,18 @@ CREATE TABLE server_start (
     marked_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE set_aside_order (
+    partition_index smallint NOT NULL,
+    order_uuid uuid NOT NULL,
+    dead_letter_no bigint NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
+    fingerprint bytea,
+    api_version text NOT NULL,
+    accepted_at timestamp with time zone NOT NULL,
+    set_aside_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
+);
+
 CREATE TABLE slice (
     partition_index smallint NOT NULL,
     account_no bigint NOT NULL,
@@ -514,11 +609,17 @@ ALTER TABLE ONLY attempt
 ALTER TABLE ONLY audit
     ADD CONSTRAINT audit_pkey PRIMARY KEY (audit_no);
 
+ALTER TABLE ONLY dead_letter_action
+    ADD CONSTRAINT dead_letter_action_pkey PRIMARY KEY (action_no);
+
 ALTER TABLE ONLY dead_letter
     ADD CONSTRAINT dead_letter_partition_index_stream_id_raw_sha256_key UNIQUE (partition_index, stream_id, raw_sha256);
 
 ALTER TABLE ONLY dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (dead_letter_no);
+
+ALTER TABLE ONLY dead_letter_result
+    ADD CONSTRAINT dead_letter_result_pkey PRIMARY KEY (action_no);
 
 ALTER TABLE ONLY deployment
     ADD CONSTRAINT deployment_pkey PRIMARY KEY (is_singleton);
@@ -547,6 +648,9 @@ ALTER TABLE ONLY open_order
 ALTER TABLE ONLY order_outcome
     ADD CONSTRAINT order_outcome_pkey PRIMARY KEY (partition_index, order_no);
 
+ALTER TABLE ONLY parked_order
+    ADD CONSTRAINT parked_order_pkey PRIMARY KEY (partition_index, order_no);
+
 ALTER TABLE ONLY partition
     ADD CONSTRAINT partition_pkey PRIMARY KEY (partition_index);
 
@@ -571,6 +675,9 @@ ALTER TABLE ONLY seller
 ALTER TABLE ONLY server_start
     ADD CONSTRAINT server_start_pkey PRIMARY KEY (postmaster_started_at);
 
+ALTER TABLE ONLY set_aside_order
+    ADD CONSTRAINT set_aside_order_pkey PRIMARY KEY (partition_index, order_uuid);
+
 ALTER TABLE ONLY slice
     ADD CONSTRAINT slice_pkey PRIMARY KEY (partition_index, account_no);
 
@@ -580,17 +687,34 @@ ALTER TABLE ONLY timer
 ALTER TABLE ONLY transfer
     ADD CONSTRAINT transfer_pkey PRIMARY KEY (partition_index, order_no, step);
 
+CREATE INDEX dead_letter_action_letter ON dead_letter_action USING btree (dead_letter_no);
+
+CREATE INDEX dead_letter_raw ON dead_letter USING btree (partition_index, raw_sha256);
+
+CREATE INDEX dead_letter_result_letter ON dead_letter_result USING btree (dead_letter_no);
+
 CREATE INDEX payment_order_list ON ONLY payment_order USING btree (merchant_no, mode, accepted_at, order_no);
 
 CREATE UNIQUE INDEX payment_order_uuid ON ONLY payment_order USING btree (order_uuid, partition_index) INCLUDE (order_no);
+
+CREATE INDEX set_aside_order_letter ON set_aside_order USING btree (dead_letter_no);
 
 CREATE INDEX timer_due ON timer USING btree (partition_index, due_at);
 
 ALTER TABLE ONLY api_key
     ADD CONSTRAINT api_key_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
 
+ALTER TABLE ONLY dead_letter_action
+    ADD CONSTRAINT dead_letter_action_dead_letter_no_fkey FOREIGN KEY (dead_letter_no) REFERENCES dead_letter(dead_letter_no);
+
+ALTER TABLE ONLY dead_letter_result
+    ADD CONSTRAINT dead_letter_result_action_no_fkey FOREIGN KEY (action_no) REFERENCES dead_letter_action(action_no);
+
 ALTER TABLE ONLY seller
     ADD CONSTRAINT seller_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
+
+ALTER TABLE ONLY set_aside_order
+    ADD CONSTRAINT set_aside_order_dead_letter_no_fkey FOREIGN KEY (dead_letter_no) REFERENCES dead_letter(dead_letter_no);
 
 REVOKE ALL ON FUNCTION standby_lag() FROM PUBLIC;
 GRANT ALL ON FUNCTION standby_lag() TO tally_reader;
@@ -613,6 +737,34 @@ GRANT SELECT,INSERT ON TABLE audit TO tally_owner;
 
 GRANT SELECT ON TABLE dead_letter TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE dead_letter TO tally_owner;
+
+GRANT SELECT(dead_letter_no) ON TABLE dead_letter TO tally_reader;
+
+GRANT SELECT(partition_index) ON TABLE dead_letter TO tally_reader;
+
+GRANT SELECT(stream_id) ON TABLE dead_letter TO tally_reader;
+
+GRANT SELECT(order_uuid) ON TABLE dead_letter TO tally_reader;
+
+GRANT SELECT(merchant_no) ON TABLE dead_letter TO tally_reader;
+
+GRANT SELECT(mode) ON TABLE dead_letter TO tally_reader;
+
+GRANT SELECT(reason) ON TABLE dead_letter TO tally_reader;
+
+GRANT SELECT(raw_sha256) ON TABLE dead_letter TO tally_reader;
+
+GRANT SELECT(created_at) ON TABLE dead_letter TO tally_reader;
+
+GRANT SELECT(attempt_count) ON TABLE dead_letter TO tally_reader;
+
+GRANT SELECT ON TABLE dead_letter_action TO tally_reader;
+GRANT SELECT,INSERT ON TABLE dead_letter_action TO tally_gateway;
+GRANT SELECT ON TABLE dead_letter_action TO tally_owner;
+
+GRANT SELECT ON TABLE dead_letter_result TO tally_reader;
+GRANT SELECT ON TABLE dead_letter_result TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE dead_letter_result TO tally_owner;
 
 GRANT SELECT ON TABLE deployment TO tally_reader;
 GRANT SELECT ON TABLE deployment TO tally_gateway;
@@ -654,6 +806,10 @@ GRANT SELECT ON TABLE order_outcome TO tally_reader;
 GRANT SELECT ON TABLE order_outcome TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE order_outcome TO tally_owner;
 
+GRANT SELECT ON TABLE parked_order TO tally_reader;
+GRANT SELECT ON TABLE parked_order TO tally_gateway;
+GRANT SELECT,INSERT,DELETE ON TABLE parked_order TO tally_owner;
+
 GRANT SELECT ON TABLE partition TO tally_reader;
 GRANT SELECT ON TABLE partition TO tally_gateway;
 GRANT SELECT,UPDATE ON TABLE partition TO tally_owner;
@@ -680,6 +836,10 @@ GRANT SELECT ON TABLE seller TO tally_owner;
 GRANT SELECT ON TABLE server_start TO tally_reader;
 GRANT SELECT ON TABLE server_start TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE server_start TO tally_owner;
+
+GRANT SELECT ON TABLE set_aside_order TO tally_reader;
+GRANT SELECT ON TABLE set_aside_order TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE set_aside_order TO tally_owner;
 
 GRANT SELECT ON TABLE slice TO tally_reader;
 GRANT SELECT ON TABLE slice TO tally_gateway;

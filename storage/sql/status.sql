@@ -39,6 +39,15 @@ ORDER BY lease.host_name, lease.started_at;
 -- open_counts --
 SELECT status, count(*) AS order_count FROM open_order GROUP BY status;
 
+-- parked_counts --
+-- Orders that rest, by the PSP of their attempt and the reason (payments/parking.py).
+SELECT tried.psp, resting.parked_reason, count(*) AS order_count
+FROM open_order AS resting
+JOIN attempt AS tried USING (partition_index, order_no, attempt_no)
+WHERE resting.parked_reason IS NOT NULL
+GROUP BY tried.psp, resting.parked_reason
+ORDER BY tried.psp, resting.parked_reason;
+
 -- outcome_counts --
 -- Reads every outcome: bounded by the caller's statement_timeout.
 SELECT status, count(*) AS order_count FROM order_outcome GROUP BY status;
@@ -48,3 +57,12 @@ SELECT has_table_privilege('dead_letter', 'SELECT') AS is_allowed;
 
 -- dead_letter_count --
 SELECT count(*) AS letter_count FROM dead_letter;
+
+-- trouble --
+-- Partitions that take nothing in, or whose last hosts died over them, and orders that nobody touches.
+SELECT coalesce(array_agg(partition_index::integer ORDER BY partition_index)
+                FILTER (WHERE intake_paused_at IS NOT NULL), '{}') AS paused,
+       coalesce(array_agg(partition_index::integer ORDER BY partition_index)
+                FILTER (WHERE stall_count >= 2), '{}') AS stalled,
+       (SELECT count(*) FROM parked_order) AS parked_order_count
+FROM partition;

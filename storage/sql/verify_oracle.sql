@@ -59,10 +59,14 @@ LEFT JOIN oracle_charge AS charge ON charge.psp = $1::text AND charge.is_ours
 WHERE moved.kind = 1 AND ended.psp = $1::text;
 
 -- orders_charged_once --
--- One successful charge for each merchant, key and mode, under whatever key at the PSP.
-SELECT max(n) AS n, charge.order_uuid::text AS order_uuid, CASE
+-- One successful charge for each merchant, key and mode, under whatever key at whichever PSP: this
+-- one's orders, with what all PSPs charged for them.
+SELECT max(n) FILTER (WHERE psp = $1::text) AS n, charge.order_uuid::text AS order_uuid, CASE
+    WHEN count(DISTINCT psp) > 1 THEN format(
+        'was charged %s times, by %s', count(*), string_agg(DISTINCT psp, ' and '))
     WHEN count(*) > 1 THEN format('was charged %s times', count(*))
     END AS finding
 FROM oracle_charge AS charge
-WHERE psp = $1::text AND captured_minor > 0 AND order_uuid IS NOT NULL
-GROUP BY charge.order_uuid;
+WHERE captured_minor > 0 AND order_uuid IS NOT NULL
+GROUP BY charge.order_uuid
+HAVING bool_or(psp = $1::text);

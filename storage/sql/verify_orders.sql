@@ -223,7 +223,7 @@ LEFT JOIN open_order AS running USING (partition_index, order_no);
 -- timers --
 SELECT timer.partition_index, timer.order_no, CASE
     WHEN running.status IS NULL THEN 'a timer of an order that is not open'
-    WHEN timer.kind NOT IN (1, 2, 3) THEN format('a timer of the unknown kind %s', timer.kind)
+    WHEN timer.kind NOT IN (1, 2, 3, 4) THEN format('a timer of the unknown kind %s', timer.kind)
     -- No step waits for longer than an hour; a buyer's action for a day at most.
     WHEN timer.due_at > statement_timestamp() + interval '30 days'
         THEN format('a timer that is due only at %s', timer.due_at)
@@ -232,9 +232,80 @@ FROM timer LEFT JOIN open_order AS running USING (partition_index, order_no);
 
 -- refused_requests --
 SELECT refused.partition_index, o.order_no, refused.order_uuid::text AS order_uuid, CASE
-    WHEN o.order_no IS NULL THEN 'refused because of an order that does not exist'
-    WHEN o.fingerprint = refused.fingerprint THEN 'refused, and its order has the same fingerprint'
+    WHEN o.order_no IS NULL AND aside.order_uuid IS NULL
+        THEN 'refused because of an order that does not exist'
+    WHEN coalesce(o.fingerprint, aside.fingerprint) = refused.fingerprint
+        THEN 'refused, and its order has the same fingerprint'
     END AS finding
 FROM refused_request AS refused
 LEFT JOIN payment_order AS o
-    ON o.order_uuid = refused.order_uuid AND o.partition_index = refused.partition_index;
+    ON o.order_uuid = refused.order_uuid AND o.partition_index = refused.partition_index
+LEFT JOIN set_aside_order AS aside
+    ON aside.order_uuid = refused.order_uuid AND aside.partition_index = refused.partition_index;
+
+-- set_aside_orders --
+-- An order that was set aside waits, or has failed (its letter discarded, result 2), or was taken in.
+SELECT aside.partition_index, o.order_no, aside.order_uuid::text AS order_uuid, CASE
+    WHEN letter.dead_letter_no IS NULL THEN 'set aside without its letter'
+    WHEN letter.order_uuid IS DISTINCT FROM aside.order_uuid
+        OR letter.partition_index <> aside.partition_index
+        THEN format('its letter %s is of another order', aside.dead_letter_no)
+    WHEN letter.merchant_no IS DISTINCT FROM aside.merchant_no
+        OR letter.mode IS DISTINCT FROM aside.mode
+        THEN format('its letter %s names another merchant or mode', aside.dead_letter_no)
+    WHEN ended.is_discarded AND o.order_no IS NOT NULL THEN 'discarded, and taken in'
+    WHEN ended.is_replayed AND o.order_no IS NULL THEN 'replayed, and not in the books'
+    WHEN ended.is_replayed AND ended.is_discarded THEN 'replayed, and discarded'
+    END AS finding
+FROM set_aside_order AS aside
+LEFT JOIN dead_letter AS letter USING (dead_letter_no)
+LEFT JOIN payment_order AS o
+    ON o.order_uuid = aside.order_uuid AND o.partition_index = aside.partition_index
+LEFT JOIN LATERAL (
+    SELECT coalesce(bool_or(result = 1), false) AS is_replayed,
+        coalesce(bool_or(result = 2), false) AS is_discarded
+    FROM dead_letter_result WHERE dead_letter_result.dead_letter_no = aside.dead_letter_no
+) AS ended ON true;
+
+-- letter_actions --
+-- What was done with a letter was wanted by somebody, is audited, and was done once.
+SELECT wanted.partition_index, NULL::bigint AS order_no, wanted.dead_letter_no, CASE
+    WHEN letter.dead_letter_no IS NULL THEN 'an action on a letter that does not exist'
+    WHEN letter.partition_index <> wanted.partition_index
+        THEN format('its letter is in partition %s', letter.partition_index)
+    WHEN NOT EXISTS (
+        SELECT FROM audit
+        WHERE audit.subject = wanted.dead_letter_no::text AND audit.actor = wanted.actor
+            AND audit.action = CASE wanted.action
+                WHEN 1 THEN 'dead_letter.replay' ELSE 'dead_letter.discard' END
+            AND audit.detail ->> 'action_no' = wanted.action_no::text
+            AND audit.detail ->> 'reason' = wanted.reason)
+        THEN format('action %s is not in the audit as it was wanted', wanted.action_no)
+    WHEN ended.result IN (1, 2) AND ended.result <> wanted.action THEN format(
+        'action %s was wanted, and another one was done', wanted.action_no)
+    WHEN ended.dead_letter_no <> wanted.dead_letter_no
+        OR ended.partition_index <> wanted.partition_index
+        THEN format('the result of action %s is of another letter', wanted.action_no)
+    WHEN ended.batch_seq > held.batch_seq THEN format(
+        'done in batch %s, and its partition''s last one is %s', ended.batch_seq, held.batch_seq)
+    END AS finding
+FROM dead_letter_action AS wanted
+LEFT JOIN dead_letter AS letter USING (dead_letter_no)
+LEFT JOIN dead_letter_result AS ended USING (action_no)
+LEFT JOIN partition AS held ON held.partition_index = wanted.partition_index
+UNION ALL
+SELECT ended.partition_index, NULL, ended.dead_letter_no, 'a result that nobody had wanted'
+FROM dead_letter_result AS ended LEFT JOIN dead_letter_action AS wanted USING (action_no)
+WHERE wanted.action_no IS NULL
+UNION ALL
+SELECT min(partition_index), NULL, dead_letter_no, 'replayed or discarded more than once'
+FROM dead_letter_result WHERE result IN (1, 2) GROUP BY dead_letter_no HAVING count(*) > 1;
+
+-- parked_orders --
+SELECT partition_index, order_no, CASE
+    WHEN running.status IS NULL THEN 'parked, and not open'
+    WHEN next_step.kind IS NOT NULL THEN 'parked, and has a timer'
+    END AS finding
+FROM parked_order
+LEFT JOIN open_order AS running USING (partition_index, order_no)
+LEFT JOIN timer AS next_step USING (partition_index, order_no);

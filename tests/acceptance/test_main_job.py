@@ -24,6 +24,11 @@ from tests.shop import (
 
 # Long enough to act in a test, short enough to wait for its end.
 ACTION_LIFETIME_S = 5
+ACTION_RULE = {
+    "TALLY__RETRY__REQUIRES_ACTION": (
+        f'{{strategy = "fixed", first_ms = 1000, age_s_max = {ACTION_LIFETIME_S}}}'
+    )
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,7 @@ def rig(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with Rig(servers, directory) as rig:
         rig.start_gateway()
         for name in ("host-0", "host-1"):
-            rig.start_host(name, {"TALLY__ACTORS__ACTION_LIFETIME_S": str(ACTION_LIFETIME_S)})
+            rig.start_host(name, ACTION_RULE)
         asyncio.run(rig.until_owned_by("host-0", "host-1"))
         asyncio.run(rig.until_ready())
         yield rig

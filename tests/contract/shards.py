@@ -92,7 +92,9 @@ class FakeShard:
             "timer": list(self.books.timers),
             "event": list(self.books.events),
             "refused_request": list(self.books.refused),
-            "dead_letter": list(self.books.dead_letters),
+            "dead_letter": list(self.books.letters.rows),
+            "set_aside_order": list(self.books.letters.set_aside),
+            "dead_letter_result": list(self.books.letters.results),
         }
         return len(tables[table])
 

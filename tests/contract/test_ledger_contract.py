@@ -13,17 +13,18 @@ from payments.defects import InvariantViolation
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.money import AMOUNT_MINOR_MAX
+from payments.parking import ParkReason
 from payments.rows import (
-    DeadLetterRow,
     PersonalPart,
     ProgressRow,
     RefusedRequestRow,
     TimerKind,
     TimerRow,
 )
-from storage.ports import Flush, LaneReplaced, PartitionFenced
+from storage.ports import Flush, KnownOrders, LaneReplaced, PartitionFenced
 from storage.sealing import seal
 from tests.books import ACCEPTED_AT, PASSWORDS, copy_of_installed_books, together
+from tests.contract.letters import a_letter
 from tests.contract.shards import FakeShard, Host, PostgresShard, Shard, SimulatedShard
 from tests.servers import SharedServers
 
@@ -57,9 +58,9 @@ async def test_an_order_taken_in_is_known_and_open(host: Host) -> None:
     writer = await host.writer(3)
     await host.ledger.lanes[0].append(writer.take_in(2))
     wanted = [(3, writer.order_uuid(1)), (3, writer.order_uuid(9)), (4, writer.order_uuid(2))]
-    assert await host.ledger.known_orders(wanted) == {
-        writer.order_uuid(1): writer.commands[1].fingerprint
-    }
+    assert await host.ledger.known_orders(wanted) == KnownOrders(
+        {writer.order_uuid(1): writer.commands[1].fingerprint}, {}
+    )
     state = await host.claim(3)
     assert [record.order_no for record in state.open_orders] == [1, 2]
     record = state.open_orders[0]
@@ -226,9 +227,19 @@ async def test_progress_replaces_how_an_open_order_stands(host: Host) -> None:
     writer = await host.writer(1)
     await host.ledger.lanes[0].append(writer.take_in())
     flush = writer.take_in()
-    earlier = ProgressRow(1, 1, PaymentState.PROCESSING, False, 1, 1, None, None, None, None)
+    earlier = ProgressRow(1, 1, PaymentState.PROCESSING, False, 1, 1, None, None, None, None, 1)
     last = ProgressRow(
-        1, 1, PaymentState.REQUIRES_ACTION, True, 1, 2, "ch_1", "https://psp/3ds", ACCEPTED_AT, None
+        1,
+        1,
+        PaymentState.REQUIRES_ACTION,
+        True,
+        1,
+        2,
+        "ch_1",
+        "https://psp/3ds",
+        ACCEPTED_AT,
+        None,
+        ParkReason.PSP_DOWN,
     )
     flush.progress += [earlier, last]
     flush.timers.append(TimerRow(1, 1, TimerKind.QUERY, 60_000))
@@ -240,6 +251,8 @@ async def test_progress_replaces_how_an_open_order_stands(host: Host) -> None:
     assert record.psp_reference == "ch_1"
     assert record.next_action_url == "https://psp/3ds"
     assert record.action_expires_at == ACCEPTED_AT
+    assert record.parked_reason == ParkReason.PSP_DOWN
+    assert record.tried_since == record.attempt.created_at
     assert record.has_timer
 
 
@@ -247,7 +260,7 @@ async def test_progress_of_an_order_that_is_not_open_is_a_defect(host: Host) -> 
     """An order that has ended, or never was, makes no progress."""
     writer = await host.writer(1)
     flush = writer.take_in()
-    flush.progress.append(ProgressRow(1, 9, 2, True, 1, 0, None, None, None, None))
+    flush.progress.append(ProgressRow(1, 9, 2, True, 1, 0, None, None, None, None, None))
     with pytest.raises(InvariantViolation):
         await host.ledger.lanes[0].append(flush)
 
@@ -260,7 +273,7 @@ async def test_an_order_can_progress_and_end_in_one_flush(shard: Shard, host: Ho
     first.timers.append(TimerRow(1, 1, TimerKind.SEND, 0))
     await lane.append(first)
     flush = writer.settle([1])
-    flush.progress.append(ProgressRow(1, 1, 3, True, 1, 1, None, None, None, None))
+    flush.progress.append(ProgressRow(1, 1, 3, True, 1, 1, None, None, None, None, None))
     flush.timers.append(TimerRow(1, 1, TimerKind.QUERY, 0))
     await lane.append(flush)
     assert await shard.count("open_order") == 0
@@ -295,11 +308,11 @@ async def test_late_requests_and_dead_letters_are_kept_once(shard: Shard, host: 
     """The same refused request, or the same undecodable entry, read again adds no row."""
     writer = await host.writer(1)
     refused = RefusedRequestRow(1, uuid4(), b"f" * 53, ACCEPTED_AT)
-    letter = DeadLetterRow(1, "5-0", None, None, None, "field_unreadable", "k", b"\1\0raw")
+    letter = a_letter(1, raw=b"raw")
     for _ in range(2):
         flush = writer.take_in()
         flush.refused += [refused, refused._replace(fingerprint=b"g" * 53)]
-        flush.dead_letters += [letter, letter._replace(raw_envelope=b"\1\0other")]
+        flush.dead_letters += [letter, letter._replace(raw_envelope=seal(b"other"))]
         await host.ledger.lanes[0].append(flush)
     assert await shard.count("refused_request") == 2
     assert await shard.count("dead_letter") == 2
@@ -450,6 +463,6 @@ async def test_a_flush_without_heads_is_a_defect(host: Host) -> None:
 
 async def test_nothing_asked_is_nothing_found(host: Host) -> None:
     """Empty look-ups are answered empty."""
-    assert await host.ledger.known_orders([]) == {}
+    assert await host.ledger.known_orders([]) == KnownOrders({}, {})
     assert await host.ledger.account_heads([]) == {}
     assert list(await host.ledger.due_timers([], count_max=1)) == []

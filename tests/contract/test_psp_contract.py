@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -17,113 +16,20 @@ import pytest
 from payments.attempts import PspAnswer, ResultClass
 from psp.http_simulator import SimulatorPsp
 from psp.in_process import InProcessPsp
-from psp.port import ChargeTerms, Psp, SettlementLine
-from psp.simulator.behaviour import REFUSES_AFTER_CHARGE_MS
-from psp.simulator.sandbox import scenario_changed
-from psp.simulator.wire import TOKEN_CHARACTERS_MAX, OracleRow, Scenario, Totals
-from tests.simulation.net import Net, Weather
-from tests.simulation.ports import RealTime
-from tests.simulation.sim_psp import SimPsp, SimPspServer
+from psp.port import ChargeTerms, SettlementLine
+from psp.simulator.behaviour import DENIES_AFTER_CHARGE_MS
+from psp.simulator.wire import TOKEN_CHARACTERS_MAX, Faults, OracleRow, Scenario
+from tests.contract.psp_harness import (
+    Harness,
+    InProcessHarness,
+    SimulatedHarness,
+    SimulatorHarness,
+)
 from tests.simulator_process import SimulatorProcess
 
 TIMEOUT_S = 10.0
 SHORT_S = 0.3
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Harness(Protocol):
-    """A connector, and a view of what really happened behind it."""
-
-    @property
-    def psp(self) -> Psp: ...
-    async def set_scenario(self, changes: bytes) -> None: ...
-    async def act(self, reference: str, *, is_approved: bool) -> None: ...
-    async def oracle_rows(self) -> list[OracleRow]: ...
-    async def totals(self) -> Totals: ...
-    async def pass_time(self, duration_s: float) -> None: ...
-
-
-@dataclass
-class SteppedClock:
-    """A clock that only moves when a test moves it."""
-
-    at: datetime = field(default=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-
-    def monotonic_s(self) -> float:
-        return self.at.timestamp()
-
-    def now(self) -> datetime:
-        return self.at
-
-
-async def no_sleep(_duration_s: float) -> None:
-    """Let others run, but wait for nothing."""
-    await asyncio.sleep(0)
-
-
-class InProcessHarness:
-    def __init__(self) -> None:
-        self.clock = SteppedClock()
-        self.sandbox = InProcessPsp(
-            name="sandbox", account="default", seed=1, clock=self.clock, sleep=no_sleep
-        )
-        self.psp: Psp = self.sandbox
-        self._scenario = Scenario()
-
-    async def set_scenario(self, changes: bytes) -> None:
-        self._scenario = scenario_changed(self._scenario, changes)
-        self.sandbox.set_scenario(self._scenario)
-
-    async def act(self, reference: str, *, is_approved: bool) -> None:
-        await self.sandbox.complete_action(reference, is_approved=is_approved)
-
-    async def oracle_rows(self) -> list[OracleRow]:
-        return list(self.sandbox.oracle_rows())
-
-    async def totals(self) -> Totals:
-        return self.sandbox.totals()
-
-    async def pass_time(self, duration_s: float) -> None:
-        self.clock.at += timedelta(seconds=duration_s)
-
-
-class SimulatedHarness(InProcessHarness):
-    """The PSP of the simulation, on an ordinary loop."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sandbox = InProcessPsp(name="sandbox", account="default", seed=1, clock=self.clock)
-        server = SimPspServer(RealTime(), Net("contract", Weather()), self.clock, "contract")
-        server.inner = self.sandbox
-        self.psp = SimPsp(server)
-
-
-class SimulatorHarness:
-    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
-        self.psp = SimulatorPsp(name="sandbox", account="default", url=url)
-        self._url = url
-        self._http = http
-
-    async def set_scenario(self, changes: bytes) -> None:
-        async with self._http.post(f"{self._url}/_sim/scenario", data=changes) as response:
-            assert response.status == 200
-
-    async def act(self, reference: str, *, is_approved: bool) -> None:
-        decision = "complete" if is_approved else "fail"
-        path = f"{self._url}/_sim/actions/{reference}/{decision}"
-        async with self._http.post(path) as response:
-            assert response.status == (200 if is_approved else 402)
-
-    async def oracle_rows(self) -> list[OracleRow]:
-        async with self._http.get(f"{self._url}/_oracle/charges") as response:
-            return msgspec.json.Decoder(OracleRow).decode_lines(await response.read())
-
-    async def totals(self) -> Totals:
-        async with self._http.get(f"{self._url}/_oracle/totals") as response:
-            return msgspec.json.decode(await response.read(), type=Totals)
-
-    async def pass_time(self, duration_s: float) -> None:
-        await asyncio.sleep(duration_s)
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +51,7 @@ async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
         simulated = SimulatorHarness(process.url, http)
         yield simulated
         await simulated.set_scenario(msgspec.json.encode(Scenario()))
+        await simulated.set_faults(Faults())
         await simulated.psp.close()
 
 
@@ -345,9 +252,70 @@ async def test_a_psp_that_denies_its_own_charge_is_found_out_later(harness: Harn
     assert (await ask(harness, one.key)).result is ResultClass.UNKNOWN
     canceled = await harness.psp.cancel(psp_key=one.key, reference=None, timeout_s=TIMEOUT_S)
     assert canceled.result is ResultClass.UNKNOWN
-    await harness.pass_time(REFUSES_AFTER_CHARGE_MS / 1000 + 0.2)
+    await harness.pass_time(DENIES_AFTER_CHARGE_MS / 1000 + 0.2)
     assert (await send(harness, one)).result is ResultClass.APPROVED
     assert (await ask(harness, one.key)).result is ResultClass.APPROVED
+    assert len(await rows_of(harness, one)) == 1
+
+
+async def test_a_twin_that_never_ends_is_unknown_until_it_does(harness: Harness) -> None:
+    """A 409 "still running" is UNKNOWN, whether sent again or asked; then the one charge shows."""
+    one = order(harness, "tok_conflict_409")
+    assert (await send(harness, one)).result is ResultClass.UNKNOWN
+    assert (await send(harness, one)).result is ResultClass.UNKNOWN
+    assert (await ask(harness, one.key)).result is ResultClass.UNKNOWN
+    await harness.pass_time(DENIES_AFTER_CHARGE_MS / 1000 + 0.2)
+    assert (await ask(harness, one.key)).result is ResultClass.APPROVED
+    assert len(await rows_of(harness, one)) == 1
+
+
+async def test_not_found_is_no_proof(harness: Harness) -> None:
+    """A charge that the PSP does not find when asked for is there when its key is sent again."""
+    one = order(harness, "tok_lie_not_found")
+    assert (await send(harness, one)).result is ResultClass.UNKNOWN
+    assert (await ask(harness, one.key)).result is ResultClass.UNKNOWN
+    assert (await send(harness, one)).result is ResultClass.APPROVED
+    assert len(await rows_of(harness, one)) == 1
+
+
+async def test_a_stored_500_is_replayed_and_the_truth_is_asked_for(harness: Harness) -> None:
+    """The same 500 as often as the key is sent, although it charged; a question finds the charge."""
+    one = order(harness, "tok_stored_500")
+    for _ in range(3):
+        answer = await send(harness, one)
+        assert (answer.result, answer.is_silent) == (ResultClass.UNKNOWN, False)
+    assert (await ask(harness, one.key)).result is ResultClass.APPROVED
+    assert len(await rows_of(harness, one)) == 1
+
+
+async def test_a_whole_psp_breaks_and_heals_at_run_time(harness: Harness) -> None:
+    """Down refuses everything, rates break a part of the charges, and switched off all is well."""
+    await harness.set_faults(Faults(down=True))
+    one = order(harness, "tok_approve")
+    assert (await send(harness, one)).result is ResultClass.NOT_SENT
+    assert (await ask(harness, one.key)).result is ResultClass.UNKNOWN
+    await harness.set_faults(Faults(rates={"tok_charge_then_timeout": 0.5, "tok_error_500": 0.5}))
+    others = [order(harness, "tok_approve") for _ in range(20)]
+    for each in others:
+        assert (await send(harness, each)).result is ResultClass.UNKNOWN
+    found = [len(await rows_of(harness, each)) for each in others]
+    assert set(found) == {0, 1}
+    await harness.set_faults(Faults())
+    for each in (one, *others):
+        assert (await send(harness, each)).result is ResultClass.APPROVED
+        assert len(await rows_of(harness, each)) == 1
+
+
+async def test_a_slow_psp_answers_late(harness: Harness) -> None:
+    """Slower than the deadline is UNKNOWN, and the charge is found once it is fast again."""
+    await harness.set_faults(Faults(slow_ms=400))
+    one = order(harness, "tok_approve")
+    late = await send(harness, one, timeout_s=SHORT_S)
+    if isinstance(harness, SimulatorHarness):
+        assert (late.result, late.is_silent) == (ResultClass.UNKNOWN, True)
+    await harness.set_faults(Faults())
+    await harness.pass_time(0.5)
+    assert (await send(harness, one)).result is ResultClass.APPROVED
     assert len(await rows_of(harness, one)) == 1
 
 

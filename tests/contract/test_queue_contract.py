@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -16,13 +17,8 @@ from ops.local.resp import ask
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.envelope import encode_command
-from storage.queue import (
-    APPEND_ENTRIES_MAX,
-    REMOVAL_AGE_S_MAX,
-    QueueSettings,
-    RedisGatewayQueue,
-    RedisOwnerQueue,
-)
+from storage.opening import gateway_queue, owner_queue
+from storage.queue import APPEND_ENTRIES_MAX, REMOVAL_AGE_S_MAX, QueueSettings
 from storage.queue_ports import (
     AppendStatus,
     ConnectionReplaced,
@@ -34,6 +30,7 @@ from storage.queue_ports import (
 from tests.fakes.fake_queue import FakeGatewayQueue, FakeOwnerQueue, FakeQueueServer
 from tests.manual_clock import ManualClock
 from tests.queue_commands import a_command, an_entry, with_unreadable_payload
+from tests.queue_farms import ClusterFarm, Farm
 from tests.servers import SharedServers
 from tests.simulation.net import RST_S, Net, Weather
 from tests.simulation.ports import RealTime
@@ -44,6 +41,8 @@ from tests.simulation.sim_redis import SimRedis
 DURABLE_MS = 5_000
 TOO_SHORT_MS = 150
 
+DROP_CONNECTIONS = ("CLIENT", "KILL", "TYPE", "normal")
+
 
 class Bench(Protocol):
     """A queue to test: connections to one server, and its faults."""
@@ -51,6 +50,8 @@ class Bench(Protocol):
     clock: ManualClock
     stream_length_max: int
     record_count_max: int
+    neighbours: tuple[int, int, int]
+    """Partitions that share a server, and so what it may hold."""
 
     def gateway(self) -> GatewayQueue: ...
     def owner(self, *partition_indexes: int) -> OwnerQueue: ...
@@ -67,6 +68,7 @@ class FakeBench:
         self.clock = ManualClock()
         self.stream_length_max = 1_000
         self.record_count_max = 10_000
+        self.neighbours = (0, 1, 2)
         self.server = FakeQueueServer(self.clock)
 
     def gateway(self) -> GatewayQueue:
@@ -94,6 +96,8 @@ class FakeBench:
 
 class SimulatedBench:
     """The stores of the simulation, on an ordinary loop."""
+
+    neighbours = (0, 1, 2)
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -127,42 +131,60 @@ class SimulatedBench:
         """Nothing is open."""
 
 
-class ServerBench:
-    """The session's Valkey pair."""
+class RealBench(ABC):
+    """Real servers, and the connections that a test opened to them."""
 
-    def __init__(self, servers: SharedServers) -> None:
-        servers.empty_valkey()
+    neighbours = (0, 1, 2)
+
+    def __init__(self) -> None:
         self.clock = ManualClock()
         self.stream_length_max = 1_000
         self.record_count_max = 10_000
-        self._servers = servers
-        self._open: list[RedisGatewayQueue | RedisOwnerQueue] = []
+        self._open: list[GatewayQueue | OwnerQueue] = []
 
     def gateway(self) -> GatewayQueue:
-        gateway = RedisGatewayQueue(self._settings())
+        gateway = gateway_queue(self._settings())
         self._open.append(gateway)
         return gateway
 
     def owner(self, *partition_indexes: int) -> OwnerQueue:
-        owner = RedisOwnerQueue(self._settings(), clock=self.clock)
+        owner = owner_queue(self._settings(), clock=self.clock)
         owner.own(frozenset(partition_indexes))
         self._open.append(owner)
         return owner
 
     def freeze_replica(self) -> None:
-        self._signal_replica(signal.SIGSTOP)
+        self._signal_replicas(signal.SIGSTOP)
 
     def thaw_replica(self) -> None:
-        self._signal_replica(signal.SIGCONT)
+        self._signal_replicas(signal.SIGCONT)
 
-    async def drop_connections(self) -> None:
-        valkey = self._servers.stores.valkey
-        await ask(valkey.primary.port, valkey.password, ("CLIENT", "KILL", "TYPE", "normal"))
+    @abstractmethod
+    async def drop_connections(self) -> None: ...
 
     async def close(self) -> None:
         self.thaw_replica()
         for queue in self._open:
             await queue.close()
+
+    @abstractmethod
+    def _settings(self) -> QueueSettings: ...
+
+    @abstractmethod
+    def _signal_replicas(self, number: signal.Signals) -> None: ...
+
+
+class ServerBench(RealBench):
+    """The session's Valkey pair."""
+
+    def __init__(self, servers: SharedServers) -> None:
+        super().__init__()
+        servers.empty_valkey()
+        self._servers = servers
+
+    async def drop_connections(self) -> None:
+        valkey = self._servers.stores.valkey
+        await ask(valkey.primary.port, valkey.password, DROP_CONNECTIONS)
 
     def _settings(self) -> QueueSettings:
         return QueueSettings(
@@ -173,23 +195,56 @@ class ServerBench:
             record_count_max=self.record_count_max,
         )
 
-    def _signal_replica(self, signal_number: signal.Signals) -> None:
+    def _signal_replicas(self, number: signal.Signals) -> None:
         pid = self._servers.stores.valkey.replica.pid
         assert pid is not None
-        os.kill(pid, signal_number)
+        os.kill(pid, number)
 
 
-@pytest.fixture(params=["fake", "simulated", pytest.param("server", marks=pytest.mark.integration)])
+class FarmBench(RealBench):
+    """A pair under a Sentinel, or a cluster."""
+
+    def __init__(self, farm: Farm) -> None:
+        super().__init__()
+        farm.empty()
+        self._farm = farm
+        if isinstance(farm, ClusterFarm):
+            first, second, third, *_ = max(farm.partitions_by_port(16).values(), key=len)
+            self.neighbours = (first, second, third)
+
+    async def drop_connections(self) -> None:
+        for port in self._farm.primaries:
+            await self._farm.ask(port, *DROP_CONNECTIONS)
+
+    def _settings(self) -> QueueSettings:
+        return self._farm.settings(
+            stream_length_max=self.stream_length_max, record_count_max=self.record_count_max
+        )
+
+    def _signal_replicas(self, number: signal.Signals) -> None:
+        self._farm.signal_replicas(number)
+
+
+@pytest.fixture(
+    params=[
+        "fake",
+        "simulated",
+        *(
+            pytest.param(name, marks=pytest.mark.integration)
+            for name in ("servers", "sentinel_farm", "cluster_farm")
+        ),
+    ]
+)
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
-    """The fake, the simulation's, then the real pair."""
+    """The fake, the simulation's, then the real pair, one under a Sentinel, and a cluster."""
     bench: Bench
-    match request.param:
-        case "fake":
-            bench = FakeBench()
-        case "simulated":
-            bench = SimulatedBench()
-        case _:
-            bench = ServerBench(request.getfixturevalue("servers"))
+    if request.param == "fake":
+        bench = FakeBench()
+    elif request.param == "simulated":
+        bench = SimulatedBench()
+    else:
+        real = request.getfixturevalue(request.param)
+        bench = FarmBench(real) if isinstance(real, Farm) else ServerBench(real)
     yield bench
     await bench.close()
 
@@ -261,9 +316,9 @@ async def test_a_full_stream_refuses_and_leaves_no_trace(bench: Bench) -> None:
 async def test_a_full_server_refuses_new_keys(bench: Bench) -> None:
     """The number of keys on the server is bounded, whatever the streams hold."""
     bench.stream_length_max, bench.record_count_max = 3, 4
-    gateway = bench.gateway()
-    await append(gateway, an_entry(0), an_entry(0))
-    statuses = await append(gateway, an_entry(1), an_entry(0), an_entry(2))
+    gateway, (first, second, third) = bench.gateway(), bench.neighbours
+    await append(gateway, an_entry(first), an_entry(first))
+    statuses = await append(gateway, an_entry(second), an_entry(first), an_entry(third))
     # Two records, a stream, and one more record reach 4; the second stream is a key, too.
     assert statuses[:2] == [AppendStatus.NEW, AppendStatus.FULL]
     assert statuses[2] is AppendStatus.FULL
@@ -472,3 +527,20 @@ async def _until_reconnected(owner: OwnerQueue, stale: list[Message]) -> None:
 async def test_a_reply_needs_no_listener(bench: Bench) -> None:
     """Replies are a courtesy: publishing to nobody is no fault."""
     await bench.owner(0).publish("reply:nobody", b"payload")
+
+
+async def test_a_stream_is_read_raw_from_any_place(bench: Bench) -> None:
+    """Undecoded, in order, as often as wanted; positions of ordinary reads stay, and removal works."""
+    gateway, owner = bench.gateway(), bench.owner(1)
+    assert await owner.waiting(frozenset({1, 2})) == frozenset()
+    entries = [an_entry(1) for _ in range(3)]
+    await gateway.append(entries)
+    assert await owner.waiting(frozenset({1, 2})) == frozenset({1})
+    first = await owner.read_raw(1, after="0-0", count_max=2)
+    assert [message.raw for message in first] == [entry.fields for entry in entries[:2]]
+    assert {(m.command, m.order_uuid, m.reason) for m in first} == {(None, None, "")}
+    (third,) = await owner.read_raw(1, after=first[-1].stream_id, count_max=2)
+    assert third.raw == entries[2].fields
+    assert len(await owner.read(count_max=10, wait_ms_max=0)) == 3
+    assert await owner.remove([*first, third]) == 3
+    assert await owner.read_raw(1, after="0-0", count_max=9) == []

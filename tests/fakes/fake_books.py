@@ -13,7 +13,7 @@ from payments.accounts import AccountKey, AccountKind
 from payments.attempts import Attempt
 from payments.chain import GENESIS
 from payments.commands import PaymentCommand
-from payments.defects import InvariantViolation
+from payments.defects import ContentDefect, InvariantViolation
 from payments.fingerprint import canonical_json
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
@@ -21,8 +21,8 @@ from payments.money import AMOUNT_MINOR_MAX
 from payments.rows import (
     AccountRow,
     AttemptRow,
-    DeadLetterRow,
     EventRow,
+    HeadRow,
     OrderRow,
     OutcomeRow,
     PersonalPart,
@@ -33,6 +33,7 @@ from payments.rows import (
 from payments.state import AccountHead, OpenOrderRecord, PartitionHead
 from storage.ports import Flush, LeaseView
 from storage.sealing import decode_detail, open_sealed
+from tests.fakes.fake_letters import FakeLetters
 
 OrderKey = tuple[int, int]
 """(partition_index, order_no)."""
@@ -45,6 +46,8 @@ class FakePartition:
     head: PartitionHead
     owner: UUID | None = None
     backend: object | None = None
+    stall_count: int = 0
+    batch_seq_claimed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,12 @@ class FakeBooks:
     slices: dict[tuple[int, int], AccountHead] = field(default_factory=dict)
     events: dict[tuple[int, int, int], EventRow] = field(default_factory=dict)
     refused: dict[tuple[int, UUID, bytes], RefusedRequestRow] = field(default_factory=dict)
-    dead_letters: dict[tuple[int, str, bytes], DeadLetterRow] = field(default_factory=dict)
+    batches: dict[tuple[int, int], HeadRow] = field(default_factory=dict)
+    """The heads that wrote outcomes or transfers, by partition and batch, in the order of the commits."""
+    letters: FakeLetters = field(default_factory=FakeLetters)
+    parked: dict[OrderKey, tuple[str, str]] = field(default_factory=dict)
+    refused_orders: set[UUID] = field(default_factory=set)
+    """Orders with a value that no column holds."""
     in_doubt: list[tuple[frozenset[int], Flush]] = field(default_factory=list)
     """Flushes whose COMMIT waits for a standby: not visible, and decided before the next claim."""
 
@@ -94,6 +102,22 @@ class FakeBooks:
         )
         partitions = {head.partition_index: FakePartition(head) for head in heads}
         return cls(now=now, partitions=partitions)
+
+    def take_over(
+        self, partition_index: int, owner: UUID, backend: object, *, has_waiting: bool
+    ) -> None:
+        """Note a claim: the next epoch is the owner's."""
+        held = self.partitions[partition_index]
+        is_open = any(
+            key[0] == partition_index and key not in self.parked for key in self.open_orders
+        )
+        if held.head.batch_seq > held.batch_seq_claimed:
+            held.stall_count = 0
+        elif held.owner not in (None, owner) and (has_waiting or is_open):
+            held.stall_count += 1
+        held.batch_seq_claimed = held.head.batch_seq
+        held.head = held.head._replace(epoch=held.head.epoch + 1)
+        held.owner, held.backend = owner, backend
 
     def decide_in_doubt(self, partition_index: int) -> None:
         """What a claim waits for: every COMMIT in doubt that holds the partition's row is decided."""
@@ -120,6 +144,8 @@ class FakeBooks:
         at = at or self.now()
         for row in flush.heads:
             held = self.partitions[row.partition_index]
+            if row.outcome_count or row.transfer_count:
+                self.batches[row.partition_index, row.batch_seq_before + 1] = row
             held.head = PartitionHead(
                 partition_index=row.partition_index,
                 epoch=row.epoch,
@@ -133,7 +159,7 @@ class FakeBooks:
             self.orders[key] = order
             self.order_keys[order.order_uuid] = key
             self.open_orders[key] = ProgressRow(
-                *key, PaymentState.PROCESSING, True, 1, 0, None, None, None, None
+                *key, PaymentState.PROCESSING, True, 1, 0, None, None, None, None, None
             )
         for personal in flush.personal:
             self.personal[personal[:3]] = personal.envelope
@@ -143,8 +169,7 @@ class FakeBooks:
             self.events[event[:3]] = event
         for refused in flush.refused:
             self.refused.setdefault(refused[:3], refused)
-        for letter in flush.dead_letters:
-            self.dead_letters.setdefault((*letter[:2], letter.raw_envelope), letter)
+        self.letters.write(flush, self.order_keys)
         for progress in flush.progress:
             self.open_orders[progress[:2]] = progress
         for timer in flush.timers:
@@ -160,7 +185,9 @@ class FakeBooks:
 
     def open_order_records(self, partition_index: int) -> list[OpenOrderRecord]:
         """Return what a new owner of the partition finds, in the order of the numbers."""
-        keys = sorted(key for key in self.open_orders if key[0] == partition_index)
+        keys = sorted(
+            key for key in self.open_orders if key[0] == partition_index and key not in self.parked
+        )
         return [self._record(key, self.open_orders[key]) for key in keys]
 
     def copy(self) -> FakeBooks:
@@ -171,6 +198,7 @@ class FakeBooks:
             if isinstance(getattr(self, each.name), dict)
         }
         copied = replace(self, **tables, in_doubt=list(self.in_doubt))
+        copied.letters = self.letters.copy()
         copied.partitions = {index: replace(held) for index, held in self.partitions.items()}
         return copied
 
@@ -185,13 +213,15 @@ class FakeBooks:
         _refuse_known("transfer", self.transfers, (row[:3] for row in flush.transfers))
         _refuse_known("account number", self.slices, (row[:2] for row in flush.accounts))
         _refuse_known("account", self.accounts, (_account_key(row) for row in flush.accounts))
+        if not self.refused_orders.isdisjoint(row.order_uuid for row in flush.orders):
+            raise ContentDefect("an order holds a value that can't be stored")
         if any(not 1 <= row.amount_minor <= AMOUNT_MINOR_MAX for row in flush.orders):
-            raise InvariantViolation("an order's amount is out of range")
+            raise ContentDefect("an order's amount is out of range")
         if any(
             row.amount_minor <= 0 or row.debit_account_no == row.credit_account_no
             for row in flush.transfers
         ):
-            raise InvariantViolation("a transfer moves nothing")
+            raise ContentDefect("a transfer moves nothing")
         is_open = self.open_orders.keys() | {row[:2] for row in flush.orders}
         ended = {row[:2] for row in flush.outcomes}
         changed = {row[:2] for row in flush.progress} - ended
@@ -271,6 +301,8 @@ class FakeBooks:
             next_action_url=progress.next_action_url,
             action_expires_at=progress.action_expires_at,
             next_retry_at=progress.next_retry_at,
+            tried_since=self.attempts[*key, 1][1],
+            parked_reason=progress.parked_reason,
             event_sequence=max(event[2] for event in self.events if event[:2] == key),
             has_timer=key in self.timers,
         )

@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-from actors.host import HostPorts, PartitionHost
-from actors.planning import FixedPlanner
+from actors.breakers import BreakerSettings
+from actors.host import PartitionHost
+from actors.host_ports import HostPorts
+from actors.planning import OrderedPlanner
+from actors.psp_lines import PspLimits
 from actors.settings import HostSettings
 from payments.fingerprint import fingerprint
-from payments.next_step import StepPolicy
 from payments.partitioning import partition_index
+from payments.retry_policy import RetryPolicy, RetryRule, Strategy
 from psp.in_process import InProcessPsp
 from runtime.clock import SystemClock
 from runtime.crash_points import CrashPoints
@@ -22,12 +25,25 @@ from tests.fakes.fake_books import FakeBooks
 from tests.fakes.fake_ledger import FakeLedger, FakeOwnership
 from tests.fakes.fake_queue import FakeGatewayQueue, FakeOwnerQueue
 from tests.fakes.fake_queue_server import FakeQueueServer
+from tests.fakes.fake_sacrifice import FakeSacrifice
 from tests.queue_commands import a_command
 
 PARTITION_COUNT = 4
 
 # Everything that waits is short, so that a test of a time-out takes milliseconds.
-QUICK = StepPolicy(retry_ms_first=10, retry_ms_max=40, action_poll_ms=20, action_lifetime_s=1)
+QUICK = RetryPolicy(
+    not_sent=RetryRule(strategy=Strategy.EXPONENTIAL, first_ms=10, max_ms=40),
+    unknown=RetryRule(strategy=Strategy.EXPONENTIAL, first_ms=10, max_ms=40),
+    psp_down=RetryRule(strategy=Strategy.FIXED, first_ms=20),
+    requires_action=RetryRule(strategy=Strategy.FIXED, first_ms=20, age_s_max=1),
+)
+
+LIMITS = PspLimits(
+    charge_timeout_ms=200,
+    query_timeout_ms=200,
+    cancel_timeout_ms=200,
+    breaker=BreakerSettings(calls_min=4, open_ms=100, open_ms_max=200),
+)
 
 
 @dataclass
@@ -36,20 +52,25 @@ class World:
 
     clock: SystemClock = field(default_factory=SystemClock)
     draining: set[str] = field(default_factory=set)
-    policy: StepPolicy = QUICK
+    policy: RetryPolicy = QUICK
+    psp_names: tuple[str, ...] = ("simulator",)
 
     def __post_init__(self) -> None:
         self.books = FakeBooks.empty(PARTITION_COUNT, self.clock.now)
         self.server = FakeQueueServer(self.clock)
         self.gateway = FakeGatewayQueue(self.server)
-        self.psp = InProcessPsp(name="simulator", account="default", seed=7, clock=self.clock)
+        self.psps = {
+            name: InProcessPsp(name=name, account="default", seed=7, clock=self.clock)
+            for name in self.psp_names
+        }
+        self.psp = self.psps["simulator"]
         self.ledgers: list[FakeLedger] = []
+        self.sacrifice: FakeSacrifice | None = None
 
     def host(self, name: str = "host-0", *, lane_count: int = 2) -> PartitionHost:
         """A new incarnation of a host."""
         ledger = FakeLedger(self.books, lane_count=lane_count)
         self.ledgers.append(ledger)
-        psps = {self.psp.name: self.psp}
 
         async def read_draining() -> frozenset[str]:
             return frozenset(self.draining)
@@ -61,20 +82,21 @@ class World:
                 partition_count=PARTITION_COUNT,
                 beat_ms=20,
                 lease_ms=100,
-                call_timeout_ms=200,
                 drain_s=2,
                 policy=self.policy,
+                psp_limits=dict.fromkeys(self.psps, LIMITS),
             ),
             HostPorts(
                 ledger=ledger,
                 ownership=FakeOwnership(self.books, ledger),
                 reading_queue=FakeOwnerQueue(self.server),
                 reply_queue=FakeOwnerQueue(self.server),
-                psps=psps,
-                planner=FixedPlanner(psps, self.psp.name),
+                psps=self.psps,
+                planner=OrderedPlanner(self.psps),
                 read_draining=read_draining,
                 clock=self.clock,
                 crash_points=CrashPoints({}),
+                sacrifice=self.sacrifice,
             ),
             uuid4(),
             1,

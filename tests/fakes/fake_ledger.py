@@ -19,6 +19,7 @@ from uuid import UUID
 
 from payments.accounts import AccountKey
 from payments.defects import InvariantViolation
+from payments.rows import TimerKind
 from payments.state import AccountHead, PartitionState
 from runtime.faults import StorageUnavailable
 from storage.ports import (
@@ -26,12 +27,14 @@ from storage.ports import (
     DueTimer,
     Flush,
     FlushReceipt,
+    KnownOrders,
     LaneReplaced,
     LeaseView,
     PartitionFenced,
     PartitionView,
 )
-from tests.fakes.fake_books import FakeBooks
+from storage.queue_ports import LetterAction
+from tests.fakes.fake_books import FakeBooks, OrderKey
 
 
 class AppendFault(Enum):
@@ -134,10 +137,27 @@ class FakeLedger:
     def lanes(self) -> Sequence[FakeLane]:
         return self._lanes
 
-    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> KnownOrders:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
         return self.known_in(self._books, keys)
+
+    async def pending_actions(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[LetterAction]:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        return self._books.letters.pending(partition_indexes)[:count_max]
+
+    async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        self.note_paused_in(self._books, partition_indexes, paused)
+
+    async def letter_overrides(self) -> frozenset[int]:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        return frozenset(self._books.letters.overrides)
 
     async def account_heads(
         self, keys: Sequence[tuple[int, AccountKey]]
@@ -154,14 +174,25 @@ class FakeLedger:
         return self.due_in(self._books, partition_indexes, count_max)
 
     @staticmethod
-    def known_in(books: FakeBooks, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
+    def known_in(books: FakeBooks, keys: Sequence[tuple[int, UUID]]) -> KnownOrders:
         """The statement behind ``known_orders``."""
         found = {
             order_uuid: books.order_keys[order_uuid]
             for partition_index, order_uuid in keys
             if books.order_keys.get(order_uuid, (None,))[0] == partition_index
         }
-        return {order_uuid: books.orders[key].fingerprint for order_uuid, key in found.items()}
+        return KnownOrders(
+            {order_uuid: books.orders[key].fingerprint for order_uuid, key in found.items()},
+            books.letters.set_aside_of(keys, books.order_keys),
+        )
+
+    @staticmethod
+    def note_paused_in(
+        books: FakeBooks, partition_indexes: Sequence[int], paused: Sequence[int]
+    ) -> None:
+        """The statement behind ``note_paused``."""
+        books.letters.paused -= set(partition_indexes)
+        books.letters.paused |= set(paused)
 
     @staticmethod
     def heads_in(
@@ -180,7 +211,9 @@ class FakeLedger:
         due = sorted(
             (timer.due_at, key, timer.kind)
             for key, timer in books.timers.items()
-            if key[0] in partition_indexes and timer.due_at <= now
+            if key[0] in partition_indexes
+            and timer.due_at <= now
+            and timer.kind != TimerKind.RESUME
         )
         return [
             DueTimer(partition_index=key[0], order_no=key[1], kind=kind)
@@ -236,7 +269,13 @@ class FakeOwnership:
         return self.partitions_in(self._books)
 
     async def claim(
-        self, *, partition_index: int, epoch_seen: int, incarnation: UUID, lane_index: int
+        self,
+        *,
+        partition_index: int,
+        epoch_seen: int,
+        incarnation: UUID,
+        lane_index: int,
+        has_waiting: bool = False,
     ) -> PartitionState | None:
         """See ``storage.ports.Ownership``."""
         await self._reach()
@@ -247,16 +286,28 @@ class FakeOwnership:
         held = self._books.partitions[partition_index]
         if held.head.epoch != epoch_seen:
             return None
-        held.head = held.head._replace(epoch=epoch_seen + 1)
-        held.owner = incarnation
-        held.backend = lane.backend
+        self._books.take_over(partition_index, incarnation, lane.backend, has_waiting=has_waiting)
         for other in self._ledger.lanes:
             other.withdraw(partition_index)
         lane.pledge(partition_index, lane.backend)
-        open_orders = self._books.open_order_records(partition_index)
         return PartitionState(
-            head=held.head, open_orders=open_orders, recorded_at=self._books.now()
+            head=held.head,
+            open_orders=self._books.open_order_records(partition_index),
+            recorded_at=self._books.now(),
+            stall_count=held.stall_count,
         )
+
+    async def note_progress(self, partition_index: int, epoch: int) -> None:
+        """See ``storage.ports.Ownership``."""
+        await self._reach()
+        self.note_progress_in(self._books, partition_index, epoch)
+
+    async def park(
+        self, partition_index: int, epoch: int, order_no: int, *, reason: str, detail: str
+    ) -> None:
+        """See ``storage.ports.Ownership``."""
+        await self._reach()
+        self.park_in(self._books, (partition_index, order_no), epoch, (reason, detail))
 
     async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:
         """See ``storage.ports.Ownership``."""
@@ -272,6 +323,20 @@ class FakeOwnership:
         """See ``storage.ports.Ownership``."""
         await self._reach()
         self.release_in(self._books, incarnation)
+
+    @staticmethod
+    def note_progress_in(books: FakeBooks, partition_index: int, epoch: int) -> None:
+        """The statement behind ``note_progress``."""
+        held = books.partitions[partition_index]
+        if held.head.epoch == epoch:
+            held.stall_count = 0
+
+    @staticmethod
+    def park_in(books: FakeBooks, key: OrderKey, epoch: int, why: tuple[str, str]) -> None:
+        """The statement behind ``park``."""
+        if books.partitions[key[0]].head.epoch == epoch:
+            books.parked[key] = why
+            books.timers.pop(key, None)
 
     @staticmethod
     def beat_in(books: FakeBooks, incarnation: UUID) -> bool:

@@ -81,7 +81,7 @@ class FakeQueries:
         mine = [
             order
             for order in self._orders.values()
-            if (order.merchant_no, order.mode) == (merchant_no, mode)
+            if (order.merchant_no, order.mode) == (merchant_no, mode) and not order.is_set_aside
         ]
         cursor = wanted.starting_after or wanted.ending_before
         edge = next((_position(order) for order in mine if order.order_uuid == cursor), None)
@@ -120,8 +120,8 @@ def _is_wanted(order: StoredOrder, wanted: PaymentFilter) -> bool:
         and (wanted.currency is None or view.currency == wanted.currency)
         and (wanted.created_gte is None or view.created_at >= wanted.created_gte)
         and (wanted.created_lt is None or view.created_at < wanted.created_lt)
-        and (wanted.amount_gte_minor is None or view.amount_minor >= wanted.amount_gte_minor)
-        and (wanted.amount_lte_minor is None or view.amount_minor <= wanted.amount_lte_minor)
+        and (wanted.amount_gte_minor is None or (view.amount_minor or 0) >= wanted.amount_gte_minor)
+        and (wanted.amount_lte_minor is None or (view.amount_minor or 0) <= wanted.amount_lte_minor)
         and (wanted.metadata or {}).items() <= metadata.items()
     )
 

@@ -11,7 +11,7 @@ from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.envelope import EnvelopeUnreadable, decode_fields
 from storage.queue import APPEND_ENTRIES_MAX, REMOVAL_AGE_S_MAX
-from storage.queue_owner import message_of
+from storage.queue_messages import message_of, raw_message
 from storage.queue_ports import (
     NOBODY,
     AppendBatch,
@@ -107,6 +107,27 @@ class FakeOwnerQueue:
                 return []
             messages = self._read_now(count_max)
         return messages
+
+    async def read_raw(
+        self, partition_index: int, *, after: str, count_max: int
+    ) -> Sequence[Message]:
+        generation = self._current_generation()
+        stream = self._server.copy.streams[partition_index]
+        found = sorted(stream_id for stream_id in stream if stream_id > parsed_id(after))
+        return [
+            raw_message(
+                stream[stream_id],
+                partition_index=partition_index,
+                stream_id=id_text(stream_id),
+                generation=generation,
+                read_at_s=self._server.clock.monotonic_s(),
+            )
+            for stream_id in found[:count_max]
+        ]
+
+    async def waiting(self, partition_indexes: frozenset[int]) -> frozenset[int]:
+        self._current_generation()
+        return frozenset(index for index in partition_indexes if self._server.copy.streams[index])
 
     async def remove(self, messages: Sequence[Message]) -> int:
         generation = self._current_generation()

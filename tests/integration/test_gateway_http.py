@@ -29,6 +29,7 @@ from runtime.clock import SystemClock
 from storage.api_keys import RANDOM_BYTES, issue_api_key
 from storage.connections import Connector
 from storage.directory import PostgresDirectory
+from storage.letters import PostgresLetters
 from storage.queries import PostgresQueries
 from storage.queue import QueueSettings, RedisGatewayQueue, RedisOwnerQueue, reply_channel
 from storage.read_pool import ReadPool
@@ -99,6 +100,7 @@ class RealGateway:
                 clock=SystemClock(),
                 queries=PostgresQueries(self._pool),
                 directory=PostgresDirectory(self._pool),
+                letters=PostgresLetters(self._pool),
                 append_queues=self._queues[:2],
                 find_queues=self._queues[2:],
                 reply_to=REPLY_TO,

@@ -401,6 +401,8 @@ async def test_a_standby_is_never_opened_for_writing(
         ("ledger.sql", "known_orders"),
         ("ledger.sql", "account_heads"),
         ("ledger.sql", "due_timers"),
+        ("flush.sql", "write_letters"),
+        ("ledger.sql", "pending_actions"),
         ("ownership.sql", "open_orders"),
     ],
 )

@@ -294,3 +294,24 @@ async def test_waiting_for_a_connection_in_vain_sent_nothing(tmp_path: Path) -> 
         assert (await hanging).result is ResultClass.UNKNOWN
         assert await oracle(process.url) == []
         await psp.close()
+
+
+async def test_a_closed_port_refuses_and_opens_again(tmp_path: Path) -> None:
+    """As with a dead server nobody gets in, old connections are cut, and nothing of it ran."""
+    with SimulatorProcess(tmp_path) as process:
+        psp = connector(process.url)
+        request = request_of(psp)
+        assert (await psp.charge("a", request, timeout_s=TIMEOUT_S)).result is ResultClass.APPROVED
+        status, _ = await post(f"{process.url}/_faults", b'{"refuse_ms": 1500}')
+        assert status == 200
+        await asyncio.sleep(0.3)
+        refused = [await psp.charge(f"r{n}", request, timeout_s=TIMEOUT_S) for n in range(3)]
+        assert refused[-1].result is ResultClass.NOT_SENT
+        await asyncio.sleep(1.6)
+        assert [row.key for row in await oracle(process.url)] == ["a"]
+        again = await psp.charge("b", request, timeout_s=TIMEOUT_S)
+        assert again.result is ResultClass.APPROVED
+        status, text = await post(f"{process.url}/_faults", b'{"rates": {"tok_down": 2}}')
+        assert status == 400
+        assert "invalid_request" in text
+        await psp.close()

@@ -24,9 +24,9 @@ from ops.local.valkey import ValkeyPair, find_program
 from ops.local.valkey_node import ValkeyNode
 from runtime.faults import StorageUnavailable
 from storage.queue import QueueSettings, RedisGatewayQueue, RedisOwnerQueue
-from storage.queue_connection import SingleSessionConnection, new_session
 from storage.queue_keys import record_key, stream_key
 from storage.queue_ports import AppendStatus, ConnectionReplaced
+from storage.queue_sessions import SingleSessionConnection, new_session
 from storage.replies import Reply, ReplyListener, encode_reply, reply_channel
 from tests.manual_clock import ManualClock
 from tests.queue_commands import an_entry

@@ -18,7 +18,12 @@ from storage.listing import LIST_STATEMENT_MS_MAX, LIST_TRANSACTION
 from storage.queries import PostgresQueries
 from storage.read_pool import ReadPool
 from storage.read_ports import PaymentFilter
-from storage.status import COUNT_TRANSACTION, OUTCOME_COUNT_MS_MAX, StatusQueries
+from storage.status import (
+    COUNT_TRANSACTION,
+    OUTCOME_COUNT_MS_MAX,
+    ParkedCount,
+    StatusQueries,
+)
 from tests.contract.books_data import (
     EndSample,
     OpenSample,
@@ -159,6 +164,7 @@ async def test_status_tells_stores_hosts_and_counts(
             merchant_no=1, seller_no=1, seller_id="slr_s", order_no=order_no, state=state
         )
         await insert_order(connection, sample)
+    await connection.execute("UPDATE open_order SET parked_reason = 1")
     alive, gone = uuid4(), uuid4()
     for incarnation, released in ((alive, "NULL"), (gone, "now()")):
         await connection.execute(
@@ -191,6 +197,7 @@ async def test_status_tells_stores_hosts_and_counts(
     assert list(host.partition_indexes) == [2, 7]
     assert host.age_s >= 0
     assert counts.open_by_status == {"processing": 1}
+    assert counts.parked == [ParkedCount(psp="psp_1", reason="psp_down", order_count=1)]
     assert counts.ended_by_status == {"succeeded": 2}
     assert counts.dead_letter_count is None
 

@@ -21,7 +21,8 @@ from ops.verify.verification import step_count, verify
 from payments.identity import order_uuid, psp_key
 from payments.mode import Mode
 from psp.simulator.wire import ChargeStatus, CurrencyTotals
-from runtime.config import Config, PspConfig
+from runtime.config import Config
+from runtime.psp_config import PspConfig
 from storage.sql_files import parse_statements
 from storage.verifying import Plain
 from tests.servers import SharedServers

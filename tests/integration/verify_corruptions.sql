@@ -330,3 +330,45 @@ INSERT INTO partition (partition_index, chain_hash) VALUES (99, sha256('x'));
 -- order_moved_to_a_foreign_partition --
 -- named by order_identities
 UPDATE deployment SET partition_count = 17;
+
+-- set_aside_without_letter --
+-- named by set_aside_orders
+ALTER TABLE set_aside_order DROP CONSTRAINT set_aside_order_dead_letter_no_fkey;
+UPDATE set_aside_order SET dead_letter_no = 99 WHERE dead_letter_no = 1;
+
+-- set_aside_of_another_letter --
+-- named by set_aside_orders
+UPDATE set_aside_order SET dead_letter_no = 2 WHERE dead_letter_no = 1;
+
+-- set_aside_of_another_merchant --
+-- named by set_aside_orders
+UPDATE set_aside_order SET merchant_no = merchant_no + 1 WHERE dead_letter_no = 1;
+
+-- discarded_and_taken_in --
+-- named by set_aside_orders of paid
+UPDATE dead_letter_result SET result = 2 WHERE dead_letter_no = 3;
+
+-- replayed_and_not_there --
+-- named by set_aside_orders
+UPDATE dead_letter_result SET result = 1 WHERE dead_letter_no = 2;
+
+-- letter_action_not_audited --
+-- named by letter_actions
+DELETE FROM audit WHERE action = 'dead_letter.discard';
+
+-- letter_action_with_another_reason --
+-- named by letter_actions
+UPDATE dead_letter_action SET reason = 'another' WHERE dead_letter_no = 2;
+
+-- letter_result_from_nowhere --
+-- named by letter_actions
+ALTER TABLE dead_letter_result DROP CONSTRAINT dead_letter_result_action_no_fkey;
+UPDATE dead_letter_result SET action_no = 99 WHERE dead_letter_no = 2;
+
+-- letter_result_of_another_kind --
+-- named by letter_actions
+UPDATE dead_letter_action SET action = 2 WHERE dead_letter_no = 3;
+
+-- parked_and_ended --
+-- named by parked_orders of paid
+INSERT INTO parked_order VALUES ({paid_p}, {paid_n}, 'kills_host', '');

@@ -17,12 +17,14 @@ from storage.ports import (
     DueTimer,
     Flush,
     FlushReceipt,
+    KnownOrders,
     LaneReplaced,
     LeaseView,
     PartitionFenced,
     PartitionView,
 )
 from storage.queries import _stored_order
+from storage.queue_ports import LetterAction
 from storage.read_ports import StoredOrder
 from tests.fakes.fake_books import FakeBooks
 from tests.fakes.fake_ledger import FakeLedger, FakeOwnership
@@ -179,10 +181,26 @@ class SimLedger:
     def lanes(self) -> Sequence[SimLane]:
         return self._lanes
 
-    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, bytes]:
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> KnownOrders:
         """See ``storage.ports.OwnerLedger``."""
         asked = tuple(keys)
         return await self._reader.fetch(lambda books: FakeLedger.known_in(books, asked))
+
+    async def pending_actions(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[LetterAction]:
+        """See ``storage.ports.OwnerLedger``."""
+        asked = tuple(partition_indexes)
+        return await self._reader.fetch(lambda books: books.letters.pending(asked)[:count_max])
+
+    async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
+        """See ``storage.ports.OwnerLedger``."""
+        asked, resting = tuple(partition_indexes), tuple(paused)
+        await self._reader.fetch(lambda books: FakeLedger.note_paused_in(books, asked, resting))
+
+    async def letter_overrides(self) -> frozenset[int]:
+        """See ``storage.ports.OwnerLedger``."""
+        return await self._reader.fetch(lambda books: frozenset(books.letters.overrides))
 
     async def account_heads(
         self, keys: Sequence[tuple[int, AccountKey]]
@@ -237,7 +255,13 @@ class SimOwnership:
         return await self._reader.fetch(FakeOwnership.partitions_in)
 
     async def claim(
-        self, *, partition_index: int, epoch_seen: int, incarnation: UUID, lane_index: int
+        self,
+        *,
+        partition_index: int,
+        epoch_seen: int,
+        incarnation: UUID,
+        lane_index: int,
+        has_waiting: bool = False,
     ) -> PartitionState | None:
         """See ``storage.ports.Ownership``."""
         postgres, lane = self._postgres, self._ledger.lanes[lane_index]
@@ -252,7 +276,7 @@ class SimOwnership:
         try:
             head = await session.wire.call(
                 lambda: postgres.run_claim(
-                    session, partition_index, epoch_seen, incarnation, backend
+                    session, partition_index, epoch_seen, incarnation, backend, has_waiting
                 ),
                 timeout_s=STATEMENT_TIMEOUT_S,
             )
@@ -264,13 +288,35 @@ class SimOwnership:
             return None
         for other in self._ledger.lanes:
             other.withdraw(partition_index)
-        records, now = await run(
+        records, now, stall_count = await run(
             session,
-            lambda: (postgres.books.open_order_records(partition_index), postgres.books.now()),
+            lambda: (
+                postgres.books.open_order_records(partition_index),
+                postgres.books.now(),
+                postgres.books.partitions[partition_index].stall_count,
+            ),
         )
         self._idle.append(session)
         lane.pledge(partition_index, backend)
-        return PartitionState(head=head, open_orders=records, recorded_at=now)
+        return PartitionState(
+            head=head, open_orders=records, recorded_at=now, stall_count=stall_count
+        )
+
+    async def note_progress(self, partition_index: int, epoch: int) -> None:
+        """See ``storage.ports.Ownership``."""
+        await self._update(
+            partition_index,
+            lambda books: FakeOwnership.note_progress_in(books, partition_index, epoch),
+        )
+
+    async def park(
+        self, partition_index: int, epoch: int, order_no: int, *, reason: str, detail: str
+    ) -> None:
+        """See ``storage.ports.Ownership``."""
+        key, why = (partition_index, order_no), (reason, detail)
+        await self._update(
+            partition_index, lambda books: FakeOwnership.park_in(books, key, epoch, why)
+        )
 
     async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:
         """See ``storage.ports.Ownership``."""
@@ -288,6 +334,11 @@ class SimOwnership:
 
     async def close(self) -> None:
         """Nothing to end."""
+
+    async def _update(self, partition_index: int, apply: Callable[[FakeBooks], None]) -> None:
+        session = await self._lend()
+        await run(session, lambda: self._postgres.run_update(session, partition_index, apply))
+        self._idle.append(session)
 
     async def _lend(self) -> PgSession:
         while self._idle:

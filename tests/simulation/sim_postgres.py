@@ -230,6 +230,7 @@ class SimPostgres:
         epoch_seen: int,
         incarnation: UUID,
         backend: object,
+        has_waiting: bool,
     ) -> PartitionHead | None:
         """The statement that takes a partition over: waits for whoever holds the row."""
         self._check(session)
@@ -241,9 +242,7 @@ class SimPostgres:
         now_s = self._time.time()
 
         def apply(books: FakeBooks) -> None:
-            held = books.partitions[partition_index]
-            held.head = held.head._replace(epoch=epoch_seen + 1)
-            held.owner, held.backend = incarnation, backend
+            books.take_over(partition_index, incarnation, backend, has_waiting=has_waiting)
             self.fences.append((now_s, partition_index, epoch_seen + 1, incarnation))
             self._time.effect(f"postgres claims {partition_index} at {epoch_seen + 1}")
 
@@ -251,6 +250,17 @@ class SimPostgres:
         session.is_committing = False
         self._release(session)
         return self.books.partitions[partition_index].head
+
+    async def run_update(
+        self, session: PgSession, partition_index: int, apply: Callable[[FakeBooks], None]
+    ) -> None:
+        """A statement that changes something of one partition, and commits by itself."""
+        self._check(session)
+        await self._lock(session, partition_index, heeds_client=False)
+        session.is_committing = True
+        await self._commit(apply)
+        session.is_committing = False
+        self._release(session)
 
     async def run_hand_over(
         self, session: PgSession, partition_indexes: list[int], incarnation: UUID

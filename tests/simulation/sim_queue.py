@@ -11,7 +11,7 @@ from payments.defects import InvariantViolation
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.queue import APPEND_ENTRIES_MAX, REMOVAL_AGE_S_MAX
-from storage.queue_owner import message_of
+from storage.queue_messages import message_of, raw_message
 from storage.queue_ports import (
     NOBODY,
     AppendBatch,
@@ -20,7 +20,7 @@ from storage.queue_ports import (
     Message,
     QueueEntry,
 )
-from tests.fakes.fake_queue_server import StreamId, id_text
+from tests.fakes.fake_queue_server import StreamId, id_text, parsed_id
 from tests.simulation.net import Net, Wire, WireBroken
 from tests.simulation.sim_redis import RedisSession, SimRedis
 
@@ -183,6 +183,38 @@ class SimOwnerQueue:
             for index, stream_id, raw in found
         ]
 
+    async def read_raw(
+        self, partition_index: int, *, after: str, count_max: int
+    ) -> Sequence[Message]:
+        redis, start, read_at_s = self._redis, parsed_id(after), self._clock.monotonic_s()
+
+        async def run() -> list[tuple[StreamId, tuple[bytes, ...]]]:
+            stream = redis.copy.streams[partition_index]
+            ids = sorted(stream_id for stream_id in stream if stream_id > start)
+            return [(stream_id, stream[stream_id]) for stream_id in ids[:count_max]]
+
+        async with self.connection.turn:
+            session = await self._current_session()
+            found = await self.connection.ask(session, run)
+        return [
+            raw_message(
+                raw,
+                partition_index=partition_index,
+                stream_id=id_text(stream_id),
+                generation=session.generation,
+                read_at_s=read_at_s,
+            )
+            for stream_id, raw in found
+        ]
+
+    async def waiting(self, partition_indexes: frozenset[int]) -> frozenset[int]:
+        async def run() -> frozenset[int]:
+            return frozenset(i for i in partition_indexes if self._redis.copy.streams[i])
+
+        async with self.connection.turn:
+            session = await self._current_session()
+            return await self.connection.ask(session, run)
+
     async def remove(self, messages: Sequence[Message]) -> int:
         if not messages:
             return 0
@@ -213,3 +245,21 @@ class SimOwnerQueue:
             self._generation = session.generation
             self._cursors = dict.fromkeys(self._cursors, (0, 0))
         return session
+
+
+class SimPrimaries:
+    """``storage.queue_primaries.QueuePrimaries`` on SimRedis: the histories that primaries write."""
+
+    def __init__(self, redis: SimRedis, net: Net) -> None:
+        self._connection = SimRedisConnection(redis, net)
+        self._redis = redis
+
+    async def histories(self) -> frozenset[bytes]:
+        """Return the primary's replication id. Raises StorageUnavailable."""
+
+        async def run() -> bytes:
+            return b"%d" % self._redis.incarnation
+
+        async with self._connection.turn:
+            session = await self._connection.open()
+            return frozenset({await self._connection.ask(session, run)})

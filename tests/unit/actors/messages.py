@@ -7,7 +7,7 @@ from datetime import datetime
 from payments.attempts import Attempt, PspAnswer, ResultClass
 from payments.open_order import CallAnswer, PspCall
 from payments.rows import TimerKind
-from storage.queue_owner import message_of
+from storage.queue_messages import message_of
 from storage.queue_ports import Message
 from tests.queue_commands import an_entry
 from tests.scenario import START

@@ -8,9 +8,12 @@ from typing import cast
 
 import pytest
 
+from actors.breakers import BreakerState, Verdict
 from actors.calls import PspCalls
+from actors.psp_lines import PspLimits, PspLine
 from payments.attempts import PspAnswer, ResultClass
-from payments.open_order import CallAnswer
+from payments.open_order import CallAnswer, PspCall
+from payments.parking import ParkReason
 from payments.rows import TimerKind
 from psp.port import Psp
 from runtime.crash_points import CrashPoints
@@ -30,6 +33,7 @@ class SlowPsp:
         self.running = 0
         self.running_max = 0
         self.fault: Exception | None = None
+        self.result = ResultClass.DECLINED_FINAL
 
     async def charge(self, psp_key: str, request: bytes, *, timeout_s: float) -> PspAnswer:
         self.running += 1
@@ -38,21 +42,21 @@ class SlowPsp:
         self.running -= 1
         if self.fault is not None:
             raise self.fault
-        return PspAnswer(result=ResultClass.DECLINED_FINAL, message=psp_key)
+        return PspAnswer(result=self.result, message=psp_key)
 
 
 class Rig:
     def __init__(self, *, in_flight_max: int = 2) -> None:
         self.psp = SlowPsp()
+        self.other = SlowPsp()
         self.answers: list[CallAnswer] = []
         self.defects: list[BaseException] = []
         self.now = START
         self.calls = PspCalls(
-            {"psp": cast(Psp, self.psp)},
+            {"psp": cast(Psp, self.psp), "other": cast(Psp, self.other)},
             self.answers.append,
             self.defects.append,
-            in_flight_max=in_flight_max,
-            timeout_ms=100,
+            limits=lambda _: PspLimits(in_flight_max=in_flight_max, charge_timeout_ms=100),
             ledger_now=lambda: self.now,
             clock=ManualClock(),
             crash_points=CrashPoints({}),
@@ -60,7 +64,7 @@ class Rig:
 
     async def settle(self) -> None:
         self.psp.may_answer.set()
-        for _ in range(20):
+        for _ in range(100):
             await asyncio.sleep(0)
 
 
@@ -163,3 +167,69 @@ async def test_a_key_that_grew_old_while_waiting_is_not_sent() -> None:
     await calls.settle()
     assert [answer.answer.result for answer in calls.answers] == [ResultClass.NOT_SENT]
     assert calls.psp.running_max == 0
+
+
+def to_other(n: int) -> PspCall:
+    call = a_call(n)
+    return call._replace(attempt=call.attempt._replace(psp="other"))
+
+
+async def test_a_slow_psp_leaves_the_other_its_calls() -> None:
+    """Each PSP has places of its own, however many calls wait for the other one."""
+    rig = Rig(in_flight_max=2)
+    rig.calls.start(a_call(n) for n in range(50))
+    rig.calls.start(to_other(n) for n in range(100, 104))
+    rig.other.may_answer.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert [answer.order_no for answer in rig.answers] == [100, 101, 102, 103]
+    assert (rig.calls.in_flight_count, rig.calls.waiting_count) == (2, 48)
+    await rig.settle()
+    assert len(rig.answers) == 54
+
+
+async def test_what_waits_is_refused_once_the_breaker_opens() -> None:
+    """It is answered at once, with a reason and an estimate, so that it goes elsewhere or rests."""
+    rig = Rig(in_flight_max=20)
+    rig.psp.result = ResultClass.NOT_SENT
+    rig.calls.start(a_call(n) for n in range(40))
+    query = a_call(90)._replace(step=TimerKind.QUERY, send_before=None)
+    rig.calls.start([query])
+    await asyncio.sleep(0)
+    await rig.settle()
+    assert rig.calls.lines["psp"].breaker.state is BreakerState.OPEN
+    parked = [answer for answer in rig.answers if answer.parked is not None]
+    assert len(parked) == 21
+    assert {answer.parked for answer in parked} == {ParkReason.PSP_DOWN}
+    results = {answer.step: answer.answer.result for answer in parked}
+    assert results == {TimerKind.SEND: ResultClass.NOT_SENT, TimerKind.QUERY: ResultClass.UNKNOWN}
+    waits = [answer.answer.retry_after_s for answer in parked]
+    assert all(wait_s is not None and wait_s > 4 for wait_s in waits)
+    assert waits == sorted(waits, key=lambda wait_s: wait_s or 0)
+    assert rig.calls.refused_count == 21
+    assert rig.calls.availability().refusing == {"psp"}
+    assert rig.psp.running_max == 20
+
+
+@pytest.mark.parametrize(
+    ("result", "is_silent", "is_tainted", "seconds", "expected"),
+    [
+        (ResultClass.APPROVED, False, False, 0.0, Verdict.WELL),
+        (ResultClass.DECLINED_FINAL, False, True, 9.0, Verdict.WELL),
+        (ResultClass.NOT_SENT, True, False, 0.0, Verdict.FAILED),
+        (ResultClass.NOT_SENT, False, False, 0.0, Verdict.FAILED),
+        (ResultClass.NOT_SENT, True, True, 0.0, Verdict.FAILED),
+        (ResultClass.NOT_SENT, False, True, 0.0, Verdict.UNCLEAR),
+        (ResultClass.UNKNOWN, False, False, 9.0, Verdict.UNCLEAR),
+        (ResultClass.UNKNOWN, True, False, 0.0, Verdict.CUT),
+        (ResultClass.UNKNOWN, True, False, 0.1, Verdict.FAILED),
+    ],
+)
+def test_what_an_answer_tells_of_its_psp(
+    result: ResultClass, is_silent: bool, is_tainted: bool, seconds: float, expected: Verdict
+) -> None:
+    """Refusals of a first send and silence are the PSP's; the rest is the order's."""
+    line = PspLine(PspLimits(charge_timeout_ms=100), ManualClock())
+    call = a_call(1)
+    call = call._replace(attempt=call.attempt._replace(is_tainted=is_tainted))
+    assert line.verdict(call, PspAnswer(result=result, is_silent=is_silent), seconds) is expected

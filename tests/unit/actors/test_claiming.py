@@ -133,13 +133,13 @@ async def test_the_ledgers_time_is_known_from_the_claim(monkeypatch: pytest.Monk
 async def test_a_defect_halts_its_partition_and_nobody_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A partition that can't be decided is stopped; its neighbours settle, and it takes no room."""
+    """A partition whose answers can't be decided is stopped; its neighbours settle, and it takes no room."""
     world = World()
     host = world.host(lane_count=1)
     decide = PartitionBook.decide
 
     def poisoned(book: PartitionBook, batch: Batch) -> Decided:
-        if book.head.partition_index == 1 and batch.commands:
+        if book.head.partition_index == 1 and batch.answers:
             raise InvariantViolation("poison")
         return decide(book, batch)
 
@@ -150,7 +150,7 @@ async def test_a_defect_halts_its_partition_and_nobody_else(
         healthy = [order for order in orders if order.int >> 64 & 3 != 1]
         await world.until(lambda: all(world.status_of(order) for order in healthy))
         partitions = host._lanes[0].partitions
-        assert partitions.halted == {1}
+        await world.until(lambda: partitions.halted == {1})
         assert partitions.message_count == 0
         assert 1 not in host._working()
 

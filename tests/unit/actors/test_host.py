@@ -9,9 +9,12 @@ from uuid import uuid4
 import pytest
 
 from payments.lifecycle import PaymentState
+from payments.retry_policy import RetryRule, Strategy
 from payments.rows import ProgressRow
 from tests.fakes.fake_host import PARTITION_COUNT, QUICK, World
 from tests.fakes.fake_ledger import AppendFault
+
+NO_TIME_TO_ACT = RetryRule(strategy=Strategy.FIXED, first_ms=20, age_s_max=0)
 
 
 def charged_count(world: World) -> int:
@@ -82,7 +85,7 @@ async def test_the_same_key_with_another_body_is_kept_as_refused() -> None:
 )
 async def test_each_token_ends_as_it_says(token: str, status: PaymentState) -> None:
     """Whatever the PSP does on the way, the order ends as documented and is charged at most once."""
-    world = World(policy=replace(QUICK, action_lifetime_s=0))
+    world = World(policy=replace(QUICK, requires_action=NO_TIME_TO_ACT))
     async with world.running(world.host()):
         order = await world.post(token=token)
         await world.until(lambda: world.status_of(order) is not None)

@@ -89,7 +89,7 @@ async def test_labels_hold_nothing_of_a_payment() -> None:
     assert scrape.labels("psp") == {"simulator"}
     assert scrape.labels("state") == {
         *(state.wire for state in TERMINAL_STATES),
-        *("owned", "halted", "suspended"),
+        *("owned", "halted", "suspended", "intake_paused"),
     }
     names = {label for sample in scrape.samples for label in sample.labels}
     assert names <= {

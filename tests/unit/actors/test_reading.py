@@ -44,6 +44,14 @@ class StubQueue:
         if partition_indexes:
             self.log.append(("reread", partition_indexes))
 
+    async def read_raw(
+        self, partition_index: int, *, after: str, count_max: int
+    ) -> Sequence[Message]:
+        raise NotImplementedError
+
+    async def waiting(self, partition_indexes: frozenset[int]) -> frozenset[int]:
+        raise NotImplementedError
+
     async def read(self, *, count_max: int, wait_ms_max: int) -> Sequence[Message]:
         self.reading.set()
         await self.may_answer.wait()

@@ -28,6 +28,7 @@ from runtime.clock import SystemClock
 from storage.api_keys import RANDOM_BYTES, issue_api_key
 from storage.envelope import accepted_at_ms, decode_fields
 from storage.read_ports import KeyRole, MerchantRecord, StoredOrder
+from tests.fakes.fake_letter_box import FakeLetterBox
 from tests.fakes.fake_queries import FakeDirectory, FakeQueries
 from tests.fakes.fake_queue import FakeGatewayQueue
 from tests.fakes.fake_queue_server import FakeQueueServer
@@ -111,6 +112,7 @@ class GatewayStack:
         self.clock = SystemClock()
         self.queries = FakeQueries()
         self.directory = FakeDirectory()
+        self.letters = FakeLetterBox()
         self.queue = FakeQueueServer(self.clock, stream_length_max=stream_length_max)
         self.merchant: MerchantRecord = self.directory.put_merchant(MERCHANT_ID, fee=SANDBOX_FEE)
         self.key = self.issue_key()
@@ -120,6 +122,7 @@ class GatewayStack:
                 clock=self.clock,
                 queries=self.queries,
                 directory=self.directory,
+                letters=self.letters,
                 append_queues=[FakeGatewayQueue(self.queue) for _ in range(2)],
                 find_queues=[FakeGatewayQueue(self.queue)],
                 reply_to="reply:gateway-0",

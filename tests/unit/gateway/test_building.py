@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -13,7 +14,8 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.building import gateway_settings
+from gateway.building import GatewayProcess, gateway_settings
+from gateway.resending import Resending
 from gateway.settings import GatewaySettingsInvalid
 from payments.mode import Mode
 from runtime.config import Config, ConfigError, load_config
@@ -99,6 +101,23 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, object]) -> 
     """A relation that can't hold stops the start."""
     with pytest.raises(GatewaySettingsInvalid):
         settings(**changes)
+
+
+async def test_a_watch_that_died_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that would not notice a new primary any more stops, and says what it died of."""
+
+    async def die(_resending: Resending) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Resending, "run", die)
+    process = GatewayProcess(_config(tmp_path), name="gateway-0", environment={})
+    stop = asyncio.Event()
+    process.start(stop.set)
+    await asyncio.wait_for(stop.wait(), 5)
+    with pytest.raises(RuntimeError, match="a defect"):
+        await process.close()
 
 
 def test_the_process_starts_without_its_stores_and_drains(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.caches import ABSENT_COUNT_MAX, ReadThroughCache
+from gateway.caches import ABSENT_COUNT_MAX, ASK_AGAIN_S, ReadThroughCache
 from runtime.faults import StorageUnavailable
 from tests.unit.gateway.ticking import TickingClock
 
@@ -120,3 +120,45 @@ async def test_what_was_written_is_known_at_once(
     assert await cache.get("new") is None
     cache.put("new", "4")
     assert await cache.get("new") == "4"
+
+
+async def test_a_silent_source_delays_nobody_who_has_an_old_value(
+    source: Source, clock: TickingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the source stands still an old value is served soon, and the answer is kept when it comes."""
+    monkeypatch.setattr("gateway.caches.PATIENCE_S", 0.01)
+    answering = asyncio.Event()
+    answering.set()
+
+    async def load(key: str) -> str | None:
+        await answering.wait()
+        return await source.load(key)
+
+    cache = ReadThroughCache(
+        load, clock=clock, fresh_s=30, stale_s_max=900, absent_s=5, count_max=2
+    )
+    assert await cache.get("a") == "1"
+    answering.clear()
+    source.values["a"] = "9"
+    clock.pass_s(31)
+    assert await asyncio.wait_for(cache.get("a"), 5) == "1"
+    answering.set()
+    async with asyncio.timeout(5):
+        while cache.fresh("a") != "9":
+            await asyncio.sleep(0)
+
+
+async def test_a_source_that_just_failed_is_not_asked_for_each_request(
+    cache: ReadThroughCache[str, str], source: Source, clock: TickingClock
+) -> None:
+    """During an outage old values come from memory, and the source is asked once a second."""
+    await cache.get("a")
+    source.is_available = False
+    clock.pass_s(31)
+    for _ in range(5):
+        assert await cache.get("a") == "1"
+    assert source.asked == ["a", "a"]
+    source.is_available = True
+    source.values["a"] = "9"
+    clock.pass_s(ASK_AGAIN_S)
+    assert await cache.get("a") == "9"

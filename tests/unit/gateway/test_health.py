@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import pytest
 
-from gateway.checks import of_replication
+from gateway.checks import of_replication, worst_of
 from gateway.health import Check, CheckResult, CheckState
 from gateway.serving import LISTENING_COUNT, GatewayFailed, serve, shared_socket
 from payments.lifecycle import PaymentState
 from runtime.faults import StorageUnavailable
-from storage.queue_settings import QueueSettings
+from storage.one_copy import OneCopyWatch
+from storage.queue_settings import QueueMode, QueueSettings
 from tests.unit.gateway.stack import GatewayStack, settings, until
 
 
@@ -58,6 +60,20 @@ async def test_readiness_says_what_is_missing(
         assert (await stack.get("/healthz")).status == 200
 
 
+async def test_readiness_says_that_intake_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders that nobody takes in are told of before the standby's silence is."""
+    monkeypatch.setattr("gateway.health.INTAKE_LATE_S", 0.1)
+    async with GatewayStack() as stack:
+        await stack.pay(uuid4())
+        assert (await stack.get("/readyz")).json["status"] == "ready"
+        await asyncio.sleep(0.15)
+        answer = await stack.get("/readyz")
+        assert (answer.status, answer.json["status"]) == (200, "degraded")
+        assert "for its intake" in answer.json["checks"]["gateway"]["detail"]
+        stack.gateway.accepting.taken_in([stack.queued()[0].order_uuid])
+        assert (await stack.get("/readyz")).json["status"] == "ready"
+
+
 @pytest.mark.parametrize(
     ("online_count", "state"),
     [(0, CheckState.FAILED), (1, CheckState.DEGRADED), (2, CheckState.OK)],
@@ -78,6 +94,26 @@ def test_replicas_are_counted(online_count: int, state: CheckState) -> None:
     lines += ["slave9:ip=::1,port=2,state=wait_bgsave,offset=0,lag=0"]
     assert of_replication("\r\n".join(lines).encode(), queue).state is state
     assert of_replication(b"role:slave\r\n", queue).state is CheckState.FAILED
+
+
+def test_a_replica_that_nobody_awaits_is_a_fault_where_others_promote() -> None:
+    """A Sentinel or a cluster may promote it, without what was acknowledged; of several servers the worst counts."""
+    queue = QueueSettings(
+        url="redis://127.0.0.1:1",
+        mode=QueueMode.CLUSTER,
+        replicas_awaited=1,
+        replica_count=1,
+        stream_length_max=10,
+        record_count_max=20,
+    )
+    lines = ["role:master", "slave0:ip=::1,port=1,state=online,offset=1,lag=0"]
+    good = of_replication("\r\n".join(lines).encode(), queue)
+    lines += ["slave1:ip=::1,port=2,state=online,offset=1,lag=0"]
+    bad = of_replication("\r\n".join(lines).encode(), queue)
+    assert (good.state, bad.state) == (CheckState.OK, CheckState.FAILED)
+    assert "nobody waits for" in bad.detail
+    assert worst_of([good, bad, good]) is bad
+    assert worst_of([good]) is good
 
 
 async def test_metrics_count_what_happens(stack: GatewayStack) -> None:
@@ -179,3 +215,22 @@ async def test_a_dead_part_ends_the_process(
     async with asyncio.timeout(5):
         with pytest.raises(GatewayFailed, match="a defect"):
             await serving
+
+
+async def test_one_accepted_copy_is_degraded_and_accepts() -> None:
+    """While an operator accepts one copy, a queue without replicas is no reason to refuse orders."""
+
+    class Accepted:
+        is_accepted = True
+
+    queue = QueueSettings(
+        url="redis://127.0.0.1:1",
+        replicas_awaited=1,
+        replica_count=1,
+        stream_length_max=10,
+        record_count_max=20,
+        one_copy=cast(OneCopyWatch, Accepted()),
+    )
+    result = of_replication(b"role:master\r\nconnected_slaves:0\r\n", queue)
+    assert result.state is CheckState.DEGRADED
+    assert "one copy is accepted" in result.detail

@@ -307,19 +307,6 @@ async def test_lost_reports_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPat
         assert (await stack.pay(uuid4())).status == 202
 
 
-async def test_unreported_orders_are_sent_again(stack: GatewayStack) -> None:
-    """After a promotion that lost them, acknowledged orders are appended again, each once."""
-    keys = [uuid4() for _ in range(5)]
-    for key in keys:
-        await stack.pay(key)
-    stack.queue.copy.streams.clear()
-    stack.queue.copy.records.clear()
-    assert await stack.gateway.accepting.resend() == 5
-    assert await stack.gateway.accepting.resend() == 5
-    assert {command.idempotency_key for command in stack.queued()} == set(keys)
-    assert len(stack.queued()) == 5
-
-
 async def test_waiting_returns_the_settled_answer(stack: GatewayStack, key: UUID) -> None:
     """Within Prefer: wait the first use is answered with its frozen answer, which is no replay."""
     asked = asyncio.create_task(stack.pay(key, headers={"Prefer": "wait=10"}))

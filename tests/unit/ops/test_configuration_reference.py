@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from payments.retry_policy import Strategy
 from runtime.config import (
     ActorsConfig,
     DeploymentConfig,
     GatewayConfig,
     PostgresConfig,
-    PspConfig,
     RayConfig,
     RedisConfig,
     SecretsConfig,
     ShardConfig,
 )
+from runtime.psp_config import BreakerConfig, PspConfig, RetryConfig, RuleConfig
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "configuration.md"
 
@@ -31,6 +33,9 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[gateway]": GatewayConfig,
     "[actors]": ActorsConfig,
     "[[psps]]": PspConfig,
+    "[retry]": RetryConfig,
+    "[retry.not_sent]": RuleConfig,
+    "[breaker]": BreakerConfig,
     "[ray]": RayConfig,
     "[secrets]": SecretsConfig,
 }
@@ -53,8 +58,26 @@ def defined(struct: type[msgspec.Struct]) -> dict[str, str]:
         if field.default_factory is not msgspec.NODEFAULT:
             default = field.default_factory()
         is_required = default is msgspec.NODEFAULT
-        found[field.name] = "required" if is_required else f"`{json.dumps(default)}`"
+        found[field.name] = "required" if is_required else f"`{_as_toml(default)}`"
     return found
+
+
+def _as_toml(default: object) -> str:
+    """A default as one would write it into the file."""
+    if isinstance(default, RuleConfig):
+        bare = msgspec.to_builtins(RuleConfig(strategy=Strategy.IMMEDIATE))
+        said = msgspec.to_builtins(default)
+        keys = [key for key in said if key == "strategy" or said[key] != bare[key]]
+        return f"{{{', '.join(f'{key} = {json.dumps(said[key])}' for key in keys)}}}"
+    return json.dumps(default)
+
+
+def test_a_rule_of_the_page_is_read_as_it_stands() -> None:
+    """What the page gives as defaults can be copied into the file, and says the same."""
+    for name, default in documented("[retry]").items():
+        table = tomllib.loads(f"[retry]\n{name} = {default.strip('`')}")
+        read = msgspec.convert(table["retry"], RetryConfig)
+        assert getattr(read, name) == getattr(RetryConfig(), name)
 
 
 @pytest.mark.parametrize("section", SECTIONS)

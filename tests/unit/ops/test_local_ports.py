@@ -30,7 +30,10 @@ def test_a_base_gives_every_server_its_own_port(home: StackHome) -> None:
     """Ports follow the base, none is given twice, and none is Ray's 6379."""
     ports = claim_ports(home, 18_400)
     assert ports["gateway"] == 18_400
-    assert sorted(ports.values()) == list(range(18_400, 18_400 + len(PORT_NAMES)))
+    assert len(set(ports.values())) == len(PORT_NAMES)
+    assert [port - 18_400 for port in ports.values()] == [*range(12), 80]
+    gateways_own = range(ports["metrics"], ports["metrics"] + 64)
+    assert not set(gateways_own) & {ports[name] for name in PORT_NAMES if name != "metrics"}
 
 
 def test_free_ports_are_kept(home: StackHome) -> None:

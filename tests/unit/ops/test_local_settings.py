@@ -7,8 +7,13 @@ import pytest
 from ops.local import postgres_settings, valkey_settings
 from ops.local.faults import DataRefused, ServerMissing
 from ops.local.layout import StackHome
-from ops.local.postgres import locale_options
-from ops.local.postgres_programs import PostgresPrograms, RunAs, choose_run_as, find_programs
+from ops.local.postgres_programs import (
+    PostgresPrograms,
+    RunAs,
+    choose_run_as,
+    find_programs,
+    locale_options,
+)
 from ops.local.resp import info_fields
 from ops.local.valkey import find_program
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.local.layout import StackHome
-from ops.local.ports import PORT_NAMES
+from ops.local.ports import PORT_NAMES, port_offset
 from ops.stack.config_file import CONFIG_FILE, OVERRIDES_FILE, write_config
 from ops.stack.toml import render_toml
 from runtime.config import ConfigError
 
-PORTS = {name: 7_400 + offset for offset, name in enumerate(PORT_NAMES)}
+PORTS = {name: 7_400 + port_offset(name) for name in PORT_NAMES}
 REDIS_PORTS = (PORTS["valkey_1"], PORTS["valkey_2"])
 
 

@@ -43,6 +43,7 @@ def test_only_what_concerns_us_is_passed_on() -> None:
     environment = {
         "TALLY__GATEWAY__PROCESS_COUNT": "2",
         "TALLY_CRASH_AT": "after_append",
+        "TALLY_CRASH_ORDER": "/srv/order",
         "HOME": "/srv/home",
         "AWS_SECRET_ACCESS_KEY": "s",
         "PYTHONPATH": "/elsewhere",
@@ -50,6 +51,7 @@ def test_only_what_concerns_us_is_passed_on() -> None:
     assert passed_environment(environment).keys() == {
         "TALLY__GATEWAY__PROCESS_COUNT",
         "TALLY_CRASH_AT",
+        "TALLY_CRASH_ORDER",
         "HOME",
     }
 

@@ -17,7 +17,7 @@ from payments.lifecycle import TERMINAL_STATES, PaymentEvent, PaymentState, next
 from payments.open_order import CallAnswer, OpenOrder
 from payments.rows import TimerKind
 from payments.state import PartitionState
-from tests.scenario import START, BookWorld, Deed, OnePsp, an_order, play
+from tests.scenario import START, BookWorld, Deed, Psps, an_order, play
 
 ORDERS = [an_order(number, amount_minor=100 + number) for number in range(4)]
 WAITS_S = (0.05, 5.0, 1_000.0, 40_000.0, 84_000.0)
@@ -121,7 +121,7 @@ def _memory_is_what_the_books_say(world: BookWorld) -> None:
         open_orders=world.books.open_order_records(0),
         recorded_at=world.books.now(),
     )
-    rebuilt = PartitionBook(state, OnePsp(), world.policy)
+    rebuilt = PartitionBook(state, Psps(), world.policy)
     assert rebuilt.head == world.book.head
 
     def shown(book: PartitionBook) -> dict[int, OpenOrder]:

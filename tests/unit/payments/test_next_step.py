@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -10,21 +11,16 @@ import pytest
 
 from payments.attempts import PspAnswer, ResultClass
 from payments.lifecycle import PaymentEvent, PaymentState
-from payments.next_step import (
-    RETRY_AFTER_S_MAX,
-    Ended,
-    StepPolicy,
-    Waiting,
-    after_answer,
-    may_send,
-)
+from payments.next_step import Ended, Waiting, after_answer, after_refusal, may_send
 from payments.open_order import OpenOrder
+from payments.parking import ParkReason
+from payments.psp_terms import PspTerms
+from payments.retry_policy import RetryPolicy, RetryRule, Strategy
 from payments.rows import TimerKind
-from tests.scenario import KEY_LIFETIME_S, START, BookWorld, an_order
+from tests.scenario import KEY_LIFETIME_S, POLICY, START, TERMS, BookWorld, an_order
 
 SEND, QUERY, CANCEL = TimerKind.SEND, TimerKind.QUERY, TimerKind.CANCEL
 PROCESSING, REQUIRES_ACTION = PaymentState.PROCESSING, PaymentState.REQUIRES_ACTION
-POLICY = StepPolicy()
 
 
 def an_open_order(
@@ -42,7 +38,14 @@ def an_open_order(
 
 
 def verdict(
-    order: OpenOrder, step: TimerKind, result: ResultClass, *, age_s: float = 1, **said: Any
+    order: OpenOrder,
+    step: TimerKind,
+    result: ResultClass,
+    *,
+    age_s: float = 1,
+    policy: RetryPolicy = POLICY,
+    terms: PspTerms = TERMS,
+    **said: Any,
 ) -> Ended | Waiting:
     answer = PspAnswer(result=result, captured_minor=1999, currency="USD")
     return after_answer(
@@ -51,16 +54,15 @@ def verdict(
         answer._replace(**said),
         now=START + timedelta(seconds=age_s),
         epoch=order.attempt.epoch,
-        key_lifetime_s=KEY_LIFETIME_S,
-        policy=POLICY,
+        terms=terms,
+        policy=policy,
     )
 
 
 # Young and old keys; an action before and after its deadline (900 s).
+CALLS = (SEND, QUERY, CANCEL)
 AGES_S = (1, 1_000, KEY_LIFETIME_S - 3_600 + 1)
-EVERYTHING = list(
-    product((PROCESSING, REQUIRES_ACTION), TimerKind, ResultClass, (False, True), AGES_S)
-)
+EVERYTHING = list(product((PROCESSING, REQUIRES_ACTION), CALLS, ResultClass, (False, True), AGES_S))
 
 
 @pytest.mark.parametrize(("status", "step", "result", "is_tainted", "age_s"), EVERYTHING)
@@ -134,9 +136,10 @@ def test_a_day_without_a_run_ends_a_clean_order_alone(is_tainted: bool) -> None:
 def test_time_under_earlier_keys_counts() -> None:
     """A renewed key does not start the order's day anew."""
     order = an_open_order()
-    second = order._replace(attempt=order.attempt._replace(attempt_no=2))
-    assert isinstance(verdict(second, SEND, ResultClass.NOT_SENT, age_s=3_500), Waiting)
-    assert isinstance(verdict(second, SEND, ResultClass.NOT_SENT, age_s=3_601), Ended)
+    later = START + timedelta(hours=23)
+    second = order._replace(attempt=order.attempt._replace(attempt_no=2, created_at=later))
+    assert isinstance(verdict(second, SEND, ResultClass.NOT_SENT, age_s=86_399), Waiting)
+    assert isinstance(verdict(second, SEND, ResultClass.NOT_SENT, age_s=86_401), Ended)
 
 
 @pytest.mark.parametrize("said", [{"captured_minor": 1998}, {"currency": "EUR"}])
@@ -161,22 +164,79 @@ def test_an_action_is_told_once_and_has_one_deadline() -> None:
     assert again.order.next_action_url == "https://a"
 
 
-@pytest.mark.parametrize("retry_after_s", [float("inf"), float("nan"), -5.0, 0.0, 1e300, None])
-def test_no_retry_after_breaks_the_wait(retry_after_s: float | None) -> None:
-    """Whatever a PSP asks for, the wait is finite."""
-    delay_ms = POLICY.wait_ms(an_open_order(), retry_after_s)
-    assert 0 <= delay_ms <= RETRY_AFTER_S_MAX * 1000 + 1
-
-
-def test_waits_double_up_to_their_end() -> None:
-    """The wait grows with each try, jittered in its upper half, and is the same for the same order."""
+def test_an_outcome_that_becomes_unknown_is_looked_for_from_the_start_of_its_schedule() -> None:
+    """Tries that surely did not run don't make the first look at an unclear outcome a late one."""
     order = an_open_order()
-    for tries, ceiling_ms in ((1, 200), (2, 400), (3, 800), (20, 10_000), (10_000, 10_000)):
-        tried = order._replace(attempt=order.attempt._replace(try_count=tries))
-        delay_ms = POLICY.wait_ms(tried, None)
-        assert ceiling_ms // 2 <= delay_ms <= ceiling_ms
-        assert delay_ms == POLICY.wait_ms(tried, None)
-    assert POLICY.wait_ms(order, 2.0) == 2_001
+    tried = order._replace(attempt=order.attempt._replace(try_count=500))
+    waits = []
+    step = SEND
+    for _ in range(8):
+        got = verdict(tried, step, ResultClass.UNKNOWN)
+        assert isinstance(got, Waiting)
+        assert not got.order.is_outcome_known
+        waits.append(got.delay_ms)
+        tried, step = got.order, got.step
+    day_ms = 86_400_000
+    assert waits == [500, 2_000, 5_000, 30_000, 300_000, 3_600_000, day_ms, day_ms]
+
+
+def test_a_refused_second_send_of_an_unclear_attempt_is_asked_about() -> None:
+    """That the second send did not run says nothing of the first."""
+    unclear = an_open_order(is_tainted=True)._replace(is_outcome_known=False)
+    got = verdict(unclear, SEND, ResultClass.NOT_SENT, retry_after_s=7.0)
+    assert isinstance(got, Waiting)
+    assert (got.step, got.delay_ms) == (QUERY, 7_001)
+
+
+def test_after_the_last_try_an_unclear_attempt_is_only_asked_about() -> None:
+    """A rule that is over ends no order whose money may have moved; it stops the sending."""
+    rule = RetryRule(strategy=Strategy.FIXED, first_ms=10, count_max=2)
+    policy = replace(POLICY, unknown=rule)
+    unclear = an_open_order(is_tainted=True)._replace(is_outcome_known=False)
+    first = verdict(unclear, QUERY, ResultClass.UNKNOWN, policy=policy)
+    assert isinstance(first, Waiting)
+    assert first.step is SEND
+    then = verdict(first.order, QUERY, ResultClass.UNKNOWN, policy=policy)
+    assert isinstance(then, Waiting)
+    assert then.step is QUERY
+
+
+@pytest.mark.parametrize("can_burn_key", [False, True])
+def test_a_policy_may_have_the_key_canceled(can_burn_key: bool) -> None:
+    """Cancel means the PSP's confirmation, so it is asked only of one that can give it."""
+    policy = replace(POLICY, unknown=RetryRule(strategy=Strategy.CANCEL))
+    terms = TERMS._replace(can_burn_key=can_burn_key)
+    got = verdict(an_open_order(), SEND, ResultClass.UNKNOWN, policy=policy, terms=terms)
+    assert isinstance(got, Waiting)
+    assert got.step is (CANCEL if can_burn_key else QUERY)
+
+
+@pytest.mark.parametrize("is_tainted", [False, True])
+def test_tries_are_counted_to_their_end(is_tainted: bool) -> None:
+    """After the last try that did not run, a clean order fails; one that may have run goes on."""
+    policy = replace(POLICY, not_sent=RetryRule(strategy=Strategy.IMMEDIATE, count_max=2))
+    first = verdict(an_open_order(is_tainted=is_tainted), SEND, ResultClass.NOT_SENT, policy=policy)
+    assert isinstance(first, Waiting)
+    last = verdict(first.order, SEND, ResultClass.NOT_SENT, policy=policy)
+    assert isinstance(last, Waiting if is_tainted else Ended)
+
+
+def test_a_parked_order_says_when_and_counts_no_try() -> None:
+    """A call that was not made is no try; the wait is the rule's, or longer where the caller knows more."""
+    order = an_open_order()
+
+    def parked(wait_ms: int, *, age_s: float = 1, epoch: int = order.attempt.epoch) -> Any:
+        now = START + timedelta(seconds=age_s)
+        reason = ParkReason.PSP_DOWN
+        return after_refusal(order, reason, wait_ms=wait_ms, now=now, epoch=epoch, policy=POLICY)
+
+    soon, late = parked(0), parked(60_000)
+    assert (soon.step, soon.delay_ms, late.delay_ms) == (TimerKind.RESUME, 5_000, 60_000)
+    assert soon.order.parked is ParkReason.PSP_DOWN
+    assert soon.order.next_retry_at == START + timedelta(seconds=6)
+    assert soon.order.attempt == order.attempt
+    assert isinstance(parked(0, age_s=86_401), Ended)
+    assert isinstance(parked(0, age_s=86_401, epoch=order.attempt.epoch + 1), Waiting)
 
 
 def test_a_key_is_sent_only_while_young() -> None:

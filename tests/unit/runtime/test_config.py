@@ -102,6 +102,21 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     assert not config.deployment.is_sandbox
 
 
+def test_where_others_promote_every_replica_is_awaited(tmp_path: Path) -> None:
+    """With Sentinels and in a cluster there are as many replicas as are waited for."""
+    replicas = 'replica_addresses = ["10.0.0.6:6390"]'
+    sentinels = """mode = "sentinel"
+sentinel_name = "orders"
+sentinel_addresses = ["10.0.0.7:26390"]"""
+    address = next(line for line in EXAMPLE.splitlines() if line.startswith("address = "))
+    text = EXAMPLE.replace(replicas, sentinels).replace(address, "", 1)
+    redis = load_config(write(tmp_path, text), {}).redis
+    assert (redis.mode, redis.replica_count, redis.address) == ("sentinel", 1, "")
+    text = EXAMPLE.replace(replicas, 'mode = "cluster"\nreplicas_awaited = 2')
+    redis = load_config(write(tmp_path, text), {}).redis
+    assert (redis.mode, redis.replica_count) == ("cluster", 2)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "field", "rule"),
     [
@@ -120,6 +135,15 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
             "replica_addresses = []",
             "replicas_awaited=1",
             "0 replica_addresses",
+        ),
+        ("[redis]", '[redis]\nmode = "ring"', "$.redis.mode", "ring"),
+        ("[redis]", '[redis]\nmode = "sentinel"', "redis", "needs sentinel_addresses"),
+        ("[redis]", '[redis]\nsentinel_name = "orders"', "redis", "mode sentinel"),
+        (
+            "[redis]",
+            '[redis]\nmode = "sentinel"\nsentinel_name = "o"\nsentinel_addresses = ["s:1"]',
+            "redis",
+            "takes no address",
         ),
         ("0d9c2f8e-8f3c", "hello", "$.deployment.id", "UUID"),
         ("[ray]", '[[psps]]\nname = "simulator"\n[ray]', "psps", "names must differ"),

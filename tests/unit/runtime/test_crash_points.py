@@ -66,7 +66,34 @@ def test_the_process_is_frozen_and_goes_on_when_thawed() -> None:
     assert (process.returncode, output.split()) == (0, ["1", "2", "3", "4", "5"])
 
 
-@pytest.mark.parametrize("variable", ["TALLY_CRASH_AT", "TALLY_FREEZE_AT"])
+def test_an_order_chooses_point_and_moment(tmp_path: Path) -> None:
+    """A file that comes later names the point; one process obeys it, and only at that point."""
+    order = tmp_path / "order"
+    with start(TALLY_CRASH_ORDER=str(order)) as process:
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+    order.write_text("kill after_removal\n")
+    with start(TALLY_CRASH_ORDER=str(order)) as process:
+        output, _ = process.communicate(timeout=20)
+    assert (process.returncode, output) == (-signal.SIGKILL, "")
+    assert not order.exists()
+    order.write_text("kill before_append")
+    with start(TALLY_CRASH_ORDER=str(order)) as process:
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+    order.write_text("freeze before_psp_call")
+    with start(TALLY_CRASH_ORDER=str(order)) as process:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["TALLY_CRASH_AT", "TALLY_FREEZE_AT", "TALLY_CRASH_ORDER", "TALLY_CRASH_ON", "TALLY_RAISE_ON"],
+)
 def test_refused_outside_sandboxes(variable: str) -> None:
     """Where money is real nobody can arm one; an empty variable arms nothing."""
     with pytest.raises(CrashPointError, match=variable):

@@ -9,6 +9,7 @@ import pytest
 
 from storage.queue import QueueSettings, QueueSettingsInvalid
 from storage.queue_keys import record_key, stream_key
+from storage.queue_settings import QueueMode
 from storage.redis_script import RedisScript
 
 VALID = QueueSettings(
@@ -37,6 +38,27 @@ def test_a_password_is_not_shown() -> None:
     assert "hidden" not in f"{settings!r} {settings.address()!r}"
 
 
+def test_every_server_is_reached_with_the_same_credentials() -> None:
+    """The other addresses differ in host and port alone; Sentinels have a password of their own."""
+    settings = replace(
+        VALID,
+        url="rediss://gate:secret@queue:1/3",
+        replica_count=1,
+        other_addresses=("other:2", "[::1]:3"),
+        mode=QueueMode.SENTINEL,
+        sentinel_addresses=("watch:4",),
+        sentinel_name="orders",
+        sentinel_password="theirs",
+    )
+    first, *others = settings.addresses()
+    assert [(a.host, a.port) for a in (first, *others)] == [("queue", 1), ("other", 2), ("::1", 3)]
+    assert all(replace(a, host="queue", port=1) == first for a in others)
+    (sentinel,) = settings.sentinels()
+    assert (sentinel.host, sentinel.port, sentinel.has_tls) == ("watch", 4, True)
+    assert (sentinel.username, sentinel.password, sentinel.database) == (None, "theirs", 0)
+    assert "theirs" not in repr(settings)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -51,6 +73,13 @@ def test_a_password_is_not_shown() -> None:
         {"url": "redis://queue:notaport"},
         {"url": "redis://queue/name"},
         {"url": "redis://queue?db=1"},
+        {"other_addresses": ("queue",)},
+        {"other_addresses": ("queue:port",)},
+        {"probe_timeout_s": 0.0},
+        {"mode": QueueMode.CLUSTER},
+        {"sentinel_addresses": ("watch:1",)},
+        {"mode": QueueMode.SENTINEL, "replica_count": 1},
+        {"mode": QueueMode.SENTINEL, "replica_count": 1, "sentinel_addresses": ("watch:1",)},
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, object]) -> None:

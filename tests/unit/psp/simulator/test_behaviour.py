@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psp.simulator.behaviour import (
+    FOR_EVER_MS,
     SCRIPTS,
     SLOW_MS_MAX,
     UNKNOWN_TOKEN,
@@ -18,10 +19,12 @@ from psp.simulator.behaviour import (
     Script,
     digest_of_key,
     digest_of_reference,
+    drawn_token,
     fingerprint_of_request,
     reference_of_digest,
     script_of,
 )
+from psp.simulator.wire import Denial
 
 SEEDS = st.integers(min_value=0, max_value=2**63 - 1)
 
@@ -35,7 +38,19 @@ SEEDS = st.integers(min_value=0, max_value=2**63 - 1)
         ("tok_slow_250", Script(answer_delay_ms=250)),
         ("tok_timeout_before", Script(first_try=FirstTry.HANGS)),
         ("tok_charge_then_timeout", Script(drops_answer=True)),
-        ("tok_charge_then_refuse", Script(drops_answer=True, refuses_after_ms=3_000)),
+        (
+            "tok_charge_then_refuse",
+            Script(drops_answer=True, denial=Denial.REFUSED, denies_ms=3_000),
+        ),
+        (
+            "tok_conflict_409",
+            Script(drops_answer=True, denial=Denial.IN_PROGRESS, denies_ms=3_000),
+        ),
+        (
+            "tok_lie_not_found",
+            Script(drops_answer=True, denial=Denial.NOT_FOUND, denies_ms=3_000),
+        ),
+        ("tok_stored_500", Script(denial=Denial.FAILED, denies_ms=FOR_EVER_MS)),
         ("tok_error_500", Script(first_try=FirstTry.FAILS)),
         ("tok_rate_limited", Script(first_try=FirstTry.RATE_LIMITED)),
         ("tok_down", Script(is_refused_while_down=True)),
@@ -102,3 +117,20 @@ def test_latencies_have_the_median_that_was_asked_for() -> None:
 def test_a_fingerprint_is_exact_in_json(request: bytes) -> None:
     """A fingerprint stays below 2**56, so that every JSON reader keeps it as it was."""
     assert 0 <= fingerprint_of_request(request) < 2**56
+
+
+@given(seed=SEEDS)
+def test_faults_are_drawn_by_seed_and_key(seed: int) -> None:
+    """The same keys fare the same again, about as many as asked for, and only those that ask for nothing."""
+    rates = {"tok_error_500": 0.2, "tok_charge_then_timeout": 0.3}
+    keys = [f"key-{n}" for n in range(400)]
+    drawn = [drawn_token(rates, seed, key, "tok_approve") for key in keys]
+    assert drawn == [drawn_token(rates, seed, key, "tok_approve") for key in keys]
+    assert 30 < drawn.count("tok_error_500") < 140
+    assert 60 < drawn.count("tok_charge_then_timeout") < 190
+    assert drawn.count("tok_approve") > 100
+    assert {drawn_token(rates, seed, key, "tok_3ds") for key in keys} == {"tok_3ds"}
+    assert {drawn_token({}, seed, key, "tok_approve") for key in keys} == {"tok_approve"}
+    assert {drawn_token({"tok_down": 1.0}, seed, key, "tok_approve") for key in keys} == {
+        "tok_down"
+    }

@@ -63,7 +63,9 @@ class Desk:
             capture=capture,
             metadata=Metadata(merchant="m", order_key=UUID(int=1)),
         )
-        decision = self.rules.decide_charge(key, request, scenario=Scenario(), now_ms=self.now_ms)
+        decision = self.rules.decide_charge(
+            key, request, token=request.token, scenario=Scenario(), now_ms=self.now_ms
+        )
         self.take(decision.record)
 
     def change(self, kind: ChangeKind, key: str, charge_key: str, amount: int) -> None:

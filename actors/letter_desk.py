@@ -1,0 +1,87 @@
+"""What operators want done with dead letters, and pauses of intake that are over: looked at each second."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from actors.lane_worker import LaneWorker
+from actors.setting_aside import action_message
+from runtime.clock import Clock
+from storage.ports import OwnerLedger, StorageUnavailable
+
+_log = structlog.get_logger(__name__)
+
+# An operator waits for this; two small queries of a host in it.
+LOOK_EVERY_S = 1.0
+ACTIONS_READ_MAX = 200
+# An action that was offered and has no result after this was lost with a flush: it is offered again.
+OFFERED_AGAIN_S = 10.0
+
+
+class LetterDesk:
+    """Brings pending actions to their partitions, and lets paused partitions try again."""
+
+    def __init__(
+        self,
+        ledger: OwnerLedger,
+        lanes: Sequence[LaneWorker],
+        working: Callable[[], frozenset[int]],
+        reread: Callable[[frozenset[int]], None],
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._lanes = lanes
+        self._working = working
+        self._reread = reread
+        self._clock = clock
+        self._offered_at_s: dict[int, float] = {}
+        self._told: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
+        """What the books were told last: the partitions at work, and those of them that are paused."""
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self.look()
+            except StorageUnavailable as unavailable:
+                _log.warning("letters_postponed", reason=unavailable.reason)
+
+    async def look(self) -> None:
+        """Look once. Raises StorageUnavailable."""
+        working = self._working()
+        if not working:
+            return
+        overrides = await self._ledger.letter_overrides()
+        resumed: frozenset[int] = frozenset()
+        for lane in self._lanes:
+            lane.partitions.guard.overrides = overrides
+            resumed |= lane.partitions.guard.resume_due()
+        if resumed:
+            _log.info("intake_resumed", partitions=sorted(resumed))
+            self._reread(resumed)
+        paused = working & frozenset().union(
+            *(lane.partitions.guard.paused for lane in self._lanes)
+        )
+        if self._told != (working, paused):
+            await self._ledger.note_paused(sorted(working), sorted(paused))
+            self._told = (working, paused)
+        await self._offer_actions(working)
+
+    async def _offer_actions(self, working: frozenset[int]) -> None:
+        actions = await self._ledger.pending_actions(sorted(working), count_max=ACTIONS_READ_MAX)
+        now_s = self._clock.monotonic_s()
+        offered_before = self._offered_at_s
+        self._offered_at_s = {}
+        for action in actions:
+            offered_at_s = offered_before.get(action.action_no)
+            if offered_at_s is None or now_s - offered_at_s > OFFERED_AGAIN_S:
+                offered_at_s = now_s
+                lane = self._lanes[action.partition_index % len(self._lanes)]
+                lane.partitions.offer_messages(
+                    action.partition_index, [action_message(action, now_s)]
+                )
+            self._offered_at_s[action.action_no] = offered_at_s

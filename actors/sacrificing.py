@@ -1,0 +1,160 @@
+"""A child process that may die in a host's place: it tries single entries, one by one.
+
+Frames go in (a length and a pickle of our own values), one byte comes back for each that was tried. An
+entry that ends the child, or holds it up for too long, is told by the byte that doesn't come. Mistakes
+that only raise are survived here: isolating them is the host's own work (actors/isolating.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import struct
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from payments.open_order import CallAnswer, OpenOrder
+from payments.state import PartitionHead
+from runtime.faults import StorageUnavailable
+
+# Deciding one entry takes far less than a millisecond.
+ENTRY_S_MAX = 3.0
+# Imports take a second on an idle machine.
+START_S_MAX = 30.0
+# More children that never got ready mean that the machine, or this code, is at fault: no entry is.
+STARTS_MAX = 3
+
+READY = b"R"
+SURVIVED = b"."
+LENGTH = struct.Struct(">I")
+
+
+class MessageJob(NamedTuple):
+    """Decode a message, and decide its intake."""
+
+    head: PartitionHead
+    raw: tuple[bytes, ...]
+
+
+class RowJob(NamedTuple):
+    """Rebuild an open order from its row, and decide its next steps."""
+
+    head: PartitionHead
+    row: Mapping[str, object]
+
+
+class AnswerJob(NamedTuple):
+    """Decide what a PSP's answer means."""
+
+    head: PartitionHead
+    order: OpenOrder
+    answer: CallAnswer
+
+
+Job = MessageJob | RowJob | AnswerJob
+
+
+class SacrificeUnavailable(StorageUnavailable):
+    """No child process gets ready: nothing is known about any entry. Try again, as with a store."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("child process", reason)
+
+
+class Sacrifice(Protocol):
+    """Tries entries at no risk for the host."""
+
+    async def survivors(self, jobs: Sequence[Job]) -> Sequence[bool]:
+        """Return for each job whether a process survives it. Raises SacrificeUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    process: asyncio.subprocess.Process
+    to_child: asyncio.StreamWriter
+    from_child: asyncio.StreamReader
+
+
+async def survivors_of_rows(
+    sacrifice: Sacrifice, head: PartitionHead, rows: Sequence[Mapping[str, object]]
+) -> Sequence[bool]:
+    """Return for each row of a partition whether a process survives to rebuild it."""
+    return await sacrifice.survivors([RowJob(head, row) for row in rows])
+
+
+class ChildProcessSacrifice:
+    """One child at a time, kept between calls, started again after each death."""
+
+    def __init__(self, setting: object) -> None:
+        """``setting`` is what the child needs to decide (actors/sacrificed.py), picklable."""
+        self._setting = setting
+        self._child: _Child | None = None
+        self._turn = asyncio.Lock()
+        self.killed_count = 0
+        """Children that an entry has ended."""
+
+    async def survivors(self, jobs: Sequence[Job]) -> Sequence[bool]:
+        """See ``Sacrifice``."""
+        async with self._turn:
+            return [await self._survives(job) for job in jobs]
+
+    async def close(self) -> None:
+        """End the child."""
+        async with self._turn:
+            await self._end()
+
+    async def _survives(self, job: Job) -> bool:
+        child = self._child or await self._start()
+        try:
+            async with asyncio.timeout(ENTRY_S_MAX):
+                await _send(child, job)
+                is_survived = await child.from_child.readexactly(1) == SURVIVED
+        except (asyncio.IncompleteReadError, OSError, TimeoutError):
+            is_survived = False
+        except BaseException:
+            # Whatever it says now belongs to no later job.
+            await self._end()
+            raise
+        if not is_survived:
+            self.killed_count += 1
+            await self._end()
+        return is_survived
+
+    async def _start(self) -> _Child:
+        for _ in range(STARTS_MAX):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-P", "-m", "actors", "sacrifice"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            if process.stdin is None or process.stdout is None:
+                raise SacrificeUnavailable("the child has no pipes")
+            child = self._child = _Child(process, process.stdin, process.stdout)
+            try:
+                async with asyncio.timeout(START_S_MAX):
+                    await _send(child, self._setting)
+                    if await child.from_child.readexactly(1) == READY:
+                        return child
+            except (asyncio.IncompleteReadError, OSError, TimeoutError):
+                pass
+            await self._end()
+        raise SacrificeUnavailable(f"none of {STARTS_MAX} child processes got ready")
+
+    async def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.to_child.close()
+        if child.process.returncode is None:
+            child.process.kill()
+        await child.process.wait()
+
+
+async def _send(child: _Child, value: object) -> None:
+    body = pickle.dumps(value)
+    child.to_child.write(LENGTH.pack(len(body)) + body)
+    await child.to_child.drain()

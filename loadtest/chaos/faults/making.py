@@ -1,0 +1,40 @@
+"""From a cell to the fault that it names."""
+
+from __future__ import annotations
+
+from loadtest.chaos.cells import GATEWAY_POINTS, HOST_POINTS, FaultKind
+from loadtest.chaos.faults.clock import ClockStep
+from loadtest.chaos.faults.filling import DiskFull
+from loadtest.chaos.faults.network import EdgeFails, NamespaceDown, ReplicationFails
+from loadtest.chaos.faults.poison import Poison
+from loadtest.chaos.faults.port import Fault, Scene
+from loadtest.chaos.faults.processes import AtStep, Freeze, Kill
+from loadtest.chaos.faults.psp import PspMisbehaves
+from loadtest.chaos.faults.starting import DoubleStart
+
+_POINTS = frozenset((*HOST_POINTS, *GATEWAY_POINTS))
+
+
+def make_fault(scene: Scene) -> Fault:
+    """Return the fault of a cell, not begun."""
+    cell = scene.cell
+    match cell.fault:
+        case FaultKind.KILL:
+            return AtStep(scene, "kill") if cell.step in _POINTS else Kill(scene)
+        case FaultKind.FREEZE:
+            return AtStep(scene, "freeze") if cell.step in _POINTS else Freeze(scene)
+        case FaultKind.NETWORK:
+            if cell.target == "node":
+                return NamespaceDown(scene)
+            is_edge = not cell.target.endswith("->primary")
+            return EdgeFails(scene) if is_edge else ReplicationFails(scene)
+        case FaultKind.DISK:
+            return DiskFull(scene)
+        case FaultKind.PSP:
+            return PspMisbehaves(scene)
+        case FaultKind.POISON:
+            return Poison(scene)
+        case FaultKind.DOUBLE_START:
+            return DoubleStart(scene)
+        case FaultKind.CLOCK:
+            return ClockStep(scene)

@@ -1,0 +1,78 @@
+"""A load on a local stack: its storefronts are made, its secrets read, from the stack's home."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadtest.history.plan import LoadPlan
+from loadtest.history.running import Load, final_reads, run_load
+from loadtest.history.storefronts import open_storefronts
+from ops.stack.config_file import read_config
+from runtime.config import Config
+from storage.recounting import BooksReader
+
+# A run that was stopped waits so long for orders that are still under way.
+FINAL_READS_S_MAX = 60.0
+_LOOK_EVERY_S = 0.3
+
+
+class StackLoad:
+    """Loads the running stack of a home until it is told to stop, then reads every key to its end."""
+
+    def __init__(
+        self,
+        home: Path,
+        gateway_urls: Sequence[str],
+        *,
+        seed: int,
+        rate_per_s: float,
+        seconds: float = float("inf"),
+    ) -> None:
+        self._home = home
+        self._gateway_urls = tuple(gateway_urls)
+        self._seed = seed
+        self._rate_per_s = rate_per_s
+        self._seconds = seconds
+        self._load: Load | None = None
+
+    async def run(self, directory: Path, stop: asyncio.Event) -> Load:
+        """Send until told to stop, and wait for the last answers.
+
+        Raises StorefrontsUnmade, StorageUnavailable, ConfigError before anything is sent.
+        """
+        config = read_config(self._home, {})
+        self._load = await run_load(await self._plan(config), directory, stop, config)
+        return self._load
+
+    async def read_final(self, directory: Path) -> bool:
+        """After quiescence, read every key to its end; return whether that was complete."""
+        if self._load is None or self._load.directory != directory:
+            return False
+        return await final_reads(self._load, FINAL_READS_S_MAX)
+
+    async def wait_quiet(self, seconds_max: float) -> bool:
+        """Wait until the books have no open order; return whether that came about. Raises BooksUnread."""
+        until_s = time.monotonic() + seconds_max
+        reader = await BooksReader.open(read_config(self._home, {}))
+        try:
+            while (await reader.moment("open_orders"))["open_orders"]:
+                if time.monotonic() >= until_s:
+                    return False
+                await asyncio.sleep(_LOOK_EVERY_S)
+        finally:
+            await reader.close()
+        return True
+
+    async def _plan(self, config: Config) -> LoadPlan:
+        storefronts = await open_storefronts(config, self._gateway_urls[0])
+        return LoadPlan(
+            seed=self._seed,
+            seconds=self._seconds,
+            rate_per_s=self._rate_per_s,
+            gateway_urls=self._gateway_urls,
+            storefronts=tuple(storefronts),
+            fingerprint_key=config.secret(config.secrets.fingerprint_key_file).encode(),
+        )

@@ -1,0 +1,65 @@
+"""``tally chaos``: makes faults, on a stack of its own, and says what held."""
+
+from __future__ import annotations
+
+import click
+
+from ops.commands.bench import run_apart
+from ops.context import json_option
+
+MIXES = (
+    "none",
+    "kill",
+    "freeze",
+    "network",
+    "disk",
+    "psp",
+    "poison",
+    "double_start",
+    "clock",
+    "stores",
+    "ray",
+    "all",
+)
+SINGLES = ("host", "redis", "postgres", "gcs")
+
+
+@click.command()
+@click.option(
+    "--mix", type=click.Choice(MIXES), default="all", show_default=True, help="Which faults."
+)
+@click.option(
+    "--single",
+    type=click.Choice(SINGLES),
+    help="In place of a mix: kill one, once, and hold what follows against its goals.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws order, times, targets.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.1, 600),
+    help="How long, at least: every cell is hit once.  [default: 1]",
+)
+@click.option(
+    "--cell",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only cells whose names match, such as 'kill/host/*'; may be repeated.",
+)
+@click.option(
+    "--cells", type=click.IntRange(1, 1_000), help="Draw so many cells of the mix, for short runs."
+)
+@click.option("--rate", type=click.FloatRange(1, 2_000), help="Payments a second.  [default: 60]")
+@click.option("--gateways", type=click.IntRange(1, 64), help="Gateway processes.  [default: 2]")
+@click.option("--hosts", type=click.IntRange(1, 16), help="Partition hosts.  [default: 2]")
+@click.option(
+    "--directory", type=click.Path(file_okay=False), help="Keep the records of the run there."
+)
+@click.option("--html", type=click.Path(dir_okay=False), help="Also write a page with charts.")
+@json_option
+def chaos(is_json: bool, **options: object) -> None:
+    """Make faults by a seeded plan under load, heal, and check that nothing was lost or doubled.
+
+    The stack is a new one in a temporary directory; the one of this home is left alone.
+    Exits with 1 on a violation, with 3 when something could not be looked at.
+    """
+    run_apart("loadtest.chaos", [], {**options, "json": is_json})

@@ -1,0 +1,293 @@
+"""``tally dead-letters``: messages that could not be taken in, and what shall be done with them.
+
+Asks the books directly, so it works while no gateway does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from payments.identity import dead_letter_id, parse_dead_letter_id
+from payments.rows import LetterActionKind
+from storage.letters import (
+    ABOVE_ALL_LETTERS,
+    LETTERS_PAGE_MAX,
+    REASON_CHARACTERS_MAX,
+    Letter,
+    LetterState,
+    PostgresLetters,
+    one_letter,
+    redacted,
+)
+from storage.opening import read_pool
+
+T = TypeVar("T")
+
+# An override is for the time that an operator looks on; a day of it would make the limit pointless.
+ACCEPT_S_MAX = 3_600
+
+_WAIT_LOOK_S = 0.2
+
+_DONE = {
+    LetterActionKind.REPLAY: LetterState.REPLAYED,
+    LetterActionKind.DISCARD: LetterState.DISCARDED,
+}
+_UNDER_WAY = {
+    LetterActionKind.REPLAY: LetterState.REPLAYING,
+    LetterActionKind.DISCARD: LetterState.DISCARDING,
+}
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Look at messages that could not be taken in; replay or discard them."""
+
+
+def _reason(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    text = value.strip()
+    if not 1 <= len(text) <= REASON_CHARACTERS_MAX or not text.isprintable():
+        raise click.BadParameter(f"1 to {REASON_CHARACTERS_MAX} characters, no control characters")
+    return text
+
+
+def _number(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
+    number = parse_dead_letter_id(value)
+    if number is None:
+        raise click.BadParameter("a dead letter's id looks like dl_c; see: tally dead-letters list")
+    return number
+
+
+_letter_argument = click.argument("letter_no", metavar="ID", callback=_number)
+_reason_option = click.option(
+    "--reason", required=True, callback=_reason, help="Why: kept in the audit."
+)
+
+
+@dead_letters.command("list")
+@click.option("--state", type=click.Choice([state.value for state in LetterState]), default=None)
+@click.option("--limit", type=click.IntRange(1, LETTERS_PAGE_MAX), default=20, show_default=True)
+@output_option
+@json_option
+@click.pass_obj
+def list_letters(
+    context: CommandContext, state: str | None, limit: int, output_format: str, is_json: bool
+) -> None:
+    """List dead letters, newest first. Nothing that is shown is personal."""
+
+    async def read(letters: PostgresLetters) -> list[Letter]:
+        wanted = None if state is None else LetterState(state)
+        return list(await letters.page(below=ABOVE_ALL_LETTERS, state=wanted, count_max=limit))
+
+    found = _run(context, read)
+    if is_json_wanted(output_format, is_json):
+        context.output.json({"dead_letters": [_document(letter) for letter in found]})
+        return
+    rows = [
+        (
+            dead_letter_id(letter.dead_letter_no),
+            letter.state.value,
+            letter.reason,
+            letter.partition_index,
+            letter.merchant_id or "?",
+            "yes" if letter.is_order else "no",
+            letter.attempt_count,
+            letter.created_at.isoformat(timespec="seconds"),
+        )
+        for letter in found
+    ]
+    heads = ("id", "state", "reason", "partition", "merchant", "order", "attempts", "since")
+    context.output.table("Dead letters", heads, rows)
+
+
+@dead_letters.command()
+@_letter_argument
+@click.option("--raw", "is_raw", is_flag=True, help="With the message's bytes: personal data.")
+@click.option("--reason", default=None, callback=_reason, help="Why --raw: kept in the audit.")
+@output_option
+@json_option
+@click.pass_obj
+def show(
+    context: CommandContext,
+    letter_no: int,
+    is_raw: bool,
+    reason: str | None,
+    output_format: str,
+    is_json: bool,
+) -> None:
+    """Show one dead letter, its body by kind and size alone."""
+    if is_raw and reason is None:
+        raise click.UsageError("--raw shows personal data: say why with --reason")
+
+    async def read(letters: PostgresLetters) -> tuple[Letter | None, tuple[bytes, ...] | None]:
+        letter = await one_letter(letters, letter_no)
+        if letter is not None and is_raw and reason is not None:
+            await letters.audit_read(letter_no, actor=_actor(), reason=reason)
+        return letter, await letters.raw(letter_no)
+
+    letter, raw = _run(context, read)
+    if letter is None:
+        context.fail(f"there is no dead letter {dead_letter_id(letter_no)}")
+    document = _document(letter)
+    if raw is None:
+        document["fields"] = None
+    elif is_raw:
+        document["fields"] = [repr(part) for part in raw]
+    else:
+        document["fields"] = redacted(raw)
+    if is_json_wanted(output_format, is_json):
+        context.output.json(document)
+        return
+    context.output.table("", ("", ""), [(name, str(value)) for name, value in document.items()])
+
+
+@dead_letters.command()
+@_letter_argument
+@_reason_option
+@click.option("--timeout-s", type=float, default=15.0, show_default=True)
+@output_option
+@json_option
+@click.pass_obj
+def replay(
+    context: CommandContext,
+    letter_no: int,
+    reason: str,
+    timeout_s: float,
+    output_format: str,
+    is_json: bool,
+) -> None:
+    """Have a letter's message taken in again, under the same key. Again: changes nothing."""
+    letter = _act(context, letter_no, LetterActionKind.REPLAY, reason, timeout_s)
+    _told(context, letter, is_json=is_json_wanted(output_format, is_json))
+
+
+@dead_letters.command()
+@_letter_argument
+@_reason_option
+@click.option("--timeout-s", type=float, default=15.0, show_default=True)
+@output_option
+@json_option
+@click.pass_obj
+def discard(
+    context: CommandContext,
+    letter_no: int,
+    reason: str,
+    timeout_s: float,
+    output_format: str,
+    is_json: bool,
+) -> None:
+    """Give a letter up: its order fails for good. Again: changes nothing."""
+    letter = _act(context, letter_no, LetterActionKind.DISCARD, reason, timeout_s)
+    _told(context, letter, is_json=is_json_wanted(output_format, is_json))
+
+
+@dead_letters.command()
+@click.option("--partition", "partition_index", type=click.IntRange(0, 32_767), required=True)
+@click.option(
+    "--for",
+    "for_s",
+    type=click.IntRange(0, ACCEPT_S_MAX),
+    default=600,
+    show_default=True,
+    help="Seconds; 0 ends it.",
+)
+@_reason_option
+@click.pass_obj
+def accept(context: CommandContext, partition_index: int, for_s: int, reason: str) -> None:
+    """Let a partition set aside whatever it can't take in, also most of what comes."""
+
+    async def write(letters: PostgresLetters) -> None:
+        await letters.accept(partition_index, for_s=for_s, actor=_actor(), reason=reason)
+
+    _run(context, write)
+    context.output.line(
+        f"partition {partition_index} sets aside what it can't take in, for {for_s} s"
+    )
+
+
+def _act(
+    context: CommandContext, letter_no: int, kind: LetterActionKind, reason: str, timeout_s: float
+) -> Letter:
+    """Write the action, and wait for what the partition's owner makes of it."""
+    named = dead_letter_id(letter_no)
+
+    async def act(letters: PostgresLetters) -> Letter | None:
+        before = await one_letter(letters, letter_no)
+        if before is None:
+            return None
+        await letters.want(letter_no, kind, actor=_actor(), reason=reason)
+        give_up_at_s = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            letter = await one_letter(letters, letter_no)
+            if letter is None or letter.state is not _UNDER_WAY[kind]:
+                return letter
+            if asyncio.get_running_loop().time() >= give_up_at_s:
+                return letter
+            await asyncio.sleep(_WAIT_LOOK_S)
+
+    letter = _run(context, act)
+    if letter is None:
+        context.fail(f"there is no dead letter {named}")
+    if letter.state is _UNDER_WAY[kind]:
+        context.fail(f"{named} is {letter.state.value}: its partition's owner has not answered yet")
+    if letter.state is not _DONE[kind]:
+        because = f": {letter.refusal}" if letter.refusal else ""
+        context.fail(f"{named} is {letter.state.value}{because}. Nothing was changed.")
+    return letter
+
+
+def _told(context: CommandContext, letter: Letter, *, is_json: bool) -> None:
+    if is_json:
+        context.output.json(_document(letter))
+    else:
+        context.output.line(f"{dead_letter_id(letter.dead_letter_no)} is {letter.state.value}")
+
+
+def _run(context: CommandContext, work: Callable[[PostgresLetters], Awaitable[T]]) -> T:
+    config = context.config()
+
+    async def run() -> T:
+        pool = read_pool(
+            config,
+            config.postgres.shards[0],
+            "gateway",
+            application_name="tally dead-letters",
+            session_count_max=1,
+        )
+        try:
+            return await work(PostgresLetters(pool))
+        finally:
+            await pool.close()
+
+    context.running_state()
+    return asyncio.run(run())
+
+
+def _actor() -> str:
+    return f"tally dead-letters ({getpass.getuser()})"
+
+
+def _document(letter: Letter) -> dict[str, object]:
+    return {
+        "id": dead_letter_id(letter.dead_letter_no),
+        "state": letter.state.value,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "attempts": letter.attempt_count,
+        "refusal": letter.refusal,
+        "partition": letter.partition_index,
+        "stream_id": letter.stream_id,
+        "merchant": letter.merchant_id,
+        "mode": None if letter.mode is None else letter.mode.wire,
+        "order_uuid": None if letter.order_uuid is None else str(letter.order_uuid),
+        "is_order": letter.is_order,
+        "bytes": letter.envelope_bytes,
+        "created_at": letter.created_at.isoformat(),
+    }

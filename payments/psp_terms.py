@@ -1,0 +1,16 @@
+"""What a PSP promises about keys, as far as decisions read it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class PspTerms(NamedTuple):
+    """The promises of one PSP. The defaults are those of one that is not configured: it promises nothing."""
+
+    key_lifetime_s: int = 0
+    """How long it remembers a key."""
+    replays_declines: bool = False
+    """Whether a declined key stays declined, however often it is sent."""
+    can_burn_key: bool = False
+    """Whether canceling a key makes sure that it never charges."""

@@ -1,0 +1,71 @@
+"""Stream items as owners see them: raw, or decoded as far as they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from payments.commands import PaymentCommand
+from storage.envelope import EnvelopeUnreadable, decode_fields, read_header
+from storage.queue_ports import Message
+
+
+def message_of(
+    raw: Sequence[bytes],
+    *,
+    partition_index: int,
+    stream_id: str,
+    generation: int,
+    read_at_s: float,
+) -> Message:
+    """Return a stream item as owners see it, decoded as far as it can be."""
+    header = read_header(raw)
+    command: PaymentCommand | None = None
+    reason = ""
+    try:
+        command = decode_fields(raw, header)
+    except EnvelopeUnreadable as unreadable:
+        reason = str(unreadable)
+    return Message(
+        partition_index=partition_index,
+        stream_id=stream_id,
+        generation=generation,
+        read_at_s=read_at_s,
+        order_uuid=header.order_uuid,
+        fingerprint=header.fingerprint,
+        command=command,
+        reason=reason,
+        raw=tuple(raw),
+    )
+
+
+def raw_message(
+    raw: Sequence[bytes],
+    *,
+    partition_index: int,
+    stream_id: str,
+    generation: int,
+    read_at_s: float,
+) -> Message:
+    """Return a stream item whose fields nobody has looked at."""
+    return Message(
+        partition_index=partition_index,
+        stream_id=stream_id,
+        generation=generation,
+        read_at_s=read_at_s,
+        order_uuid=None,
+        fingerprint=None,
+        command=None,
+        reason="",
+        raw=tuple(raw),
+    )
+
+
+def decoded(message: Message) -> Message:
+    """Return a raw message decoded as far as it can be."""
+    return message_of(
+        message.raw,
+        partition_index=message.partition_index,
+        stream_id=message.stream_id,
+        generation=message.generation,
+        read_at_s=message.read_at_s,
+    )

@@ -1,0 +1,124 @@
+"""What the PSP contract needs of each kind of PSP: a connector, and a view of what really happened."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import aiohttp
+import msgspec
+
+from psp.http_simulator import SimulatorPsp
+from psp.in_process import InProcessPsp
+from psp.port import Psp
+from psp.simulator.sandbox import scenario_changed
+from psp.simulator.wire import Faults, OracleRow, Scenario, Totals
+from tests.simulation.net import Net, Weather
+from tests.simulation.ports import RealTime
+from tests.simulation.sim_psp import SimPsp, SimPspServer
+
+
+class Harness(Protocol):
+    """A connector, and a view of what really happened behind it."""
+
+    @property
+    def psp(self) -> Psp: ...
+    async def set_scenario(self, changes: bytes) -> None: ...
+    async def set_faults(self, faults: Faults) -> None: ...
+    async def act(self, reference: str, *, is_approved: bool) -> None: ...
+    async def oracle_rows(self) -> list[OracleRow]: ...
+    async def totals(self) -> Totals: ...
+    async def pass_time(self, duration_s: float) -> None: ...
+
+
+@dataclass
+class SteppedClock:
+    """A clock that only moves when a test moves it."""
+
+    at: datetime = field(default=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+
+    def monotonic_s(self) -> float:
+        return self.at.timestamp()
+
+    def now(self) -> datetime:
+        return self.at
+
+
+async def no_sleep(_duration_s: float) -> None:
+    """Let others run, but wait for nothing."""
+    await asyncio.sleep(0)
+
+
+class InProcessHarness:
+    def __init__(self) -> None:
+        self.clock = SteppedClock()
+        self.sandbox = InProcessPsp(
+            name="sandbox", account="default", seed=1, clock=self.clock, sleep=no_sleep
+        )
+        self.psp: Psp = self.sandbox
+        self._scenario = Scenario()
+
+    async def set_scenario(self, changes: bytes) -> None:
+        self._scenario = scenario_changed(self._scenario, changes)
+        self.sandbox.set_scenario(self._scenario)
+
+    async def set_faults(self, faults: Faults) -> None:
+        self.sandbox.set_faults(faults)
+
+    async def act(self, reference: str, *, is_approved: bool) -> None:
+        await self.sandbox.complete_action(reference, is_approved=is_approved)
+
+    async def oracle_rows(self) -> list[OracleRow]:
+        return list(self.sandbox.oracle_rows())
+
+    async def totals(self) -> Totals:
+        return self.sandbox.totals()
+
+    async def pass_time(self, duration_s: float) -> None:
+        self.clock.at += timedelta(seconds=duration_s)
+
+
+class SimulatedHarness(InProcessHarness):
+    """The PSP of the simulation, on an ordinary loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sandbox = InProcessPsp(name="sandbox", account="default", seed=1, clock=self.clock)
+        server = SimPspServer(RealTime(), Net("contract", Weather()), self.clock, "contract")
+        server.inner = self.sandbox
+        self.psp = SimPsp(server)
+
+
+class SimulatorHarness:
+    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
+        self.psp = SimulatorPsp(name="sandbox", account="default", url=url)
+        self._url = url
+        self._http = http
+
+    async def set_scenario(self, changes: bytes) -> None:
+        async with self._http.post(f"{self._url}/_sim/scenario", data=changes) as response:
+            assert response.status == 200
+
+    async def set_faults(self, faults: Faults) -> None:
+        body = msgspec.json.encode(faults)
+        async with self._http.post(f"{self._url}/_faults", data=body) as response:
+            assert response.status == 200
+
+    async def act(self, reference: str, *, is_approved: bool) -> None:
+        decision = "complete" if is_approved else "fail"
+        path = f"{self._url}/_sim/actions/{reference}/{decision}"
+        async with self._http.post(path) as response:
+            assert response.status == (200 if is_approved else 402)
+
+    async def oracle_rows(self) -> list[OracleRow]:
+        async with self._http.get(f"{self._url}/_oracle/charges") as response:
+            return msgspec.json.Decoder(OracleRow).decode_lines(await response.read())
+
+    async def totals(self) -> Totals:
+        async with self._http.get(f"{self._url}/_oracle/totals") as response:
+            return msgspec.json.decode(await response.read(), type=Totals)
+
+    async def pass_time(self, duration_s: float) -> None:
+        await asyncio.sleep(duration_s)

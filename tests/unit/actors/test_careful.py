@@ -1,0 +1,109 @@
+"""Partitions whose hosts die without progress: what ends them is found in a child's place."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from actors.sacrificing import AnswerJob, MessageJob
+from payments.partitioning import partition_index
+from storage.envelope import queue_entry
+from storage.ports import STALLS_BEFORE_CARE
+from tests.fakes.fake_host import PARTITION_COUNT, World
+from tests.fakes.fake_sacrifice import FakeSacrifice
+from tests.queue_commands import a_command
+
+MARK = b"ends its host"
+
+
+def deadly_message(job: object) -> bool:
+    """What no process survives to decode."""
+    return isinstance(job, MessageJob) and any(MARK in part for part in job.raw)
+
+
+def two_hosts_died(world: World) -> None:
+    """Two incarnations claimed every partition and were gone before their first flush."""
+    for held in world.books.partitions.values():
+        held.owner = uuid4()
+        held.stall_count = STALLS_BEFORE_CARE - 1
+        held.batch_seq_claimed = held.head.batch_seq
+
+
+async def test_the_message_that_ends_hosts_becomes_a_letter_and_its_neighbours_settle() -> None:
+    """The head of the stream is tried one by one; the partition then goes on as before."""
+    world = World()
+    world.sacrifice = FakeSacrifice(deadly_message)
+    bad = a_command(uuid4())._replace(description=MARK.decode())
+    index = partition_index(bad.order_uuid, PARTITION_COUNT)
+    before = [await world.post() for _ in range(30)]
+    await world.gateway.append([queue_entry(bad, index)])
+    after = [await world.post() for _ in range(30)]
+    two_hosts_died(world)
+    async with world.running(world.host()):
+        await world.until(lambda: all(world.status_of(o) for o in (*before, *after)))
+        await world.until(lambda: not any(world.server.copy.streams.values()))
+        later = await world.post()
+        await world.until(lambda: world.status_of(later) is not None)
+        await world.until(lambda: world.books.partitions[index].stall_count == 0)
+    (letter,) = world.books.letters.rows
+    assert (letter.reason, letter.order_uuid) == ("kills_host", bad.order_uuid)
+    assert letter.attempt_count == STALLS_BEFORE_CARE + 1
+    assert len(world.sacrifice.jobs) >= 61
+
+
+async def test_a_deadly_order_is_not_taken_in_by_its_repeat() -> None:
+    """Held until a replay: the client's next try must not end the next host."""
+    world = World()
+    world.sacrifice = FakeSacrifice(deadly_message)
+    bad = a_command(uuid4())._replace(description=MARK.decode())
+    index = partition_index(bad.order_uuid, PARTITION_COUNT)
+    await world.gateway.append([queue_entry(bad, index)])
+    two_hosts_died(world)
+    async with world.running(world.host()):
+        await world.until(lambda: len(world.books.letters.rows) == 1)
+        await world.until(lambda: not any(world.server.copy.streams.values()))
+        world.server.copy.records.clear()
+        await world.gateway.append([queue_entry(bad._replace(description="mended"), index)])
+        await world.until(lambda: not any(world.server.copy.streams.values()))
+    assert not world.books.orders
+
+
+async def test_an_order_whose_answer_ends_hosts_is_parked() -> None:
+    """Its neighbours' answers settle them; the parked one stays open, with its reason."""
+    world = World()
+    async with world.running(world.host("host-0")):
+        orders = [await world.post(token="tok_slow_30") for _ in range(8)]
+        await world.until(lambda: len(world.books.orders) == len(orders))
+    victim = orders[3]
+    key = world.books.order_keys[victim]
+
+    def is_deadly(job: object) -> bool:
+        return isinstance(job, AnswerJob) and (job.head.partition_index, job.order.order_no) == key
+
+    world.sacrifice = FakeSacrifice(is_deadly)
+    two_hosts_died(world)
+    async with world.running(world.host("host-1")):
+        others = [order for order in orders if order != victim]
+        await world.until(lambda: all(world.status_of(o) for o in others))
+        await world.until(lambda: key in world.books.parked)
+        later = await world.post()
+        await world.until(lambda: world.status_of(later) is not None)
+    assert world.status_of(victim) is None
+    assert key in world.books.open_orders
+    assert world.books.parked[key][0] == "kills_host"
+
+
+@pytest.mark.parametrize("died_count", [0, 1])
+async def test_one_death_is_no_sign(died_count: int) -> None:
+    """A single takeover without progress tries nothing: hosts die of many things."""
+    world = World()
+    world.sacrifice = FakeSacrifice(lambda job: True)
+    if died_count:
+        two_hosts_died(world)
+        for held in world.books.partitions.values():
+            held.stall_count = 0
+    orders = [await world.post() for _ in range(10)]
+    async with world.running(world.host()):
+        await world.until(lambda: all(world.status_of(o) for o in orders))
+    assert world.sacrifice.jobs == []

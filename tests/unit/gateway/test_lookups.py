@@ -1,0 +1,77 @@
+"""When look-ups count as out of reach."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from uuid import UUID, uuid4
+
+import pytest
+
+from gateway.lookups import AWAY_AFTER_S, SILENT_AFTER_S, Lookups
+from runtime.faults import StorageUnavailable
+from runtime.metrics import Metrics
+from storage.read_ports import StoredOrder
+from tests.fakes.fake_queries import FakeQueries
+from tests.unit.gateway.ticking import TickingClock
+
+
+class HeldUpQueries(FakeQueries):
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = asyncio.Event()
+
+    async def orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOrder]:
+        await self.may_answer.wait()
+        return await super().orders(keys)
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_failures_without_a_success_count_after_a_second() -> None:
+    """One lost connection is no outage."""
+    queries, clock = FakeQueries(), TickingClock()
+    lookups = Lookups(queries, clock=clock, metrics=Metrics())
+    queries.is_available = False
+    for _ in range(2):
+        answer = lookups.ask((0, uuid4()))
+        await turns()
+        assert isinstance(answer.exception(), StorageUnavailable)
+        assert not lookups.is_away
+        clock.pass_s(AWAY_AFTER_S / 2)
+    assert lookups.is_away
+    queries.is_available = True
+    assert await lookups.find((0, uuid4())) is None
+    assert not lookups.is_away
+
+
+async def test_silence_counts_after_two_seconds() -> None:
+    """A server that stands still is away long before its connections time out."""
+    queries, clock = HeldUpQueries(), TickingClock()
+    lookups = Lookups(queries, clock=clock, metrics=Metrics())
+    answer = lookups.ask((0, uuid4()))
+    await turns()
+    clock.pass_s(SILENT_AFTER_S - 0.1)
+    assert not lookups.is_away
+    clock.pass_s(0.1)
+    assert lookups.is_away
+    queries.may_answer.set()
+    assert await answer is None
+    await turns()
+    assert not lookups.is_away
+    clock.pass_s(60)
+    assert not lookups.is_away
+
+
+async def test_a_reader_waits_for_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the books stand still a GET ends, as unable to tell."""
+    monkeypatch.setattr("gateway.lookups.FIND_S_MAX", 0.01)
+    lookups = Lookups(HeldUpQueries(), clock=TickingClock(), metrics=Metrics())
+    with pytest.raises(StorageUnavailable, match="in time"):
+        await lookups.find((0, uuid4()))
+    await lookups.close()

@@ -1,0 +1,187 @@
+"""Figures of faults, from records whose truth is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from loadtest.chaos.figures import NS, Request, Run, figures_of, recovery_s, settle_gap_s, unowned_s
+from loadtest.chaos.goals import goals_of
+from loadtest.chaos.recording import BEGIN, END, FaultLine
+from loadtest.chaos.requests import _Event, requests_from
+from loadtest.chaos.sampling import Sample, Unknowns
+from loadtest.chaos.series import series_of
+
+MS = NS // 1_000
+CELL = "kill/host/under_load"
+
+
+def steady(seconds: float, *, failing: tuple[float, float] = (0.0, 0.0)) -> list[Request]:
+    """Fifty requests a second, each served in 10 ms; those sent within ``failing`` fail after 2 s."""
+    requests = []
+    for index in range(int(seconds * 50)):
+        sent_ns = index * 20 * MS
+        is_failing = failing[0] * NS <= sent_ns < failing[1] * NS
+        took_ns = 2 * NS if is_failing else 10 * MS
+        requests.append(
+            Request(sent_ns=sent_ns, ended_ns=sent_ns + took_ns, is_served=not is_failing)
+        )
+    return requests
+
+
+def sample(second: float, *, settled: int, opened: int = 1, owned: int = 16) -> Sample:
+    return Sample(
+        at_ns=int(second * NS), taken_in=settled + opened, open=opened, unknown=0, owned=owned
+    )
+
+
+def line(second: float, phase: str, number: int = 1, cell: str = CELL) -> FaultLine:
+    return FaultLine(at_ns=int(second * NS), cell=cell, phase=phase, number=number)
+
+
+def run_of(requests: list[Request], samples: list[Sample] | None = None) -> Run:
+    return Run(started_ns=0, requests=requests, samples=samples or [], partition_count=16)
+
+
+def test_an_outage_is_from_the_first_failure_to_the_last() -> None:
+    """Requests sent from 10 s to 13 s fail, the last of them at 14.98 s: 4.98 s without service."""
+    run = run_of(steady(60.0, failing=(10.0, 13.0)))
+    (one,) = figures_of(run, [line(10.0, BEGIN), line(12.0, END)])
+    assert one.failed == 150
+    assert one.outage_s == pytest.approx(4.98)
+    assert one.begin_s == 10.0
+    assert one.end_s == 12.0
+
+
+def test_recovery_is_when_the_share_served_in_time_is_back() -> None:
+    """Served again from 13 s on: the last second with too few of them ends within a second of that."""
+    requests = steady(60.0, failing=(10.0, 13.0))
+    (one,) = figures_of(run_of(requests), [line(10.0, BEGIN), line(12.0, END)])
+    assert one.recovery_s == pytest.approx(3.75, abs=0.26)
+
+
+def test_what_never_comes_back_has_no_recovery() -> None:
+    """A run that ends while nothing is served says so, and gives no number."""
+    requests = steady(20.0, failing=(10.0, 20.0))
+    sent_at = [request.sent_ns for request in requests]
+    assert recovery_s(run_of(requests), sent_at, 10 * NS, 20 * NS) is None
+
+
+def test_slow_answers_are_not_served_in_time() -> None:
+    """An answer after three seconds is no outage, and is not recovered either."""
+    requests = [
+        request._replace(ended_ns=request.sent_ns + 3 * NS)
+        if 10 * NS <= request.sent_ns < 12 * NS
+        else request
+        for request in steady(30.0)
+    ]
+    (one,) = figures_of(run_of(requests), [line(10.0, BEGIN), line(12.0, END)])
+    assert one.outage_s == 0.0
+    assert one.recovery_s == pytest.approx(2.75, abs=0.26)
+    assert one.p99_ms == pytest.approx(3_000.0)
+
+
+def test_a_fault_that_nobody_notices_costs_nothing() -> None:
+    """All figures of time are zero when every request is served as before."""
+    samples = [sample(second / 5, settled=second) for second in range(150)]
+    (one,) = figures_of(run_of(steady(30.0), samples), [line(10.0, BEGIN), line(12.0, END)])
+    assert (one.outage_s, one.recovery_s, one.failed, one.unowned_s) == (0.0, 0.0, 0, 0.0)
+    assert one.settle_gap_s <= 0.21
+
+
+def test_what_the_next_fault_did_is_not_this_ones() -> None:
+    """Failures after the next begin count for that one alone."""
+    run = run_of(steady(60.0, failing=(20.0, 21.0)))
+    lines = [line(10.0, BEGIN, 1), line(12.0, END, 1), line(20.0, BEGIN, 2), line(21.0, END, 2)]
+    first, second = figures_of(run, lines)
+    assert first.failed == 0
+    assert second.failed == 50
+
+
+def test_faults_that_overlap_both_see_their_time() -> None:
+    """One that lasts while another begins is judged to its own end."""
+    run = run_of(steady(60.0, failing=(20.0, 21.0)))
+    lines = [line(10.0, BEGIN, 1), line(15.0, BEGIN, 2), line(16.0, END, 2), line(25.0, END, 1)]
+    first, _ = figures_of(run, lines)
+    assert first.failed == 50
+
+
+def test_a_gap_in_settling_is_seen_even_where_nobody_could_look() -> None:
+    """Whether looks saw no growth or were not answered at all: it is the time without growth."""
+    growing = [sample(second / 5, settled=second) for second in range(50)]
+    stopped = [sample(10.0 + second / 5, settled=49) for second in range(20)]
+    back = [sample(14.0 + second / 5, settled=50 + second) for second in range(20)]
+    assert settle_gap_s([*growing, *stopped, *back]) == pytest.approx(4.2, abs=0.01)
+    assert settle_gap_s([*growing, *back]) == pytest.approx(4.2, abs=0.01)
+
+
+def test_with_nothing_open_nothing_has_to_settle() -> None:
+    """A stack at rest has no gap."""
+    assert settle_gap_s([sample(second, settled=5, opened=0) for second in range(10)]) == 1.0
+
+
+def test_partitions_without_a_host_are_timed() -> None:
+    """From the look that saw one missing to the look that saw all."""
+    samples = [
+        sample(0, settled=1),
+        sample(1, settled=1, owned=8),
+        sample(2, settled=1, owned=15),
+        sample(3, settled=1),
+        sample(4, settled=1),
+    ]
+    assert unowned_s(samples, 16) == 2.0
+
+
+def test_unknown_orders_are_timed_one_by_one() -> None:
+    """Each from the look that saw it first to the look that did not see it any more."""
+    unknowns = Unknowns()
+    for second, ids in enumerate([{1}, {1, 2}, {2, 3}, {3}, {3}]):
+        unknowns.look(ids, second * NS)
+    assert sorted(unknowns.resolved) == [(0, 2 * NS), (NS, 3 * NS)]
+    assert unknowns.unresolved_since_ns == [2 * NS]
+
+
+def test_events_become_requests() -> None:
+    """A 402 or a 409 is an answer; a 503, a 429 and silence are not; reads and open ends don't count."""
+    events = [_Event(op=op, type="invoke", at_ns=op) for op in range(1, 8)]
+    ends = [
+        _Event(op=1, type="ok", at_ns=11, status=202),
+        _Event(op=2, type="ok", at_ns=12, status=402),
+        _Event(op=3, type="fail", at_ns=13, status=409),
+        _Event(op=4, type="info", at_ns=14, status=503),
+        _Event(op=5, type="fail", at_ns=15, status=429),
+        _Event(op=6, type="info", at_ns=16),
+        _Event(op=8, type="invoke", at_ns=8, kind="get"),
+        _Event(op=8, type="ok", at_ns=18, status=200),
+    ]
+    assert [request.is_served for request in requests_from([*events, *ends])] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_goals_are_held_against_the_figures() -> None:
+    """A host's partitions were without an owner for 2 s of 3; a recovery that never came is not met."""
+    samples = [
+        sample(second, settled=second, owned=8 if 10 <= second < 12 else 16) for second in range(30)
+    ]
+    (one,) = figures_of(run_of(steady(30.0), samples), [line(10.0, BEGIN), line(11.0, END)])
+    goals = goals_of("host", one)
+    assert goals["unowned_s"] == {"seen_s": 2.0, "bound_s": 3.0, "met": True}
+    (never,) = figures_of(run_of(steady(20.0, failing=(10.0, 20.0))), [line(10.0, BEGIN)])
+    assert goals_of("host", never)["recovery_s"]["met"] is False
+
+
+def test_a_run_is_told_second_by_second() -> None:
+    """Served and failed by the second of the sending; settled as growth, spread over blind seconds."""
+    samples = [sample(0.5, settled=10), sample(1.5, settled=20), sample(4.5, settled=50)]
+    series = series_of(run_of(steady(5.0, failing=(2.0, 3.0)), samples), 5 * NS)
+    assert series["second"] == [0, 1, 2, 3, 4]
+    assert series["served_per_s"] == [50, 50, 0, 50, 50]
+    assert series["failed_per_s"] == [0, 0, 50, 0, 0]
+    assert series["settled_per_s"] == [None, 10.0, 10.0, 10.0, 10.0]
+    assert series["p99_ms"][0] == 10.0
+    assert series["p99_ms"][2] is None

@@ -1,0 +1,50 @@
+"""The checker's own derivations agree with the product's: told twice, so that a mistake of one is found."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.checker import derivation
+from payments import fingerprint, identity
+from payments.mode import Mode
+
+_KEYS = st.binary(min_size=16, max_size=64)
+_TEXTS = st.text(max_size=20)
+_FIELDS = st.fixed_dictionaries(
+    {
+        "amount": st.integers(1, 2**53 - 1),
+        "currency": st.sampled_from(("USD", "JPY")),
+        "seller": _TEXTS,
+        "payment_method": _TEXTS,
+    },
+    optional={
+        "description": st.none() | _TEXTS,
+        "capture": st.none() | st.just("automatic"),
+        "metadata": st.none() | st.dictionaries(_TEXTS, _TEXTS, max_size=3),
+        "buyer": st.dictionaries(st.sampled_from(("email", "name")), _TEXTS),
+    },
+)
+
+
+@given(fields=_FIELDS, key=_KEYS)
+def test_fingerprints_agree(fields: dict[str, object], key: bytes) -> None:
+    """What a client sent has, by the checker's reckoning, the fingerprint that the books keep."""
+    assert derivation.fingerprint(fields, key) == fingerprint.fingerprint(fields, key).hex()
+
+
+@given(
+    key=st.uuids(), merchant=st.sampled_from(("mrc_a", "mrc_b")), mode=st.sampled_from(list(Mode))
+)
+def test_identities_agree(key: UUID, merchant: str, mode: Mode) -> None:
+    """The checker derives the identity that the product does."""
+    derived = derivation.order_uuid(merchant, mode.wire, str(key))
+    assert derived == str(identity.order_uuid(merchant, mode, key))
+
+
+@given(order=st.uuids(), attempt_no=st.integers(1, identity.ATTEMPT_NO_MAX))
+def test_psp_keys_agree(order: UUID, attempt_no: int) -> None:
+    """The checker derives the PSP key that the product sends."""
+    assert derivation.psp_key(str(order), attempt_no) == identity.psp_key(order, attempt_no)
