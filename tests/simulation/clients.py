@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from gateway.idempotency import Verdict
-from gateway.open_requests import Decided
-from payments.answer import frozen_answer
+from loadtest.checker.records import ClientEvent, EventType, OpKind
 from payments.commands import PaymentCommand
 from payments.fingerprint import fingerprint
 from payments.identity import order_uuid
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from tests.queue_commands import MERCHANT_ID, a_command
+from tests.simulation.answers import Answered
 from tests.simulation.loop import SimLoop
 from tests.simulation.net import Net, Wire, WireBroken
 from tests.simulation.processes import GatewayProcess, Stores
+from tests.simulation.records import SELLER_ID, to_ns
 from tests.simulation.script import Operation
 
 # How long a storefront waits before it repeats a request.
@@ -27,7 +29,9 @@ PATIENCE_S = 3.0
 BUYER_LOOKS_S = 0.4
 
 ACKNOWLEDGED = frozenset({Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED, Verdict.RUNNING})
-ANSWERED = ACKNOWLEDGED | {Verdict.FROZEN, Verdict.REUSED}
+TAKEN_IN = ACKNOWLEDGED | {Verdict.FROZEN}
+ANSWERED = TAKEN_IN | {Verdict.REUSED}
+STATUS_REFUSED = 422
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,49 @@ class History:
     sent: dict[UUID, dict[bytes, PaymentCommand]] = field(default_factory=dict)
     """Every request that ever left, by order and fingerprint."""
     replies: list[Reply] = field(default_factory=list)
+    events: list[ClientEvent] = field(default_factory=list)
+    """The same for the shared checker: an invocation and an end of each operation."""
+
+    def invoke(self, command: PaymentCommand, at_s: float) -> ClientEvent:
+        """Note that a request leaves now."""
+        self.sent.setdefault(command.order_uuid, {})[command.fingerprint] = command
+        event = ClientEvent(
+            op=len(self.events) + 1,
+            type=EventType.INVOKE,
+            at_ns=to_ns(at_s),
+            kind=OpKind.POST,
+            merchant=command.merchant_id,
+            mode=command.mode.name.lower(),
+            key=str(command.idempotency_key),
+            fingerprint=command.fingerprint.hex(),
+            amount_minor=command.amount_minor,
+            currency=command.currency,
+            seller=SELLER_ID,
+            token=command.payment_method,
+            metadata=command.metadata_json or "{}",
+        )
+        self.events.append(event)
+        return event
+
+    def answered(self, invoked: ClientEvent, answer: Answered, at_s: float) -> None:
+        """Note what came back."""
+        is_certain = answer.status == STATUS_REFUSED or not answer.may_run
+        ended = EventType.FAIL if is_certain else EventType.INFO
+        self.events.append(
+            invoked._replace(
+                type=EventType.OK if answer.verdict in TAKEN_IN else ended,
+                at_ns=to_ns(at_s),
+                status=answer.status,
+                body_sha256=hashlib.sha256(answer.body).hexdigest(),
+                body=answer.body.decode(),
+                is_replayed=answer.is_replayed,
+                is_deferred=answer.is_deferred,
+            )
+        )
+
+    def lost(self, invoked: ClientEvent, reason: str, at_s: float) -> None:
+        """Note that nothing came back."""
+        self.events.append(invoked._replace(type=EventType.INFO, at_ns=to_ns(at_s), error=reason))
 
 
 def key_of(seed: int, key_no: int) -> UUID:
@@ -105,11 +152,12 @@ class Clients:
     async def post(self, command: PaymentCommand, gateway_no: int) -> Reply | None:
         """Send one request. None when no answer came back: it may run."""
         gateway = self._gateways[gateway_no % len(self._gateways)]
-        self.history.sent.setdefault(command.order_uuid, {})[command.fingerprint] = command
+        invoked = self.history.invoke(command, self._loop.time())
         wire = Wire(self._net, gateway.cell, "http")
         try:
-            decided: Decided = await wire.call(lambda: gateway.post(command), timeout_s=PATIENCE_S)
-        except WireBroken:
+            answer = await wire.call(lambda: gateway.post(command), timeout_s=PATIENCE_S)
+        except WireBroken as broken:
+            self.history.lost(invoked, broken.reason, self._loop.time())
             return None
         finally:
             wire.abort("answered")
@@ -117,11 +165,12 @@ class Clients:
             self._loop.time(),
             command.order_uuid,
             command.fingerprint,
-            decided.verdict,
-            _body(decided),
+            answer.verdict,
+            answer.body if answer.verdict is Verdict.FROZEN else None,
         )
         self.history.replies.append(reply)
-        self._loop.effect(f"client hears {command.order_uuid} {decided.verdict.name}")
+        self.history.answered(invoked, answer, self._loop.time())
+        self._loop.effect(f"client hears {command.order_uuid} {answer.verdict.name}")
         return reply
 
     async def final_read(self, command: PaymentCommand) -> Reply | None:
@@ -141,20 +190,16 @@ class Clients:
             books = self._stores.postgres.books
             key = books.order_keys.get(order)
             progress = None if key is None else books.open_orders.get(key)
-            if key is not None and progress is None:
+            if key is None:
+                continue
+            if progress is None:
                 return
             if (
-                progress is not None
-                and progress.status == PaymentState.REQUIRES_ACTION
+                progress.status == PaymentState.REQUIRES_ACTION
                 and progress.psp_reference is not None
             ):
-                await self._stores.psp.inner.complete_action(
+                attempt, _ = books.attempts[(*key, progress.attempt_no)]
+                await self._stores.psps[attempt.psp].inner.complete_action(
                     progress.psp_reference, is_approved=is_approved
                 )
                 return
-
-
-def _body(decided: Decided) -> bytes | None:
-    if decided.verdict is not Verdict.FROZEN or decided.order is None:
-        return None
-    return frozen_answer(decided.order.view)[2]

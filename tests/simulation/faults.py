@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from loadtest.checker.records import FaultPhase, FaultRecord
 from tests.simulation.net import Net
 from tests.simulation.processes import SimProcess
+from tests.simulation.records import to_ns
 from tests.simulation.script import ALL, Fault
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class Director:
         self._world = world
         self._undo: dict[object, Undo] = {}
         self.applied: Counter[str] = Counter()
+        self.record: list[FaultRecord] = []
         self._is_healed = False
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -40,9 +43,15 @@ class Director:
         undo = self._begin(fault)
         self._undo[fault] = undo
         self.applied[fault.kind] += 1
+        cell = f"{fault.kind}/{fault.target_no}/{self.applied[fault.kind]}"
+        self._note(cell, FaultPhase.BEGIN)
         self._world.loop.effect(f"fault {fault.kind} {fault.target_no} for {fault.for_s:.3f}")
         await asyncio.sleep(fault.for_s)
         self._finish(fault)
+        self._note(cell, FaultPhase.END)
+
+    def _note(self, cell: str, phase: FaultPhase) -> None:
+        self.record.append(FaultRecord(to_ns(self._world.loop.time()), cell, phase))
 
     async def _moment(self, fault: Fault) -> None:
         """Wait for the next effect of its kind, and a moment longer."""
@@ -154,13 +163,17 @@ class Director:
                 return self._stall("postgres", self._world.net, fault)
 
     def _of_psp(self, fault: Fault) -> Undo:
-        psp = self._world.stores.psp
+        psps = list(self._world.stores.psps.values())
+        targets = psps if fault.target_no == ALL else [psps[fault.target_no % len(psps)]]
         if fault.kind == "psp_stall":
-            return self._stall("psp", self._world.psp_net, fault)
-        psp.is_down = True
+            undos = [self._stall(psp.link, self._world.psp_net, fault) for psp in targets]
+            return lambda: [undo() for undo in undos]
+        for psp in targets:
+            psp.is_down = True
 
         def come_back() -> None:
-            psp.is_down = False
+            for psp in targets:
+                psp.is_down = False
 
         return come_back
 

@@ -4,44 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-from actors.host import HostPorts, PartitionHost
+from actors.breakers import BreakerSettings
+from actors.host import PartitionHost
+from actors.host_ports import HostPorts
 from actors.leases import LeaseLost
-from actors.planning import FixedPlanner
+from actors.planning import OrderedPlanner
+from actors.psp_lines import PspLimits
 from actors.settings import HostSettings
 from gateway.accepting import Accepting
 from gateway.lookups import Lookups
-from gateway.open_requests import Decided
+from gateway.resending import Resending
 from gateway.settings import GatewaySettings, PaymentRoute
 from payments.commands import PaymentCommand
 from payments.mode import Mode
-from payments.next_step import StepPolicy
 from payments.partitioning import partition_index
+from payments.retry_policy import UNKNOWN_SCHEDULE_MS, RetryPolicy, RetryRule, Strategy
 from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
 from storage.envelope import queue_entry
 from storage.read_ports import PaymentQueries
 from storage.replies import decode_reply
+from tests.simulation.answers import Answered, answered
 from tests.simulation.loop import SimLoop
 from tests.simulation.net import Net, Wire, WireBroken
+from tests.simulation.records import SELLER_ID
 from tests.simulation.script import Knobs
 from tests.simulation.sim_ledger import SimLedger, SimOwnership, SimQueries
 from tests.simulation.sim_postgres import SimPostgres
 from tests.simulation.sim_psp import SimPsp, SimPspServer
-from tests.simulation.sim_queue import SimGatewayQueue, SimOwnerQueue
+from tests.simulation.sim_queue import SimGatewayQueue, SimOwnerQueue, SimPrimaries
 from tests.simulation.sim_redis import SimRedis
 
 BASE_TIME = datetime(2026, 11, 23, 12, tzinfo=UTC)
 # A process that ended by itself is started again after this time, as its supervisor does.
 START_AGAIN_S = 0.3
-# How often a gateway looks whether the queue's primary was replaced.
-REPLICATION_CHECK_S = 1.0
 REQUEST_DEADLINE_S = 2.0
+CALL_TIMEOUT_MS = 1_500
+# The first takes everything; the second whatever is sent to it instead.
+PSP_NAMES = ("simulator", "fallback")
 
 
 class SimClock:
@@ -74,14 +80,18 @@ class Stores:
             loop, net, self.clock, seed, partition_count=knobs.partition_count
         )
         self.postgres.do_takeovers_terminate = knobs.do_takeovers_terminate
-        self.psp = SimPspServer(
-            loop,
-            psp_net,
-            self.clock,
-            seed,
-            stored_500=knobs.psp_stored_500,
-            query_lag_s=knobs.psp_query_lag_s,
-        )
+        self.psps = {
+            name: SimPspServer(
+                loop,
+                psp_net,
+                self.clock,
+                seed,
+                name=name,
+                stored_500=knobs.psp_stored_500,
+                query_lag_s=knobs.psp_query_lag_s,
+            )
+            for name in PSP_NAMES[: knobs.psp_count]
+        }
 
 
 class SimProcess:
@@ -148,7 +158,7 @@ class HostProcess(SimProcess):
     async def _main(self) -> None:
         stores, knobs = self._stores, self._knobs
         ledger = SimLedger(stores.postgres, stores.net, lane_count=knobs.lane_count)
-        psp = SimPsp(stores.psp)
+        psps = {name: SimPsp(server) for name, server in stores.psps.items()}
 
         async def read_draining() -> frozenset[str]:
             return frozenset(self._draining)
@@ -158,34 +168,16 @@ class HostProcess(SimProcess):
             ownership=SimOwnership(ledger),
             reading_queue=SimOwnerQueue(stores.redis, stores.net, self.clock),
             reply_queue=SimOwnerQueue(stores.redis, stores.net, self.clock),
-            psps={psp.name: psp},
-            planner=FixedPlanner({psp.name: psp}, psp.name),
+            psps=psps,
+            planner=OrderedPlanner(psps),
             read_draining=read_draining,
             clock=self.clock,
             crash_points=CrashPoints({}),
         )
         incarnation = UUID(int=self._ids.getrandbits(128), version=4)
-        host = PartitionHost(self._settings(), ports, incarnation, self.start_count)
+        settings = _host_settings(self.name, self._knobs)
+        host = PartitionHost(settings, ports, incarnation, self.start_count)
         await host.run()
-
-    def _settings(self) -> HostSettings:
-        knobs = self._knobs
-        return HostSettings(
-            name=self.name,
-            node="simulated",
-            partition_count=knobs.partition_count,
-            commands_per_flush_max=knobs.commands_per_flush_max,
-            partitions_per_flush_max=knobs.partitions_per_flush_max,
-            calls_in_flight_max=knobs.calls_in_flight_max,
-            open_orders_max=knobs.open_orders_max,
-            call_timeout_ms=1_500,
-            drain_s=2,
-            policy=StepPolicy(
-                retry_ms_max=knobs.retry_ms_max,
-                action_poll_ms=500,
-                action_lifetime_s=knobs.action_lifetime_s,
-            ),
-        )
 
 
 class GatewayProcess(SimProcess):
@@ -211,18 +203,34 @@ class GatewayProcess(SimProcess):
         )
         self.accepting.start()
         asyncio.create_task(self._listen(self.accepting, self.reply_to))  # noqa: RUF006
-        asyncio.create_task(self._resend(self.accepting))  # noqa: RUF006
-        await self.accepting.run_until_failure()
+        needed = [asyncio.create_task(self.accepting.run_until_failure())]
+        if self._knobs.do_gateways_resend:
+            needed.append(asyncio.create_task(self._resending(metrics).run()))
+        done, _ = await asyncio.wait(needed, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
 
-    def post(self, command: PaymentCommand) -> Coroutine[Any, Any, Decided]:
-        """Return the verdict on one request, which this gateway accepts now."""
+    def _resending(self, metrics: Metrics) -> Resending:
+        stores = self._stores
+        return Resending(
+            SimGatewayQueue(stores.redis, stores.net),
+            SimPrimaries(stores.redis, stores.net).histories,
+            self.accepting.unreported,
+            late_ack_s=REQUEST_DEADLINE_S,
+            clock=self.clock,
+            metrics=metrics,
+        )
+
+    async def post(self, command: PaymentCommand) -> Answered:
+        """Return the answer to one request, which this gateway accepts now."""
         now = self.clock.now()
         accepted = command._replace(
             accepted_at=now.replace(microsecond=now.microsecond // 1_000 * 1_000),
             reply_to=self.reply_to,
         )
         index = partition_index(accepted.order_uuid, self._knobs.partition_count)
-        return self.accepting.accept(queue_entry(accepted, index))
+        decided = await self.accepting.accept(queue_entry(accepted, index))
+        return answered(decided, accepted, SELLER_ID)
 
     async def _listen(self, accepting: Accepting, reply_to: str) -> None:
         """Hear what owners report, through every reconnection."""
@@ -238,17 +246,6 @@ class GatewayProcess(SimProcess):
                 wire.abort("lost")
             await asyncio.sleep(0.05)
 
-    async def _resend(self, accepting: Accepting) -> None:
-        """Append what nobody reported again, once the queue's primary is another one."""
-        seen = self._stores.redis.promotion_count
-        while True:
-            await asyncio.sleep(REPLICATION_CHECK_S)
-            if not self._knobs.do_gateways_resend:
-                continue
-            if (now := self._stores.redis.promotion_count) != seen:
-                seen = now
-                await accepting.resend()
-
 
 def _hearing(
     call_at: Callable[..., None], loop: SimLoop, net: Net, accepting: Accepting
@@ -260,6 +257,59 @@ def _hearing(
         accepting.taken_in(decode_reply(payload).taken_in)
 
     return hear
+
+
+def _host_settings(name: str, knobs: Knobs) -> HostSettings:
+    limits = PspLimits(
+        in_flight_max=knobs.calls_in_flight_max,
+        charge_timeout_ms=CALL_TIMEOUT_MS,
+        query_timeout_ms=CALL_TIMEOUT_MS,
+        cancel_timeout_ms=CALL_TIMEOUT_MS,
+        breaker=BreakerSettings(
+            window_calls=max(knobs.breaker_calls_min, 10),
+            calls_min=knobs.breaker_calls_min,
+            streak_s=knobs.breaker_streak_s,
+            open_ms=knobs.breaker_open_ms,
+            open_ms_max=4 * knobs.breaker_open_ms,
+        ),
+    )
+    return HostSettings(
+        name=name,
+        node="simulated",
+        partition_count=knobs.partition_count,
+        commands_per_flush_max=knobs.commands_per_flush_max,
+        partitions_per_flush_max=knobs.partitions_per_flush_max,
+        open_orders_max=knobs.open_orders_max,
+        drain_s=2,
+        policy=_policy(knobs),
+        psp_limits=dict.fromkeys(PSP_NAMES, limits),
+        resume_per_s=knobs.resume_per_s,
+    )
+
+
+def _policy(knobs: Knobs) -> RetryPolicy:
+    longest_ms = knobs.retry_ms_max
+    return RetryPolicy(
+        not_sent=RetryRule(
+            strategy=Strategy.EXPONENTIAL,
+            first_ms=200,
+            max_ms=longest_ms,
+            age_s_max=knobs.not_sent_age_s,
+        ),
+        unknown=RetryRule(
+            strategy=Strategy.SCHEDULE,
+            schedule_ms=tuple(min(wait_ms, longest_ms) for wait_ms in UNKNOWN_SCHEDULE_MS[:4]),
+            age_s_max=knobs.unknown_age_s,
+        ),
+        psp_down=RetryRule(
+            strategy=Strategy.FIXED, first_ms=longest_ms, age_s_max=knobs.not_sent_age_s
+        ),
+        requires_action=RetryRule(
+            strategy=Strategy.FIXED, first_ms=500, age_s_max=knobs.action_lifetime_s
+        ),
+        fallback_tries=knobs.fallback_tries,
+        attempts_max=knobs.attempts_max,
+    )
 
 
 def _gateway_settings(name: str, knobs: Knobs) -> GatewaySettings:

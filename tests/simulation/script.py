@@ -94,6 +94,10 @@ TOKENS = (
     "tok_charge_then_timeout",
     "tok_charge_then_refuse",
     "tok_charge_then_refuse",
+    "tok_decline_issuer_unavailable",
+    "tok_lie_not_found",
+    "tok_conflict_409",
+    "tok_stored_500",
     "tok_timeout_before",
     "tok_error_500",
     "tok_rate_limited",
@@ -136,6 +140,15 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     psp_reset_after: float = 0.0
     psp_stored_500: float = 0.0
     psp_query_lag_s: float = 0.0
+    psp_count: int = 1
+    breaker_calls_min: int = 20
+    breaker_streak_s: float = 10.0
+    breaker_open_ms: int = 1_000
+    resume_per_s: int = 100
+    fallback_tries: int = 2
+    attempts_max: int = 6
+    not_sent_age_s: int = 86_400
+    unknown_age_s: int = 86_400
     safety_s: float = 8.0
 
 
@@ -232,6 +245,15 @@ def _draw_knobs(draws: random.Random, focus: Sequence[FaultKind] | None) -> Knob
         psp_reset_after=_sometimes(draws, 0.2),
         psp_stored_500=_sometimes(draws, 0.2),
         psp_query_lag_s=_sometimes(draws, 3.0),
+        psp_count=draws.choice((1, 2, 2)),
+        breaker_calls_min=draws.choice((3, 6, 20)),
+        breaker_streak_s=draws.choice((0.5, 2.0, 10.0)),
+        breaker_open_ms=draws.choice((300, 1_000, 3_000)),
+        resume_per_s=draws.choice((100, 2)),
+        fallback_tries=draws.choice((1, 2)),
+        attempts_max=draws.choice((6, 2)),
+        not_sent_age_s=draws.choice((86_400, 86_400, 4)),
+        unknown_age_s=draws.choice((86_400, 86_400, 4)),
         safety_s=draws.uniform(5.0, 11.0),
     )
 

@@ -29,13 +29,13 @@ from storage.read_ports import StoredOrder
 from tests.fakes.fake_books import FakeBooks
 from tests.fakes.fake_ledger import FakeLedger, FakeOwnership
 from tests.simulation.net import Net, Wire, WireBroken
+from tests.simulation.records import SELLER_ID
 from tests.simulation.sim_postgres import PgSession, SimPostgres
 
 T = TypeVar("T")
 
 # The real client's patience with a statement.
 STATEMENT_TIMEOUT_S = 5.0
-SELLER_ID = "slr_simulated"
 
 
 async def connect(postgres: SimPostgres, net: Net) -> PgSession:
@@ -380,6 +380,7 @@ def stored_order(books: FakeBooks, key: tuple[int, int]) -> StoredOrder:
     row: dict[str, object] = {
         **order._asdict(),
         "metadata": None if metadata is None else json.dumps(metadata),
+        "is_set_aside": False,
         "seller_id": SELLER_ID,
         "ended_status": None if outcome is None else outcome.status,
         "recorded_at": recorded_at,

@@ -128,6 +128,11 @@ class SimPostgres:
                 if not waiter[1].done():
                     waiter[1].set_result(None)
 
+    @property
+    def is_all_confirmed(self) -> bool:
+        """Whether the standby has everything that the books show."""
+        return self._snapshot is None
+
     # --- sessions and locks -----------------------------------------------------------------------------
 
     async def run_marker(self) -> None:

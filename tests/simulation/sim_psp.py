@@ -15,6 +15,7 @@ from psp.port import Capabilities, ChargeTerms, SettlementLine
 from runtime.clock import Clock
 from tests.simulation.net import Net, Wire, WireBroken
 from tests.simulation.ports import Time
+from tests.simulation.records import PspRecord
 
 # Longer than any caller waits: the callers' own patience decides.
 FOR_EVER_S = 3_600.0
@@ -38,7 +39,8 @@ class SimPspServer:
     ) -> None:
         self.time = time
         self.net = net
-        self.cell = time.cell(f"psp-{name}")
+        self.link = f"psp-{name}"
+        self.cell = time.cell(self.link)
         self.is_down = False
         self.inner = InProcessPsp(
             name=name,
@@ -52,6 +54,13 @@ class SimPspServer:
         self._query_lag_s = query_lag_s
         self._errors_until_s: dict[str, float] = {}
         self._first_seen_s: dict[str, float] = {}
+        self._canceled: dict[str, None] = {}
+        """Keys that somebody wanted canceled, in their order."""
+
+    def record(self) -> PspRecord:
+        """Return everything that the PSP knows to have happened."""
+        burned = [key for key in self._canceled if self.inner.is_burned(key)]
+        return PspRecord(list(self.inner.oracle_rows()), burned)
 
     async def charge(self, psp_key: str, request: bytes) -> PspAnswer:
         """Charge, or replay; perhaps an error is what is replayed for a while."""
@@ -77,6 +86,7 @@ class SimPspServer:
 
     async def cancel(self, psp_key: str, reference: str | None) -> PspAnswer:
         """Cancel a key, or say what it did."""
+        self._canceled[psp_key] = None
         answer = await self.inner.cancel(psp_key=psp_key, reference=reference, timeout_s=FOR_EVER_S)
         self.time.effect(f"psp cancel {psp_key} {answer.result.name}")
         return answer
@@ -155,8 +165,10 @@ class SimPsp:
         if self._server.is_down:
             await asyncio.sleep(self._server.net.delay_s())
             return not_sent("connection refused")
-        wire = Wire(self._server.net, self._server.cell, "psp")
+        wire = Wire(self._server.net, self._server.cell, self._server.link)
         try:
             return await wire.call(handler, timeout_s=timeout_s)
         except WireBroken as broken:
-            return unknown(broken.reason) if broken.is_sent else not_sent(broken.reason)
+            if not broken.is_sent:
+                return not_sent(broken.reason)
+            return unknown(broken.reason, is_silent=True)

@@ -10,10 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from loadtest.checker.records import PoisonRecord
 from payments.rows import TransferKind
 from tests.simulation.__main__ import try_script
-from tests.simulation.checks import Evidence, check
+from tests.simulation.checks import check
 from tests.simulation.loop import running_loop
+from tests.simulation.records import Evidence, PspRecord
 from tests.simulation.script import Fault, Knobs, Operation, Script, draw
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import World, _log_into, run
@@ -90,7 +92,7 @@ def evidence() -> Evidence:
         world = World(loop, script)
         _log_into(world)
         assert loop.run_until_complete(world.run()) == []
-        return world._evidence(0)
+        return world._evidence()
 
 
 def _invariants(evidence: Evidence) -> set[str]:
@@ -107,10 +109,12 @@ def test_the_checks_see_a_lost_order(evidence: Evidence) -> None:
 
 def test_the_checks_see_a_second_charge(evidence: Evidence) -> None:
     """One more successful charge of an order shows, and that no book has it."""
-    row = evidence.oracle[0]
+    ((psp, record),) = evidence.oracle.items()
+    row = record.rows[0]
     key = row.key[: row.key.rindex("_")] + "_d"
     twice = msgspec.structs.replace(row, key=key, reference="ch_other")
-    assert {"I4", "I6"} <= _invariants(evidence._replace(oracle=[*evidence.oracle, twice]))
+    oracle = {psp: PspRecord([*record.rows, twice], record.burned_keys)}
+    assert {"I4", "I6"} <= _invariants(evidence._replace(oracle=oracle))
 
 
 def test_the_checks_see_wrong_books(evidence: Evidence) -> None:
@@ -141,17 +145,19 @@ def test_the_checks_see_an_epoch_that_goes_back(evidence: Evidence) -> None:
 
 def test_the_checks_see_what_is_left_in_the_queue(evidence: Evidence) -> None:
     """A message that nobody removed shows, and a bad one that nobody kept."""
-    assert {"I22", "I21"} <= _invariants(evidence._replace(queued=[(0, "1-0")], poison_count=1))
+    poison = [PoisonRecord(1, 0, "1-0", "poison")]
+    assert {"I22", "I21"} <= _invariants(evidence._replace(queued=[(0, "1-0")], poison=poison))
 
 
 def test_the_checks_see_two_answers_to_one_key(evidence: Evidence) -> None:
     """A final answer with other bytes than the first one shows."""
     history = evidence.history
-    final = next(reply for reply in history.replies if reply.body is not None)
-    changed = type(final)(
-        final.at_s, final.order_uuid, final.fingerprint, final.verdict, b"something else"
+    number, final = next(
+        (number, event) for number, event in enumerate(history.events) if event.status == 201
     )
-    doctored = type(history)(history.sent, [*history.replies, changed])
+    changed = final._replace(body="something else", body_sha256="0" * 64)
+    events = [*history.events[:number], changed, *history.events[number + 1 :]]
+    doctored = type(history)(history.sent, history.replies, events)
     assert "I13" in _invariants(evidence._replace(history=doctored))
 
 

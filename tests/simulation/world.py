@@ -10,23 +10,26 @@ from typing import Any
 
 import structlog
 
+from loadtest.checker.records import PoisonRecord, SnapshotRecord
 from payments.partitioning import partition_index
 from storage.envelope import queue_entry
 from storage.queue_ports import AppendStatus
 from tests.fakes.fake_queue import append_entry
 from tests.fakes.fake_queue_server import id_text
 from tests.queue_commands import with_unreadable_payload
-from tests.simulation.checks import Evidence, Violation, check
+from tests.simulation.checks import Violation, check
 from tests.simulation.clients import ACKNOWLEDGED, Clients, command_of
 from tests.simulation.faults import Director
 from tests.simulation.loop import CELL, SimLoop, SimulationStuck, running_loop
 from tests.simulation.net import Net, Weather
-from tests.simulation.processes import GatewayProcess, HostProcess, SimProcess, Stores
+from tests.simulation.processes import BASE_TIME, GatewayProcess, HostProcess, SimProcess, Stores
+from tests.simulation.records import Evidence, snapshot_of, to_ns
 from tests.simulation.script import Knobs, Operation, Script
 
 # After everything healed: the longest wait for a retry is seconds, a lease's lapse and a claim are two.
 LIVENESS_S_MAX = 120.0
 LIVENESS_LOOK_S = 0.25
+SNAPSHOT_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,9 @@ class World:
         self.script = script
         self.halted: list[str] = []
         self._poison_left = 0
+        self._quiesced_s = 0.0
+        self._poison_records: list[PoisonRecord] = []
+        self._snapshots: list[SnapshotRecord] = []
         self.net = Net(seed, _weather(knobs))
         self.net.lag_s = {
             "redis-replica": knobs.replica_lag_s,
@@ -89,6 +95,7 @@ class World:
         tasks = self.clients.start(asked)
         for operation in poison:
             self.loop.world.call_at(operation.at_s, self._poison, operation)
+        self.loop.world.call_at(SNAPSHOT_EVERY_S, self._take_snapshot)
         tasks += [self.loop.world.spawn(self.director.carry_out(fault)) for fault in script.faults]
         await asyncio.sleep(script.knobs.safety_s)
         self.director.heal()
@@ -97,11 +104,12 @@ class World:
         for task in tasks:
             task.result()
         await self._settle()
+        self._quiesced_s = self.loop.time()
         finals = [self.clients.cell.spawn(self.clients.final_read(c)) for c in self._finals()]
         if finals:
             await asyncio.wait(finals)
         await self._settle()
-        return [*self._defects(), *check(self._evidence(len(poison)))]
+        return [*self._defects(), *check(self._evidence())]
 
     def note_log(self, event: MutableMapping[str, Any]) -> None:
         """A log event of production code: part of the trace; some show a defect."""
@@ -118,11 +126,22 @@ class World:
         index = partition_index(command.order_uuid, self.script.knobs.partition_count)
         entry = with_unreadable_payload(queue_entry(command, index))
         is_away = redis.cell.is_dead or redis.is_replica_frozen or not redis.is_replica_whole
-        if is_away or append_entry(redis, entry).status is AppendStatus.FULL:
+        result = None if is_away else append_entry(redis, entry)
+        if result is None or result.status is AppendStatus.FULL:
             self.loop.world.call_at(self.loop.time() + 0.5, self._poison, operation)
             return
         redis.copy_everywhere()
+        self._poison_records.append(
+            PoisonRecord(to_ns(self.loop.time()), index, result.stream_id, "poison")
+        )
         self._poison_left -= 1
+
+    def _take_snapshot(self) -> None:
+        """Read the books in one moment, unless they show what a promotion may still take back."""
+        postgres = self.stores.postgres
+        if postgres.is_all_confirmed:
+            self._snapshots.append(snapshot_of(postgres.books, self.loop.time()))
+        self.loop.world.call_at(self.loop.time() + SNAPSHOT_EVERY_S, self._take_snapshot)
 
     def _calm(self) -> None:
         """From now on the network is a good one."""
@@ -162,14 +181,19 @@ class World:
             for stream_id in stream
         ]
 
-    def _evidence(self, poison_count: int) -> Evidence:
+    def _evidence(self) -> Evidence:
         return Evidence(
             history=self.clients.history,
-            oracle=list(self.stores.psp.inner.oracle_rows()),
+            oracle={name: psp.record() for name, psp in self.stores.psps.items()},
             books=self.stores.postgres.books,
             queued=self._queued(),
             fences=self.stores.postgres.fences,
-            poison_count=poison_count,
+            poison=self._poison_records,
+            snapshots=self._snapshots,
+            faults=self.director.record,
+            seed=self.script.seed,
+            quiesced_s=self._quiesced_s,
+            began_at=BASE_TIME,
         )
 
     def _defects(self) -> list[Violation]:
@@ -226,7 +250,11 @@ def _outcome(world: World, violations: list[Violation]) -> Outcome:
         step_count=loop.step_count,
         virtual_s=loop.time(),
         order_count=len(world.stores.postgres.books.orders),
-        charge_count=sum(row.captured > 0 for row in world.stores.psp.inner.oracle_rows()),
+        charge_count=sum(
+            row.captured > 0
+            for psp in world.stores.psps.values()
+            for row in psp.inner.oracle_rows()
+        ),
         applied=dict(world.director.applied),
         tail=list(loop.tail),
     )
