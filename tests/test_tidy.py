@@ -103,6 +103,7 @@ BANS = (
         applies=_outside("ops/", "loadtest/"),
         allowed={
             "actors/building.py": "builds the host process",
+            "actors/sacrificed.py": "builds the child process",
             "gateway/building.py": "builds the gateway process",
             "psp/simulator/__main__.py": "builds the simulator process",
             "storage/lane.py": "measures the parts of a flush at the server, and decides nothing",

@@ -1,6 +1,7 @@
 """``python -m tests.simulation``: runs seeds, each twice, and tells how to repeat the first that fails.
 
-Ranges make it resumable: ``--first 500 --seeds 500`` goes on where 500 ended.
+Ranges make it resumable: ``--first 500 --seeds 500`` goes on where 500 ended. With ``--mutant NAME``
+a defect of ``loadtest.mutants`` is put in first, and the seeds end at the one that shows it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from loadtest.mutants import MUTANTS, apply
 from tests.simulation.script import FAULT_KINDS, Script, draw
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import Outcome, run
@@ -71,6 +73,8 @@ def main() -> int:
     if arguments.replay:
         return _report(try_script(Script.from_json(arguments.replay.read_bytes())), None)
     seeds = range(arguments.first, arguments.first + arguments.seeds)
+    if arguments.mutant:
+        return _try_mutant(arguments.mutant, seeds, arguments.jobs)
     started_s = time.monotonic()
     verdicts: list[Verdict] = []
     failed: list[Verdict] = []
@@ -87,11 +91,24 @@ def main() -> int:
     return 0
 
 
+def _try_mutant(name: str, seeds: range, jobs: int) -> int:
+    """Run seeds once each, with a defect, until one shows it. Returns 1 when none does."""
+    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(name,)) as pool:
+        for seed, failure in zip(seeds, pool.map(_try_seed_once, seeds, chunksize=1), strict=True):
+            if failure:
+                print(f"{name}: caught by seed {seed}: {failure}")
+                pool.shutdown(cancel_futures=True)
+                return 0
+    print(f"{name}: not caught by {len(seeds)} seeds")
+    return 1
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=40, help="how many seeds to run")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="a defect to put in")
     parser.add_argument("--replay", type=Path, help="a kept script to run instead")
     parser.add_argument(
         "--keep", type=Path, default=Path("var/simulation"), help="where failing scripts are kept"
@@ -99,8 +116,10 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _begin() -> None:
+def _begin(mutant: str = "") -> None:
     warnings.simplefilter("ignore")
+    if mutant:
+        apply(mutant)
     # What is loaded by now never becomes garbage: later collections are short.
     gc.collect()
     gc.freeze()
@@ -108,6 +127,14 @@ def _begin() -> None:
 
 def _try_seed(seed: int) -> Verdict:
     return try_script(draw(seed))
+
+
+def _try_seed_once(seed: int) -> str:
+    try:
+        outcome = run(draw(seed))
+    except Exception as error:  # whatever a defect ends a run with
+        return f"the run ended: {error!r}"
+    return failure_of(outcome, outcome)
 
 
 def _show_progress(

@@ -299,7 +299,6 @@ def _policy(knobs: Knobs) -> RetryPolicy:
         unknown=RetryRule(
             strategy=Strategy.SCHEDULE,
             schedule_ms=tuple(min(wait_ms, longest_ms) for wait_ms in UNKNOWN_SCHEDULE_MS[:4]),
-            age_s_max=knobs.unknown_age_s,
         ),
         psp_down=RetryRule(
             strategy=Strategy.FIXED, first_ms=longest_ms, age_s_max=knobs.not_sent_age_s

@@ -97,7 +97,6 @@ TOKENS = (
     "tok_decline_issuer_unavailable",
     "tok_lie_not_found",
     "tok_conflict_409",
-    "tok_stored_500",
     "tok_timeout_before",
     "tok_error_500",
     "tok_rate_limited",
@@ -148,7 +147,6 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     fallback_tries: int = 2
     attempts_max: int = 6
     not_sent_age_s: int = 86_400
-    unknown_age_s: int = 86_400
     safety_s: float = 8.0
 
 
@@ -253,7 +251,6 @@ def _draw_knobs(draws: random.Random, focus: Sequence[FaultKind] | None) -> Knob
         fallback_tries=draws.choice((1, 2)),
         attempts_max=draws.choice((6, 2)),
         not_sent_age_s=draws.choice((86_400, 86_400, 4)),
-        unknown_age_s=draws.choice((86_400, 86_400, 4)),
         safety_s=draws.uniform(5.0, 11.0),
     )
 
