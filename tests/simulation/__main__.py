@@ -17,7 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest.mutants import MUTANTS, apply
+from loadtest.mutants import apply
+from loadtest.mutants.catalogue import MUTANTS
 from tests.simulation.script import FAULT_KINDS, Script, draw
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import Outcome, run

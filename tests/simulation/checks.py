@@ -62,5 +62,6 @@ def _epochs(evidence: Evidence) -> Iterator[Violation]:
 
 def _no_end(evidence: Evidence) -> Iterator[Violation]:
     """I26: nothing here is for a person to decide, so every order has ended."""
-    for key, progress in evidence.books.open_orders.items():
-        yield Violation("I26", f"order {key} has not ended: {progress}")
+    books = evidence.books
+    for key in sorted(books.orders.keys() - books.outcomes.keys()):
+        yield Violation("I26", f"order {key} has not ended: {books.open_orders.get(key)}")
