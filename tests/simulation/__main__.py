@@ -17,8 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtest.mutants import apply
 from loadtest.mutants.catalogue import MUTANTS
+from tests.simulation.adapter_mutants import put_in
 from tests.simulation.script import FAULT_KINDS, Script, draw
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import Outcome, run
@@ -120,7 +120,7 @@ def _arguments() -> argparse.Namespace:
 def _begin(mutant: str = "") -> None:
     warnings.simplefilter("ignore")
     if mutant:
-        apply(mutant)
+        put_in(mutant)
     # What is loaded by now never becomes garbage: later collections are short.
     gc.collect()
     gc.freeze()

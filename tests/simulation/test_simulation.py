@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from loadtest.checker.records import PoisonRecord
+from loadtest.mutants.catalogue import MUTANTS
 from payments.rows import TransferKind
 from tests.simulation.__main__ import try_script
+from tests.simulation.adapter_mutants import COUNTERPARTS
 from tests.simulation.checks import check
 from tests.simulation.loop import running_loop
 from tests.simulation.records import Evidence, PspRecord
@@ -47,6 +49,25 @@ def test_everything_holds_in_the_short_form() -> None:
     ran = _python("-m", "tests.simulation", "--seeds", str(SHORT_FORM_SEEDS), hash_seed="0")
     assert ran.returncode == 0, ran.stdout[-10_000:]
     assert f"{SHORT_FORM_SEEDS} seeds, each twice" in ran.stdout
+
+
+def test_a_mutant_is_caught() -> None:
+    """With a defect in, the command tells which seed shows it; the others are told by name."""
+    caught = _python(
+        *("-m", "tests.simulation", "--mutant", "fingerprint_not_compared", "--seeds", "2"),
+        hash_seed="0",
+    )
+    assert caught.returncode == 0, caught.stderr[-2_000:]
+    assert "fingerprint_not_compared: caught by seed" in caught.stdout
+
+
+@pytest.mark.parametrize("name", COUNTERPARTS)
+def test_a_counterpart_fits_what_it_changes(name: str) -> None:
+    """Each stands for a mutant of the catalogue, and the place that it changes is there."""
+    assert name in MUTANTS
+    put_in = f"from tests.simulation.adapter_mutants import put_in; put_in({name!r})"
+    ran = _python("-c", put_in, hash_seed="0")
+    assert ran.returncode == 0, ran.stderr[-2_000:]
 
 
 def test_a_seed_means_the_same_in_every_process() -> None:
