@@ -19,6 +19,9 @@ from tests.simulation.net import Net, Weather
 from tests.simulation.ports import RealTime
 from tests.simulation.sim_psp import SimPsp, SimPspServer
 
+# No wait inside a simulated PSP is longer, in these tests.
+REAL_WAIT_S_MAX = 0.5
+
 
 class Harness(Protocol):
     """A connector, and a view of what really happened behind it."""
@@ -89,6 +92,11 @@ class SimulatedHarness(InProcessHarness):
         server = SimPspServer(RealTime(), Net("contract", Weather()), self.clock, "contract")
         server.inner = self.sandbox
         self.psp = SimPsp(server)
+
+    async def pass_time(self, duration_s: float) -> None:
+        """Let both clocks go on: this PSP's own waits are real."""
+        await super().pass_time(duration_s)
+        await asyncio.sleep(min(duration_s, REAL_WAIT_S_MAX))
 
 
 class SimulatorHarness:
