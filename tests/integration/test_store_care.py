@@ -97,6 +97,11 @@ class Site:
 
         await until(is_whole, timeout_s=40)
 
+    async def until_audited(self) -> None:
+        """Until the books have all that they are to be told."""
+        files = (self.stores.postgres.file, self.stores.valkey.file)
+        await until(lambda: not any(file.read().audits_owed for file in files))
+
 
 @asynccontextmanager
 async def caring(stores: LocalStores) -> AsyncIterator[Site]:
@@ -150,6 +155,7 @@ async def test_lost_primaries_are_replaced_and_copied_anew(start_stores: StartSt
             assert await get_key(stores, stores.valkey.replica.port, f"before-{number}") == "1"
         assert await stores.postgres.query("SELECT count(*) FROM kept") == "21"
         await _assert_marked_anew(stores)
+        await site.until_audited()
         actions = await stores.postgres.query("SELECT action, subject FROM audit ORDER BY subject")
         assert actions.splitlines() == ["stores.promote|postgres", "stores.promote|redis"]
     await stores.stop()
@@ -299,6 +305,8 @@ async def test_a_stopped_stack_lets_the_other_copy_lead(start_stores: StartStore
             root, store, actor="test", is_forced=False, clock=SystemClock()
         )
         assert "leads from the next start on" in told
+    for copies in (stores.postgres.file, stores.valkey.file):
+        assert [audit.action for audit in copies.read().audits_owed] == ["stores.promote"]
     stores = await start_stores()
     assert stores.valkey.primary.name == "valkey_2"
     assert stores.postgres.primary.name == "postgres_2"
