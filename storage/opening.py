@@ -12,6 +12,7 @@ from storage.queue_owner import RedisOwnerQueue
 from storage.queue_ports import GatewayQueue, OwnerQueue
 from storage.queue_settings import QueueMode, QueueSettings, QueueSettingsInvalid
 from storage.read_pool import ReadPool
+from storage.reaping import ReapedLeases
 
 
 def queue_settings(config: Config) -> QueueSettings:
@@ -62,4 +63,14 @@ def read_pool(
     return ReadPool(
         connector(config, shard, role, application_name=application_name),
         session_count_max=session_count_max,
+    )
+
+
+def reaped_leases(config: Config, *, application_name: str) -> ReapedLeases:
+    """The leases in all shards, for the parent of hosts' processes."""
+    return ReapedLeases(
+        [
+            connector(config, shard, "owner", application_name=application_name)
+            for shard in config.postgres.shards
+        ]
     )

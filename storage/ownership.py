@@ -36,7 +36,7 @@ BACKENDS_GONE_WAIT_S = 1.0
 BACKENDS_GONE_POLL_S = 0.01
 
 # Leases say who seems alive. A lost beat costs nothing, so beats don't wait for a standby.
-_LEASE_SETTINGS = {"synchronous_commit": "local"}
+LEASE_SETTINGS = {"synchronous_commit": "local"}
 
 _SQL = load_statements("ownership.sql")
 
@@ -61,7 +61,7 @@ class PostgresOwnership:
         self._ledger = ledger
         self._tried = tried
         self._meets = meets
-        self._lease_reader = Reader(connector, _LEASE_SETTINGS)
+        self._lease_reader = Reader(connector, LEASE_SETTINGS)
         self._claim_turns = asyncio.Semaphore(CLAIM_SESSIONS_MAX)
         self._idle: list[Session] = []
 

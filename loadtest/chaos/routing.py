@@ -34,7 +34,7 @@ def route_through_proxy(
     *,
     gateway_count: int,
     host_count: int,
-    settings: Mapping[str, Mapping[str, int]],
+    settings: Mapping[str, Mapping[str, Any]],
 ) -> Routing:
     """Choose ports and write the overrides of a home in which nothing runs yet."""
     ports = claim_ports(home, 0)
@@ -55,6 +55,7 @@ def route_through_proxy(
         "redis": _proxied(_plain(document["redis"]), moved),
         "postgres.shards": [_proxied(shard, moved) for shard in document["postgres"]["shards"]],
         "psps": [_proxied(psp, moved) for psp in document["psps"]],
+        **{name: table for name, table in settings.items() if name not in ("gateway", "actors")},
     }
     text = render_toml(sections, header=_HEADER)
     (home.root / OVERRIDES_FILE).write_text(text, encoding="utf-8")

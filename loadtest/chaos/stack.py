@@ -44,6 +44,13 @@ _ROLES: Mapping[str, Role] = {
     "postgres_standby": Role.POSTGRES_STANDBY,
 }
 _PSPS = ("psp_a", "psp_b")
+# The product's own schedule goes from half a minute to five, which is longer than a run waits until all
+# is quiet: two faults of one PSP may each take a try away.
+_UNKNOWN_RULE = {
+    "strategy": "schedule",
+    "schedule_ms": [500, 2_000, 5_000, 15_000, 30_000],
+    "age_s_max": 30 * 86_400,
+}
 _RAY_NAMES = {"gcs": "gcs_server", "raylet": "raylet"}
 
 
@@ -87,7 +94,7 @@ class ChaosStack:
             home,
             gateway_count=shape.gateway_count,
             host_count=shape.host_count,
-            settings={"gateway": {"drain_s": 6}},
+            settings={"gateway": {"drain_s": 6}, "retry.unknown": _UNKNOWN_RULE},
         )
         stack = cls(shape, home, routing)
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -51,6 +51,15 @@ class OneCopy(msgspec.Struct, frozen=True, kw_only=True):
     """Nobody rests on it any more by now; who had been told so is given the time to notice."""
 
 
+class OwedAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """What the books' audit table is still to be told: they may be away, or what is promoted."""
+
+    actor: str
+    action: str
+    detail: dict[str, Any]
+    """Holds the time, which tells it from the same action at another time."""
+
+
 class CopiesRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a store's copies, by their node numbers."""
 
@@ -63,6 +72,7 @@ class CopiesRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Redis: the history that they were in sync with."""
     one_copy: OneCopy | None = None
     history: list[StoreEvent] = []
+    audits_owed: list[OwedAudit] = []
 
     @property
     def is_second_awaited(self) -> bool:
@@ -122,6 +132,25 @@ class CopiesFile:
 
     def note(self, event: StoreEvent) -> None:
         self.change(history=[*self.read().history, event][-HISTORY_COUNT_MAX:])
+
+    def owe(self, audit: OwedAudit) -> None:
+        """Keep it, through the daemon's end, until the books have it."""
+        self.change(audits_owed=[*self.read().audits_owed, audit])
+
+    def audited(self, audit: OwedAudit) -> None:
+        """The books have it."""
+        self.change(audits_owed=[owed for owed in self.read().audits_owed if owed != audit])
+
+
+def promotion_audit(event: StoreEvent, *, actor: str, is_forced: bool) -> OwedAudit:
+    """What the books are told of a promotion."""
+    detail = {
+        "at": event.at,
+        "node": event.node,
+        "reason": event.reason,
+        "is_forced": is_forced,
+    }
+    return OwedAudit(actor=actor, action="stores.promote", detail=detail)
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):

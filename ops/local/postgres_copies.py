@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ops.local.copies import Node, Position
+from ops.local.copies import Node, OwedAudit, Position
 from ops.local.faults import PromotionRefused, ToolFailed
 from ops.local.postgres import DATABASE, PostgresPair
 from ops.local.postgres_node import PostgresNode
@@ -78,15 +78,19 @@ class PostgresCopies:
         """Tell the gateways to acknowledge on one copy of Redis for so long; 0 ends it."""
         await self._pair.query(ONE_COPY_SQL.format(for_s=float(for_s)), database=DATABASE)
 
-    async def audit(self, actor: str, action: str, subject: str, detail: object) -> None:
-        """Add a row to the audit table. Raises ToolFailed."""
+    async def audit(self, subject: str, owed: OwedAudit) -> bool:
+        """Add a row to the audit table, once. Raises ToolFailed.
+
+        Returns whether it was there before. Only then it may be forgotten: a row that was just added
+        is on one disk, and the copy that is promoted next may lack it.
+        """
         sql = AUDIT_SQL.format(
-            actor=quoted(actor),
-            action=quoted(action),
+            actor=quoted(owed.actor),
+            action=quoted(owed.action),
             subject=quoted(subject),
-            detail=quoted(json.dumps(detail)),
+            detail=quoted(json.dumps(owed.detail)),
         )
-        await self._pair.query(sql, database=DATABASE)
+        return await self._pair.query(sql, database=DATABASE) == "0"
 
     async def _start(self, node: PostgresNode) -> None:
         await node.make_way()

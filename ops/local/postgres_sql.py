@@ -47,8 +47,19 @@ RELOAD_SQL = "SELECT pg_reload_conf();"
 # is on the disk of the stack's own record already.
 AUDIT_SQL = """
 SET synchronous_commit = local;
-INSERT INTO audit (actor, action, subject, detail)
-VALUES ({actor}, {action}, {subject}, {detail}::jsonb);
+WITH given (actor, action, subject, detail) AS (
+    VALUES ({actor}, {action}, {subject}, {detail}::jsonb)
+), added AS (
+    INSERT INTO audit (actor, action, subject, detail)
+    SELECT * FROM given
+    WHERE NOT EXISTS (
+        SELECT FROM audit
+        WHERE audit.action = given.action AND audit.subject = given.subject
+            AND audit.detail = given.detail
+    )
+    RETURNING 1
+)
+SELECT count(*) FROM added;
 """
 
 # The gateways look at this row; its time is this server's, not theirs.

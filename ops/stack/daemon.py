@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from ops.counting import counted
@@ -35,8 +37,9 @@ from runtime.logs import get_logger
 from storage.deployments import DeploymentDiffers
 from storage.intent import IntentStore
 from storage.migrations import MigrationChanged, MigrationUnknown
-from storage.opening import read_pool
+from storage.opening import read_pool, reaped_leases
 from storage.read_pool import ReadPool
+from storage.reaping import ReapedLeases
 
 _log = get_logger(__name__)
 
@@ -58,7 +61,7 @@ class StackDaemon:
         self._teller = teller
         # In the order of the start: the last is stopped first.
         self._stages: list[Sequence[Service]] = []
-        self._pool: ReadPool | None = None
+        self._closables: list[ReadPool | ReapedLeases] = []
         self._stores: LocalStores | None = None
         self._config: Config | None = None
 
@@ -126,10 +129,14 @@ class StackDaemon:
         pool = read_pool(
             config, shard, "owner", application_name="tally stack", session_count_max=1
         )
-        self._pool = pool
+        self._closables.append(pool)
         gateways = gateway_services(home, config, passed)
         if ray is None:
-            fleet = host_fleet(home, config, passed, _host_count_of(pool))
+            leases = reaped_leases(config, application_name="tally stack")
+            self._closables.append(leases)
+            fleet = host_fleet(
+                home, config, passed, _host_count_of(pool), partial(_release_lease, leases)
+            )
             self._stages.append([fleet])
             teller.progress("Hosts: starting")
             hosts = fleet.start(teller.progress)
@@ -197,8 +204,8 @@ class StackDaemon:
     async def _stop(self, error: str | None, *, is_config_wrong: bool) -> None:
         """Stop stage by stage, the last first, and leave nothing behind."""
         self._teller.phase(Phase.STOPPING, error=error, is_config_wrong=is_config_wrong)
-        if self._pool is not None:
-            await self._pool.close()
+        for closable in self._closables:
+            await closable.close()
         for stage in reversed(self._stages):
             if stage:
                 self._teller.progress(f"Stopping {', '.join(service.name for service in stage)}")
@@ -233,11 +240,17 @@ def addresses_of(config: Config, stores: LocalStores) -> Addresses:
 
 
 async def _keep_as_wanted(fleet: HostFleet) -> None:
-    """Without Ray it is for us to follow the operator's wish."""
+    """Without Ray it is for us to tell of dead hosts, and to follow the operator's wish."""
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
+        await fleet.release_dead()
         if not await fleet.is_as_wanted():
             await fleet.start(lambda _: None)
+
+
+async def _release_lease(leases: ReapedLeases, host_name: str, pid: int) -> None:
+    # As hosts name the machine in their leases.
+    await leases.release(host_name=host_name, node=socket.gethostname(), pid=pid)
 
 
 def _host_count_of(pool: ReadPool) -> Callable[[], Coroutine[Any, Any, int | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ def host_name(index: int) -> str:
     return f"host-{index}"
 
 
+ReleaseLease = Callable[[str, int], Coroutine[Any, Any, None]]
+"""Ends the lease of a host that is dead, by its name and the process id that it had."""
+
+
 class HostFleet:
     """Several hosts as one service; dead ones are started again one by one."""
 
@@ -25,16 +30,20 @@ class HostFleet:
         self,
         make_host: Callable[[str], ProcessService],
         read_host_count: Callable[[], Coroutine[Any, Any, int | None]],
+        release_lease: ReleaseLease,
         *,
         host_count: int,
     ) -> None:
         self._make_host = make_host
         self._read_host_count = read_host_count
+        self._release_lease = release_lease
+        self._released_pids: dict[str, int] = {}
         self._host_count = host_count
         self._hosts: dict[str, ProcessService] = {}
 
     async def start(self, progress: Progress) -> None:
         """Start what is missing, stop what is too much."""
+        await self.release_dead()
         await self._read_wish()
         wanted = [host_name(index) for index in range(self._host_count)]
         for name in wanted:
@@ -43,6 +52,16 @@ class HostFleet:
             await host.start(progress)
         too_many = [name for name in self._hosts if name not in wanted]
         await asyncio.gather(*(self._hosts.pop(name).stop() for name in too_many))
+
+    async def release_dead(self) -> None:
+        """End the leases of hosts that died: nobody else knows before they lapse."""
+        for name, host in list(self._hosts.items()):
+            pid = host.reaped_pid
+            if pid is None or self._released_pids.get(name) == pid:
+                continue
+            with contextlib.suppress(StorageUnavailable):  # tried again, or it lapses
+                await self._release_lease(name, pid)
+                self._released_pids[name] = pid
 
     def is_alive(self) -> bool:
         return all(host.is_alive() for host in self._hosts.values())

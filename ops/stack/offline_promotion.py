@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ops.local.copies import StoreCopies, StoreEvent
+from ops.local.copies import StoreCopies, StoreEvent, promotion_audit
 from ops.local.faults import PromotionRefused
 from ops.local.layout import HomeLock, StackHome
 from ops.local.ports import claim_ports
@@ -47,12 +47,12 @@ async def _promote(copies: StoreCopies, *, actor: str, is_forced: bool, clock: C
     await other.kill()
     copies.file.hand_over(former=former.number, to=other.number)
     reason = f"{actor}, while stopped{', forced' if is_forced else ''}"
-    copies.file.note(
-        StoreEvent(
-            at=clock.now().isoformat(timespec="milliseconds"),
-            what="promoted",
-            node=other.name,
-            reason=reason,
-        )
+    event = StoreEvent(
+        at=clock.now().isoformat(timespec="milliseconds"),
+        what="promoted",
+        node=other.name,
+        reason=reason,
     )
+    copies.file.note(event)
+    copies.file.owe(promotion_audit(event, actor=actor, is_forced=is_forced))
     return f"{other.name} leads from the next start on; {former.name} is copied anew then"

@@ -11,7 +11,7 @@ from ops.local.ports import LOOPBACK
 from ops.local.process import ProcessSpec
 from ops.stack.config_file import CONFIG_FILE, PSP_PORTS
 from ops.stack.environment import python_environment
-from ops.stack.host_fleet import HostFleet
+from ops.stack.host_fleet import HostFleet, ReleaseLease
 from ops.stack.services import ProcessService, python_module
 from ops.stack.state import Role
 from runtime.config import Config
@@ -85,6 +85,7 @@ def host_fleet(
     config: Config,
     passed: Mapping[str, str],
     read_host_count: Callable[[], Coroutine[Any, Any, int | None]],
+    release_lease: ReleaseLease,
 ) -> HostFleet:
     """Partition hosts without Ray."""
 
@@ -99,4 +100,4 @@ def host_fleet(
             stop_timeout_s=config.actors.drain_s + _DRAIN_MARGIN_S,
         )
 
-    return HostFleet(make_host, read_host_count, host_count=config.actors.host_count)
+    return HostFleet(make_host, read_host_count, release_lease, host_count=config.actors.host_count)

@@ -85,6 +85,11 @@ class ProcessService:
     def is_alive(self) -> bool:
         return self._child is not None and self._child.is_running
 
+    @property
+    def reaped_pid(self) -> int | None:
+        """Of the process that died; None while one lives, or none was started."""
+        return None if self._child is None or self._child.is_running else self._child.pid
+
     def describe_death(self) -> str:
         if self._child is None:
             return f"{self.name} was never started"

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
-from ops.local.copies import StoreEvent
+from ops.local.copies import CopiesFile, OwedAudit, StoreCopies, StoreEvent, promotion_audit
 from ops.local.faults import LocalFault
 from ops.local.resp import RespError
 from ops.local.stores import LocalStores
@@ -27,8 +27,7 @@ _log = get_logger(__name__)
 _FAULTS = (LocalFault, RespError, OSError, TimeoutError)
 
 # The books may be what was just promoted, or away.
-AUDIT_EVERY_S = 2.0
-AUDIT_TRIES_MAX = 300
+AUDIT_EVERY_S = 1.0
 
 
 class StoreCare:
@@ -39,11 +38,12 @@ class StoreCare:
         # What comes from now on is for us, also before we run.
         forget_requests(self._run_directory)
         self._books = stores.postgres_copies
-        self._audits: set[asyncio.Task[None]] = set()
+        self._copies: tuple[StoreCopies, ...] = (stores.postgres_copies, stores.valkey_copies)
 
         async def accept_one_postgres_copy(for_s: float) -> None:
             await stores.postgres_copies.await_secondary(is_awaited=not for_s)
 
+        self._files = {copies.name: copies.file for copies in self._copies}
         self._terms: dict[str, OneCopyTerm] = {}
         self._keepers: dict[str, StoreKeeper] = {}
         for copies, apply in (
@@ -57,19 +57,16 @@ class StoreCare:
                 term,
                 report,
                 clock=clock,
-                on_promoted=partial(self._audit_promotion, copies.name),
+                on_promoted=partial(self._owe_promotion, copies.file),
             )
 
     async def run(self) -> None:
         """Until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for keeper in self._keepers.values():
-                    group.create_task(keeper.run())
-                group.create_task(self._serve())
-        finally:
-            for audit in self._audits:
-                audit.cancel()
+        async with asyncio.TaskGroup() as group:
+            for keeper in self._keepers.values():
+                group.create_task(keeper.run())
+            group.create_task(self._serve())
+            group.create_task(self._write_audits())
 
     async def _serve(self) -> None:
         while True:
@@ -99,27 +96,30 @@ class StoreCare:
             raise LocalFault(f"the primary of {request.store} does not answer: no copy to accept")
         accepted = await self._terms[request.store].accept(request.for_s, request.actor)
         detail = {"for_s": request.for_s, "until": accepted.until}
-        self._audit_later(request.actor, "stores.accept_one_copy", request.store, detail)
+        owed = OwedAudit(actor=request.actor, action="stores.accept_one_copy", detail=detail)
+        self._files[request.store].owe(owed)
         return f"until {accepted.until} {request.store} acknowledges on its primary alone"
 
-    def _audit_promotion(self, store: str, event: StoreEvent, is_forced: bool) -> None:
-        detail = {"node": event.node, "reason": event.reason, "is_forced": is_forced}
-        self._audit_later("tally stack", "stores.promote", store, detail)
+    def _owe_promotion(self, file: CopiesFile, event: StoreEvent, is_forced: bool) -> None:
+        file.owe(promotion_audit(event, actor="tally stack", is_forced=is_forced))
 
-    def _audit_later(self, actor: str, action: str, store: str, detail: object) -> None:
-        """The record has it already; the books get it as soon as they can take it."""
-        task = asyncio.create_task(self._audit(actor, action, store, detail))
-        self._audits.add(task)
-        task.add_done_callback(self._audits.discard)
-
-    async def _audit(self, actor: str, action: str, store: str, detail: object) -> None:
-        for number in range(AUDIT_TRIES_MAX):
+    async def _write_audits(self) -> None:
+        """The records have them already; the books get them as soon as they can take them."""
+        has_failed = False
+        while True:
             try:
-                await self._books.audit(actor, action, store, detail)
+                for copies in self._copies:
+                    for owed in copies.file.read().audits_owed:
+                        if await self._books.audit(copies.name, owed) and self._is_on_both():
+                            copies.file.audited(owed)
             except _FAULTS as fault:
-                if number == 0:
-                    _log.warning("audit_waits", action=action, reason=str(fault))
-                await asyncio.sleep(AUDIT_EVERY_S)
+                if not has_failed:
+                    _log.warning("audit_waits", reason=str(fault))
+                has_failed = True
             else:
-                return
-        _log.error("audit_lost", action=action, store=store)
+                has_failed = False
+            await asyncio.sleep(AUDIT_EVERY_S)
+
+    def _is_on_both(self) -> bool:
+        """Is what the books were told a while ago on their second copy, too?"""
+        return bool(self._books.file.read().in_sync)

@@ -16,6 +16,10 @@ UPDATE host_lease SET counter = counter + 1 WHERE incarnation = $1
 -- release_lease --
 UPDATE host_lease SET released_at = now() WHERE incarnation = $1 AND released_at IS NULL;
 
+-- release_reaped_lease --
+UPDATE host_lease SET released_at = now()
+WHERE host_name = $1 AND node = $2 AND pid = $3 AND released_at IS NULL;
+
 -- leases --
 SELECT incarnation, host_name, pid, counter, released_at IS NOT NULL AS is_released
 FROM host_lease ORDER BY started_at;

@@ -92,12 +92,14 @@ def test_a_stop_heals_and_leaves_nothing_behind(tmp_path: Path) -> None:
         text=True,
     ) as chaos:
         assert chaos.stderr is not None
+        said = ""
         for line in chaos.stderr:
+            said += line
             if "freeze/" in line:
                 break
         time.sleep(1.0)
         chaos.terminate()
-        said = chaos.stderr.read()
+        said += chaos.stderr.read()
     assert chaos.returncode == 130, said
     assert "interrupted" in said
     assert list(tmp_path.iterdir()) == []

@@ -93,8 +93,8 @@ def test_commands_that_the_documentation_names_exist() -> None:
 
 
 def test_every_invariant_has_its_line() -> None:
-    """The architecture says of each of the 28 invariants what holds it, or that nothing does yet."""
-    lines = re.findall(r"^\| I(\d+) \|", pages()["docs/ARCHITECTURE.md"], re.MULTILINE)
+    """The page says of each of the 28 invariants what holds it, or that nothing does yet."""
+    lines = re.findall(r"^\| I(\d+) \|", pages()["docs/reliability.md"], re.MULTILINE)
     assert [int(number) for number in lines] == list(range(1, 29))
 
 

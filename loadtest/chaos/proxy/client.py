@@ -11,6 +11,7 @@ import msgspec
 
 from loadtest.chaos.failures import ChaosFailed
 from loadtest.chaos.proxy.modes import PASS, EdgeState, Mode, Order, OrderDone, ProxyJob, Route
+from loadtest.chaos.proxy.sockets import short_path
 from ops.local.logs import log_tail
 
 READY_TIMEOUT_S = 30.0
@@ -80,7 +81,8 @@ class ProxyProcess:
         async with self._turn:
             try:
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    reader, writer = await asyncio.open_unix_connection(self._control_path)
+                    with short_path(self._control_path) as path:
+                        reader, writer = await asyncio.open_unix_connection(path)
                     try:
                         writer.write(msgspec.json.encode(order) + b"\n")
                         return _DONE.decode(await reader.readline()).edges

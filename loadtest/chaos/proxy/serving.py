@@ -19,6 +19,7 @@ from loadtest.chaos.proxy.modes import (
     edge_name,
 )
 from loadtest.chaos.proxy.peers import Peers
+from loadtest.chaos.proxy.sockets import short_path
 
 HOST = "127.0.0.1"
 # Gateways and hosts connect some tens at once when a server comes back.
@@ -55,7 +56,8 @@ class Proxy:
                     backlog=BACKLOG,
                 )
             )
-        self._servers.append(await asyncio.start_unix_server(self._obey, control_path))
+        with short_path(control_path) as path:
+            self._servers.append(await asyncio.start_unix_server(self._obey, path))
 
     async def close(self) -> None:
         """Stop listening and end every connection."""

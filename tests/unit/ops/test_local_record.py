@@ -11,6 +11,7 @@ from ops.local.copies import (
     CopiesFile,
     CopiesRecord,
     OneCopy,
+    OwedAudit,
     Position,
     StoreEvent,
     choose,
@@ -106,3 +107,17 @@ def test_too_few_copies_compared_choose_nobody() -> None:
     """k + m > n: a copy that can't be compared may hold what was acknowledged. No force helps."""
     with pytest.raises(PromotionRefused, match="0 of 1 copies"):
         choose([], IN_SYNC, is_forced=True)
+
+
+def test_what_the_books_are_owed_is_kept_until_they_have_it(file: CopiesFile) -> None:
+    """Neither another start nor a promotion forgets it, and each is taken off alone."""
+    first, second = (
+        OwedAudit(actor="test", action="stores.promote", detail={"at": at}) for at in ("1", "2")
+    )
+    file.owe(first)
+    file.owe(second)
+    file.hand_over(former=1, to=2)
+    again = CopiesFile(file.path, "Store")
+    assert again.read().audits_owed == [first, second]
+    again.audited(first)
+    assert file.read().audits_owed == [second]
