@@ -5,9 +5,11 @@ SHELL := /bin/sh
 PYTHON ?=
 VENV := .venv
 RUN := $(VENV)/bin
+SEEDS ?= 500
+FIRST ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-fast check bench format clean install
+.PHONY: help up down test test-fast check bench sim format clean install
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -32,6 +34,9 @@ check: install  ## Lint, formatting, types, import contracts
 
 bench: install  ## Measure beside baselines, in the short form: shows that it works
 	@$(RUN)/tally bench --short
+
+sim: install  ## Simulate faults by seed: SEEDS=500, FIRST=0 (where to go on)
+	@$(RUN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST)
 
 format: install  ## Format the code
 	@$(RUN)/ruff check --fix-only .

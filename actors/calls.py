@@ -15,7 +15,7 @@ from payments.parking import ParkReason
 from payments.routing import ALL_AVAILABLE, Availability
 from payments.rows import TimerKind
 from psp.port import Psp
-from runtime.clock import Clock, SystemClock
+from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 
 
@@ -30,17 +30,18 @@ class PspCalls:
         *,
         limits: Callable[[str], PspLimits],
         ledger_now: Callable[[], datetime],
+        clock: Clock,
         crash_points: CrashPoints,
         resume_per_s: float = 100.0,
-        clock: Clock | None = None,
     ) -> None:
+        """``clock`` measures how long calls take, and decides nothing; ``ledger_now`` decides."""
         self._ledger_now = ledger_now
         self._psps = psps
         self._on_answer = on_answer
         self._on_defect = on_defect
         self._crash_points = crash_points
         # It measures, and opens breakers.
-        self._clock: Clock = clock or SystemClock()
+        self._clock: Clock = clock
         self._limits = limits
         self.lines = {name: PspLine(limits(name), self._clock) for name in psps}
         """By the PSP's name, in the order of the configuration; those not configured any more last."""

@@ -122,8 +122,8 @@ class PartitionHost:
             self._on_defect,
             limits=self._settings.limits_of,
             resume_per_s=self._settings.resume_per_s,
-            clock=self._ports.clock,
             ledger_now=ledger_clock.now,
+            clock=self._ports.clock,
             crash_points=self._ports.crash_points,
         )
 

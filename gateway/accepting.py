@@ -63,8 +63,9 @@ class Accepting:
             queues, learned=self._learned, clock=clock, metrics=metrics, crash_points=crash_points
         )
         self.unreported = Unreported(settings.unreported_orders_max)
-        self._open: set[OpenRequest] = set()
-        self._open_by_order: dict[UUID, set[OpenRequest]] = {}
+        # Dicts as ordered sets: the oldest request first, and the same order in every run.
+        self._open: dict[OpenRequest, None] = {}
+        self._open_by_order: dict[UUID, dict[OpenRequest, None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._seconds = metrics.batches(GATEWAY_ACCEPT_SECONDS)
         self._verdicts = dict.fromkeys(Verdict, 0)
@@ -148,14 +149,14 @@ class Accepting:
                 self._look_up(request, now_s)
 
     def _add(self, request: OpenRequest) -> None:
-        self._open.add(request)
-        self._open_by_order.setdefault(request.entry.order_uuid, set()).add(request)
+        self._open[request] = None
+        self._open_by_order.setdefault(request.entry.order_uuid, {})[request] = None
 
     def _drop(self, request: OpenRequest) -> None:
-        self._open.discard(request)
+        self._open.pop(request, None)
         same_order = self._open_by_order.get(request.entry.order_uuid)
         if same_order is not None:
-            same_order.discard(request)
+            same_order.pop(request, None)
             if not same_order:
                 del self._open_by_order[request.entry.order_uuid]
 

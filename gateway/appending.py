@@ -119,9 +119,10 @@ class AppendLanes:
                 self._learned(request)
             return None
         self._reach("after_append")
-        self._append_seconds.observe(self._clock.monotonic_s() - started_s)
+        now_s = self._clock.monotonic_s()
+        self._append_seconds.observe(now_s - started_s)
         for request, result in zip(batch, appended.results, strict=True):
-            request.appended(result)
+            request.appended(result, now_s)
             if not request.is_proof_wanted:
                 # The others' next news is that they are proven, or that the books hold them.
                 self._learned(request)
@@ -172,9 +173,12 @@ class _Lane:
                     self._return_unproven()
                 self._last = appended
                 self._unproven += batch
-            self._unproven = [request for request in self._unproven if request.is_proof_wanted]
+            self._unproven = self._still_wanted()
             if self._unproven and self._last is not None:
                 await self._prove(self._last)
+
+    def _still_wanted(self) -> list[OpenRequest]:
+        return [request for request in self._unproven if request.is_proof_wanted]
 
     async def _prove(self, last: AppendBatch) -> None:
         try:
@@ -195,6 +199,5 @@ class _Lane:
         await asyncio.sleep(PAUSE_AFTER_FAULT_S)
 
     def _return_unproven(self) -> None:
-        again = [request for request in self._unproven if request.is_proof_wanted]
-        self._unproven = []
+        again, self._unproven = self._still_wanted(), []
         self._lanes.return_to_line(again)

@@ -25,6 +25,9 @@ class AppendState(Enum):
     """The key is there already, from a request with the same fingerprint."""
     OTHER = "other"
     """The key is there already, from a request with another fingerprint."""
+    LOST = "lost"
+    """It was there, and is gone with a copy of the queue; now another fingerprint is. An owner may have
+    read it before, so it may run all the same."""
     FULL = "full"
     UNAVAILABLE = "unavailable"
 
@@ -67,7 +70,7 @@ class Evidence(NamedTuple):
     fingerprint: bytes
     append: AppendState
     is_durable: bool
-    """Whether the append is on every copy promised. Only NEW and SAME can be."""
+    """Whether what the append found or did is on every copy promised (TO_BE_PROVEN)."""
     books: BooksState
     order: StoredOrder | None
     is_past_deadline: bool
@@ -82,7 +85,9 @@ _VERDICTS: Mapping[AppendState, tuple[Verdict, Verdict]] = {
 }
 """By append: the verdict when the books hold no such order, and when they can't be asked."""
 
-_TO_BE_PROVEN = frozenset({AppendState.NEW, AppendState.SAME})
+TO_BE_PROVEN = frozenset({AppendState.NEW, AppendState.SAME, AppendState.OTHER})
+"""What counts only once it is on every copy promised. OTHER too: else a promotion could lose the first
+body, and the one that was refused for its sake could run."""
 
 
 def decide(evidence: Evidence) -> Verdict | None:
@@ -93,7 +98,8 @@ def decide(evidence: Evidence) -> Verdict | None:
     if evidence.order is not None:
         return _of_the_books(evidence.fingerprint, evidence.order)
     append = evidence.append
-    if append is AppendState.NONE or (append in _TO_BE_PROVEN and not evidence.is_durable):
+    is_open = append in (AppendState.NONE, AppendState.LOST)
+    if is_open or (append in TO_BE_PROVEN and not evidence.is_durable):
         # Until the deadline the copies may catch up, or the books may take the order in.
         return Verdict.UNPROVEN if evidence.is_past_deadline else None
     if evidence.books is BooksState.NONE and not evidence.is_past_deadline:

@@ -5,12 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from gateway.idempotency import AppendState, BooksState, Evidence, Verdict, decide
+from gateway.idempotency import (
+    TO_BE_PROVEN,
+    AppendState,
+    BooksState,
+    Evidence,
+    Verdict,
+    decide,
+)
 from payments import fingerprint
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.queue_ports import AppendResult, AppendStatus, QueueEntry
 from storage.read_ports import StoredOrder
+
+# That the books held no order counts for so long. Appends take milliseconds; one that took longer stood
+# in line while the queue was away, and came back to another copy of it perhaps.
+LOOKUP_STALE_S = 0.25
 
 
 class Decided(NamedTuple):
@@ -69,11 +80,7 @@ class OpenRequest:
     @property
     def is_proof_wanted(self) -> bool:
         """Whether waiting for the copies can still change the verdict."""
-        return (
-            not self.future.done()
-            and not self.is_durable
-            and self.append in (AppendState.NEW, AppendState.SAME)
-        )
+        return not self.future.done() and not self.is_durable and self.append in TO_BE_PROVEN
 
     @property
     def is_lookup_wanted(self) -> bool:
@@ -102,8 +109,19 @@ class OpenRequest:
         if not self.future.done():
             self.future.set_exception(defect)
 
-    def appended(self, result: AppendResult) -> None:
-        """Note what the script said."""
+    def appended(self, result: AppendResult, now_s: float) -> None:
+        """Note what the script said, now or again."""
+        was_there = self.append in (AppendState.NEW, AppendState.SAME)
+        if self.books is BooksState.ABSENT and (
+            was_there or now_s - self.lookup_at_s > LOOKUP_STALE_S
+        ):
+            # Meanwhile an owner may have taken in what the queue then lost: ask the books again.
+            self.books = BooksState.NONE
+        self._note(result)
+        if was_there and self.append is AppendState.OTHER:
+            self.append = AppendState.LOST
+
+    def _note(self, result: AppendResult) -> None:
         self.first_fingerprint = result.fingerprint
         self.first_accepted_at_ms = result.accepted_at_ms
         if result.status is AppendStatus.FULL:

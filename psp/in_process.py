@@ -134,6 +134,10 @@ class InProcessPsp:
         """Yield what was really charged."""
         return self._state.oracle_rows(after)
 
+    def is_burned(self, psp_key: str) -> bool:
+        """Whether a key was canceled before it did anything: it never charges."""
+        return self._state.is_burned(psp_key)
+
     def totals(self) -> Totals:
         return self._state.totals()
 

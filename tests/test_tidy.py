@@ -96,6 +96,20 @@ BANS = (
         },
     ),
     Ban(
+        name="SystemClock()",
+        instead="the clock that is handed in; whoever builds a process makes the one",
+        sample="self._clock = SystemClock()",
+        is_offence=calls(r"(runtime\.clock\.)?SystemClock"),
+        applies=_outside("ops/", "loadtest/"),
+        allowed={
+            "actors/building.py": "builds the host process",
+            "actors/sacrificed.py": "builds the child process",
+            "gateway/building.py": "builds the gateway process",
+            "psp/simulator/__main__.py": "builds the simulator process",
+            "storage/lane.py": "measures the parts of a flush at the server, and decides nothing",
+        },
+    ),
+    Ban(
         name="the random module without a seed",
         instead="random.Random(seed), or secrets for secrets",
         sample="draw = random.randint(0, 9)",

@@ -15,6 +15,12 @@ from psp.in_process import InProcessPsp
 from psp.port import Psp
 from psp.simulator.sandbox import scenario_changed
 from psp.simulator.wire import Faults, OracleRow, Scenario, Totals
+from tests.simulation.net import Net, Weather
+from tests.simulation.ports import RealTime
+from tests.simulation.sim_psp import SimPsp, SimPspServer
+
+# No wait inside a simulated PSP is longer, in these tests.
+REAL_WAIT_S_MAX = 0.5
 
 
 class Harness(Protocol):
@@ -51,29 +57,46 @@ async def no_sleep(_duration_s: float) -> None:
 class InProcessHarness:
     def __init__(self) -> None:
         self.clock = SteppedClock()
-        self.psp = InProcessPsp(
+        self.sandbox = InProcessPsp(
             name="sandbox", account="default", seed=1, clock=self.clock, sleep=no_sleep
         )
+        self.psp: Psp = self.sandbox
         self._scenario = Scenario()
 
     async def set_scenario(self, changes: bytes) -> None:
         self._scenario = scenario_changed(self._scenario, changes)
-        self.psp.set_scenario(self._scenario)
+        self.sandbox.set_scenario(self._scenario)
 
     async def set_faults(self, faults: Faults) -> None:
-        self.psp.set_faults(faults)
+        self.sandbox.set_faults(faults)
 
     async def act(self, reference: str, *, is_approved: bool) -> None:
-        await self.psp.complete_action(reference, is_approved=is_approved)
+        await self.sandbox.complete_action(reference, is_approved=is_approved)
 
     async def oracle_rows(self) -> list[OracleRow]:
-        return list(self.psp.oracle_rows())
+        return list(self.sandbox.oracle_rows())
 
     async def totals(self) -> Totals:
-        return self.psp.totals()
+        return self.sandbox.totals()
 
     async def pass_time(self, duration_s: float) -> None:
         self.clock.at += timedelta(seconds=duration_s)
+
+
+class SimulatedHarness(InProcessHarness):
+    """The PSP of the simulation, on an ordinary loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sandbox = InProcessPsp(name="sandbox", account="default", seed=1, clock=self.clock)
+        server = SimPspServer(RealTime(), Net("contract", Weather()), self.clock, "contract")
+        server.inner = self.sandbox
+        self.psp = SimPsp(server)
+
+    async def pass_time(self, duration_s: float) -> None:
+        """Let both clocks go on: this PSP's own waits are real."""
+        await super().pass_time(duration_s)
+        await asyncio.sleep(min(duration_s, REAL_WAIT_S_MAX))
 
 
 class SimulatorHarness:

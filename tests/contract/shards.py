@@ -19,6 +19,11 @@ from storage.ports import OwnerLedger, Ownership
 from tests.books import ACCEPTED_AT, PARTITION_COUNT, Writer
 from tests.fakes.fake_books import FakeBooks
 from tests.fakes.fake_ledger import FakeLedger, FakeOwnership
+from tests.manual_clock import ManualClock
+from tests.simulation.net import Net, Weather
+from tests.simulation.ports import RealTime
+from tests.simulation.sim_ledger import SimLedger, SimOwnership
+from tests.simulation.sim_postgres import SimPostgres
 
 LANE_COUNT = 2
 
@@ -106,6 +111,30 @@ class FakeShard:
 
     async def close(self) -> None:
         """Nothing to end."""
+
+
+class SimulatedShard(FakeShard):
+    """The stores of the simulation, on an ordinary loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._net = Net("contract", Weather())
+        self._clock = ManualClock()
+        self._postgres = SimPostgres(
+            RealTime(), self._net, self._clock, "contract", partition_count=PARTITION_COUNT
+        )
+        self.books = self._postgres.books
+
+    def host(self) -> Host:
+        ledger = SimLedger(self._postgres, self._net, lane_count=LANE_COUNT)
+        return Host(ledger=ledger, ownership=SimOwnership(ledger), incarnation=uuid4())
+
+    async def pass_time(self, milliseconds: int) -> None:
+        self._clock.advance(milliseconds / 1000)
+
+    def drop_connection(self, host: Host, lane_index: int) -> None:
+        assert isinstance(host.ledger, SimLedger)
+        host.ledger.lanes[lane_index].replace()
 
 
 class PostgresShard:

@@ -25,17 +25,19 @@ from storage.ports import Flush, KnownOrders, LaneReplaced, PartitionFenced
 from storage.sealing import seal
 from tests.books import ACCEPTED_AT, PASSWORDS, copy_of_installed_books, together
 from tests.contract.letters import a_letter
-from tests.contract.shards import FakeShard, Host, PostgresShard, Shard
+from tests.contract.shards import FakeShard, Host, PostgresShard, Shard, SimulatedShard
 from tests.servers import SharedServers
 
 DATABASE = "ledger_contract"
 
 
-@pytest.fixture(params=["fake", pytest.param("postgres", marks=pytest.mark.integration)])
+@pytest.fixture(
+    params=["fake", "simulated", pytest.param("postgres", marks=pytest.mark.integration)]
+)
 async def shard(request: pytest.FixtureRequest) -> AsyncIterator[Shard]:
     """New books for each test."""
-    if request.param == "fake":
-        yield FakeShard()
+    if request.param != "postgres":
+        yield FakeShard() if request.param == "fake" else SimulatedShard()
         return
     servers: SharedServers = request.getfixturevalue("servers")
     admin_dsn = await copy_of_installed_books(servers, DATABASE)

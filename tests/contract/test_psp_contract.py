@@ -19,7 +19,12 @@ from psp.in_process import InProcessPsp
 from psp.port import ChargeTerms, SettlementLine
 from psp.simulator.behaviour import DENIES_AFTER_CHARGE_MS
 from psp.simulator.wire import TOKEN_CHARACTERS_MAX, Faults, OracleRow, Scenario
-from tests.contract.psp_harness import Harness, InProcessHarness, SimulatorHarness
+from tests.contract.psp_harness import (
+    Harness,
+    InProcessHarness,
+    SimulatedHarness,
+    SimulatorHarness,
+)
 from tests.simulator_process import SimulatorProcess
 
 TIMEOUT_S = 10.0
@@ -33,10 +38,13 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorPro
         yield process
 
 
-@pytest.fixture(params=["in_process", "simulator"])
+@pytest.fixture(params=["in_process", "simulated", "simulator"])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     if request.param == "in_process":
         yield InProcessHarness()
+        return
+    if request.param == "simulated":
+        yield SimulatedHarness()
         return
     process: SimulatorProcess = request.getfixturevalue("simulator")
     async with aiohttp.ClientSession() as http:

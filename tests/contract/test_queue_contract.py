@@ -32,6 +32,10 @@ from tests.manual_clock import ManualClock
 from tests.queue_commands import a_command, an_entry, with_unreadable_payload
 from tests.queue_farms import ClusterFarm, Farm
 from tests.servers import SharedServers
+from tests.simulation.net import RST_S, Net, Weather
+from tests.simulation.ports import RealTime
+from tests.simulation.sim_queue import SimGatewayQueue, SimOwnerQueue
+from tests.simulation.sim_redis import SimRedis
 
 # Enough for a healthy pair that shares its machine; short enough to run out in a test.
 DURABLE_MS = 5_000
@@ -85,6 +89,43 @@ class FakeBench:
 
     async def drop_connections(self) -> None:
         self.server.drop_connections()
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class SimulatedBench:
+    """The stores of the simulation, on an ordinary loop."""
+
+    neighbours = (0, 1, 2)
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.stream_length_max = 1_000
+        self.record_count_max = 10_000
+        self._net = Net("contract", Weather())
+        self._redis = SimRedis(RealTime(), self._net, self.clock, "contract")
+
+    def gateway(self) -> GatewayQueue:
+        self._redis.stream_length_max = self.stream_length_max
+        self._redis.record_count_max = self.record_count_max
+        return SimGatewayQueue(self._redis, self._net)
+
+    def owner(self, *partition_indexes: int) -> OwnerQueue:
+        owner = SimOwnerQueue(self._redis, self._net, self.clock)
+        owner.own(frozenset(partition_indexes))
+        return owner
+
+    def freeze_replica(self) -> None:
+        self._redis.freeze_replica()
+
+    def thaw_replica(self) -> None:
+        self._redis.thaw_replica()
+
+    async def drop_connections(self) -> None:
+        for hook in self._redis.cell.on_death:
+            hook()
+        await asyncio.sleep(10 * RST_S)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -187,6 +228,7 @@ class FarmBench(RealBench):
 @pytest.fixture(
     params=[
         "fake",
+        "simulated",
         *(
             pytest.param(name, marks=pytest.mark.integration)
             for name in ("servers", "sentinel_farm", "cluster_farm")
@@ -194,10 +236,12 @@ class FarmBench(RealBench):
     ]
 )
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
-    """The fake, then the real pair, one under a Sentinel, and a cluster."""
+    """The fake, the simulation's, then the real pair, one under a Sentinel, and a cluster."""
     bench: Bench
     if request.param == "fake":
         bench = FakeBench()
+    elif request.param == "simulated":
+        bench = SimulatedBench()
     else:
         real = request.getfixturevalue(request.param)
         bench = FarmBench(real) if isinstance(real, Farm) else ServerBench(real)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from payments.accounts import AccountKey, AccountKind
@@ -21,6 +22,7 @@ from payments.rows import (
     AccountRow,
     AttemptRow,
     EventRow,
+    HeadRow,
     OrderRow,
     OutcomeRow,
     PersonalPart,
@@ -75,6 +77,8 @@ class FakeBooks:
     slices: dict[tuple[int, int], AccountHead] = field(default_factory=dict)
     events: dict[tuple[int, int, int], EventRow] = field(default_factory=dict)
     refused: dict[tuple[int, UUID, bytes], RefusedRequestRow] = field(default_factory=dict)
+    batches: dict[tuple[int, int], HeadRow] = field(default_factory=dict)
+    """The heads that wrote outcomes or transfers, by partition and batch, in the order of the commits."""
     letters: FakeLetters = field(default_factory=FakeLetters)
     parked: dict[OrderKey, tuple[str, str]] = field(default_factory=dict)
     refused_orders: set[UUID] = field(default_factory=set)
@@ -99,6 +103,22 @@ class FakeBooks:
         partitions = {head.partition_index: FakePartition(head) for head in heads}
         return cls(now=now, partitions=partitions)
 
+    def take_over(
+        self, partition_index: int, owner: UUID, backend: object, *, has_waiting: bool
+    ) -> None:
+        """Note a claim: the next epoch is the owner's."""
+        held = self.partitions[partition_index]
+        is_open = any(
+            key[0] == partition_index and key not in self.parked for key in self.open_orders
+        )
+        if held.head.batch_seq > held.batch_seq_claimed:
+            held.stall_count = 0
+        elif held.owner not in (None, owner) and (has_waiting or is_open):
+            held.stall_count += 1
+        held.batch_seq_claimed = held.head.batch_seq
+        held.head = held.head._replace(epoch=held.head.epoch + 1)
+        held.owner, held.backend = owner, backend
+
     def decide_in_doubt(self, partition_index: int) -> None:
         """What a claim waits for: every COMMIT in doubt that holds the partition's row is decided."""
         for held, flush in list(self.in_doubt):
@@ -115,12 +135,17 @@ class FakeBooks:
             or head.batch_seq != row.batch_seq_before
         )
 
-    def write(self, flush: Flush) -> datetime:
-        """Write all rows or none. Raises InvariantViolation where Postgres refuses a row."""
-        self._check(flush)
-        at = self.now()
+    def write(self, flush: Flush, *, at: datetime | None = None) -> datetime:
+        """Write all rows or none. Raises InvariantViolation where Postgres refuses a row.
+
+        ``at`` is the time of the transaction, where it began earlier than now.
+        """
+        self.check(flush)
+        at = at or self.now()
         for row in flush.heads:
             held = self.partitions[row.partition_index]
+            if row.outcome_count or row.transfer_count:
+                self.batches[row.partition_index, row.batch_seq_before + 1] = row
             held.head = PartitionHead(
                 partition_index=row.partition_index,
                 epoch=row.epoch,
@@ -165,7 +190,20 @@ class FakeBooks:
         )
         return [self._record(key, self.open_orders[key]) for key in keys]
 
-    def _check(self, flush: Flush) -> None:
+    def copy(self) -> FakeBooks:
+        """Return the rows as they stand, to go on apart from these."""
+        tables: dict[str, Any] = {
+            each.name: dict(getattr(self, each.name))
+            for each in fields(self)
+            if isinstance(getattr(self, each.name), dict)
+        }
+        copied = replace(self, **tables, in_doubt=list(self.in_doubt))
+        copied.letters = self.letters.copy()
+        copied.partitions = {index: replace(held) for index, held in self.partitions.items()}
+        return copied
+
+    def check(self, flush: Flush) -> None:
+        """Raise InvariantViolation for rows that Postgres refuses, whoever sends them."""
         _refuse_known("order", self.orders, (row[:2] for row in flush.orders))
         _refuse_known("order_uuid", self.order_keys, (row.order_uuid for row in flush.orders))
         _refuse_known("personal data", self.personal, (row[:3] for row in flush.personal))

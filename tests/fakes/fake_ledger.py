@@ -34,7 +34,7 @@ from storage.ports import (
     PartitionView,
 )
 from storage.queue_ports import LetterAction
-from tests.fakes.fake_books import FakeBooks
+from tests.fakes.fake_books import FakeBooks, OrderKey
 
 
 class AppendFault(Enum):
@@ -140,15 +140,7 @@ class FakeLedger:
     async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> KnownOrders:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
-        found = {
-            order_uuid: self._books.order_keys[order_uuid]
-            for partition_index, order_uuid in keys
-            if self._books.order_keys.get(order_uuid, (None,))[0] == partition_index
-        }
-        return KnownOrders(
-            {order_uuid: self._books.orders[key].fingerprint for order_uuid, key in found.items()},
-            self._books.letters.set_aside_of(keys, self._books.order_keys),
-        )
+        return self.known_in(self._books, keys)
 
     async def pending_actions(
         self, partition_indexes: Sequence[int], *, count_max: int
@@ -160,8 +152,7 @@ class FakeLedger:
     async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
-        self._books.letters.paused -= set(partition_indexes)
-        self._books.letters.paused |= set(paused)
+        self.note_paused_in(self._books, partition_indexes, paused)
 
     async def letter_overrides(self) -> frozenset[int]:
         """See ``storage.ports.OwnerLedger``."""
@@ -173,18 +164,53 @@ class FakeLedger:
     ) -> Mapping[tuple[int, AccountKey], AccountHead]:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
-        heads = ((key, self._books.account_head(*key)) for key in keys)
-        return {key: head for key, head in heads if head is not None}
+        return self.heads_in(self._books, keys)
 
     async def due_timers(
         self, partition_indexes: Sequence[int], *, count_max: int
     ) -> Sequence[DueTimer]:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
-        now = self._books.now()
+        return self.due_in(self._books, partition_indexes, count_max)
+
+    @staticmethod
+    def known_in(books: FakeBooks, keys: Sequence[tuple[int, UUID]]) -> KnownOrders:
+        """The statement behind ``known_orders``."""
+        found = {
+            order_uuid: books.order_keys[order_uuid]
+            for partition_index, order_uuid in keys
+            if books.order_keys.get(order_uuid, (None,))[0] == partition_index
+        }
+        return KnownOrders(
+            {order_uuid: books.orders[key].fingerprint for order_uuid, key in found.items()},
+            books.letters.set_aside_of(keys, books.order_keys),
+        )
+
+    @staticmethod
+    def note_paused_in(
+        books: FakeBooks, partition_indexes: Sequence[int], paused: Sequence[int]
+    ) -> None:
+        """The statement behind ``note_paused``."""
+        books.letters.paused -= set(partition_indexes)
+        books.letters.paused |= set(paused)
+
+    @staticmethod
+    def heads_in(
+        books: FakeBooks, keys: Sequence[tuple[int, AccountKey]]
+    ) -> Mapping[tuple[int, AccountKey], AccountHead]:
+        """The statement behind ``account_heads``."""
+        heads = ((key, books.account_head(*key)) for key in keys)
+        return {key: head for key, head in heads if head is not None}
+
+    @staticmethod
+    def due_in(
+        books: FakeBooks, partition_indexes: Sequence[int], count_max: int
+    ) -> Sequence[DueTimer]:
+        """The statement behind ``due_timers``."""
+        now = books.now()
         due = sorted(
             (timer.due_at, key, timer.kind)
-            for key, timer in self._books.timers.items()
+            for key, timer in books.timers.items()
             if key[0] in partition_indexes
             and timer.due_at <= now
             and timer.kind != TimerKind.RESUME
@@ -232,11 +258,7 @@ class FakeOwnership:
     async def beat(self, incarnation: UUID) -> bool:
         """See ``storage.ports.Ownership``."""
         await self._reach()
-        lease = self._books.leases.get(incarnation)
-        if lease is None or lease.is_released:
-            return False
-        self._books.leases[incarnation] = replace(lease, counter=lease.counter + 1)
-        return True
+        return self.beat_in(self._books, incarnation)
 
     async def leases(self) -> Sequence[LeaseView]:
         await self._reach()
@@ -244,10 +266,7 @@ class FakeOwnership:
 
     async def partitions(self) -> Sequence[PartitionView]:
         await self._reach()
-        return [
-            PartitionView(partition_index=index, epoch=held.head.epoch, owner=held.owner)
-            for index, held in sorted(self._books.partitions.items())
-        ]
+        return self.partitions_in(self._books)
 
     async def claim(
         self,
@@ -267,21 +286,13 @@ class FakeOwnership:
         held = self._books.partitions[partition_index]
         if held.head.epoch != epoch_seen:
             return None
-        open_orders = self._books.open_order_records(partition_index)
-        if held.head.batch_seq > held.batch_seq_claimed:
-            held.stall_count = 0
-        elif held.owner not in (None, incarnation) and (has_waiting or open_orders):
-            held.stall_count += 1
-        held.batch_seq_claimed = held.head.batch_seq
-        held.head = held.head._replace(epoch=epoch_seen + 1)
-        held.owner = incarnation
-        held.backend = lane.backend
+        self._books.take_over(partition_index, incarnation, lane.backend, has_waiting=has_waiting)
         for other in self._ledger.lanes:
             other.withdraw(partition_index)
         lane.pledge(partition_index, lane.backend)
         return PartitionState(
             head=held.head,
-            open_orders=open_orders,
+            open_orders=self._books.open_order_records(partition_index),
             recorded_at=self._books.now(),
             stall_count=held.stall_count,
         )
@@ -289,18 +300,14 @@ class FakeOwnership:
     async def note_progress(self, partition_index: int, epoch: int) -> None:
         """See ``storage.ports.Ownership``."""
         await self._reach()
-        held = self._books.partitions[partition_index]
-        if held.head.epoch == epoch:
-            held.stall_count = 0
+        self.note_progress_in(self._books, partition_index, epoch)
 
     async def park(
         self, partition_index: int, epoch: int, order_no: int, *, reason: str, detail: str
     ) -> None:
         """See ``storage.ports.Ownership``."""
         await self._reach()
-        if self._books.partitions[partition_index].head.epoch == epoch:
-            self._books.parked[partition_index, order_no] = (reason, detail)
-            self._books.timers.pop((partition_index, order_no), None)
+        self.park_in(self._books, (partition_index, order_no), epoch, (reason, detail))
 
     async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:
         """See ``storage.ports.Ownership``."""
@@ -315,8 +322,44 @@ class FakeOwnership:
     async def release_lease(self, incarnation: UUID) -> None:
         """See ``storage.ports.Ownership``."""
         await self._reach()
-        if (lease := self._books.leases.get(incarnation)) is not None:
-            self._books.leases[incarnation] = replace(lease, is_released=True)
+        self.release_in(self._books, incarnation)
+
+    @staticmethod
+    def note_progress_in(books: FakeBooks, partition_index: int, epoch: int) -> None:
+        """The statement behind ``note_progress``."""
+        held = books.partitions[partition_index]
+        if held.head.epoch == epoch:
+            held.stall_count = 0
+
+    @staticmethod
+    def park_in(books: FakeBooks, key: OrderKey, epoch: int, why: tuple[str, str]) -> None:
+        """The statement behind ``park``."""
+        if books.partitions[key[0]].head.epoch == epoch:
+            books.parked[key] = why
+            books.timers.pop(key, None)
+
+    @staticmethod
+    def beat_in(books: FakeBooks, incarnation: UUID) -> bool:
+        """The statement behind ``beat``."""
+        lease = books.leases.get(incarnation)
+        if lease is None or lease.is_released:
+            return False
+        books.leases[incarnation] = replace(lease, counter=lease.counter + 1)
+        return True
+
+    @staticmethod
+    def partitions_in(books: FakeBooks) -> Sequence[PartitionView]:
+        """The statement behind ``partitions``."""
+        return [
+            PartitionView(partition_index=index, epoch=held.head.epoch, owner=held.owner)
+            for index, held in sorted(books.partitions.items())
+        ]
+
+    @staticmethod
+    def release_in(books: FakeBooks, incarnation: UUID) -> None:
+        """The statement behind ``release_lease``."""
+        if (lease := books.leases.get(incarnation)) is not None:
+            books.leases[incarnation] = replace(lease, is_released=True)
 
     async def close(self) -> None:
         """Nothing to end."""

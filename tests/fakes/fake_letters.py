@@ -27,6 +27,17 @@ class FakeLetters:
     paused: set[int] = field(default_factory=set)
     """Partitions that are told to take nothing in."""
 
+    def copy(self) -> FakeLetters:
+        """Return these as they stand, to go on apart from them."""
+        return FakeLetters(
+            list(self.rows),
+            dict(self.set_aside),
+            list(self.actions),
+            dict(self.results),
+            set(self.overrides),
+            set(self.paused),
+        )
+
     def want(self, dead_letter_no: int, *, is_replay: bool) -> int:
         """An operator's action. Returns its number."""
         self.actions.append((dead_letter_no, is_replay))

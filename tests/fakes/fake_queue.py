@@ -10,7 +10,7 @@ from uuid import UUID
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.envelope import EnvelopeUnreadable, decode_fields
-from storage.queue import APPEND_ENTRIES_MAX, KEY_RECORD_TTL_S, REMOVAL_AGE_S_MAX
+from storage.queue import APPEND_ENTRIES_MAX, REMOVAL_AGE_S_MAX
 from storage.queue_messages import message_of, raw_message
 from storage.queue_ports import (
     NOBODY,
@@ -47,7 +47,8 @@ class FakeGatewayQueue:
             raise InvariantViolation(f"{len(entries)} entries are not 1..{APPEND_ENTRIES_MAX}")
         generation = self._connection.generation()
         return AppendBatch(
-            results=[self._append_one(entry) for entry in entries], generation=generation
+            results=[append_entry(self._server, entry) for entry in entries],
+            generation=generation,
         )
 
     async def wait_durable(self, batch: AppendBatch, *, timeout_ms: int) -> bool:
@@ -60,59 +61,15 @@ class FakeGatewayQueue:
         self, partition_index: int, order_uuid: UUID, *, timeout_ms: int
     ) -> KeyRecord | None:
         self._connection.generation()
-        record = self._server.copy.records.get((partition_index, order_uuid))
+        record = find_record(self._server, partition_index, order_uuid)
         if record is None:
             return None
-        raw = self._server.copy.streams[partition_index].get(record.stream_id)
-        self._touch(partition_index, order_uuid)
         if not await self._is_durable(timeout_ms):
             raise StorageUnavailable("redis", "the record is not on the replicas in time")
-        try:
-            command = None if raw is None else decode_fields(raw)
-        except EnvelopeUnreadable:
-            command = None
-        return KeyRecord(
-            fingerprint=record.fingerprint,
-            accepted_at_ms=record.accepted_at_ms,
-            command=command,
-        )
+        return record
 
     async def close(self) -> None:
         self._connection.drop()
-
-    def _append_one(self, entry: QueueEntry) -> AppendResult:
-        index, copy = entry.partition_index, self._server.copy
-        known = copy.records.get((index, entry.order_uuid))
-        if known is not None:
-            self._touch(index, entry.order_uuid)
-            return AppendResult(
-                status=AppendStatus.DUPLICATE,
-                fingerprint=known.fingerprint,
-                accepted_at_ms=known.accepted_at_ms,
-                stream_id=id_text(known.stream_id),
-            )
-        stream_id = self._server.next_id(index)
-        # Redis counts keys: the streams are keys too, also when they are empty.
-        record_count = len(copy.records) + len(copy.last_ids)
-        is_full = (
-            len(copy.streams[index]) >= self._server.stream_length_max
-            or record_count >= self._server.record_count_max
-        )
-        if not is_full:
-            self._server.write(lambda copy: _add(copy, entry, stream_id))
-            self._server.appended.set()
-        return AppendResult(
-            status=AppendStatus.FULL if is_full else AppendStatus.NEW,
-            fingerprint=entry.fingerprint,
-            accepted_at_ms=entry.accepted_at_ms,
-            stream_id="" if is_full else id_text(stream_id),
-        )
-
-    def _touch(self, partition_index: int, order_uuid: UUID) -> None:
-        def change(copy: FakeCopy) -> None:
-            copy.records[partition_index, order_uuid].touch_count += 1
-
-        self._server.write(change)
 
     async def _is_durable(self, timeout_ms: int) -> bool:
         if not self._server.is_replica_in_step:
@@ -182,9 +139,7 @@ class FakeOwnerQueue:
             if message.read_at_s < oldest_s:
                 self.reread(frozenset({message.partition_index}))
                 continue
-            stream = self._server.copy.streams[message.partition_index]
-            removed_count += parsed_id(message.stream_id) in stream
-            self._remove_one(message)
+            removed_count += remove_message(self._server, message)
         return removed_count
 
     async def publish(self, reply_to: str, payload: bytes) -> None:
@@ -211,38 +166,106 @@ class FakeOwnerQueue:
         if not indexes:
             return []
         self._rotation = (self._rotation + 1) % len(indexes)
-        waiting = {
-            index: sorted(i for i in self._server.copy.streams[index] if i > self._cursors[index])
-            for index in indexes[self._rotation :] + indexes[: self._rotation]
-        }
-        messages: list[Message] = []
-        while any(waiting.values()) and len(messages) < count_max:
-            for index, stream_ids in waiting.items():
-                if stream_ids and len(messages) < count_max:
-                    stream_id = stream_ids.pop(0)
-                    self._cursors[index] = stream_id
-                    raw = self._server.copy.streams[index][stream_id]
-                    messages.append(
-                        message_of(
-                            raw,
-                            partition_index=index,
-                            stream_id=id_text(stream_id),
-                            generation=generation,
-                            read_at_s=now_s,
-                        )
-                    )
-        return messages
+        turns = indexes[self._rotation :] + indexes[: self._rotation]
+        found = next_messages(self._server.copy, self._cursors, turns, count_max)
+        return [
+            message_of(
+                raw,
+                partition_index=index,
+                stream_id=id_text(stream_id),
+                generation=generation,
+                read_at_s=now_s,
+            )
+            for index, stream_id, raw in found
+        ]
 
-    def _remove_one(self, message: Message) -> None:
-        stream_id, index = parsed_id(message.stream_id), message.partition_index
-        expires_at_s = self._server.clock.monotonic_s() + KEY_RECORD_TTL_S
 
-        def change(copy: FakeCopy) -> None:
-            copy.streams[index].pop(stream_id, None)
-            if message.order_uuid is not None and (index, message.order_uuid) in copy.records:
-                copy.records[index, message.order_uuid].expires_at_s = expires_at_s
+def append_entry(server: FakeQueueServer, entry: QueueEntry) -> AppendResult:
+    """Do for one entry what append.lua does."""
+    index, copy = entry.partition_index, server.copy
+    known = copy.records.get((index, entry.order_uuid))
+    if known is not None:
+        touch(server, index, entry.order_uuid)
+        return AppendResult(
+            status=AppendStatus.DUPLICATE,
+            fingerprint=known.fingerprint,
+            accepted_at_ms=known.accepted_at_ms,
+            stream_id=id_text(known.stream_id),
+        )
+    stream_id = server.next_id(index)
+    # Redis counts keys: the streams are keys too, also when they are empty.
+    record_count = len(copy.records) + len(copy.last_ids)
+    is_full = (
+        len(copy.streams[index]) >= server.stream_length_max
+        or record_count >= server.record_count_max
+    )
+    if not is_full:
+        server.write(lambda copy: _add(copy, entry, stream_id))
+        server.appended.set()
+    return AppendResult(
+        status=AppendStatus.FULL if is_full else AppendStatus.NEW,
+        fingerprint=entry.fingerprint,
+        accepted_at_ms=entry.accepted_at_ms,
+        stream_id="" if is_full else id_text(stream_id),
+    )
 
-        self._server.write(change)
+
+def touch(server: FakeQueueServer, partition_index: int, order_uuid: UUID) -> None:
+    """Write to a key record without changing what it says: WAIT speaks of writes alone."""
+
+    def change(copy: FakeCopy) -> None:
+        copy.records[partition_index, order_uuid].touch_count += 1
+
+    server.write(change)
+
+
+def find_record(
+    server: FakeQueueServer, partition_index: int, order_uuid: UUID
+) -> KeyRecord | None:
+    """Do what find.lua does: return the record, touched, with its message while there is one."""
+    record = server.copy.records.get((partition_index, order_uuid))
+    if record is None:
+        return None
+    raw = server.copy.streams[partition_index].get(record.stream_id)
+    touch(server, partition_index, order_uuid)
+    try:
+        command = None if raw is None else decode_fields(raw)
+    except EnvelopeUnreadable:
+        command = None
+    return KeyRecord(
+        fingerprint=record.fingerprint, accepted_at_ms=record.accepted_at_ms, command=command
+    )
+
+
+def next_messages(
+    copy: FakeCopy, cursors: dict[int, StreamId], turns: Sequence[int], count_max: int
+) -> list[tuple[int, StreamId, tuple[bytes, ...]]]:
+    """Take from each stream in turn until there are enough; the cursors move on."""
+    waiting = {
+        index: sorted(i for i in copy.streams[index] if i > cursors[index]) for index in turns
+    }
+    found: list[tuple[int, StreamId, tuple[bytes, ...]]] = []
+    while any(waiting.values()) and len(found) < count_max:
+        for index, stream_ids in waiting.items():
+            if stream_ids and len(found) < count_max:
+                stream_id = cursors[index] = stream_ids.pop(0)
+                found.append((index, stream_id, copy.streams[index][stream_id]))
+    return found
+
+
+def remove_message(server: FakeQueueServer, message: Message) -> bool:
+    """Delete one message and let its record expire. Returns whether it was there."""
+    stream_id, index = parsed_id(message.stream_id), message.partition_index
+    was_there = stream_id in server.copy.streams[index]
+    expires_at_s = server.clock.monotonic_s() + server.record_ttl_s
+
+    def change(copy: FakeCopy) -> None:
+        copy.streams[index].pop(stream_id, None)
+        if message.order_uuid is not None and (index, message.order_uuid) in copy.records:
+            copy.records[index, message.order_uuid].expires_at_s = expires_at_s
+
+    server.write(change)
+    return was_there
 
 
 def _add(copy: FakeCopy, entry: QueueEntry, stream_id: StreamId) -> None:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
+from storage.queue import KEY_RECORD_TTL_S
 
 StreamId: TypeAlias = tuple[int, int]
 """Milliseconds and a sequence number, as in Redis."""
@@ -56,6 +57,7 @@ class FakeQueueServer:
         self.clock = clock
         self.stream_length_max = stream_length_max
         self.record_count_max = record_count_max
+        self.record_ttl_s: float = KEY_RECORD_TTL_S
         self.is_reachable = True
         self.is_replica_frozen = False
         self.published: list[tuple[str, bytes]] = []

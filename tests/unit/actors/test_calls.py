@@ -58,6 +58,7 @@ class Rig:
             self.defects.append,
             limits=lambda _: PspLimits(in_flight_max=in_flight_max, charge_timeout_ms=100),
             ledger_now=lambda: self.now,
+            clock=ManualClock(),
             crash_points=CrashPoints({}),
         )
 

@@ -64,10 +64,16 @@ N, A, B = AppendState, BooksState, Verdict
         (N.SAME, True, A.ABSENT, B.ACCEPTED),
         (N.NEW, True, A.UNAVAILABLE, B.ACCEPTED_DEFERRED),
         (N.SAME, True, A.UNAVAILABLE, B.ACCEPTED_DEFERRED),
-        # 422 only after the books were asked.
+        # 422 only after the books were asked, and once the other body is on every copy.
         (N.OTHER, False, A.NONE, None),
-        (N.OTHER, False, A.ABSENT, B.REUSED),
-        (N.OTHER, False, A.UNAVAILABLE, B.UNDECIDED_KEY),
+        (N.OTHER, False, A.ABSENT, None),
+        (N.OTHER, True, A.NONE, None),
+        (N.OTHER, True, A.ABSENT, B.REUSED),
+        (N.OTHER, True, A.UNAVAILABLE, B.UNDECIDED_KEY),
+        # Lost with a copy of the queue, and another body stands there now: only the books can tell.
+        (N.LOST, False, A.NONE, None),
+        (N.LOST, False, A.ABSENT, None),
+        (N.LOST, False, A.UNAVAILABLE, None),
         # Not queued: the books may still hold the order.
         (N.FULL, False, A.NONE, None),
         (N.FULL, False, A.ABSENT, B.BACKPRESSURE),
@@ -92,7 +98,9 @@ def test_orders_that_the_books_do_not_hold(
         (N.NEW, False, A.ABSENT, B.UNPROVEN),
         (N.SAME, False, A.NONE, B.UNPROVEN),
         (N.NEW, True, A.NONE, B.ACCEPTED_DEFERRED),
-        (N.OTHER, False, A.NONE, B.UNDECIDED_KEY),
+        (N.OTHER, False, A.ABSENT, B.UNPROVEN),
+        (N.OTHER, True, A.NONE, B.UNDECIDED_KEY),
+        (N.LOST, False, A.ABSENT, B.UNPROVEN),
         (N.FULL, False, A.NONE, B.BACKPRESSURE),
         (N.UNAVAILABLE, False, A.NONE, B.UNPROVEN),
     ],

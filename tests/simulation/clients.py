@@ -1,0 +1,205 @@
+"""The storefronts of a run: requests, repeated until answered, and what was answered to each."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from gateway.idempotency import Verdict
+from loadtest.checker.records import ClientEvent, EventType, OpKind
+from payments.commands import PaymentCommand
+from payments.fingerprint import fingerprint
+from payments.identity import order_uuid
+from payments.lifecycle import PaymentState
+from payments.mode import Mode
+from tests.queue_commands import MERCHANT_ID, a_command
+from tests.simulation.answers import Answered
+from tests.simulation.loop import SimLoop
+from tests.simulation.net import Net, Wire, WireBroken
+from tests.simulation.processes import GatewayProcess, Stores
+from tests.simulation.records import SELLER_ID, to_ns
+from tests.simulation.script import Operation
+
+# How long a storefront waits before it repeats a request.
+PAUSE_S = 0.4
+# A client's patience with one request: longer than the gateway's own deadline.
+PATIENCE_S = 3.0
+BUYER_LOOKS_S = 0.4
+
+ACKNOWLEDGED = frozenset({Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED, Verdict.RUNNING})
+TAKEN_IN = ACKNOWLEDGED | {Verdict.FROZEN}
+ANSWERED = TAKEN_IN | {Verdict.REUSED}
+STATUS_REFUSED = 422
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer. ``body`` is the frozen one's, None for any other."""
+
+    at_s: float
+    order_uuid: UUID
+    fingerprint: bytes
+    verdict: Verdict
+    body: bytes | None
+
+
+@dataclass(slots=True)
+class History:
+    """What was asked and answered: the first of the independent records."""
+
+    sent: dict[UUID, dict[bytes, PaymentCommand]] = field(default_factory=dict)
+    """Every request that ever left, by order and fingerprint."""
+    replies: list[Reply] = field(default_factory=list)
+    events: list[ClientEvent] = field(default_factory=list)
+    """The same for the shared checker: an invocation and an end of each operation."""
+
+    def invoke(self, command: PaymentCommand, at_s: float) -> ClientEvent:
+        """Note that a request leaves now."""
+        self.sent.setdefault(command.order_uuid, {})[command.fingerprint] = command
+        event = ClientEvent(
+            op=len(self.events) + 1,
+            type=EventType.INVOKE,
+            at_ns=to_ns(at_s),
+            kind=OpKind.POST,
+            merchant=command.merchant_id,
+            mode=command.mode.name.lower(),
+            key=str(command.idempotency_key),
+            fingerprint=command.fingerprint.hex(),
+            amount_minor=command.amount_minor,
+            currency=command.currency,
+            seller=SELLER_ID,
+            token=command.payment_method,
+            metadata=command.metadata_json or "{}",
+        )
+        self.events.append(event)
+        return event
+
+    def answered(self, invoked: ClientEvent, answer: Answered, at_s: float) -> None:
+        """Note what came back."""
+        is_certain = answer.status == STATUS_REFUSED or not answer.may_run
+        ended = EventType.FAIL if is_certain else EventType.INFO
+        self.events.append(
+            invoked._replace(
+                type=EventType.OK if answer.verdict in TAKEN_IN else ended,
+                at_ns=to_ns(at_s),
+                status=answer.status,
+                body_sha256=hashlib.sha256(answer.body).hexdigest(),
+                body=answer.body.decode(),
+                is_replayed=answer.is_replayed,
+                is_deferred=answer.is_deferred,
+            )
+        )
+
+    def lost(self, invoked: ClientEvent, reason: str, at_s: float) -> None:
+        """Note that nothing came back."""
+        self.events.append(invoked._replace(type=EventType.INFO, at_ns=to_ns(at_s), error=reason))
+
+
+def key_of(seed: int, key_no: int) -> UUID:
+    """Return the idempotency key of an operation."""
+    return UUID(int=(seed << 32 | key_no) & (2**128 - 1), version=4)
+
+
+def command_of(seed: int, operation: Operation) -> PaymentCommand:
+    """Return what an operation asks for."""
+    key = key_of(seed, operation.key_no)
+    body = {
+        "amount": operation.amount_minor,
+        "currency": "USD",
+        "seller": "s",
+        "payment_method": operation.token,
+    }
+    return a_command(key, amount_minor=operation.amount_minor)._replace(
+        order_uuid=order_uuid(MERCHANT_ID, Mode.TEST, key),
+        payment_method=operation.token,
+        fingerprint=fingerprint(body, bytes(32)),
+    )
+
+
+class Clients:
+    """All storefronts and buyers, in a process that never fails."""
+
+    def __init__(
+        self, loop: SimLoop, net: Net, seed: int, stores: Stores, gateways: list[GatewayProcess]
+    ) -> None:
+        self.history = History()
+        self._loop = loop
+        self._net = net
+        self._seed = seed
+        self._stores = stores
+        self._gateways = gateways
+        self.cell = loop.cell("clients")
+
+    def start(self, operations: tuple[Operation, ...]) -> list[asyncio.Task[None]]:
+        """Start every operation at its time."""
+        return [self.cell.spawn(self._operate(operation)) for operation in operations]
+
+    async def _operate(self, operation: Operation) -> None:
+        await asyncio.sleep(operation.at_s)
+        command = command_of(self._seed, operation)
+        if operation.token == "tok_3ds" and operation.buyer != "leaves":
+            self.cell.spawn(
+                self._act(command.order_uuid, is_approved=operation.buyer == "approves")
+            )
+        for attempt in range(operation.tries_max):
+            reply = await self.post(command, operation.gateway_no + attempt)
+            if reply is not None and reply.verdict in ANSWERED:
+                return
+            await asyncio.sleep(PAUSE_S)
+
+    async def post(self, command: PaymentCommand, gateway_no: int) -> Reply | None:
+        """Send one request. None when no answer came back: it may run."""
+        gateway = self._gateways[gateway_no % len(self._gateways)]
+        invoked = self.history.invoke(command, self._loop.time())
+        wire = Wire(self._net, gateway.cell, "http")
+        try:
+            answer = await wire.call(lambda: gateway.post(command), timeout_s=PATIENCE_S)
+        except WireBroken as broken:
+            self.history.lost(invoked, broken.reason, self._loop.time())
+            return None
+        finally:
+            wire.abort("answered")
+        reply = Reply(
+            self._loop.time(),
+            command.order_uuid,
+            command.fingerprint,
+            answer.verdict,
+            answer.body if answer.verdict is Verdict.FROZEN else None,
+        )
+        self.history.replies.append(reply)
+        self.history.answered(invoked, answer, self._loop.time())
+        self._loop.effect(f"client hears {command.order_uuid} {answer.verdict.name}")
+        return reply
+
+    async def final_read(self, command: PaymentCommand) -> Reply | None:
+        """Ask once more after everything healed, until there is a final answer."""
+        reply = None
+        for attempt in range(40):
+            reply = await self.post(command, attempt)
+            if reply is not None and reply.verdict in (Verdict.FROZEN, Verdict.REUSED):
+                return reply
+            await asyncio.sleep(0.5)
+        return reply
+
+    async def _act(self, order: UUID, *, is_approved: bool) -> None:
+        """Be the buyer: once the order waits for an action, do it at the PSP."""
+        while True:
+            await asyncio.sleep(BUYER_LOOKS_S)
+            books = self._stores.postgres.books
+            key = books.order_keys.get(order)
+            progress = None if key is None else books.open_orders.get(key)
+            if key is None:
+                continue
+            if progress is None:
+                return
+            if (
+                progress.status == PaymentState.REQUIRES_ACTION
+                and progress.psp_reference is not None
+            ):
+                attempt, _ = books.attempts[(*key, progress.attempt_no)]
+                await self._stores.psps[attempt.psp].inner.complete_action(
+                    progress.psp_reference, is_approved=is_approved
+                )
+                return

@@ -1,0 +1,286 @@
+"""An event loop without clock, threads or sockets: time is virtual, and one seed decides every choice.
+
+Each simulated process is a ``Cell``. Within a cell callbacks run in their order, as asyncio promises;
+which cell goes next is drawn. A cell can be killed (nothing of it runs any more, no ``finally`` either,
+as after SIGKILL) and frozen (nothing runs until the thaw, while time goes on, as after SIGSTOP).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from tests.simulation.ports import Time
+
+CELL: contextvars.ContextVar[Cell] = contextvars.ContextVar("CELL")
+
+# A run has some ten thousand steps a simulated minute; beyond this something turns in a circle.
+STEPS_MAX = 3_000_000
+# After a run: enough for every task to notice its cancellation.
+CLEANING_STEPS_MAX = 200_000
+# Lines of the trace that a failure shows.
+TRACE_TAIL_LINES = 400
+
+
+class SimulationStuck(AssertionError):
+    """The loop can't come to rest: a defect in what it runs, or in the simulation."""
+
+
+class Cell:
+    """One process, or one server. ``context`` makes callbacks its own."""
+
+    def __init__(self, loop: Time, name: str) -> None:
+        self.loop = loop
+        self.name = name
+        self.is_dead = False
+        self.is_frozen = False
+        self.ready: deque[asyncio.Handle] = deque()
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.on_death: list[Callable[[], None]] = []
+        """Called by whoever kills it: what the kernel does for a dead process, such as closing sockets."""
+        self.context = contextvars.copy_context()
+        self.context.run(CELL.set, self)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start a task in this process."""
+        return self.loop.create_task(work, context=self.context.copy())
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> None:
+        """Have this process run a callback then, if it still lives."""
+        self.loop.call_at(when, callback, *args, context=self.context)
+
+    def kill(self) -> None:
+        """End the process here and now."""
+        if self.is_dead:
+            return
+        self.is_dead = True
+        self.ready.clear()
+        self.loop.effect(f"kill {self.name}")
+        for hook in self.on_death:
+            hook()
+
+    def freeze(self) -> None:
+        """Stop the process where it stands."""
+        self.is_frozen = True
+        self.loop.effect(f"freeze {self.name}")
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        if self.is_frozen:
+            self.is_frozen = False
+            self.loop.effect(f"thaw {self.name}")
+            if self.ready:
+                self.loop.activate(self)
+
+
+class SimLoop(asyncio.BaseEventLoop):
+    """Runs one cell's callback after the other; time jumps to the next timer when nobody has any."""
+
+    def __init__(self, seed: object) -> None:
+        super().__init__()
+        self._now_s = 0.0
+        self._draw = random.Random(f"{seed}:schedule").random
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timer_count = 0
+        self._active: list[Cell] = []
+        self._is_tracing = True
+        self._digest = blake2b(digest_size=16)
+        self._lines: list[str] = []
+        self.tail: deque[str] = deque(maxlen=TRACE_TAIL_LINES)
+        """The last effects, for a failure's report."""
+        self.step_count = 0
+        self.is_over = False
+        """The verdict is out: nobody's effects count any more."""
+        self.watchers: list[tuple[str, Callable[[], None]]] = []
+        """Called for every effect that begins so: a fault can wait for its moment."""
+        self.cells: list[Cell] = []
+        self.world = self.cell("world")
+
+    def cell(self, name: str) -> Cell:
+        """Return a new process."""
+        cell = Cell(self, name)
+        self.cells.append(cell)
+        return cell
+
+    # --- the trace ------------------------------------------------------------------------------------
+
+    def effect(self, line: str) -> None:
+        """Note what happened to the outside: part of the trace, and of a failure's report."""
+        if self._is_tracing:
+            for prefix, on_effect in self.watchers:
+                if line.startswith(prefix):
+                    on_effect()
+            line = f"{self._now_s:.6f} {line}"
+            self.tail.append(line)
+            self._lines.append(line)
+
+    def trace_hash(self) -> str:
+        """Return what two runs of one seed must have in common: every step and every effect."""
+        self._digest.update("\n".join(self._lines).encode())
+        self._lines.clear()
+        return self._digest.hexdigest()
+
+    def _note_step(self, cell: Cell, handle: asyncio.Handle) -> None:
+        self.step_count += 1
+        self._lines.append(f"{self._now_s:.9f} {cell.name} {_label(handle)}")
+        if len(self._lines) > 2_000:
+            self.trace_hash()
+
+    # --- what asyncio asks of a loop ------------------------------------------------------------------
+
+    def time(self) -> float:
+        return self._now_s
+
+    def call_soon(  # type: ignore[override]  # of any callback
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        context = context or contextvars.copy_context()
+        handle = asyncio.Handle(callback, args, self, context)
+        self._make_ready(context.get(CELL, self.world), handle)
+        return handle
+
+    def call_at(  # type: ignore[override]  # of any callback
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        context = context or contextvars.copy_context()
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timer_count += 1
+        heapq.heappush(self._timers, (when, self._timer_count, handle))
+        return handle
+
+    def call_later(  # type: ignore[override]  # of any callback
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = super().create_task(coro, **options)
+        cell = (options.get("context") or contextvars.copy_context()).get(CELL, self.world)
+        cell.tasks.append(task)
+        if len(cell.tasks) > 256:
+            cell.tasks = [kept for kept in cell.tasks if not kept.done()]
+        return task
+
+    def call_soon_threadsafe(self, *_args: Any, **_options: Any) -> NoReturn:  # type: ignore[override]
+        raise SimulationStuck("a thread was asked for")
+
+    def run_in_executor(self, *_args: Any) -> NoReturn:  # type: ignore[override]
+        raise SimulationStuck("a thread was asked for")
+
+    def _run_once(self) -> None:
+        while not self._stopping:  # type: ignore[attr-defined]
+            self._release_due()
+            cell = self._choose()
+            if cell is None:
+                self._pass_time()
+                continue
+            handle = cell.ready.popleft()
+            if not cell.ready:
+                self._active.remove(cell)
+            if handle.cancelled():
+                continue
+            if self._is_tracing:
+                self._note_step(cell, handle)
+                if self.step_count > STEPS_MAX:
+                    raise SimulationStuck(f"{STEPS_MAX} steps, at {_label(handle)}")
+            handle._run()
+
+    # --- how ------------------------------------------------------------------------------------------
+
+    def activate(self, cell: Cell) -> None:
+        """Let a cell with callbacks take part in the draw."""
+        if cell not in self._active:
+            self._active.append(cell)
+
+    def _make_ready(self, cell: Cell, handle: asyncio.Handle) -> None:
+        if cell.is_dead:
+            return
+        cell.ready.append(handle)
+        if len(cell.ready) == 1 and not cell.is_frozen:
+            self.activate(cell)
+
+    def _choose(self) -> Cell | None:
+        """Draw among the cells that can run; None when there are none."""
+        active = self._active
+        while active:
+            index = int(self._draw() * len(active)) if len(active) > 1 else 0
+            cell = active[index]
+            if not cell.is_frozen and not cell.is_dead and cell.ready:
+                return cell
+            active.remove(cell)
+        return None
+
+    def _release_due(self) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= self._now_s:
+            handle = heapq.heappop(timers)[2]
+            if not handle.cancelled():
+                self._make_ready(handle._context.get(CELL, self.world), handle)  # type: ignore[attr-defined]
+
+    def _pass_time(self) -> None:
+        timers = self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not timers:
+            raise SimulationStuck("everybody waits for somebody, and no timer is set")
+        self._now_s = max(self._now_s, timers[0][0])
+
+    # --- the end --------------------------------------------------------------------------------------
+
+    def dispose(self) -> None:
+        """After the verdict: let every coroutine end, so that none ends later, in another run."""
+        self.is_over, self._is_tracing = True, False
+        for cell in self.cells:
+            cell.is_dead = cell.is_frozen = False
+        pending = [task for cell in self.cells for task in cell.tasks if not task.done()]
+        for task in pending:
+            task.cancel()
+        if pending:
+            self.set_exception_handler(lambda _loop, _context: None)
+            self.run_until_complete(asyncio.wait(pending, timeout=1_000.0))
+        for task in pending:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self.close()
+
+
+@contextmanager
+def running_loop(seed: object) -> Iterator[SimLoop]:
+    """A loop for one run. Cyclic garbage is collected afterwards: a finalizer's moment is nobody's choice."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    loop = SimLoop(seed)
+    try:
+        yield loop
+    finally:
+        loop.dispose()
+        if was_enabled:
+            gc.enable()
+
+
+def _label(handle: asyncio.Handle) -> str:
+    callback: Any = handle._callback  # type: ignore[attr-defined]
+    owner = getattr(callback, "__self__", None)
+    if isinstance(owner, asyncio.Task):
+        return str(owner.get_coro().__qualname__)  # type: ignore[union-attr]
+    callback = getattr(callback, "func", callback)
+    return getattr(callback, "__qualname__", type(callback).__name__)

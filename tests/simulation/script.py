@@ -1,0 +1,366 @@
+"""What a seed means: topology, weather, load and faults, drawn once and then written down.
+
+A script is complete: replayed, it gives the same run, step by step. It can be kept as JSON, and made
+shorter by leaving operations and faults out.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+FaultKind = Literal[
+    "host_kill",
+    "host_freeze",
+    "host_drain",
+    "gateway_kill",
+    "gateway_freeze",
+    "clock_step",
+    "redis_kill",
+    "redis_promote",
+    "redis_freeze",
+    "redis_replica_freeze",
+    "redis_stall",
+    "postgres_kill",
+    "postgres_promote",
+    "postgres_freeze",
+    "postgres_standby_freeze",
+    "postgres_stall",
+    "psp_down",
+    "psp_stall",
+]
+
+ALL = -1
+
+FAULT_KINDS: tuple[FaultKind, ...] = FaultKind.__args__  # type: ignore[attr-defined]
+
+# What each fault lasts at most, in seconds: a freeze outlasts the lease, an outage the gateways' patience.
+FOR_S_MAX: dict[FaultKind, float] = {
+    "host_kill": 2.0,
+    "host_freeze": 4.0,
+    "host_drain": 3.0,
+    "gateway_kill": 2.0,
+    "gateway_freeze": 4.0,
+    "clock_step": 0.0,
+    "redis_kill": 2.0,
+    "redis_promote": 0.5,
+    "redis_freeze": 4.0,
+    "redis_replica_freeze": 4.0,
+    "redis_stall": 3.0,
+    "postgres_kill": 4.0,
+    "postgres_promote": 0.5,
+    "postgres_freeze": 6.0,
+    "postgres_standby_freeze": 6.0,
+    "postgres_stall": 4.0,
+    "psp_down": 5.0,
+    "psp_stall": 5.0,
+}
+
+# Effects that faults wait for: between them and what follows lies what can go wrong.
+MOMENTS = (
+    "redis append",
+    "redis remove",
+    "postgres commits",
+    "postgres claims",
+    "psp charge",
+    "client hears",
+)
+
+# Not a mix but a plan: no owner lives, orders come, and the primary goes before the replica has them.
+LOST_TAIL: tuple[FaultKind, ...] = ("redis_promote", "host_kill", "gateway_freeze")
+
+# Faults that are worst together. Half of the seeds stay within one of these.
+FOCI: tuple[tuple[FaultKind, ...], ...] = (
+    # What was accepted, and nobody has taken in yet, is on the queue's copies alone.
+    ("host_kill", "redis_promote", "redis_kill", "redis_replica_freeze", "gateway_kill"),
+    # Two owners, both of them sure.
+    ("host_freeze", "host_kill", "postgres_stall", "postgres_standby_freeze"),
+    # Commits without an answer.
+    ("postgres_kill", "postgres_promote", "postgres_standby_freeze", "host_kill"),
+    # Charges without an answer.
+    ("psp_down", "psp_stall", "host_kill", "host_freeze", "postgres_kill"),
+    # Ids that come up twice, and removals that are late.
+    ("redis_promote", "redis_stall", "host_freeze", "redis_freeze"),
+    LOST_TAIL,
+)
+
+TOKENS = (
+    *("tok_approve",) * 10,
+    "tok_decline_insufficient_funds",
+    "tok_charge_then_timeout",
+    "tok_charge_then_timeout",
+    "tok_charge_then_refuse",
+    "tok_charge_then_refuse",
+    "tok_decline_issuer_unavailable",
+    "tok_lie_not_found",
+    "tok_conflict_409",
+    "tok_timeout_before",
+    "tok_error_500",
+    "tok_rate_limited",
+    "tok_3ds",
+    "tok_slow_300",
+    "tok_slow_3000",
+)
+
+
+class Knobs(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of a run that is neither an operation nor a fault. Times in seconds unless named otherwise."""
+
+    host_count: int = 2
+    gateway_count: int = 1
+    partition_count: int = 4
+    lane_count: int = 2
+    open_orders_max: int = 50_000
+    commands_per_flush_max: int = 1_024
+    partitions_per_flush_max: int = 8
+    calls_in_flight_max: int = 64
+    unreported_orders_max: int = 50_000
+    retry_ms_max: int = 2_000
+    action_lifetime_s: int = 5
+    record_ttl_s: float = 900.0
+    stream_length_max: int = 10_000
+    do_ids_stand_still: bool = False
+    do_gateways_resend: bool = True
+    """False: gateways forget what they acknowledged, so that the proven copies stand alone."""
+    do_takeovers_terminate: bool = True
+    """False: a takeover ends no connection of the former owner, so that the fence stands alone."""
+    latency_s: float = 0.0004
+    replica_lag_s: float = 0.0
+    standby_lag_s: float = 0.0
+    slow_share: float = 0.0
+    slow_s: float = 0.1
+    reset_before: float = 0.0
+    reset_after: float = 0.0
+    psp_slow_share: float = 0.0
+    psp_reset_before: float = 0.0
+    psp_reset_after: float = 0.0
+    psp_stored_500: float = 0.0
+    psp_query_lag_s: float = 0.0
+    psp_count: int = 1
+    breaker_calls_min: int = 20
+    breaker_streak_s: float = 10.0
+    breaker_open_ms: int = 1_000
+    resume_per_s: int = 100
+    fallback_tries: int = 2
+    attempts_max: int = 6
+    not_sent_age_s: int = 86_400
+    safety_s: float = 8.0
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of a storefront, tried again until it has an answer."""
+
+    at_s: float
+    key_no: int
+    gateway_no: int
+    amount_minor: int
+    token: str
+    buyer: Literal["approves", "refuses", "leaves"] = "approves"
+    tries_max: int = 6
+    """A storefront that gives up at once leaves the order to its fate."""
+    is_poison: bool = False
+    """Instead of a request: a message in the stream that nobody can decode."""
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault; ``target_no`` counts hosts or gateways (ALL: every one), ``for_s`` is how long it lasts."""
+
+    at_s: float
+    kind: FaultKind
+    target_no: int = 0
+    for_s: float = 1.0
+    after: str = ""
+    """Not at once at ``at_s``, but ``lag_s`` after the next effect that begins so."""
+    lag_s: float = 0.0
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    seed: int
+    knobs: Knobs
+    operations: tuple[Operation, ...]
+    faults: tuple[Fault, ...]
+
+    def to_json(self) -> bytes:
+        """Return the script as it is kept."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Script:
+        """Read what ``to_json`` wrote."""
+        return msgspec.json.decode(text, type=cls)
+
+
+def draw(seed: int) -> Script:
+    """Return the script of a seed: a swarm, in which each run has other faults switched on."""
+    draws = random.Random(f"{seed}:script")
+    focus = draws.choice(FOCI) if draws.random() < 0.5 else None
+    knobs = _draw_knobs(draws, focus)
+    return Script(
+        seed=seed,
+        knobs=knobs,
+        operations=tuple(_draw_operations(draws, knobs, focus)),
+        faults=tuple(_draw_faults(draws, knobs, focus)),
+    )
+
+
+def _sometimes(draws: random.Random, value: float, share: float = 0.4) -> float:
+    return draws.uniform(0, value) if draws.random() < share else 0.0
+
+
+def _draw_knobs(draws: random.Random, focus: Sequence[FaultKind] | None) -> Knobs:
+    is_about_copies = focus is not None and "redis_promote" in focus
+    return Knobs(
+        host_count=draws.randint(1, 3),
+        gateway_count=draws.randint(1, 2),
+        partition_count=draws.randint(2, 6),
+        lane_count=draws.randint(1, 2),
+        open_orders_max=draws.choice((50_000, 50_000, 8)),
+        commands_per_flush_max=draws.choice((1_024, 4)),
+        partitions_per_flush_max=draws.choice((8, 1)),
+        calls_in_flight_max=draws.choice((64, 2)),
+        unreported_orders_max=draws.choice((50_000, 50_000, 20)),
+        retry_ms_max=draws.choice((500, 2_000, 4_000)),
+        action_lifetime_s=draws.randint(2, 8),
+        record_ttl_s=draws.choice((900.0, 8.0)),
+        stream_length_max=draws.choice((10_000, 10_000, 6)),
+        do_ids_stand_still=draws.random() < 0.5,
+        do_gateways_resend=draws.random() < 0.5,
+        do_takeovers_terminate=draws.random() < 0.7,
+        latency_s=draws.choice((0.0002, 0.001, 0.005)),
+        replica_lag_s=draws.choice((0.02, 0.3, 0.8) if is_about_copies else (0.0, 0.0, 0.01)),
+        standby_lag_s=draws.choice((0.0, 0.0, 0.01, 0.1)),
+        slow_share=_sometimes(draws, 0.1),
+        slow_s=draws.choice((0.05, 0.3, 1.5)),
+        reset_before=_sometimes(draws, 0.02),
+        reset_after=_sometimes(draws, 0.1 if is_about_copies else 0.02),
+        psp_slow_share=_sometimes(draws, 0.1),
+        psp_reset_before=_sometimes(draws, 0.1),
+        psp_reset_after=_sometimes(draws, 0.2),
+        psp_stored_500=_sometimes(draws, 0.2),
+        psp_query_lag_s=_sometimes(draws, 3.0),
+        psp_count=draws.choice((1, 2, 2)),
+        breaker_calls_min=draws.choice((3, 6, 20)),
+        breaker_streak_s=draws.choice((0.5, 2.0, 10.0)),
+        breaker_open_ms=draws.choice((300, 1_000, 3_000)),
+        resume_per_s=draws.choice((100, 2)),
+        fallback_tries=draws.choice((1, 2)),
+        attempts_max=draws.choice((6, 2)),
+        not_sent_age_s=draws.choice((86_400, 86_400, 4)),
+        safety_s=draws.uniform(5.0, 11.0),
+    )
+
+
+def _draw_operations(
+    draws: random.Random, knobs: Knobs, focus: Sequence[FaultKind] | None
+) -> list[Operation]:
+    key_count = draws.randint(8, 60)
+    # Storefronts come in crowds as well as one by one.
+    crowds_s = [draws.uniform(0.3, knobs.safety_s - 1.0) for _ in range(draws.randint(1, 3))]
+    crowd_share = _sometimes(draws, 1.0, share=0.6)
+    # Two bodies under one key are worst while the queue's copies differ.
+    is_about_copies = focus is not None and "redis_promote" in focus
+    twin_share = _sometimes(draws, 0.5)
+    conflict_share = _sometimes(draws, 0.45, share=0.8 if is_about_copies else 0.3)
+    operations: list[Operation] = []
+    if is_lost_tail(focus):
+        # They come while the tail is being lost.
+        crowds_s, crowd_share = list(_tails_s(knobs)), 0.9
+    for key_no in range(key_count):
+        first = Operation(
+            at_s=draws.choice(crowds_s) + draws.uniform(0, 0.6)
+            if draws.random() < crowd_share
+            else draws.uniform(0.2, knobs.safety_s),
+            key_no=key_no,
+            gateway_no=draws.randrange(knobs.gateway_count),
+            amount_minor=1_000 + 7 * key_no,
+            token=draws.choice(TOKENS),
+            buyer=draws.choice(("approves", "approves", "refuses", "leaves")),
+            tries_max=draws.choice((1, 6, 6)),
+        )
+        operations.append(first)
+        while draws.random() < twin_share + conflict_share:
+            is_conflict = draws.random() * (twin_share + conflict_share) < conflict_share
+            operations.append(
+                msgspec.structs.replace(
+                    first,
+                    at_s=first.at_s + draws.choice((0.0, 0.0005, 0.05, draws.uniform(0, 3))),
+                    gateway_no=draws.randrange(knobs.gateway_count),
+                    amount_minor=first.amount_minor + (1 if is_conflict else 0),
+                    tries_max=draws.choice((1, 6)),
+                )
+            )
+    if draws.random() < 0.2:
+        poison = Operation(
+            at_s=draws.uniform(0.2, knobs.safety_s),
+            key_no=key_count,
+            gateway_no=0,
+            amount_minor=1,
+            token="tok_approve",
+            is_poison=True,
+        )
+        operations.append(poison)
+    return sorted(operations, key=lambda operation: operation.at_s)
+
+
+def _draw_faults(
+    draws: random.Random, knobs: Knobs, focus: Sequence[FaultKind] | None
+) -> list[Fault]:
+    share = draws.choice((0.1, 0.3, 0.6))
+    if is_lost_tail(focus):
+        return _draw_lost_tails(draws, knobs)
+    kinds = focus or [kind for kind in FAULT_KINDS if draws.random() < share]
+    if not kinds:
+        return []
+    count = draws.randint(1, 20)
+    moment_share = draws.random()
+    faults = [
+        Fault(
+            at_s=draws.uniform(0.1, knobs.safety_s),
+            kind=(kind := draws.choice(kinds)),
+            target_no=draws.choice((ALL, 0, 1, 2)),
+            for_s=draws.uniform(0.05, 1.0) * FOR_S_MAX[kind],
+            after=draws.choice(MOMENTS) if draws.random() < moment_share else "",
+            lag_s=draws.choice((0.0, draws.uniform(0, 0.003))),
+        )
+        for _ in range(count)
+    ]
+    return sorted(faults, key=lambda fault: fault.at_s)
+
+
+def is_lost_tail(focus: Sequence[FaultKind] | None) -> bool:
+    """Whether the seed follows that plan."""
+    return focus is LOST_TAIL
+
+
+def _tails_s(knobs: Knobs) -> Iterator[float]:
+    """When the queue loses its tail: now and then, with time to recover in between."""
+    at_s = 1.0
+    while at_s < knobs.safety_s - 1.0:
+        yield at_s
+        at_s += 3.0
+
+
+def _draw_lost_tails(draws: random.Random, knobs: Knobs) -> list[Fault]:
+    faults: list[Fault] = []
+    for at_s in _tails_s(knobs):
+        promoted_s = at_s + draws.uniform(0.02, 0.9)
+        faults.append(Fault(at_s=promoted_s, kind="redis_promote", for_s=draws.uniform(0.01, 0.3)))
+        if draws.random() < 0.8:
+            faults.append(
+                Fault(
+                    at_s=at_s - 0.01, kind="host_kill", target_no=ALL, for_s=draws.uniform(0.3, 2)
+                )
+            )
+        if draws.random() < 0.4:
+            frozen_s = promoted_s - draws.uniform(0, 0.2)
+            faults.append(
+                Fault(
+                    at_s=frozen_s, kind="gateway_freeze", target_no=0, for_s=draws.uniform(0.2, 1)
+                )
+            )
+    return sorted(faults, key=lambda fault: fault.at_s)
