@@ -69,6 +69,7 @@ class PartitionHost:
             lane_of=self._lane_of,
             working=self._working,
             on_parked=self._on_unclear,
+            clock=ports.clock,
         )
         self._claiming = Claiming(
             settings,

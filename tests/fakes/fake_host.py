@@ -66,6 +66,7 @@ class World:
         self.psp = self.psps["simulator"]
         self.ledgers: list[FakeLedger] = []
         self.sacrifice: FakeSacrifice | None = None
+        self.crash_points = CrashPoints({})
 
     def host(self, name: str = "host-0", *, lane_count: int = 2) -> PartitionHost:
         """A new incarnation of a host."""
@@ -95,7 +96,7 @@ class World:
                 planner=OrderedPlanner(self.psps),
                 read_draining=read_draining,
                 clock=self.clock,
-                crash_points=CrashPoints({}),
+                crash_points=self.crash_points,
                 sacrifice=self.sacrifice,
             ),
             uuid4(),
