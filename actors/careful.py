@@ -77,7 +77,7 @@ class Care:
         ownership: Ownership,
         lane_of: Callable[[int], LaneWorker],
         working: Callable[[], frozenset[int]],
-        on_parked: Callable[[frozenset[int]], None],
+        on_parked: Callable[[int, int], None],
         clock: Clock,
     ) -> None:
         self._sacrifice = sacrifice
@@ -244,8 +244,9 @@ class Care:
                     reason=KILLS_HOST,
                     detail=ENDS_ITS_PROCESS,
                 )
-                # Claimed anew from ourselves, it comes without the parked order.
-                self._on_parked(frozenset({partition_index}))
+                # Claimed anew from ourselves, it comes without the parked order; nobody waits for
+                # what becomes of the answer.
+                self._on_parked(partition_index, answer.order_no)
             stalled.answers.pop(0)
             stalled.unanswered.discard(answer.order_no)
 
