@@ -36,6 +36,7 @@ from storage.ledger import PostgresLedger
 from storage.opening import connector, owner_queue, queue_settings, read_pool
 from storage.ownership import PostgresOwnership
 from storage.read_pool import ReadPool
+from storage.unparking import PostgresUnparking
 
 
 class Closable(Protocol):
@@ -156,6 +157,7 @@ def _ports(
         crash_points=crash_points,
         metrics=metrics,
         sacrifice=sacrifice,
+        unparking=PostgresUnparking(pool),
     )
     return ports, [ownership, ledger, reading_queue, reply_queue, pool]
 

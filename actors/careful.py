@@ -9,8 +9,10 @@ letter, an order whose answer does is parked.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import structlog
@@ -18,9 +20,10 @@ import structlog
 from actors.lane_worker import LaneWorker
 from actors.sacrificing import AnswerJob, MessageJob, Sacrifice
 from actors.setting_aside import KILLS_HOST, refused
-from actors.settings import READ_COUNT_MAX, STORE_RETRY_S
+from actors.settings import READ_COUNT_MAX, REMOVAL_EVERY_S, STORE_RETRY_S
 from payments.open_order import CallAnswer
 from payments.state import PartitionHead, PartitionState
+from runtime.clock import Clock
 from storage.ports import STALLS_BEFORE_CARE, Ownership, StorageUnavailable
 from storage.queue_messages import decoded
 from storage.queue_ports import Message, OwnerQueue
@@ -43,9 +46,24 @@ class _Stalled:
     unanswered: set[int]
     """Rebuilt orders whose next answer is tried first."""
     after: str = "0-0"
-    tried_count: int = 0
+    """The last message of this pass that was offered."""
+    passed_count: int = 0
+    """Messages of this pass."""
+    has_met_deadly: bool = False
+    """In this pass."""
+    survived: set[bytes] = field(default_factory=set)
+    """Digests of the messages of this pass that a child survived."""
+    deadly: set[bytes] = field(default_factory=set)
+    """Digests of those that ended one."""
+    next_pass_at_s: float = 0.0
     is_head_done: bool = False
     answers: list[CallAnswer] = field(default_factory=list)
+
+    def begin_pass(self, at_s: float) -> None:
+        """Look at the stream from its beginning again, not before that monotonic time."""
+        self.after, self.passed_count, self.has_met_deadly = "0-0", 0, False
+        self.survived.clear()
+        self.next_pass_at_s = at_s
 
 
 class Care:
@@ -59,7 +77,8 @@ class Care:
         ownership: Ownership,
         lane_of: Callable[[int], LaneWorker],
         working: Callable[[], frozenset[int]],
-        on_parked: Callable[[frozenset[int]], None],
+        on_parked: Callable[[int, int], None],
+        clock: Clock,
     ) -> None:
         self._sacrifice = sacrifice
         self._queue = queue
@@ -67,6 +86,7 @@ class Care:
         self._lane_of = lane_of
         self._working = working
         self._on_parked = on_parked
+        self._clock = clock
         self._stalled: dict[int, _Stalled] = {}
 
     @property
@@ -95,7 +115,8 @@ class Care:
         before = self._stalled.pop(partition_index, None) if is_own else None
         if before is not None:
             # What was offered and not written is forgotten: it is tried once more.
-            before.head, before.after, before.tried_count = state.head, "0-0", 0
+            before.head = state.head
+            before.begin_pass(0.0)
             self._stalled[partition_index] = before
         elif state.stall_count >= STALLS_BEFORE_CARE:
             self._begin(state)
@@ -140,42 +161,64 @@ class Care:
     # --- messages -----------------------------------------------------------------------------------
 
     async def _try_head(self, partition_index: int, stalled: _Stalled, lane: LaneWorker) -> None:
-        if lane.partitions.message_count_of(partition_index):
+        """Try, or offer what was tried. Done after a pass over the head that met nothing deadly.
+
+        What the reader reads, it decodes: as long as a deadly message stands on the stream, whether its
+        letter is in the books or not, the reader must stay away.
+        """
+        is_early = self._clock.monotonic_s() < stalled.next_pass_at_s
+        if is_early or lane.partitions.message_count_of(partition_index):
             return
         after = stalled.after
         messages = await self._queue.read_raw(partition_index, after=after, count_max=PORTION)
-        offered = await self._tried(stalled, messages)
+        known = list(takewhile(lambda m: _digest(m) in stalled.survived | stalled.deadly, messages))
+        if messages and not known:
+            # Offered after it was read anew: a child may take seconds to start, and what was read a
+            # second ago can't be removed any more.
+            await self._try(stalled, messages)
+            return
         is_ours = self._stalled.get(partition_index) is stalled and stalled.after == after
         if not is_ours or partition_index not in self._working():
             return
-        if offered:
+        if known:
+            offered = [self._as_tried(stalled, message) for message in known]
             lane.partitions.offer_messages(partition_index, offered)
-            stalled.after = messages[-1].stream_id
-            stalled.tried_count += len(messages)
-        if len(messages) < PORTION or stalled.tried_count >= READ_COUNT_MAX:
-            # As much as the hosts before had read at a time: the rest nobody has touched.
-            stalled.is_head_done = True
-            await self._ownership.note_progress(partition_index, stalled.head.epoch)
-            _log.info("partition_tried", partition=partition_index, tried=stalled.tried_count)
+            stalled.after = known[-1].stream_id
+            stalled.passed_count += len(known)
+            stalled.has_met_deadly |= not stalled.deadly.isdisjoint(map(_digest, known))
+        if (len(known) == len(messages) < PORTION) or stalled.passed_count >= READ_COUNT_MAX:
+            await self._end_pass(partition_index, stalled)
 
-    async def _tried(self, stalled: _Stalled, messages: Sequence[Message]) -> list[Message]:
-        if self._sacrifice is None or not messages:
-            return []
-        jobs = [MessageJob(stalled.head, message.raw) for message in messages]
+    async def _end_pass(self, partition_index: int, stalled: _Stalled) -> None:
+        """As much was tried as the hosts before had read at a time: the rest nobody has touched."""
+        if stalled.has_met_deadly:
+            stalled.begin_pass(self._clock.monotonic_s() + 2 * REMOVAL_EVERY_S)
+            return
+        stalled.is_head_done = True
+        await self._ownership.note_progress(partition_index, stalled.head.epoch)
+        _log.info("partition_tried", partition=partition_index, deadly=len(stalled.deadly))
+
+    async def _try(self, stalled: _Stalled, messages: Sequence[Message]) -> None:
+        if self._sacrifice is None:
+            return
+        unknown = [message for message in messages if _digest(message) not in stalled.deadly]
+        jobs = [MessageJob(stalled.head, message.raw) for message in unknown]
         survived = await self._sacrifice.survivors(jobs)
-        tries = stalled.stall_count + 1
-        offered: list[Message] = []
-        for message, is_safe in zip(messages, survived, strict=True):
+        for message, is_safe in zip(unknown, survived, strict=True):
             if is_safe:
-                offered.append(decoded(message))
+                stalled.survived.add(_digest(message))
                 continue
+            stalled.deadly.add(_digest(message))
             _log.error(
                 "message_ends_hosts", partition=message.partition_index, stream_id=message.stream_id
             )
-            offered.append(
-                refused(message, KILLS_HOST, ENDS_ITS_PROCESS)._replace(attempt_count=tries)
-            )
-        return offered
+
+    @staticmethod
+    def _as_tried(stalled: _Stalled, message: Message) -> Message:
+        if _digest(message) in stalled.survived:
+            return decoded(message)
+        letter = refused(message, KILLS_HOST, ENDS_ITS_PROCESS)
+        return letter._replace(attempt_count=stalled.stall_count + 1)
 
     # --- answers ------------------------------------------------------------------------------------
 
@@ -201,10 +244,16 @@ class Care:
                     reason=KILLS_HOST,
                     detail=ENDS_ITS_PROCESS,
                 )
-                # Claimed anew from ourselves, it comes without the parked order.
-                self._on_parked(frozenset({partition_index}))
+                # Claimed anew from ourselves, it comes without the parked order; nobody waits for
+                # what becomes of the answer.
+                self._on_parked(partition_index, answer.order_no)
             stalled.answers.pop(0)
             stalled.unanswered.discard(answer.order_no)
+
+
+def _digest(message: Message) -> bytes:
+    """An id may stand for something else after a promotion; what a message says may not."""
+    return hashlib.sha256(repr(message.raw).encode()).digest()
 
 
 async def is_waiting(

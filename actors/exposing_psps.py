@@ -50,5 +50,8 @@ def expose_psps(
     metrics.read(HOST_RESUMED, lambda: [((), sum(each.resumed_count for each in resumers))])
     metrics.read(
         HOST_PARKED,
-        lambda: parked_counts(book for lane in lanes for book in lane.books.values()),
+        lambda: parked_counts(
+            (book for lane in lanes for book in lane.books.values()),
+            {psp for each in calls for psp in each.lines},
+        ),
     )

@@ -29,6 +29,7 @@ from actors.reading import StreamReader
 from actors.replying import Replier
 from actors.settings import COMMIT_LATE_S, COMMITS_LOOKED_AT_S, STORE_RETRY_S, HostSettings
 from actors.timers import fire_timers
+from actors.unparking import run_unparking
 from payments.open_order import CallAnswer
 from storage.ports import StorageUnavailable
 from storage.queue_ports import Message
@@ -68,7 +69,8 @@ class PartitionHost:
             ownership=ports.ownership,
             lane_of=self._lane_of,
             working=self._working,
-            on_parked=self._on_unclear,
+            on_parked=self._on_parked,
+            clock=ports.clock,
         )
         self._claiming = Claiming(
             settings,
@@ -188,6 +190,12 @@ class PartitionHost:
                 ("reader", self._reader.run()),
                 ("letters", self._letters.run()),
                 ("care", self._care.run()),
+                (
+                    "unparking",
+                    run_unparking(
+                        self._ports.unparking, self._lanes, self._working, self._on_unclear
+                    ),
+                ),
                 ("replies", self._replier.run()),
                 *((f"lane {index}", lane.run()) for index, lane in enumerate(self._lanes)),
             )
@@ -274,6 +282,10 @@ class PartitionHost:
 
     def _on_unclear(self, partition_indexes: frozenset[int]) -> None:
         self._claiming.note_unclear(partition_indexes)
+
+    def _on_parked(self, partition_index: int, order_no: int) -> None:
+        self._calls.done(partition_index, order_no)
+        self._on_unclear(frozenset({partition_index}))
 
     def _on_defect(self, error: BaseException) -> None:
         if self._defect is not None and not self._defect.done():

@@ -14,6 +14,7 @@ from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 from storage.ports import OwnerLedger, Ownership
 from storage.queue_ports import OwnerQueue
+from storage.unparking import Unparking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +35,5 @@ class HostPorts:
     metrics: HostMetrics = field(default_factory=HostMetrics)
     sacrifice: Sacrifice | None = None
     """Where what may end a process is tried; None where nothing is."""
+    unparking: Unparking | None = None
+    """Where operators say which parked orders shall go on; None where nobody does."""

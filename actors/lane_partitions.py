@@ -77,6 +77,11 @@ class LanePartitions:
         inbox = self._inboxes.get(partition_index)
         return 0 if inbox is None else inbox.message_count
 
+    def epoch_of(self, partition_index: int) -> int | None:
+        """The epoch under which a partition is worked on here; None when it is not."""
+        book = self.books.get(partition_index)
+        return None if book is None else book.head.epoch
+
     # --- coming and going -----------------------------------------------------------------------------
 
     def add(self, book: PartitionBook, *, unscheduled: Sequence[int]) -> None:

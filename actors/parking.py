@@ -20,6 +20,7 @@ from payments.book import PartitionBook
 from payments.decided import Planner
 from payments.fallback import may_leave
 from payments.open_order import OpenOrder
+from payments.parking import ParkReason
 from payments.rows import TimerKind
 from runtime.clock import Clock
 
@@ -196,12 +197,18 @@ class Resumer:
                     yield book
 
 
-def parked_counts(books: Iterable[PartitionBook]) -> Sequence[tuple[tuple[str, str], int]]:
-    """Return ``((psp, reason), count)`` of the orders that rest."""
-    counts = Counter(
-        (order.attempt.psp, order.parked.wire)
-        for book in books
-        for order in book.parked_orders()
-        if order.parked is not None
-    )
+def parked_counts(
+    books: Iterable[PartitionBook], psps: Iterable[str]
+) -> Sequence[tuple[tuple[str, str], int]]:
+    """Return ``((psp, reason), count)`` of the orders that rest.
+
+    Each of ``psps`` is there with each reason, also when nothing rests: a count that falls shows 0, and
+    doesn't vanish.
+    """
+    counts = {(psp, reason.wire): 0 for psp in psps for reason in ParkReason}
+    for book in books:
+        for order in book.parked_orders():
+            if order.parked is not None:
+                place = (order.attempt.psp, order.parked.wire)
+                counts[place] = counts.get(place, 0) + 1
     return sorted(counts.items())

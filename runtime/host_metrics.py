@@ -135,7 +135,7 @@ HOST_BREAKER_OPENED = CounterSpec(
 )
 HOST_PARKED = GaugeSpec(
     name="tallystick_host_orders_parked",
-    help="Orders that rest, by the PSP of their attempt and the reason.",
+    help="Orders that rest, by the PSP of their attempt and the reason; 0 where none does.",
     labels=("psp", "reason"),
 )
 HOST_RESUMED = CounterSpec(

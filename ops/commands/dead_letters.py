@@ -13,12 +13,12 @@ from typing import TypeVar
 import click
 
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.stated_reasons import reason_option, stated_reason
 from payments.identity import dead_letter_id, parse_dead_letter_id
 from payments.rows import LetterActionKind
 from storage.letters import (
     ABOVE_ALL_LETTERS,
     LETTERS_PAGE_MAX,
-    REASON_CHARACTERS_MAX,
     Letter,
     LetterState,
     PostgresLetters,
@@ -49,15 +49,6 @@ def dead_letters() -> None:
     """Look at messages that could not be taken in; replay or discard them."""
 
 
-def _reason(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is None:
-        return None
-    text = value.strip()
-    if not 1 <= len(text) <= REASON_CHARACTERS_MAX or not text.isprintable():
-        raise click.BadParameter(f"1 to {REASON_CHARACTERS_MAX} characters, no control characters")
-    return text
-
-
 def _number(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
     number = parse_dead_letter_id(value)
     if number is None:
@@ -66,9 +57,6 @@ def _number(_context: click.Context, _parameter: click.Parameter, value: str) ->
 
 
 _letter_argument = click.argument("letter_no", metavar="ID", callback=_number)
-_reason_option = click.option(
-    "--reason", required=True, callback=_reason, help="Why: kept in the audit."
-)
 
 
 @dead_letters.command("list")
@@ -110,7 +98,9 @@ def list_letters(
 @dead_letters.command()
 @_letter_argument
 @click.option("--raw", "is_raw", is_flag=True, help="With the message's bytes: personal data.")
-@click.option("--reason", default=None, callback=_reason, help="Why --raw: kept in the audit.")
+@click.option(
+    "--reason", default=None, callback=stated_reason, help="Why --raw: kept in the audit."
+)
 @output_option
 @json_option
 @click.pass_obj
@@ -150,7 +140,7 @@ def show(
 
 @dead_letters.command()
 @_letter_argument
-@_reason_option
+@reason_option
 @click.option("--timeout-s", type=float, default=15.0, show_default=True)
 @output_option
 @json_option
@@ -170,7 +160,7 @@ def replay(
 
 @dead_letters.command()
 @_letter_argument
-@_reason_option
+@reason_option
 @click.option("--timeout-s", type=float, default=15.0, show_default=True)
 @output_option
 @json_option
@@ -198,7 +188,7 @@ def discard(
     show_default=True,
     help="Seconds; 0 ends it.",
 )
-@_reason_option
+@reason_option
 @click.pass_obj
 def accept(context: CommandContext, partition_index: int, for_s: int, reason: str) -> None:
     """Let a partition set aside whatever it can't take in, also most of what comes."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 import click
 
@@ -14,6 +15,8 @@ from ops.context import CommandContext, is_json_wanted, json_option, output_opti
 from ops.exit_codes import ExitCode
 from ops.money_text import amount_text
 from ops.receipt import Receipt, print_receipt, take_payment
+from ops.stated_reasons import reason_option
+from ops.unparking import unpark_payment
 
 T = TypeVar("T")
 
@@ -92,6 +95,24 @@ def show(context: CommandContext, payment_id: str, output_format: str, is_json: 
         context.output.json({**payment.body, "transfers": list(receipt.transfers)})
     else:
         print_receipt(receipt, context.output)
+
+
+@payments.command()
+@click.argument("payment_id", metavar="ID", type=click.UUID)
+@reason_option
+@click.option("--timeout-s", type=float, default=15.0, show_default=True)
+@click.pass_obj
+def unpark(context: CommandContext, payment_id: UUID, reason: str, timeout_s: float) -> None:
+    """Let a payment go on that was parked because it ended its hosts."""
+    context.running_state()
+    unparked = asyncio.run(
+        unpark_payment(context.config(), payment_id, reason=reason, timeout_s=timeout_s)
+    )
+    if unparked is None:
+        context.fail(f"payment {payment_id} is not parked")
+    if not unparked:
+        context.fail(f"payment {payment_id} is still parked: its owner has not answered yet")
+    context.output.line(f"payment {payment_id} goes on")
 
 
 @click.command()

@@ -16,9 +16,13 @@ from storage.connections import Connector
 from storage.ledger import PostgresLedger
 from storage.ownership import PostgresOwnership
 from storage.ports import OwnerLedger, Ownership
+from storage.read_pool import ReadPool
+from storage.unparking import PostgresUnparking, Unparking
 from tests.books import ACCEPTED_AT, PARTITION_COUNT, Writer
+from tests.contract.books_data import RoleConnector
 from tests.fakes.fake_books import FakeBooks
 from tests.fakes.fake_ledger import FakeLedger, FakeOwnership
+from tests.fakes.fake_unparking import FakeUnparking
 from tests.manual_clock import ManualClock
 from tests.simulation.net import Net, Weather
 from tests.simulation.ports import RealTime
@@ -68,6 +72,12 @@ class Shard(Protocol):
 
     def drop_connection(self, host: Host, lane_index: int) -> None: ...
 
+    def unparking(self) -> Unparking: ...
+
+    async def want_unparked(self, order_uuid: UUID) -> None:
+        """Say as an operator that a parked order shall go on."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -77,6 +87,7 @@ class FakeShard:
     def __init__(self) -> None:
         self._now = ACCEPTED_AT
         self.books = FakeBooks.empty(PARTITION_COUNT, now=lambda: self._now)
+        self._unparking = FakeUnparking(self.books)
 
     def host(self) -> Host:
         ledger = FakeLedger(self.books, lane_count=LANE_COUNT)
@@ -108,6 +119,12 @@ class FakeShard:
     def drop_connection(self, host: Host, lane_index: int) -> None:
         assert isinstance(host.ledger, FakeLedger)
         host.ledger.lanes[lane_index].replace()
+
+    def unparking(self) -> Unparking:
+        return self._unparking
+
+    async def want_unparked(self, order_uuid: UUID) -> None:
+        self._unparking.wishes.add(self.books.order_keys[order_uuid])
 
     async def close(self) -> None:
         """Nothing to end."""
@@ -144,6 +161,10 @@ class PostgresShard:
         self._owner_dsn = owner_dsn
         self._admin = Connector(admin_dsn, application_name="tests")
         self._hosts: list[tuple[PostgresLedger, PostgresOwnership]] = []
+        self._pools = {
+            "gateway": ReadPool(RoleConnector(admin_dsn, "tally_gateway"), session_count_max=1),
+            "owner": ReadPool(Connector(owner_dsn, application_name="tests"), session_count_max=1),
+        }
 
     def host(self) -> Host:
         connector = Connector(self._owner_dsn, application_name=f"host-{len(self._hosts)}")
@@ -178,7 +199,22 @@ class PostgresShard:
         assert session is not None
         session.abort()
 
+    def unparking(self) -> Unparking:
+        return PostgresUnparking(self._pools["owner"])
+
+    async def want_unparked(self, order_uuid: UUID) -> None:
+        parked_orders = PostgresUnparking(self._pools["gateway"])
+        (parked,) = await parked_orders.parked(order_uuid)
+        assert (parked.order_uuid, parked.reason) == (order_uuid, "kills_host")
+        await parked_orders.want(parked, actor="tests", reason="mended")
+        (audited,) = await self.ask(
+            "SELECT actor, subject, detail->>'reason' FROM audit WHERE action = 'order.unpark'"
+        )
+        assert tuple(audited) == ("tests", str(order_uuid), "mended")
+
     async def close(self) -> None:
+        for pool in self._pools.values():
+            await pool.close()
         for ledger, ownership in self._hosts:
             await ownership.close()
             await ledger.close()

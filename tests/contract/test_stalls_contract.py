@@ -91,3 +91,25 @@ async def test_a_parked_order_is_left_out_of_the_next_claim(shard: Shard) -> Non
     state = await take_over(host, has_waiting=False)
     assert [record.order_no for record in state.open_orders] == [1, 3]
     assert await shard.count("open_order") == 3
+
+
+async def test_a_parked_order_goes_on_when_it_is_wanted_after_its_parking(shard: Shard) -> None:
+    """A wish is audited and good for one parking; only the owner unparks, for the next claim."""
+    host, unparking = shard.host(), shard.unparking()
+    writer = await host.writer(1)
+    await host.ledger.lanes[0].append(writer.take_in(2))
+    epoch = (await take_over(host, has_waiting=False)).head.epoch
+    await host.ownership.park(1, epoch, 2, reason="kills_host", detail="")
+    assert await unparking.wanted([0, 1]) == []
+    await shard.want_unparked(writer.order_uuid(2))
+    assert await unparking.wanted([0]) == []
+    assert await unparking.wanted([0, 1]) == [(1, 2)]
+    await unparking.unpark(1, epoch - 1, 2)
+    assert await unparking.wanted([0, 1]) == [(1, 2)]
+    await unparking.unpark(1, epoch, 2)
+    assert await unparking.wanted([0, 1]) == []
+    state = await take_over(host, has_waiting=False)
+    # Without a timer, so that its owner goes on with it at once.
+    assert [(record.order_no, record.has_timer) for record in state.open_orders][1] == (2, False)
+    await host.ownership.park(1, state.head.epoch, 2, reason="kills_host", detail="again")
+    assert await unparking.wanted([0, 1]) == []

@@ -26,6 +26,7 @@ from tests.fakes.fake_ledger import FakeLedger, FakeOwnership
 from tests.fakes.fake_queue import FakeGatewayQueue, FakeOwnerQueue
 from tests.fakes.fake_queue_server import FakeQueueServer
 from tests.fakes.fake_sacrifice import FakeSacrifice
+from tests.fakes.fake_unparking import FakeUnparking
 from tests.queue_commands import a_command
 
 PARTITION_COUNT = 4
@@ -66,6 +67,8 @@ class World:
         self.psp = self.psps["simulator"]
         self.ledgers: list[FakeLedger] = []
         self.sacrifice: FakeSacrifice | None = None
+        self.crash_points = CrashPoints({})
+        self.unparking = FakeUnparking(self.books)
 
     def host(self, name: str = "host-0", *, lane_count: int = 2) -> PartitionHost:
         """A new incarnation of a host."""
@@ -95,8 +98,9 @@ class World:
                 planner=OrderedPlanner(self.psps),
                 read_draining=read_draining,
                 clock=self.clock,
-                crash_points=CrashPoints({}),
+                crash_points=self.crash_points,
                 sacrifice=self.sacrifice,
+                unparking=self.unparking,
             ),
             uuid4(),
             1,

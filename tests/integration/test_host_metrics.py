@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -31,8 +32,18 @@ def rig(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> Ite
         for name in HOSTS:
             rig.start_host(name)
         asyncio.run(rig.until_owned_by(*HOSTS))
+        asyncio.run(until_balanced(rig))
         asyncio.run(rig.until_ready())
         yield rig
+
+
+async def until_balanced(rig: Rig) -> None:
+    """Wait until each host owns as many partitions as the other: the first one starts with all of them."""
+    async with asyncio.timeout(30):
+        while Counter((await rig.owners()).values()) != dict.fromkeys(
+            HOSTS, PARTITION_COUNT // len(HOSTS)
+        ):
+            await asyncio.sleep(0.05)
 
 
 async def addresses(rig: Rig) -> dict[str, str]:

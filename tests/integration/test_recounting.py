@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -19,7 +20,7 @@ from loadtest.history.snapshots import snapshot_line
 from runtime.config import Config
 from storage.recounting import BooksReader, BooksUnread
 from tests.servers import SharedServers
-from tests.verified_books import TEMPLATE, TOKENS, VerifiedBooks, ask, make_books
+from tests.verified_books import TEMPLATE, TOKENS, VerifiedBooks, make_books
 
 _COPIES = itertools.count(1)
 
@@ -78,13 +79,28 @@ async def test_books_that_the_engine_wrote_are_right(copy: Copy) -> None:
     assert results["I19"].checked == len(TOKENS)
 
 
+async def altered_count(dsn: str, sql: str) -> int:
+    """Alter rows as the superuser, without triggers. Returns how many."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("SET session_replication_role = replica")
+        # Its tag: UPDATE 12.
+        return int((await connection.execute(sql)).split()[-1])
+    finally:
+        await connection.close()
+
+
 @pytest.mark.parametrize(
     ("invariant", "sql"),
     [
         ("I2", "DELETE FROM order_outcome WHERE status = 7"),
         ("I2", "UPDATE order_outcome SET fee_minor = fee_minor + 1"),
         ("I7", "DELETE FROM transfer WHERE kind = 2"),
-        ("I7", "UPDATE account SET currency = 'XTS' WHERE kind = 3 AND currency = 'CHF'"),
+        (
+            "I7",
+            "UPDATE account SET currency = 'XTS' WHERE (partition_index, account_no) ="
+            " (SELECT partition_index, account_no FROM account WHERE kind = 3 ORDER BY 1, 2 LIMIT 1)",
+        ),
         ("I8", "UPDATE slice SET credits_posted_minor = credits_posted_minor + 1"),
         ("I8", "UPDATE slice SET version = version + 1"),
         ("I12", "UPDATE order_outcome SET psp_reference = 'ch_other' WHERE status = 5"),
@@ -96,7 +112,7 @@ async def test_books_that_the_engine_wrote_are_right(copy: Copy) -> None:
 )
 async def test_what_was_altered_is_found(copy: Copy, invariant: str, sql: str) -> None:
     """What no role of ours may do to the books is found by the invariant that it breaks."""
-    await ask(copy.dsn, f"SET session_replication_role = replica; {sql}")
+    assert await altered_count(copy.dsn, sql) > 0
     found = (await copy.results())[invariant]
     assert found.violated > 0
     assert found.first is not None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import uuid4
 
 import pytest
 
 from actors.sacrificing import AnswerJob, MessageJob
 from payments.partitioning import partition_index
+from runtime.crash_points import CrashPoints
 from storage.envelope import queue_entry
 from storage.ports import STALLS_BEFORE_CARE
+from storage.queue import REMOVAL_AGE_S_MAX
 from tests.fakes.fake_host import PARTITION_COUNT, World
 from tests.fakes.fake_sacrifice import FakeSacrifice
 from tests.queue_commands import a_command
@@ -20,6 +23,17 @@ MARK = b"ends its host"
 def deadly_message(job: object) -> bool:
     """What no process survives to decode."""
     return isinstance(job, MessageJob) and any(MARK in part for part in job.raw)
+
+
+class Survivor(CrashPoints):
+    """Counts what would have ended the host."""
+
+    def __init__(self) -> None:
+        super().__init__({}, mark=MARK)
+        self.met_count = 0
+
+    def meet(self, parts: Iterable[bytes]) -> None:
+        self.met_count += any(MARK in part for part in parts)
 
 
 def two_hosts_died(world: World) -> None:
@@ -50,6 +64,26 @@ async def test_the_message_that_ends_hosts_becomes_a_letter_and_its_neighbours_s
     assert (letter.reason, letter.order_uuid) == ("kills_host", bad.order_uuid)
     assert letter.attempt_count == STALLS_BEFORE_CARE + 1
     assert len(world.sacrifice.jobs) >= 61
+
+
+async def test_the_reader_stays_away_until_what_ends_hosts_is_off_the_stream() -> None:
+    """However long children take to start: what was read too long ago to be removed is read anew first."""
+    world = World()
+    world.sacrifice = FakeSacrifice(deadly_message, start_s=1.1 * REMOVAL_AGE_S_MAX)
+    world.crash_points = survivor = Survivor()
+    bad = a_command(uuid4())._replace(description=MARK.decode())
+    index = partition_index(bad.order_uuid, PARTITION_COUNT)
+    await world.gateway.append([queue_entry(bad, index)])
+    two_hosts_died(world)
+    async with world.running(world.host()):
+        await world.until(lambda: len(world.books.letters.rows) == 1)
+        # Only when a look has found it gone, the partition is read as ever.
+        await world.until(lambda: world.books.partitions[index].stall_count == 0)
+        assert not world.server.copy.streams[index]
+        later = await world.post()
+        await world.until(lambda: world.status_of(later) is not None)
+    assert survivor.met_count == 0
+    assert len(world.books.letters.rows) == 1
 
 
 async def test_a_deadly_order_is_not_taken_in_by_its_repeat() -> None:
@@ -89,9 +123,14 @@ async def test_an_order_whose_answer_ends_hosts_is_parked() -> None:
         await world.until(lambda: key in world.books.parked)
         later = await world.post()
         await world.until(lambda: world.status_of(later) is not None)
-    assert world.status_of(victim) is None
-    assert key in world.books.open_orders
-    assert world.books.parked[key][0] == "kills_host"
+        assert world.status_of(victim) is None
+        assert key in world.books.open_orders
+        assert world.books.parked[key][0] == "kills_host"
+        # The fix is running: an operator lets it go on, and its owner takes it up by itself.
+        world.sacrifice = None
+        world.unparking.wishes.add(key)
+        await world.until(lambda: world.status_of(victim) is not None)
+    assert not world.books.parked
 
 
 @pytest.mark.parametrize("died_count", [0, 1])

@@ -61,6 +61,7 @@ def test_every_command_is_there_and_explains_itself(
     [
         ("pay", "--amount", "100"),
         ("payments", "show", "3f1e"),
+        ("payments", "unpark", "3f1e0000-0000-4000-8000-000000000000", "--reason", "mended"),
         ("wallet",),
         ("merchants", "create", "Shop"),
         ("scale", "--hosts", "2"),
