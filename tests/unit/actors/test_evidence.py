@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from payments.attempts import ResultClass
 from payments.lifecycle import PaymentState
 from payments.retry_policy import RetryRule, Strategy
 from payments.rows import EvidenceVerdict
-from tests.fakes.fake_host import LIMITS, QUICK, World
+from tests.fakes.fake_host import QUICK, World
 
 # Nobody asks for what is unknown while a test runs.
 SILENT = replace(QUICK, unknown=RetryRule(strategy=Strategy.FIXED, first_ms=600_000))
@@ -60,14 +61,34 @@ async def test_evidence_ends_what_no_psp_tells() -> None:
 
 async def test_evidence_waits_for_a_call_on_its_way() -> None:
     """While a call could still charge, nobody's word that nothing was charged ends the order."""
-    world = World()
+    world = World(policy=SILENT)
     evidence = world.books.evidence
     host = world.host()
     async with world.running(host):
-        order = await world.post(token="tok_slow_150")
-        await world.until(lambda: host.calls.in_flight_count == 1)
-        number = evidence.give(world.books.order_keys[order], result=ResultClass.DECLINED_FINAL)
+        order = await world.post(token="tok_timeout_before")
+        await world.until(lambda: unknown_count(world) == 1)
+        key = world.books.order_keys[order]
+        host.calls._busy.add(key)
+        number = evidence.give(key, result=ResultClass.DECLINED_FINAL)
+        await asyncio.sleep(0.1)
+        assert number not in evidence.results
+        host.calls.done(*key)
         await world.until(lambda: number in evidence.results)
-    assert evidence.results[number].result == EvidenceVerdict.REFUSED
-    assert world.status_of(order) == PaymentState.SUCCEEDED
-    assert LIMITS.charge_timeout_ms > 150
+    assert evidence.results[number].result == EvidenceVerdict.ACCEPTED
+    assert world.status_of(order) == PaymentState.FAILED
+
+
+async def test_a_call_that_began_after_the_offer_is_waited_for() -> None:
+    """Evidence that waits to be decided is dropped when its order has a call by then: it comes again."""
+    world = World(policy=SILENT)
+    host = world.host()
+    async with world.running(host):
+        order = await world.post(token="tok_timeout_before")
+        await world.until(lambda: unknown_count(world) == 1)
+        key = world.books.order_keys[order]
+    partitions = host.parts.lanes[key[0] % 2].partitions
+    world.books.evidence.give(key, result=ResultClass.DECLINED_FINAL)
+    (given,) = world.books.evidence.pending([key[0]])
+    assert partitions.offer_evidence(given.answer())
+    host.calls._busy.add(key)
+    assert not partitions.take([key[0]], count_max=9)[key[0]].answers
