@@ -243,7 +243,10 @@ def _require_unknown(context: CommandContext, payment_id: str, found: AttemptFou
         status = PaymentState(found.ended_status or 0).wire
         context.fail(f"{payment_id} has ended: it is {status}. Nothing was changed.")
     if found.is_parked:
-        context.fail(f"{payment_id} is parked: no owner may touch it. Nothing was changed.")
+        context.fail(
+            f"{payment_id} is parked, so that no owner touches it. Nothing was changed."
+            f" Let it go on first: {context.hint('payments unpark ' + str(found.order_uuid))}"
+        )
     if not found.is_unknown:
         context.fail(
             f"{payment_id} is open, and its outcome is not unknown: it goes on by itself."

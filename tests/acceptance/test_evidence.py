@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from uuid import uuid4
 
 from tests.acceptance.conftest import StackFactory
 from tests.acceptance.running_stack import RunningStack
+from tests.shop import open_shop, oracle
 
 # A charge whose answer got lost is unknown after half a second, and nobody asks for it by itself.
 SILENT = """
@@ -21,13 +23,24 @@ first_ms = 3600000
 WHY = "the provider's support confirmed it in ticket 4711"
 
 
-def pay(stack: RunningStack, token: str, amount: int = 700) -> str:
-    """Take a payment that stays undecided; returns its key."""
-    key = str(uuid4())
-    stack.tally("pay", "--amount", str(amount), "--token", token, "--key", key)
-    payment = stack.json("payments", "show", key)
-    assert payment["status"] == "processing", payment
-    return key
+def unknowns(stack: RunningStack, token: str, *amounts_minor: int) -> list[str]:
+    """Post payments that nobody tells the end of; returns their keys once they wait for one."""
+    gateway_url = stack.status()["gateway_url"]
+    api_key = (stack.home / "secrets" / "sandbox_api_key").read_text().strip()
+
+    async def post() -> list[str]:
+        async with open_shop(gateway_url, api_key) as shop:
+            answers = await asyncio.gather(
+                *(shop.post(token=token, amount_minor=amount) for amount in amounts_minor)
+            )
+            keys = [str(answer.key) for answer in answers]
+            async with asyncio.timeout(30):
+                for key in keys:
+                    while not (await shop.get(f"/v1/payments/{key}")).body.get("next_retry_at"):
+                        await asyncio.sleep(0.1)
+            return keys
+
+    return asyncio.run(post())
 
 
 def resolve(stack: RunningStack, key: str, *options: str) -> tuple[int, str]:
@@ -40,9 +53,11 @@ def test_what_no_provider_tells_is_resolved_by_evidence(stack_factory: StackFact
     stack = stack_factory()
     (stack.home / "overrides.toml").write_text(SILENT)
     stack.up("--hosts-without-ray", "--no-demo")
-    charged = pay(stack, "tok_charge_then_timeout")
-    vanished = pay(stack, "tok_timeout_before")
-    reference = ("--charged", "--reference", "ch_1")
+    (charged,) = unknowns(stack, "tok_charge_then_timeout", 700)
+    (vanished,) = unknowns(stack, "tok_timeout_before", 700)
+    (psp,) = (psp["url"] for psp in stack.status()["psps"] if psp["name"] == "simulator")
+    (charge,) = asyncio.run(oracle(psp))
+    reference = ("--charged", "--reference", charge["reference"])
 
     code, told = resolve(stack, charged, *reference, "--amount", "699")
     assert code == 1
@@ -67,18 +82,18 @@ def test_what_no_provider_tells_is_resolved_by_evidence(stack_factory: StackFact
     code, told = resolve(stack, vanished, *reference)
     assert (code, "has ended" in told) == (1, True)
     check_reconciling(stack)
-    verified = stack.tally("verify")
-    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def check_reconciling(stack: RunningStack) -> None:
-    """Twenty unknowns resolve at once; then a denied charge is a break, and is left as it is."""
-    keys = [pay(stack, "tok_charge_then_timeout", amount) for amount in range(1_000, 1_020)]
+    """Twenty unknowns resolve at once, and the books verify; then a denied charge is a break."""
+    keys = unknowns(stack, "tok_charge_then_timeout", *range(1_000, 1_020))
     counts = stack.json("reconcile", "--psp", "simulator")
     assert (counts["resolved"], counts["matched"], counts["still_unknown"]) == (20, 1, 0)
     assert all(stack.json("payments", "show", key)["status"] == "succeeded" for key in keys)
+    verified = stack.tally("verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
-    denied = pay(stack, "tok_charge_then_timeout", 333)
+    (denied,) = unknowns(stack, "tok_charge_then_timeout", 333)
     assert resolve(stack, denied, "--not-charged")[0] == 0
     done = stack.tally("reconcile", "--psp", "simulator", "--since", "1h", "--json")
     assert done.returncode == 1
