@@ -91,13 +91,13 @@ def build_host(config: Config, *, name: str, environment: Mapping[str, str]) -> 
     crash_points = CrashPoints.from_environment(
         environment, is_sandbox=config.deployment.is_sandbox
     )
-    psp_settings = tuple(_psp_settings(psp, config) for psp in config.psps)
-    psps = open_psps(psp_settings, clock=clock)
+    settings_of_psps = tuple(psp_settings(psp, config) for psp in config.psps)
+    psps = open_psps(settings_of_psps, clock=clock)
     planner = OrderedPlanner(psps)
     metrics = HostMetrics()
     sacrifice = ChildProcessSacrifice(
         Setting(
-            psps=psp_settings,
+            psps=settings_of_psps,
             policy=_settings(config, name).policy,
             is_sandbox=config.deployment.is_sandbox,
         )
@@ -204,7 +204,7 @@ def _in_flight_max(psp: PspConfig, config: Config) -> int:
     return psp.calls_in_flight_max or config.actors.calls_in_flight_max
 
 
-def _psp_settings(psp: PspConfig, config: Config) -> PspSettings:
+def psp_settings(psp: PspConfig, config: Config) -> PspSettings:
     try:
         return _connector_settings(psp, config)
     except PspSettingsInvalid as invalid:

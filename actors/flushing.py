@@ -61,6 +61,7 @@ def flush_of(decisions: Iterable[Decided], work: Mapping[int, Work]) -> Flush:
         flush.slices.extend(decided.slices)
         flush.events.extend(decided.events)
         flush.refused.extend(decided.refused)
+        flush.evidence_results.extend(decided.evidence)
         flush.personal.extend(_personal_rows(decided))
         if decided.dead_letter_count:
             part = work[decided.partition_index]

@@ -144,6 +144,13 @@ class LanePartitions:
             inbox.add_answer(answer, self._clock.monotonic_s())
             self.work_arrived.set()
 
+    def offer_evidence(self, said: CallAnswer) -> bool:
+        """Keep evidence; False while a call for its order is on its way: that one is waited for."""
+        if self._calls.is_busy(said.partition_index, said.order_no):
+            return False
+        self.offer_answer(said)
+        return True
+
     def offer_due(self, partition_index: int, order_no: int, step: TimerKind) -> None:
         """Note a timer whose time has come. It stays due in the ledger until a flush replaces it."""
         inbox = self._inboxes.get(partition_index)
@@ -180,6 +187,13 @@ class LanePartitions:
             # A timer may have been read again while its call was on its way: acting on it now could
             # renew an attempt that is being sent.
             part.due = [due for due in part.due if not self._calls.is_busy(index, due[0])]
+            part.answers = [
+                answer
+                for answer in part.answers
+                # A call that waits or runs could still charge what evidence says was not charged. The
+                # evidence is offered again.
+                if answer.evidence_no is None or not self._calls.is_busy(index, answer.order_no)
+            ]
             if not self.guard.admits(index, part.messages):
                 part.messages = []
                 self.stop_intake(index)

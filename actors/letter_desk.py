@@ -1,4 +1,4 @@
-"""What operators want done with dead letters, and pauses of intake that are over: looked at each second."""
+"""What operators want done with dead letters, evidence, and pauses of intake that are over: looked at each second."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from storage.ports import OwnerLedger, StorageUnavailable
 
 _log = structlog.get_logger(__name__)
 
-# An operator waits for this; two small queries of a host in it.
+# An operator waits for this; three small queries of a host in it.
 LOOK_EVERY_S = 1.0
 ACTIONS_READ_MAX = 200
-# An action that was offered and has no result after this was lost with a flush: it is offered again.
+EVIDENCE_READ_MAX = 500
+# An action, or evidence, that was offered and has no result after this was lost with a flush: it is offered again.
 OFFERED_AGAIN_S = 10.0
 
 
 class LetterDesk:
-    """Brings pending actions to their partitions, and lets paused partitions try again."""
+    """Brings pending actions and evidence to their partitions, and lets paused partitions try again."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class LetterDesk:
         self._reread = reread
         self._clock = clock
         self._offered_at_s: dict[int, float] = {}
+        self._evidence_offered_at_s: dict[int, float] = {}
         self._told: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
         """What the books were told last: the partitions at work, and those of them that are paused."""
 
@@ -70,6 +72,7 @@ class LetterDesk:
             await self._ledger.note_paused(sorted(working), sorted(paused))
             self._told = (working, paused)
         await self._offer_actions(working)
+        await self._offer_evidence(working)
 
     async def _offer_actions(self, working: frozenset[int]) -> None:
         actions = await self._ledger.pending_actions(sorted(working), count_max=ACTIONS_READ_MAX)
@@ -85,3 +88,17 @@ class LetterDesk:
                     action.partition_index, [action_message(action, now_s)]
                 )
             self._offered_at_s[action.action_no] = offered_at_s
+
+    async def _offer_evidence(self, working: frozenset[int]) -> None:
+        pending = await self._ledger.pending_evidence(sorted(working), count_max=EVIDENCE_READ_MAX)
+        now_s = self._clock.monotonic_s()
+        offered_before = self._evidence_offered_at_s
+        self._evidence_offered_at_s = {}
+        for evidence in pending:
+            offered_at_s = offered_before.get(evidence.evidence_no)
+            if offered_at_s is None or now_s - offered_at_s > OFFERED_AGAIN_S:
+                lane = self._lanes[evidence.partition_index % len(self._lanes)]
+                if not lane.partitions.offer_evidence(evidence.answer()):
+                    continue
+                offered_at_s = now_s
+            self._evidence_offered_at_s[evidence.evidence_no] = offered_at_s

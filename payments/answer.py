@@ -34,6 +34,7 @@ PAYMENT_PATH_BASE = "/v1/payments/"
 TITLES: Mapping[str, str] = {
     "declined": "The payment was declined",
     "psp_unavailable": "No payment service provider ran the payment",
+    "not_charged": "The payment was not charged",
     "order_discarded": "The order could not be run and was discarded",
 }
 """Failure code -> problem title. The detail says more where the PSP did."""

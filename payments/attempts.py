@@ -49,6 +49,8 @@ class PspAnswer(NamedTuple):
     retry_after_s: float | None = None
     is_silent: bool = False
     """Nothing came from the PSP: not reached, cut off, or too late. It says nothing of the charge."""
+    failure_code: str = "declined"
+    """Of a final refusal: what storefronts read as the failure's code."""
 
     def storable(self) -> PspAnswer:
         """Return the answer as the books can hold it, whatever the PSP wrote.

@@ -18,6 +18,7 @@ from payments.rows import (
     AccountRow,
     AttemptRow,
     EventRow,
+    EvidenceResultRow,
     HeadRow,
     OrderRow,
     OutcomeRow,
@@ -105,6 +106,7 @@ class Decided:
     slices: list[SliceDeltaRow] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     refused: list[RefusedRequestRow] = field(default_factory=list)
+    evidence: list[EvidenceResultRow] = field(default_factory=list)
     opened: list[OpenOrder] = field(default_factory=list)
     planned: list[tuple[int, Attempt]] = field(default_factory=list)
     """``(order_no, attempt)`` for each new attempt: its request is personal data, kept apart."""
@@ -125,6 +127,7 @@ class Decided:
             or self.progress
             or self.outcomes
             or self.refused
+            or self.evidence
             or self.attempts
             or self.dead_letter_count
         )

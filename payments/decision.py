@@ -14,6 +14,7 @@ from payments.attempts import Attempt, ResultClass
 from payments.commands import PaymentCommand
 from payments.decided import Batch, Decided, Held, Planner
 from payments.defects import InvariantViolation
+from payments.evidence import after_evidence, result_row
 from payments.fallback import may_fall_back, may_leave
 from payments.lifecycle import PaymentEvent, PaymentState, next_state
 from payments.next_step import Ended, Waiting, after_answer, after_refusal, may_send, send_before
@@ -21,7 +22,7 @@ from payments.open_order import CallAnswer, OpenOrder, PspCall
 from payments.posting import Posting
 from payments.psp_choice import PspChoice
 from payments.retry_policy import RetryPolicy
-from payments.rows import EventRow, RefusedRequestRow, TimerKind, TimerRow
+from payments.rows import EventRow, TimerKind, TimerRow
 
 # When an owner looks again at an attempt that should be under way: its successor then sends it.
 SEND_UNSEEN_MS = 1_000
@@ -52,6 +53,9 @@ class Decision:
     def take_answer(self, answered: CallAnswer) -> None:
         """Decide what an answer means. One to an attempt that is over, or to an order that ended, is dropped."""
         order = self._order(answered.order_no)
+        if answered.evidence_no is not None:
+            self._take_evidence(order, answered)
+            return
         if order is None or answered.attempt_no != order.attempt.attempt_no:
             return
         epoch, policy = self._held.head.epoch, self._policy
@@ -84,6 +88,20 @@ class Decision:
             order,
             after_answer(order, step, answer, now=now, epoch=epoch, terms=terms, policy=policy),
         )
+
+    def _take_evidence(self, order: OpenOrder | None, said: CallAnswer) -> None:
+        """End the order by evidence, or note why not. It never leads to another attempt or call."""
+        verdict = after_evidence(
+            order,
+            said,
+            now=self._now,
+            epoch=self._held.head.epoch,
+            terms=self._planner.terms(order.attempt.psp if order is not None else ""),
+            policy=self._policy,
+        )
+        self._decided.evidence.append(result_row(said, self._batch_seq, verdict))
+        if order is not None and isinstance(verdict, Ended):
+            self._end(order, verdict)
 
     def _follow(self, order: OpenOrder, verdict: Ended | Waiting) -> None:
         if isinstance(verdict, Waiting):
@@ -189,14 +207,7 @@ class Decision:
                 taken[order_uuid] = command.fingerprint
                 self._take_in(command)
             elif not fingerprint.same(stored, command.fingerprint):
-                self._decided.refused.append(
-                    RefusedRequestRow(
-                        partition_index=self._partition_index,
-                        order_uuid=order_uuid,
-                        fingerprint=command.fingerprint,
-                        accepted_at=command.accepted_at,
-                    )
-                )
+                self._decided.refused.append(making.refused_row(self._partition_index, command))
 
     def _take_in(self, command: PaymentCommand) -> None:
         decided = self._decided
@@ -268,16 +279,7 @@ class Decision:
         self, order_no: int, command: PaymentCommand, attempt_no: int, psp: str
     ) -> Attempt:
         plan = self._planner.plan(command, attempt_no, psp)
-        attempt = Attempt(
-            attempt_no=attempt_no,
-            psp=plan.psp,
-            psp_account=plan.psp_account,
-            psp_key=plan.psp_key,
-            request=plan.request,
-            epoch=self._held.head.epoch,
-            created_at=self._now,
-            is_tainted=False,
-        )
+        attempt = making.attempt_of(plan, attempt_no, self._held.head.epoch, self._now)
         row = making.attempt_row(self._partition_index, order_no, attempt)
         self._decided.attempts.append(row)
         self._decided.planned.append((order_no, attempt))

@@ -69,7 +69,7 @@ def after_answer(
             return Ended(
                 event=PaymentEvent.DECLINED,
                 psp_reference=answer.reference or order.psp_reference,
-                failure_code="declined",
+                failure_code=answer.failure_code,
                 decline_code=answer.decline_code,
                 failure_message=answer.message or "The payment was declined.",
                 effective_at=answer.effective_at,

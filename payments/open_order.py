@@ -73,3 +73,5 @@ class CallAnswer(NamedTuple):
     answer: PspAnswer
     parked: ParkReason | None = None
     """Not None: the call was not made, and the order is to rest for this reason."""
+    evidence_no: int | None = None
+    """Not None: no call was made; somebody gives evidence of what became of the key (payments.evidence)."""

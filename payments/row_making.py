@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from payments.attempts import Attempt
 from payments.commands import PaymentCommand
+from payments.decided import AttemptPlan
 from payments.lifecycle import PaymentState
 from payments.next_step import Ended
 from payments.open_order import OpenOrder
-from payments.rows import AttemptRow, OrderRow, OutcomeRow, ProgressRow
+from payments.rows import AttemptRow, OrderRow, OutcomeRow, ProgressRow, RefusedRequestRow
 
 
 def order_row(partition_index: int, order_no: int, command: PaymentCommand) -> OrderRow:
@@ -27,6 +30,30 @@ def order_row(partition_index: int, order_no: int, command: PaymentCommand) -> O
         metadata_json=command.metadata_json,
         api_version=command.api_version,
         accepted_at=command.accepted_at,
+    )
+
+
+def refused_row(partition_index: int, command: PaymentCommand) -> RefusedRequestRow:
+    """A request that came late, under a key that another body had taken."""
+    return RefusedRequestRow(
+        partition_index=partition_index,
+        order_uuid=command.order_uuid,
+        fingerprint=command.fingerprint,
+        accepted_at=command.accepted_at,
+    )
+
+
+def attempt_of(plan: AttemptPlan, attempt_no: int, epoch: int, now: datetime) -> Attempt:
+    """A new attempt, of which nothing has left yet. ``now`` is the ledger's time."""
+    return Attempt(
+        attempt_no=attempt_no,
+        psp=plan.psp,
+        psp_account=plan.psp_account,
+        psp_key=plan.psp_key,
+        request=plan.request,
+        epoch=epoch,
+        created_at=now,
+        is_tainted=False,
     )
 
 

@@ -231,6 +231,24 @@ class LetterResultRow(NamedTuple):
     detail: str
 
 
+class EvidenceVerdict(IntEnum):
+    """What became of evidence (payments.evidence). Stored; never renumber."""
+
+    ACCEPTED = 1
+    REFUSED = 2
+
+
+class EvidenceResultRow(NamedTuple):
+    """The end of one piece of evidence. Kept once each."""
+
+    evidence_no: int
+    partition_index: int
+    batch_seq: int
+    result: int
+    detail: str
+    """Why it was refused; empty when it was not."""
+
+
 class HeadRow(NamedTuple):
     """A partition's head after the batch. ``epoch`` and ``batch_seq_before`` are its fence."""
 

@@ -149,6 +149,8 @@ class PostgresLane:
             )
         if flush.dead_letters or flush.letter_results:
             await session.send_rows(_SQL["write_letters"], flush.dead_letters, flush.letter_results)
+        if flush.evidence_results:
+            await session.send_rows(_SQL["write_evidence_results"], flush.evidence_results)
         recorded_at: datetime = row["recorded_at"]
         return recorded_at
 

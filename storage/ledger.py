@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from payments.accounts import AccountKey
+from payments.evidence import Evidence
 from payments.rows import LetterActionKind
 from payments.state import AccountHead
 from storage.connections import INDEX_LOOPS, Connector
@@ -118,6 +119,15 @@ class PostgresLedger:
             )
             for row in rows
         ]
+
+    async def pending_evidence(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[Evidence]:
+        """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
+        rows = await self._reader.fetch(
+            _SQL["pending_evidence"], list(partition_indexes), count_max
+        )
+        return [Evidence(**row) for row in rows]
 
     async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
         """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""

@@ -13,11 +13,13 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.accounts import AccountKey
+from payments.evidence import Evidence
 from payments.rows import (
     AccountRow,
     AttemptRow,
     DeadLetterRow,
     EventRow,
+    EvidenceResultRow,
     HeadRow,
     LetterResultRow,
     OrderRow,
@@ -86,6 +88,7 @@ class Flush:
     dead_letters: list[DeadLetterRow] = field(default_factory=list)
     """A letter of an order that is not in the books also makes its ``set_aside_order`` row."""
     letter_results: list[LetterResultRow] = field(default_factory=list)
+    evidence_results: list[EvidenceResultRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +155,12 @@ class OwnerLedger(Protocol):
         self, partition_indexes: Sequence[int], *, count_max: int
     ) -> Sequence[LetterAction]:
         """Return operators' actions without a result, oldest first, one a letter."""
+        ...
+
+    async def pending_evidence(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[Evidence]:
+        """Return evidence without a result, oldest first."""
         ...
 
     async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:

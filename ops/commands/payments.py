@@ -11,6 +11,7 @@ from uuid import UUID
 import click
 
 from ops.api_client import ApiAnswer, ApiClient
+from ops.commands.resolving import resolve
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.exit_codes import ExitCode
 from ops.money_text import amount_text
@@ -68,7 +69,10 @@ def pay(
 
 @click.group()
 def payments() -> None:
-    """Look at payments."""
+    """Look at payments, and resolve those whose outcome is unknown."""
+
+
+payments.add_command(resolve)
 
 
 @payments.command()

@@ -182,3 +182,19 @@ WITH hashed AS (
     ON CONFLICT DO NOTHING
 )
 SELECT count(*) AS letter_count FROM brought;
+
+-- write_evidence_results --
+-- What became of evidence ($1), in the flush's transaction, after its fence was passed.
+WITH brought AS MATERIALIZED (
+    SELECT evidence_no, partition_index, batch_seq, result, detail
+    FROM unnest($1::flush_evidence_result[])
+), results AS (
+    INSERT INTO evidence_result (evidence_no, partition_index, batch_seq, result, detail)
+    SELECT evidence_no, partition_index, batch_seq, result, detail FROM brought
+    ON CONFLICT DO NOTHING
+), done AS (
+    DELETE FROM evidence_pending AS waiting USING brought
+    WHERE waiting.partition_index = brought.partition_index
+        AND waiting.evidence_no = brought.evidence_no
+)
+SELECT count(*) AS result_count FROM brought;

@@ -42,6 +42,15 @@ FROM dead_letter_action AS wanted JOIN dead_letter AS letter USING (dead_letter_
 WHERE wanted.action_no = ANY ($1::bigint[])
 ORDER BY wanted.action_no;
 
+-- pending_evidence --
+-- By a table that holds nothing but these: the evidence itself is kept for ever.
+SELECT evidence_no, evidence.partition_index, order_no, attempt_no, source, result, reference,
+    captured_minor, currency, effective_at
+FROM evidence_pending AS waiting JOIN evidence USING (evidence_no)
+WHERE waiting.partition_index = ANY ($1::smallint[])
+ORDER BY evidence_no
+LIMIT $2;
+
 -- letter_overrides --
 -- The value is for how many seconds it holds.
 SELECT substr(key, length('accept_dead_letters:') + 1)::integer AS partition_index

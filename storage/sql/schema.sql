@@ -40,6 +40,14 @@ CREATE TYPE flush_event AS (
 	type smallint
 );
 
+CREATE TYPE flush_evidence_result AS (
+	evidence_no bigint,
+	partition_index smallint,
+	batch_seq bigint,
+	result smallint,
+	detail text
+);
+
 CREATE TYPE flush_head AS (
 	partition_index smallint,
 	epoch bigint,
@@ -367,6 +375,50 @@ CREATE TABLE event (
 )
 PARTITION BY HASH (partition_index);
 
+CREATE TABLE evidence (
+    evidence_no bigint NOT NULL,
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    attempt_no smallint NOT NULL,
+    source smallint NOT NULL,
+    result smallint NOT NULL,
+    reference text,
+    captured_minor bigint NOT NULL,
+    currency text,
+    effective_at timestamp with time zone,
+    actor text NOT NULL,
+    text text NOT NULL,
+    wanted_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT evidence_captured_minor_check CHECK ((captured_minor >= 0)),
+    CONSTRAINT evidence_result_check CHECK ((result = ANY (ARRAY[1, 2]))),
+    CONSTRAINT evidence_source_check CHECK ((source = ANY (ARRAY[1, 2]))),
+    CONSTRAINT evidence_text_check CHECK (((length(text) >= 10) AND (length(text) <= 500)))
+);
+
+ALTER TABLE evidence ALTER COLUMN evidence_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME evidence_evidence_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE evidence_pending (
+    partition_index smallint NOT NULL,
+    evidence_no bigint NOT NULL
+);
+
+CREATE TABLE evidence_result (
+    evidence_no bigint NOT NULL,
+    partition_index smallint NOT NULL,
+    batch_seq bigint NOT NULL,
+    result smallint NOT NULL,
+    detail text NOT NULL,
+    recorded_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT evidence_result_result_check CHECK ((result = ANY (ARRAY[1, 2])))
+);
+
 CREATE TABLE host_lease (
     incarnation uuid NOT NULL,
     host_name text NOT NULL,
@@ -627,6 +679,15 @@ ALTER TABLE ONLY deployment
 ALTER TABLE ONLY event
     ADD CONSTRAINT event_pkey PRIMARY KEY (partition_index, order_no, sequence);
 
+ALTER TABLE ONLY evidence_pending
+    ADD CONSTRAINT evidence_pending_pkey PRIMARY KEY (partition_index, evidence_no);
+
+ALTER TABLE ONLY evidence
+    ADD CONSTRAINT evidence_pkey PRIMARY KEY (evidence_no);
+
+ALTER TABLE ONLY evidence_result
+    ADD CONSTRAINT evidence_result_pkey PRIMARY KEY (evidence_no);
+
 ALTER TABLE ONLY host_lease
     ADD CONSTRAINT host_lease_pkey PRIMARY KEY (incarnation);
 
@@ -693,6 +754,8 @@ CREATE INDEX dead_letter_raw ON dead_letter USING btree (partition_index, raw_sh
 
 CREATE INDEX dead_letter_result_letter ON dead_letter_result USING btree (dead_letter_no);
 
+CREATE INDEX evidence_order ON evidence USING btree (partition_index, order_no);
+
 CREATE INDEX payment_order_list ON ONLY payment_order USING btree (merchant_no, mode, accepted_at, order_no);
 
 CREATE UNIQUE INDEX payment_order_uuid ON ONLY payment_order USING btree (order_uuid, partition_index) INCLUDE (order_no);
@@ -709,6 +772,12 @@ ALTER TABLE ONLY dead_letter_action
 
 ALTER TABLE ONLY dead_letter_result
     ADD CONSTRAINT dead_letter_result_action_no_fkey FOREIGN KEY (action_no) REFERENCES dead_letter_action(action_no);
+
+ALTER TABLE ONLY evidence_pending
+    ADD CONSTRAINT evidence_pending_evidence_no_fkey FOREIGN KEY (evidence_no) REFERENCES evidence(evidence_no);
+
+ALTER TABLE ONLY evidence_result
+    ADD CONSTRAINT evidence_result_evidence_no_fkey FOREIGN KEY (evidence_no) REFERENCES evidence(evidence_no);
 
 ALTER TABLE ONLY seller
     ADD CONSTRAINT seller_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
@@ -781,6 +850,18 @@ GRANT SELECT ON TABLE entries TO tally_owner;
 GRANT SELECT ON TABLE event TO tally_reader;
 GRANT SELECT ON TABLE event TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE event TO tally_owner;
+
+GRANT SELECT ON TABLE evidence TO tally_reader;
+GRANT SELECT,INSERT ON TABLE evidence TO tally_gateway;
+GRANT SELECT ON TABLE evidence TO tally_owner;
+
+GRANT SELECT ON TABLE evidence_pending TO tally_reader;
+GRANT SELECT,INSERT ON TABLE evidence_pending TO tally_gateway;
+GRANT SELECT,DELETE ON TABLE evidence_pending TO tally_owner;
+
+GRANT SELECT ON TABLE evidence_result TO tally_reader;
+GRANT SELECT ON TABLE evidence_result TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE evidence_result TO tally_owner;
 
 GRANT SELECT ON TABLE host_lease TO tally_reader;
 GRANT SELECT ON TABLE host_lease TO tally_gateway;

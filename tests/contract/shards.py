@@ -106,6 +106,7 @@ class FakeShard:
             "dead_letter": list(self.books.letters.rows),
             "set_aside_order": list(self.books.letters.set_aside),
             "dead_letter_result": list(self.books.letters.results),
+            "evidence_result": list(self.books.evidence.results),
         }
         return len(tables[table])
 

@@ -33,6 +33,7 @@ from payments.rows import (
 from payments.state import AccountHead, OpenOrderRecord, PartitionHead
 from storage.ports import Flush, LeaseView
 from storage.sealing import decode_detail, open_sealed
+from tests.fakes.fake_evidence import FakeEvidence
 from tests.fakes.fake_letters import FakeLetters
 
 OrderKey = tuple[int, int]
@@ -80,6 +81,7 @@ class FakeBooks:
     batches: dict[tuple[int, int], HeadRow] = field(default_factory=dict)
     """The heads that wrote outcomes or transfers, by partition and batch, in the order of the commits."""
     letters: FakeLetters = field(default_factory=FakeLetters)
+    evidence: FakeEvidence = field(default_factory=FakeEvidence)
     parked: dict[OrderKey, tuple[str, str]] = field(default_factory=dict)
     refused_orders: set[UUID] = field(default_factory=set)
     """Orders with a value that no column holds."""
@@ -170,6 +172,7 @@ class FakeBooks:
         for refused in flush.refused:
             self.refused.setdefault(refused[:3], refused)
         self.letters.write(flush, self.order_keys)
+        self.evidence.write(flush)
         for progress in flush.progress:
             self.open_orders[progress[:2]] = progress
         for timer in flush.timers:

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from payments.accounts import AccountKey
 from payments.defects import InvariantViolation
+from payments.evidence import Evidence
 from payments.rows import TimerKind
 from payments.state import AccountHead, PartitionState
 from runtime.faults import StorageUnavailable
@@ -148,6 +149,13 @@ class FakeLedger:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
         return self._books.letters.pending(partition_indexes)[:count_max]
+
+    async def pending_evidence(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[Evidence]:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        return self._books.evidence.pending(partition_indexes)[:count_max]
 
     async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
         """See ``storage.ports.OwnerLedger``."""

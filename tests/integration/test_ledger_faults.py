@@ -403,6 +403,8 @@ async def test_a_standby_is_never_opened_for_writing(
         ("ledger.sql", "due_timers"),
         ("flush.sql", "write_letters"),
         ("ledger.sql", "pending_actions"),
+        ("ledger.sql", "pending_evidence"),
+        ("flush.sql", "write_evidence_results"),
         ("ownership.sql", "open_orders"),
     ],
 )

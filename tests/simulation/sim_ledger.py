@@ -10,6 +10,7 @@ from uuid import UUID
 
 from payments.accounts import AccountKey
 from payments.defects import InvariantViolation
+from payments.evidence import Evidence
 from payments.state import AccountHead, PartitionState
 from runtime.faults import StorageUnavailable
 from storage.ports import (
@@ -192,6 +193,13 @@ class SimLedger:
         """See ``storage.ports.OwnerLedger``."""
         asked = tuple(partition_indexes)
         return await self._reader.fetch(lambda books: books.letters.pending(asked)[:count_max])
+
+    async def pending_evidence(
+        self, partition_indexes: Sequence[int], *, count_max: int
+    ) -> Sequence[Evidence]:
+        """See ``storage.ports.OwnerLedger``."""
+        asked = tuple(partition_indexes)
+        return await self._reader.fetch(lambda books: books.evidence.pending(asked)[:count_max])
 
     async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
         """See ``storage.ports.OwnerLedger``."""
