@@ -52,7 +52,9 @@ def free_port() -> int:
 
 
 class Rig:
-    """Use as a context manager; everything it started ends with it."""
+    """Use as a context manager; everything it started ends with it. One at a time: they share the queue."""
+
+    _is_one_running = False
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Rig:
     # --- life -------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Rig:
+        assert not Rig._is_one_running, "the hosts of two rigs would take in each other's orders"
         self.directory.mkdir(parents=True, exist_ok=True)
         self.servers.empty_valkey()
         self.servers.create_database(self.database)
@@ -92,6 +95,7 @@ class Rig:
         self._write_config()
         asyncio.run(self._install())
         self.merchant_id, self.api_key = asyncio.run(self.create_merchant("Test shop"))
+        Rig._is_one_running = True
         return self
 
     def __exit__(
@@ -100,6 +104,7 @@ class Rig:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        Rig._is_one_running = False
         for process in self.processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)

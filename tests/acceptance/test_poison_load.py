@@ -10,7 +10,7 @@ import sys
 def test_the_short_form_finds_one_letter_of_each_kind() -> None:
     """Hosts that die, a handler that raises, bytes that nobody reads: one letter each, no order lost."""
     finished = subprocess.run(
-        [sys.executable, "-m", "loadtest.poison", "--short", "--json", "--rate", "60"],
+        [sys.executable, "-m", "loadtest.poison", "--short", "--json", "--rate", "150"],
         capture_output=True,
         text=True,
         timeout=300,
