@@ -9,7 +9,7 @@ SEEDS ?= 500
 FIRST ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-fast check bench sim format clean install
+.PHONY: help up down test test-fast test-campaigns check bench sim format clean install
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -21,7 +21,10 @@ down:  ## Stop the local stack; its data stays in var/
 	@if [ -x $(RUN)/tally ]; then $(RUN)/tally down; else echo "Nothing is installed, so nothing runs."; fi
 
 test: install  ## Run the whole suite, on servers of its own
-	@$(RUN)/python -m pytest -n 2 --dist loadgroup
+	@$(RUN)/python -m pytest -n 2 --dist loadgroup -m "not campaign"
+
+test-campaigns: install  ## Run the tests that take a minute or more each, one after the other
+	@$(RUN)/python -m pytest -m campaign
 
 test-fast: install  ## Run the unit tests alone: no servers, a few seconds
 	@$(RUN)/python -m pytest -x -q -n 2 --dist worksteal --hypothesis-profile=fast tests/unit

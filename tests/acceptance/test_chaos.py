@@ -82,6 +82,7 @@ def test_the_records_of_the_run_are_kept(directory: Path, document: dict[str, An
     assert "Every fault" in (directory / "page.html").read_text()
 
 
+@pytest.mark.campaign
 def test_a_stop_heals_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """A run that is told to stop in the middle ends its stack and deletes its data before it goes."""
     with subprocess.Popen(

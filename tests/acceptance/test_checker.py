@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from loadtest.checker.checking import check
 from loadtest.checker.collecting import collect
 from loadtest.checker.rendering import report_lines
@@ -49,6 +51,7 @@ async def loaded_run(stack: RunningStack, directory: Path) -> dict[str, int]:
     return dict(counts)
 
 
+@pytest.mark.campaign
 async def test_a_load_with_a_killed_host_is_valid(
     stack_factory: StackFactory, tmp_path: Path
 ) -> None:

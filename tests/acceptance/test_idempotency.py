@@ -7,6 +7,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.acceptance.running_stack import RunningStack
 from tests.rig import until
 
@@ -24,6 +26,7 @@ SKIPPED = {
 }
 
 
+@pytest.mark.campaign
 def test_a_stack_keeps_its_promises_through_kills(stack: RunningStack) -> None:
     """Each row of the table passes on a running stack, those that kill gateways and hosts too."""
     status = stack.status()

@@ -52,6 +52,7 @@ async def _settled_count(rig: Rig) -> int:
         return sum(await asyncio.gather(*(pay() for _ in range(ORDER_COUNT))))
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", IN_A_STORE)
 async def test_most_payments_settle_all_the_same(rig: Rig, name: str) -> None:
     """The defect is in both processes, neither ends of it, and payments are answered 201."""

@@ -6,7 +6,10 @@ import json
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.campaign
 def test_the_short_form_finds_one_letter_of_each_kind() -> None:
     """Hosts that die, a handler that raises, bytes that nobody reads: one letter each, no order lost."""
     finished = subprocess.run(

@@ -90,7 +90,13 @@ async def readiness(rig: Rig) -> tuple[int, str]:
         return response.status, (await response.json())["status"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=["frozen", "killed"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGSTOP, id="frozen", marks=pytest.mark.campaign),
+        pytest.param(signal.SIGKILL, id="killed"),
+    ],
+)
 async def test_the_books_are_away(rig: Rig, number: signal.Signals) -> None:
     """The gateways go on accepting with a deferred key check, and everything settles afterwards, once."""
     merchant_id, api_key = await rig.create_merchant("Away shop")
@@ -132,6 +138,7 @@ async def test_the_books_are_away(rig: Rig, number: signal.Signals) -> None:
     await assert_books_match(rig, merchant_id, len(answers))
 
 
+@pytest.mark.campaign
 async def test_the_standby_stands_still(rig: Rig) -> None:
     """Commits hang: readiness says so, PSP calls are held, accepting goes on, everything settles once."""
     merchant_id, api_key = await rig.create_merchant("Standby shop")

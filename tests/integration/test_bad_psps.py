@@ -199,6 +199,7 @@ async def test_a_new_owner_resumes_what_was_parked(rig: Rig) -> None:
     rig.start_host("host-1")
 
 
+@pytest.mark.campaign
 async def test_a_slow_psp_leaves_the_other_one_alone(rig: Rig) -> None:
     """While one answers only after every time limit, orders that the other one takes go on."""
     async with shop_of(rig) as shop:

@@ -66,6 +66,7 @@ async def _stopped(start_stores: StartStores) -> LocalStores:
 
 
 @needs_root
+@pytest.mark.campaign
 async def test_a_queue_without_room_loses_nothing(start_stores: StartStores) -> None:
     """Valkey ends when it can't write its log; what it acknowledged is there when it is back."""
     first = await _stopped(start_stores)
@@ -91,6 +92,7 @@ async def test_a_queue_without_room_loses_nothing(start_stores: StartStores) -> 
 
 
 @needs_root
+@pytest.mark.campaign
 async def test_books_without_room_lose_nothing(start_stores: StartStores) -> None:
     """Postgres panics when it can't write its log; every commit is there when it is back."""
     first = await _stopped(start_stores)

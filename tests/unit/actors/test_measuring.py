@@ -97,6 +97,7 @@ async def test_labels_hold_nothing_of_a_payment() -> None:
         "partition",
         "psp",
         "state",
+        "reason",
         "result",
         "part",
         "fault",
