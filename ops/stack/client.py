@@ -28,6 +28,8 @@ UP_TIMEOUT_S = 300.0
 # Gateways may hold requests for 35 s, hosts for 10, Postgres writes a checkpoint.
 DOWN_TIMEOUT_S = 90.0
 SWEEP_TIMEOUT_S = 10.0
+# What a daemon does after it has told its end: closing files takes milliseconds, a busy machine longer.
+LAST_STEPS_TIMEOUT_S = 5.0
 
 Progress = Callable[[str], None]
 
@@ -83,9 +85,10 @@ def _follow(
                 told_count = len(state.progress)
                 if state.phase is Phase.RUNNING:
                     return state
-                if state.phase is Phase.FAILED and state.is_config_wrong:
-                    raise ConfigError(state.error)
                 if state.phase in (Phase.FAILED, Phase.STOPPED):
+                    _await_end(state, daemon)
+                    if state.phase is Phase.FAILED and state.is_config_wrong:
+                        raise ConfigError(state.error)
                     raise StackFailed(state.error or "the stack was stopped while it started")
                 is_ended = is_ended or not state.is_daemon_alive
             if is_ended:
@@ -98,6 +101,17 @@ def _follow(
         raise
     stop_stack(home.root, progress)
     raise StackFailed(f"not running after {UP_TIMEOUT_S:.0f} s; logs are in {home.logs}")
+
+
+def _await_end(state: StackState, daemon: subprocess.Popen[bytes] | None) -> None:
+    """Wait until a daemon that has told its end is gone, too: nothing of the stack stays behind."""
+    deadline_s = time.monotonic() + LAST_STEPS_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        if daemon is not None:
+            daemon.poll()
+        if not state.is_daemon_alive:
+            return
+        time.sleep(POLL_S)
 
 
 def stop_stack(root: Path, progress: Progress) -> bool:
