@@ -18,6 +18,10 @@ COMMAND_TIMEOUT_S = 170.0
 SEED = "1"
 
 
+# One run serves them all, so one process has to have them all.
+pytestmark = pytest.mark.xdist_group("chaos")
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the run keeps its records."""
