@@ -6,20 +6,17 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
 
-from payments.answer import API_VERSION
-from payments.commands import PaymentCommand
-from payments.fingerprint import FINGERPRINT_BYTES
 from payments.identity import order_uuid
 from payments.mode import Mode
 from payments.partitioning import partition_index
 from storage.envelope import encode_command
 from storage.queue_keys import stream_key
+from tests.poison_messages import genuine as genuine_command
 from tests.rig import PARTITION_COUNT, Rig
 from tests.servers import SharedServers
 from tests.shop import open_shop, successful_charges
@@ -122,7 +119,7 @@ async def test_the_longest_token_is_answered(rig: Rig) -> None:
 
 async def test_poison_on_the_stream_stops_nobody(rig: Rig) -> None:
     """What no order can be made of becomes a dead letter, once each; its neighbours are paid."""
-    command = await _genuine(rig)
+    command = await genuine_command(rig)
     index = partition_index(command.order_uuid, PARTITION_COUNT)
     genuine = list(encode_command(command))
     poison = [
@@ -153,7 +150,7 @@ async def test_poison_on_the_stream_stops_nobody(rig: Rig) -> None:
 
 async def test_a_second_body_on_the_stream_is_kept_and_not_run(rig: Rig) -> None:
     """Of two bodies under one key the first on the stream stands, even when nobody saw the second come."""
-    command = await _genuine(rig)
+    command = await genuine_command(rig)
     index = partition_index(command.order_uuid, PARTITION_COUNT)
     genuine = list(encode_command(command))
     other = _with(genuine, b"f", command.fingerprint[:1] + bytes(len(command.fingerprint) - 1))
@@ -171,35 +168,6 @@ async def test_a_second_body_on_the_stream_is_kept_and_not_run(rig: Rig) -> None
 
 
 # --- how ----------------------------------------------------------------------------------------------
-
-
-async def _genuine(rig: Rig) -> PaymentCommand:
-    """An order as a gateway would queue it."""
-    rows = await rig.fetch(
-        "SELECT merchant_no, seller_no FROM merchant JOIN seller USING (merchant_no)"
-        " WHERE merchant_id = $1 AND seller_id = merchant_id AND mode = 1",
-        rig.merchant_id,
-    )
-    key = uuid4()
-    return PaymentCommand(
-        order_uuid=order_uuid(rig.merchant_id, Mode.TEST, key),
-        idempotency_key=key,
-        merchant_no=rows[0]["merchant_no"],
-        merchant_id=rig.merchant_id,
-        mode=Mode.TEST,
-        seller_no=rows[0]["seller_no"],
-        amount_minor=1_000,
-        currency="USD",
-        fee_minor=59,
-        payment_method="tok_approve",
-        description=None,
-        buyer_json=None,
-        metadata_json=None,
-        fingerprint=b"\x01" + b"\x02" * (FINGERPRINT_BYTES - 1),
-        accepted_at=datetime.now(UTC),
-        api_version=API_VERSION,
-        reply_to="",
-    )
 
 
 def _key_in(merchant_id: str, index: int) -> UUID:
