@@ -32,7 +32,6 @@ def rig(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield rig
 
 
-@pytest.mark.campaign
 async def test_a_message_that_ends_its_host_is_found_by_a_child(rig: Rig) -> None:
     """Hosts die of it until two in a row made no progress; then it alone is set aside, and all others are paid."""
     poison = uuid4()
