@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 
 from gateway.caches import ReadThroughCache
+from gateway.gathering import Gathering
 from gateway.settings import CACHE_STALE_S_MAX, GatewaySettings
 from payments.identity import SELLER_ID_LENGTH_MAX
 from payments.mode import Mode
 from runtime.clock import Clock
-from storage.read_ports import Directory, SellerRecord
-
-SellerKey = tuple[int, Mode, str]
-"""(merchant_no, mode, seller_id)."""
+from storage.read_ports import Directory, SellerKey, SellerRecord
 
 # 100,000 sellers at about 400 bytes would be 40 MiB; the busy ones are far fewer.
 SELLERS_CACHED_MAX = 20_000
@@ -29,7 +28,7 @@ class SellerCache:
         self._directory = directory
         self._ids_by_no: OrderedDict[int, str] = OrderedDict()
         self._records: ReadThroughCache[SellerKey, SellerRecord] = ReadThroughCache(
-            self._load,
+            Gathering(self._read).load,
             clock=clock,
             fresh_s=settings.cache_fresh_s,
             stale_s_max=CACHE_STALE_S_MAX,
@@ -70,11 +69,11 @@ class SellerCache:
             after = page[-1].seller_id if page else None
         return known
 
-    async def _load(self, key: SellerKey) -> SellerRecord | None:
-        record = await self._directory.seller(*key)
-        if record is not None:
+    async def _read(self, keys: Sequence[SellerKey]) -> Mapping[SellerKey, SellerRecord]:
+        records = await self._directory.sellers_named(keys)
+        for record in records.values():
             self._remember(record)
-        return record
+        return records
 
     def _remember(self, record: SellerRecord) -> None:
         self._ids_by_no[record.seller_no] = record.seller_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 
@@ -18,6 +18,7 @@ from storage.read_ports import (
     MerchantExists,
     MerchantRecord,
     SellerExists,
+    SellerKey,
     SellerRecord,
 )
 from storage.sql_files import load_statements
@@ -35,9 +36,14 @@ class PostgresDirectory:
         row = await self._pool.fetchrow(_SQL["api_key"], key_id)
         return None if row is None else _api_key(row)
 
-    async def seller(self, merchant_no: int, mode: Mode, seller_id: str) -> SellerRecord | None:
-        row = await self._pool.fetchrow(_SQL["seller"], merchant_no, mode, seller_id)
-        return None if row is None else _seller(row)
+    async def sellers_named(self, keys: Sequence[SellerKey]) -> Mapping[SellerKey, SellerRecord]:
+        if not keys:
+            return {}
+        merchants, modes, seller_ids = zip(*keys, strict=True)
+        rows = await self._pool.fetch(_SQL["sellers_named"], merchants, modes, seller_ids)
+        return {
+            (row["merchant_no"], Mode(row["mode"]), row["seller_id"]): _seller(row) for row in rows
+        }
 
     async def sellers(
         self, merchant_no: int, mode: Mode, *, starting_after: str | None, count_max: int

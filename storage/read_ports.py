@@ -168,6 +168,10 @@ class MerchantExists(Exception):
     """Another merchant has that id already."""
 
 
+SellerKey = tuple[int, Mode, str]
+"""(merchant_no, mode, seller_id)."""
+
+
 class PaymentQueries(Protocol):
     """Reads from the primary. Every method raises StorageUnavailable when it can't be read."""
 
@@ -196,8 +200,11 @@ class Directory(Protocol):
         """Return the key, also a revoked one, or None."""
         ...
 
-    async def seller(self, merchant_no: int, mode: Mode, seller_id: str) -> SellerRecord | None:
-        """Return the seller; a merchant's own goes by its merchant id."""
+    async def sellers_named(self, keys: Sequence[SellerKey]) -> Mapping[SellerKey, SellerRecord]:
+        """Return those that exist, in one round trip; a merchant's own goes by its merchant id.
+
+        A key may be named twice.
+        """
         ...
 
     async def sellers(

@@ -19,10 +19,18 @@ SELECT $7, 'api_key.create', key_id,
        jsonb_build_object('role', role, 'merchant_no', merchant_no, 'mode', mode)
 FROM stored;
 
--- seller --
-SELECT seller_no, seller_id, name, fee_basis_points, fee_fixed, fee_fixed_default, created_at
-FROM seller
-WHERE merchant_no = $1 AND mode = $2 AND seller_id = $3;
+-- sellers_named --
+-- LATERAL ... LIMIT 1 keeps the planner at one index look-up a key, whatever it believes of the table's size.
+SELECT named.merchant_no, named.mode, named.seller_no, named.seller_id, named.name,
+       named.fee_basis_points, named.fee_fixed, named.fee_fixed_default, named.created_at
+FROM unnest($1::integer[], $2::smallint[], $3::text[]) AS wanted (merchant_no, mode, seller_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM seller AS candidate
+    WHERE candidate.merchant_no = wanted.merchant_no
+      AND candidate.mode = wanted.mode
+      AND candidate.seller_id = wanted.seller_id
+    LIMIT 1
+) AS named;
 
 -- sellers --
 -- One page after a seller's id ('' begins), in the order of ids as bytes, one more than asked for.

@@ -18,7 +18,14 @@ from runtime.faults import StorageUnavailable
 from storage.api_keys import RANDOM_BYTES, issue_api_key, matches
 from storage.directory import PostgresDirectory
 from storage.read_pool import ReadPool
-from storage.read_ports import Directory, KeyRole, MerchantExists, MerchantRecord, SellerExists
+from storage.read_ports import (
+    Directory,
+    KeyRole,
+    MerchantExists,
+    MerchantRecord,
+    SellerExists,
+    SellerRecord,
+)
 from tests.contract.books_data import RoleConnector, create_books
 from tests.fakes.fake_queries import FakeDirectory
 
@@ -105,11 +112,35 @@ async def create(world: World, merchant_id: str = "mrc_one") -> MerchantRecord:
     )
 
 
+async def seller_of(
+    world: World, merchant_no: int, mode: Mode, seller_id: str
+) -> SellerRecord | None:
+    key = (merchant_no, mode, seller_id)
+    return (await world.directory.sellers_named([key])).get(key)
+
+
+async def test_many_sellers_are_read_at_once(world: World) -> None:
+    """One call tells merchants and modes apart, leaves out who doesn't exist, and takes a key twice."""
+    one, two = await create(world), await create(world, "mrc_two")
+    made = {
+        (merchant_no, mode, seller_id): await world.directory.create_seller(
+            merchant_no, mode, seller_id, "S", FEE
+        )
+        for merchant_no in (one.merchant_no, two.merchant_no)
+        for mode in Mode
+        for seller_id in ("slr_a", "slr_b")
+    }
+    absent = (one.merchant_no, Mode.TEST, "slr_none")
+    found = await world.directory.sellers_named([*made, absent, *made])
+    assert found == made
+    assert await world.directory.sellers_named([]) == {}
+
+
 async def test_a_merchant_comes_with_its_own_sellers(world: World) -> None:
     """A new merchant has a wallet of its own in test and live from its first moment, and is audited."""
     merchant = await create(world)
     assert (merchant.merchant_id, merchant.name) == ("mrc_one", "One & Co")
-    sellers = [await world.directory.seller(merchant.merchant_no, mode, "mrc_one") for mode in Mode]
+    sellers = [await seller_of(world, merchant.merchant_no, mode, "mrc_one") for mode in Mode]
     for seller in sellers:
         assert seller is not None
         assert (seller.seller_id, seller.name, seller.fee) == ("mrc_one", "One & Co", FEE)
@@ -138,7 +169,7 @@ async def test_a_seller_reads_as_it_was_created(world: World) -> None:
     ):
         made = await world.directory.create_seller(merchant_no, Mode.TEST, seller_id, "S", fee)
         assert (made.seller_id, made.name, made.fee) == (seller_id, "S", fee)
-        assert await world.directory.seller(merchant_no, Mode.TEST, seller_id) == made
+        assert await seller_of(world, merchant_no, Mode.TEST, seller_id) == made
 
 
 async def test_a_seller_id_is_taken_once_per_merchant_and_mode(world: World) -> None:
@@ -155,10 +186,10 @@ async def test_a_seller_id_is_taken_once_per_merchant_and_mode(world: World) -> 
         with pytest.raises(SellerExists):
             await world.directory.create_seller(merchant_no, mode, "slr_a", "B", SANDBOX_FEE)
     assert len(numbers) == 3
-    kept = await world.directory.seller(one.merchant_no, Mode.TEST, "slr_a")
+    kept = await seller_of(world, one.merchant_no, Mode.TEST, "slr_a")
     assert kept is not None
     assert (kept.name, kept.fee) == ("A", FEE)
-    assert await world.directory.seller(two.merchant_no, Mode.LIVE, "slr_a") is None
+    assert await seller_of(world, two.merchant_no, Mode.LIVE, "slr_a") is None
 
 
 async def test_of_concurrent_creations_one_wins(world: World) -> None:
@@ -229,8 +260,8 @@ async def test_a_revoked_key_says_so(world: World) -> None:
 async def test_unknown_names_are_none(world: World) -> None:
     """What nobody created is None or an empty page."""
     merchant_no = (await create(world)).merchant_no
-    assert await world.directory.seller(merchant_no, Mode.TEST, "slr_none") is None
-    assert await world.directory.seller(merchant_no + 1, Mode.TEST, "mrc_one") is None
+    assert await seller_of(world, merchant_no, Mode.TEST, "slr_none") is None
+    assert await seller_of(world, merchant_no + 1, Mode.TEST, "mrc_one") is None
     assert await world.directory.api_key("aaaaaaaaaaaa") is None
     page, has_more = await world.directory.sellers(
         merchant_no + 1, Mode.TEST, starting_after=None, count_max=10
@@ -246,7 +277,7 @@ async def test_an_unreachable_directory_is_a_fault(world: World) -> None:
     _, record = issue_api_key(PEPPER, bytes(RANDOM_BYTES), role=KeyRole.OPERATOR, mode=Mode.TEST)
     for call in (
         directory.api_key(record.key_id),
-        directory.seller(1, Mode.TEST, "mrc_one"),
+        directory.sellers_named([(1, Mode.TEST, "mrc_one")]),
         directory.sellers(1, Mode.TEST, starting_after=None, count_max=1),
         directory.create_seller(1, Mode.TEST, "slr_a", "A", FEE),
         directory.create_merchant(merchant_id="mrc_x", name="X", fee=FEE, actor="a"),

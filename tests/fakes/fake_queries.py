@@ -25,6 +25,7 @@ from storage.read_ports import (
     Page,
     PaymentFilter,
     SellerExists,
+    SellerKey,
     SellerRecord,
     StoredOrder,
     TransferRecord,
@@ -201,10 +202,14 @@ class FakeDirectory:
         _check_available(self.is_available)
         return self._api_keys.get(key_id)
 
-    async def seller(self, merchant_no: int, mode: Mode, seller_id: str) -> SellerRecord | None:
+    async def sellers_named(self, keys: Sequence[SellerKey]) -> Mapping[SellerKey, SellerRecord]:
         _check_available(self.is_available)
-        books = self._merchants.get(merchant_no)
-        return None if books is None else books.sellers.get((mode, seller_id))
+        found: dict[SellerKey, SellerRecord] = {}
+        for merchant_no, mode, seller_id in keys:
+            books = self._merchants.get(merchant_no)
+            if books is not None and (mode, seller_id) in books.sellers:
+                found[merchant_no, mode, seller_id] = books.sellers[mode, seller_id]
+        return found
 
     async def sellers(
         self, merchant_no: int, mode: Mode, *, starting_after: str | None, count_max: int

@@ -136,9 +136,8 @@ class RealGateway:
             merchant_id=MERCHANT_ID, name="Shoes", fee=SANDBOX_FEE, actor="test"
         )
         self._key = await self._issue_key(directory, merchant)
-        seller = await directory.seller(merchant.merchant_no, Mode.TEST, MERCHANT_ID)
-        assert seller is not None
-        self.seller_no = seller.seller_no
+        own = (merchant.merchant_no, Mode.TEST, MERCHANT_ID)
+        self.seller_no = (await directory.sellers_named([own]))[own].seller_no
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         host, port = self._runner.addresses[0]
