@@ -6,7 +6,7 @@ import mmap
 import os
 import pickle
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO, NamedTuple
 
@@ -84,13 +84,15 @@ def _try_all(trial: Trial, incoming: BinaryIO, outgoing: BinaryIO, is_trying: mm
     """Try entries until no more come, or until one ends this process, be it by what it raises."""
     while (body := _receive(incoming)) is not None:
         is_trying[0] = 1
-        # Its default action ends this process, also in the middle of C code.
-        signal.setitimer(signal.ITIMER_REAL, ENTRY_S_MAX)
         # From the host's own memory, over a pipe that nobody else has.
-        trial.run(pickle.loads(body))  # noqa: S301
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        is_trying[0] = 0
-        _answer(outgoing, SURVIVED)
+        jobs: Sequence[Job] = pickle.loads(body)  # noqa: S301
+        for number, job in enumerate(jobs, start=1):
+            # Its default action ends this process, also in the middle of C code.
+            signal.setitimer(signal.ITIMER_REAL, ENTRY_S_MAX)
+            trial.run(job)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            is_trying[0] = number < len(jobs)
+            _answer(outgoing, SURVIVED)
 
 
 class Trial:

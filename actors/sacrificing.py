@@ -1,6 +1,6 @@
 """A child process that may die in a host's place: it tries single entries, one by one.
 
-Frames go in (a length and a pickle of our own values), one byte comes back for each that was tried. The
+Frames go in (a length and a pickle of our own values), one byte comes back for each entry that was tried. The
 child tries in forks of itself, so that an entry that ends one, or holds it up for too long, costs no new
 start. Mistakes that only raise are survived here: isolating them is the host's own work
 (actors/isolating.py).
@@ -107,8 +107,15 @@ class ChildProcessSacrifice:
 
     async def survivors(self, jobs: Sequence[Job]) -> Sequence[bool]:
         """See ``Sacrifice``."""
+        verdicts: list[bool] = []
         async with self._turn:
-            return [await self._survives(job) for job in jobs]
+            while len(verdicts) < len(jobs):
+                rest = jobs[len(verdicts) :]
+                count = await self._survived_in_a_row(rest)
+                verdicts += [True] * count
+                if count < len(rest):
+                    verdicts.append(await self._survives(rest[count]))
+        return verdicts
 
     async def close(self) -> None:
         """End the child."""
@@ -116,25 +123,31 @@ class ChildProcessSacrifice:
             await self._end()
 
     async def _survives(self, job: Job) -> bool:
-        for _ in range(TRIES):
-            if await self._survives_once(job):
+        """Whether a job that has ended a fork already survives another try."""
+        for _ in range(TRIES - 1):
+            if await self._survived_in_a_row([job]):
                 return True
         self.killed_count += 1
         return False
 
-    async def _survives_once(self, job: Job) -> bool:
+    async def _survived_in_a_row(self, jobs: Sequence[Job]) -> int:
+        """Return how many of these were tried before the first that ended a fork, all in one exchange."""
         child = self._child or await self._start()
+        count = 0
         try:
-            async with asyncio.timeout(ENTRY_S_MAX + ENDED_LATE_S):
-                await _send(child, job)
-                return await child.from_child.readexactly(1) == SURVIVED
+            await _send(child, jobs)
+            while count < len(jobs):
+                async with asyncio.timeout(ENTRY_S_MAX + ENDED_LATE_S):
+                    if await child.from_child.readexactly(1) != SURVIVED:
+                        break
+                count += 1
         except (asyncio.IncompleteReadError, OSError, TimeoutError):
             await self._end()
-            return False
         except BaseException:
             # Whatever it says now belongs to no later job.
             await self._end()
             raise
+        return count
 
     async def _start(self) -> _Child:
         for _ in range(STARTS_MAX):
