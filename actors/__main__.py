@@ -15,7 +15,6 @@ import click
 import structlog
 import uvloop
 
-from actors.building import build_host
 from runtime.collector import spare_the_living
 from runtime.config import Config, ConfigError, load_config
 from runtime.crash_points import CrashPointError
@@ -51,6 +50,7 @@ def host(config_path: Path, name: str) -> None:
 
 async def _run_host(config: Config, name: str) -> None:
     # A sacrificial child needs nothing of it: half of what it takes to start.
+    from actors.building import build_host
 
     process = build_host(config, name=name, environment=os.environ)
     spare_the_living()
