@@ -64,6 +64,15 @@ async def test_only_what_ends_the_child_is_told_apart(sacrifice: ChildProcessSac
     assert sacrifice._child is child is not None
 
 
+async def test_a_large_portion_is_tried_in_one_exchange(sacrifice: ChildProcessSacrifice) -> None:
+    """More than a pipe holds, the deadly ones first, in the middle and last: each verdict is its own entry's."""
+    deadly = {0, 150, 299}
+    jobs = [a_job(MARK if number in deadly else "order " * 60) for number in range(300)]
+    survived = await sacrifice.survivors(jobs)
+    assert {number for number, is_safe in enumerate(survived) if not is_safe} == deadly
+    assert sacrifice.killed_count == len(deadly)
+
+
 def fork_of(sacrifice: ChildProcessSacrifice) -> int:
     """The process id of what tries the next entry."""
     assert sacrifice._child is not None
