@@ -31,8 +31,8 @@ from loadtest.bench.verifying import verify
 from loadtest.idempotency.psp_record import PspRecord
 from loadtest.poison_figures import (
     KILLS,
-    KINDS,
     NONE,
+    POISONS,
     RAISES,
     UNDECODABLE,
     Answered,
@@ -204,11 +204,26 @@ def _uuid(source: random.Random) -> UUID:
 @click.option("--rounds", "round_count", type=click.IntRange(1), default=ROUNDS_DEFAULT)
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(POISONS),
+    multiple=True,
+    default=POISONS,
+    help="This kind alone; may be repeated.",
+)
+@click.option(
     "--short", "is_short", is_flag=True, help="Few orders, one round; growth is told, not judged."
 )
 @click.option("--json", "is_json", is_flag=True)
 def main(
-    order_count: int, rate: float, round_count: int, seed: int, *, is_short: bool, is_json: bool
+    order_count: int,
+    rate: float,
+    round_count: int,
+    seed: int,
+    kinds: tuple[str, ...],
+    *,
+    is_short: bool,
+    is_json: bool,
 ) -> None:
     """Measure the others' p99 with and without one poison message of each kind."""
     count = ORDERS_SHORT if is_short else order_count
@@ -223,7 +238,14 @@ def main(
             raise click.ClickException("the stack has not told its addresses")
         loaded = Loaded(root, state.addresses.gateway_url)
         rounds = uvloop.run(
-            _rounds(loaded, 1 if is_short else round_count, order_count=count, rate=rate, seed=seed)
+            _rounds(
+                loaded,
+                1 if is_short else round_count,
+                (NONE, *kinds),
+                order_count=count,
+                rate=rate,
+                seed=seed,
+            )
         )
         verdict = asyncio.run(verify(root))
     finally:
@@ -247,21 +269,27 @@ def main(
 
 
 async def _rounds(
-    loaded: Loaded, round_count: int, *, order_count: int, rate: float, seed: int
+    loaded: Loaded,
+    round_count: int,
+    kinds: Sequence[str],
+    *,
+    order_count: int,
+    rate: float,
+    seed: int,
 ) -> list[Round]:
     # The first load of a fresh stack is slower than all others: it is measured for nobody.
     await loaded.run(NONE, order_count=min(order_count, 1_000), rate=rate, seed=f"{seed} first")
     rounds: list[Round] = []
     for number in range(round_count):
         # Another kind comes first each time, so that none always follows the hosts' deaths.
-        turn = number % len(KINDS)
+        turn = number % len(kinds)
         runs: dict[str, Run] = {}
-        for kind in (*KINDS[turn:], *KINDS[:turn]):
+        for kind in (*kinds[turn:], *kinds[:turn]):
             runs[kind] = await loaded.run(
                 kind, order_count=order_count, rate=rate, seed=f"{seed} {number}"
             )
             click.echo(f"round {number + 1}: {kind} is over", err=True)
-        rounds.append({kind: runs[kind] for kind in KINDS})
+        rounds.append({kind: runs[kind] for kind in kinds})
     return rounds
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from loadtest.bench.statistics import median, percentile
 
 NONE, UNDECODABLE, RAISES, KILLS = "none", "undecodable", "handler_defect", "kills_host"
-KINDS = (NONE, UNDECODABLE, RAISES, KILLS)
+POISONS = (UNDECODABLE, RAISES, KILLS)
 _REASONS: Mapping[str, str] = {UNDECODABLE: "payload_malformed", RAISES: RAISES, KILLS: KILLS}
 
 # How much the others' p99 may grow through one poison message.
@@ -92,13 +92,13 @@ class Run:
 
 
 Round = Mapping[str, Run]
-"""One load of each kind, by the kind: side by side, so that the machine's mood is the same for all."""
+"""One load of each kind, by the kind, NONE among them: side by side, so that the machine's mood is the same for all."""
 
 
 def summary(rounds: Sequence[Round]) -> list[dict[str, Any]]:
     """Of each kind the medians over the rounds. Growth is compared within a round, then the median taken."""
     lines = []
-    for kind in KINDS:
+    for kind in rounds[0]:
         documents = [runs[kind].document(runs[NONE]) for runs in rounds]
         lines.append(
             {

@@ -6,8 +6,8 @@ import pytest
 
 from loadtest.poison_figures import (
     KILLS,
-    KINDS,
     NONE,
+    POISONS,
     RAISES,
     UNDECODABLE,
     Answered,
@@ -17,6 +17,7 @@ from loadtest.poison_figures import (
     summary,
 )
 
+KINDS = (NONE, *POISONS)
 REASONS = {UNDECODABLE: "payload_malformed", RAISES: "handler_defect", KILLS: "kills_host"}
 
 
@@ -39,7 +40,7 @@ def a_round(**p99_s: float) -> Round:
     return {kind: a_run(kind, p99_s=p99_s.get(kind, 0.010)) for kind in KINDS}
 
 
-@pytest.mark.parametrize("kind", [UNDECODABLE, RAISES, KILLS])
+@pytest.mark.parametrize("kind", POISONS)
 def test_one_letter_of_its_kind_and_no_loss_is_well(kind: str) -> None:
     """A run with its one letter passes; none, two, or one of another kind don't."""
     assert a_run(kind).problems(100) == []
