@@ -169,11 +169,10 @@ class Loaded:
             await queue.close()
 
     async def _charged_wrongly(self, keys: Sequence[UUID], poison: UUID) -> int:
-        counts = [await self._charge_count(key) for key in keys]
-        return sum(count != 1 for count in counts) + (await self._charge_count(poison) != 0)
-
-    async def _charge_count(self, key: UUID) -> int:
-        return sum([await record.captured_count(str(key)) for record in self._records])
+        names = [str(key) for key in (*keys, poison)]
+        records = [await record.captured_counts(names) for record in self._records]
+        counts: list[int] = [sum(of_key) for of_key in zip(*records, strict=True)]
+        return sum(count != 1 for count in counts[:-1]) + (counts[-1] != 0)
 
     async def _letters(self) -> Sequence[Mapping[str, Any]]:
         return await self._fetch(
