@@ -41,6 +41,7 @@ from loadtest.poison_figures import (
     problems_of,
     summary,
 )
+from loadtest.rate import ACCEPTED
 from ops.local.layout import StackHome
 from ops.stack.client import start_stack, stop_stack
 from ops.stack.config_file import read_config
@@ -146,7 +147,7 @@ class Loaded:
         try:
             async with http.post(f"{self._url}/v1/payments", json=body, headers=headers) as answer:
                 await answer.read()
-                return answer.status == 202
+                return answer.status in ACCEPTED
         except (aiohttp.ClientError, TimeoutError):
             return False
 
