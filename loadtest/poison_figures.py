@@ -17,7 +17,10 @@ GROWTH_MAX = 0.20
 
 
 class Answered(NamedTuple):
-    """One order that was answered 202, or 201 where it had settled by then: when it was due, and how long after that the answer was there."""
+    """One order that was answered 202, or 201 where it had settled by then.
+
+    Told are when it was due, and how long after that the answer was there.
+    """
 
     due_s: float
     """Seconds since the load began."""
