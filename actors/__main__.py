@@ -15,8 +15,6 @@ import click
 import structlog
 import uvloop
 
-from actors.building import build_host
-from actors.sacrificed import serve
 from runtime.collector import spare_the_living
 from runtime.config import Config, ConfigError, load_config
 from runtime.crash_points import CrashPointError
@@ -51,6 +49,9 @@ def host(config_path: Path, name: str) -> None:
 
 
 async def _run_host(config: Config, name: str) -> None:
+    # A sacrificial child needs nothing of it: half of what it takes to start.
+    from actors.building import build_host
+
     process = build_host(config, name=name, environment=os.environ)
     spare_the_living()
     loop = asyncio.get_running_loop()
@@ -75,6 +76,8 @@ def supervisor(config_path: Path, timeout_s: float) -> None:
 @main.command()
 def sacrifice() -> None:
     """Try entries for a host that started this process, and perhaps die of one."""
+    from actors.sacrificed import serve
+
     configure_logs(process_name="sacrifice")
     serve(sys.stdin.buffer, sys.stdout.buffer, os.environ)
 

@@ -182,9 +182,11 @@ class Claiming:
         if state is None:
             return
         self.claim_counts[kind] += 1
-        ports.care.claimed(state, is_own=kind == CLAIM_OWN)
         book = PartitionBook(state, ports.planner, self._settings.policy)
         async with ports.lanes[lane_index].lock:
+            # In one step: under care before the reader can see it, and not sooner, since care lets go
+            # of what no lane works on.
+            ports.care.claimed(state, is_own=kind == CLAIM_OWN)
             self._work_on(lane_index, book, state)
 
     def _kind_of(self, view: PartitionView) -> str:

@@ -70,7 +70,8 @@ class IntakeGuard:
         if any(latest):
             self._latest[partition_index] = latest
         else:
-            del self._latest[partition_index]
+            # It may never have been there: a letter early in a large batch is past the window at once.
+            self._latest.pop(partition_index, None)
 
     def pause(self, partition_index: int) -> None:
         """Take nothing in for PAUSE_S."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import pickle
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO, NamedTuple
 
 from actors.isolating import decide
 from actors.planning import OrderedPlanner
 from actors.sacrificing import (
+    ENDED,
     ENTRY_S_MAX,
     LENGTH,
     READY,
@@ -61,13 +64,35 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, environment: Mapping[str, str]
         CrashPoints.from_environment(environment, is_sandbox=setting.is_sandbox),
     )
     _answer(outgoing, READY)
+    # Shared with the forks: whether one is at an entry.
+    is_trying = mmap.mmap(-1, 1)
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            _try_all(trial, incoming, outgoing, is_trying)
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        if status == 0:
+            return
+        if is_trying[0]:
+            # An entry ended it; else whoever did knows nothing of entries.
+            is_trying[0] = 0
+            _answer(outgoing, ENDED)
+
+
+def _try_all(trial: Trial, incoming: BinaryIO, outgoing: BinaryIO, is_trying: mmap.mmap) -> None:
+    """Try entries until no more come, or until one ends this process, be it by what it raises."""
     while (body := _receive(incoming)) is not None:
-        # Its default action ends the process, also in the middle of C code: a host that died meanwhile
-        # can't end a child that an entry holds up.
-        signal.setitimer(signal.ITIMER_REAL, 2 * ENTRY_S_MAX)
-        trial.run(pickle.loads(body))  # noqa: S301
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        _answer(outgoing, SURVIVED)
+        is_trying[0] = 1
+        # From the host's own memory, over a pipe that nobody else has.
+        jobs: Sequence[Job] = pickle.loads(body)  # noqa: S301
+        for number, job in enumerate(jobs, start=1):
+            # Its default action ends this process, also in the middle of C code.
+            signal.setitimer(signal.ITIMER_REAL, ENTRY_S_MAX)
+            trial.run(job)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            is_trying[0] = number < len(jobs)
+            _answer(outgoing, SURVIVED)
 
 
 class Trial:

@@ -1,14 +1,18 @@
 """A child process that may die in a host's place: it tries single entries, one by one.
 
-Frames go in (a length and a pickle of our own values), one byte comes back for each that was tried. An
-entry that ends the child, or holds it up for too long, is told by the byte that doesn't come. Mistakes
-that only raise are survived here: isolating them is the host's own work (actors/isolating.py).
+Frames go in (a length and a pickle of our own values), one byte comes back for each entry that was tried. The
+child tries in forks of itself, so that an entry that ends one, or holds it up for too long, costs no new
+start. Mistakes that only raise are survived here: isolating them is the host's own work
+(actors/isolating.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import pickle
+import signal
 import struct
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,8 +23,12 @@ from payments.open_order import CallAnswer, OpenOrder
 from payments.state import PartitionHead
 from runtime.faults import StorageUnavailable
 
-# Deciding one entry takes far less than a millisecond.
+# Deciding one entry takes far less than a millisecond. A fork that takes longer ends itself; one that can't
+# do that either ends with its whole child, so much later.
 ENTRY_S_MAX = 3.0
+ENDED_LATE_S = 2.0
+# An entry is only deadly if it ends a fork each time: what ended one may have been the machine.
+TRIES = 2
 # Imports take a second on an idle machine.
 START_S_MAX = 30.0
 # More children that never got ready mean that the machine, or this code, is at fault: no entry is.
@@ -28,6 +36,7 @@ STARTS_MAX = 3
 
 READY = b"R"
 SURVIVED = b"."
+ENDED = b"x"
 LENGTH = struct.Struct(">I")
 
 
@@ -86,7 +95,7 @@ async def survivors_of_rows(
 
 
 class ChildProcessSacrifice:
-    """One child at a time, kept between calls, started again after each death."""
+    """One child at a time, kept between calls, started again where it ended as a whole."""
 
     def __init__(self, setting: object) -> None:
         """``setting`` is what the child needs to decide (actors/sacrificed.py), picklable."""
@@ -94,12 +103,19 @@ class ChildProcessSacrifice:
         self._child: _Child | None = None
         self._turn = asyncio.Lock()
         self.killed_count = 0
-        """Children that an entry has ended."""
+        """Entries that ended whatever tried them."""
 
     async def survivors(self, jobs: Sequence[Job]) -> Sequence[bool]:
         """See ``Sacrifice``."""
+        verdicts: list[bool] = []
         async with self._turn:
-            return [await self._survives(job) for job in jobs]
+            while len(verdicts) < len(jobs):
+                rest = jobs[len(verdicts) :]
+                count = await self._survived_in_a_row(rest)
+                verdicts += [True] * count
+                if count < len(rest):
+                    verdicts.append(await self._survives(rest[count]))
+        return verdicts
 
     async def close(self) -> None:
         """End the child."""
@@ -107,21 +123,31 @@ class ChildProcessSacrifice:
             await self._end()
 
     async def _survives(self, job: Job) -> bool:
+        """Whether a job that has ended a fork already survives another try."""
+        for _ in range(TRIES - 1):
+            if await self._survived_in_a_row([job]):
+                return True
+        self.killed_count += 1
+        return False
+
+    async def _survived_in_a_row(self, jobs: Sequence[Job]) -> int:
+        """Return how many of these were tried before the first that ended a fork, all in one exchange."""
         child = self._child or await self._start()
+        count = 0
         try:
-            async with asyncio.timeout(ENTRY_S_MAX):
-                await _send(child, job)
-                is_survived = await child.from_child.readexactly(1) == SURVIVED
+            await _send(child, jobs)
+            while count < len(jobs):
+                async with asyncio.timeout(ENTRY_S_MAX + ENDED_LATE_S):
+                    if await child.from_child.readexactly(1) != SURVIVED:
+                        break
+                count += 1
         except (asyncio.IncompleteReadError, OSError, TimeoutError):
-            is_survived = False
+            await self._end()
         except BaseException:
             # Whatever it says now belongs to no later job.
             await self._end()
             raise
-        if not is_survived:
-            self.killed_count += 1
-            await self._end()
-        return is_survived
+        return count
 
     async def _start(self) -> _Child:
         for _ in range(STARTS_MAX):
@@ -130,6 +156,7 @@ class ChildProcessSacrifice:
                 *("-P", "-m", "actors", "sacrifice"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,
             )
             if process.stdin is None or process.stdout is None:
                 raise SacrificeUnavailable("the child has no pipes")
@@ -149,8 +176,11 @@ class ChildProcessSacrifice:
         if child is None:
             return
         child.to_child.close()
-        if child.process.returncode is None:
-            child.process.kill()
+        # Its forks with it. What ended by itself has none left.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.process.pid, signal.SIGKILL)
+        # To its end: only then asyncio lets go of the pipe.
+        await child.from_child.read()
         await child.process.wait()
 
 

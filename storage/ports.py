@@ -204,8 +204,10 @@ class PartitionView:
     owner: UUID | None
 
 
-# One host may die of anything, anywhere. A second one in a row that wrote nothing either is a sign.
-STALLS_BEFORE_CARE = 2
+# A host may die of anything; one that had written nothing since it claimed a partition where work waited is a
+# sign, mostly the second death in a row: under load the first host had written before. Being careful costs
+# a partition about a second, and one more death all partitions of a host several.
+STALLS_BEFORE_CARE = 1
 
 
 class Ownership(Protocol):

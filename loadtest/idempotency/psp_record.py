@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import aiohttp
 import msgspec
@@ -38,9 +39,13 @@ class PspRecord:
         Where several merchants used the same key, the highest count of one of them.
         Raises aiohttp.ClientError or TimeoutError when the record can't be read.
         """
+        return (await self.captured_counts([order_key]))[0]
+
+    async def captured_counts(self, order_keys: Sequence[str]) -> Sequence[int]:
+        """Return the same of several keys, of one reading of the record."""
         async with self._reading:
             await self._read_on()
-        return max(self._captured.get(order_key, Counter()).values(), default=0)
+        return [max(self._captured.get(key, Counter()).values(), default=0) for key in order_keys]
 
     async def _read_on(self) -> None:
         timeout = aiohttp.ClientTimeout(total=READ_S_MAX)

@@ -28,4 +28,4 @@ def test_the_short_form_finds_one_letter_of_each_kind() -> None:
         ["handler_defect"],
         ["kills_host"],
     ]
-    assert all(run["lost"] == 0 for run in result["runs"])
+    assert all(run["lost"] == run["charged_wrongly"] == 0 for run in result["runs"])

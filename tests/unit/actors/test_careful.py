@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from uuid import uuid4
 
@@ -36,8 +37,8 @@ class Survivor(CrashPoints):
         self.met_count += any(MARK in part for part in parts)
 
 
-def two_hosts_died(world: World) -> None:
-    """Two incarnations claimed every partition and were gone before their first flush."""
+def hosts_died(world: World) -> None:
+    """Whoever claimed every partition was gone before their first flush: the next claim is careful."""
     for held in world.books.partitions.values():
         held.owner = uuid4()
         held.stall_count = STALLS_BEFORE_CARE - 1
@@ -53,7 +54,7 @@ async def test_the_message_that_ends_hosts_becomes_a_letter_and_its_neighbours_s
     before = [await world.post() for _ in range(30)]
     await world.gateway.append([queue_entry(bad, index)])
     after = [await world.post() for _ in range(30)]
-    two_hosts_died(world)
+    hosts_died(world)
     async with world.running(world.host()):
         await world.until(lambda: all(world.status_of(o) for o in (*before, *after)))
         await world.until(lambda: not any(world.server.copy.streams.values()))
@@ -74,7 +75,7 @@ async def test_the_reader_stays_away_until_what_ends_hosts_is_off_the_stream() -
     bad = a_command(uuid4())._replace(description=MARK.decode())
     index = partition_index(bad.order_uuid, PARTITION_COUNT)
     await world.gateway.append([queue_entry(bad, index)])
-    two_hosts_died(world)
+    hosts_died(world)
     async with world.running(world.host()):
         await world.until(lambda: len(world.books.letters.rows) == 1)
         # Only when a look has found it gone, the partition is read as ever.
@@ -93,7 +94,7 @@ async def test_a_deadly_order_is_not_taken_in_by_its_repeat() -> None:
     bad = a_command(uuid4())._replace(description=MARK.decode())
     index = partition_index(bad.order_uuid, PARTITION_COUNT)
     await world.gateway.append([queue_entry(bad, index)])
-    two_hosts_died(world)
+    hosts_died(world)
     async with world.running(world.host()):
         await world.until(lambda: len(world.books.letters.rows) == 1)
         await world.until(lambda: not any(world.server.copy.streams.values()))
@@ -116,7 +117,7 @@ async def test_an_order_whose_answer_ends_hosts_is_parked() -> None:
         return isinstance(job, AnswerJob) and (job.head.partition_index, job.order.order_no) == key
 
     world.sacrifice = FakeSacrifice(is_deadly)
-    two_hosts_died(world)
+    hosts_died(world)
     async with world.running(world.host("host-1")):
         others = [order for order in orders if order != victim]
         await world.until(lambda: all(world.status_of(o) for o in others))
@@ -133,16 +134,40 @@ async def test_an_order_whose_answer_ends_hosts_is_parked() -> None:
     assert not world.books.parked
 
 
-@pytest.mark.parametrize("died_count", [0, 1])
-async def test_one_death_is_no_sign(died_count: int) -> None:
-    """A single takeover without progress tries nothing: hosts die of many things."""
+@pytest.mark.parametrize("has_died", [False, True])
+async def test_a_death_after_progress_is_no_sign(has_died: bool) -> None:
+    """A single takeover from a host that had written tries nothing: hosts die of many things."""
     world = World()
     world.sacrifice = FakeSacrifice(lambda job: True)
-    if died_count:
-        two_hosts_died(world)
+    if has_died:
+        hosts_died(world)
         for held in world.books.partitions.values():
-            held.stall_count = 0
+            held.batch_seq_claimed = held.head.batch_seq - 1
     orders = [await world.post() for _ in range(10)]
     async with world.running(world.host()):
         await world.until(lambda: all(world.status_of(o) for o in orders))
     assert world.sacrifice.jobs == []
+
+
+async def test_care_begins_before_the_reader_sees_the_partition() -> None:
+    """A claim may wait for its lane's flush: nobody forgets meanwhile that the partition is suspicious."""
+    world = World()
+    world.sacrifice = FakeSacrifice(deadly_message)
+    world.crash_points = survivor = Survivor()
+    bad = a_command(uuid4())._replace(description=MARK.decode())
+    index = partition_index(bad.order_uuid, PARTITION_COUNT)
+    await world.gateway.append([queue_entry(bad, index)])
+    hosts_died(world)
+    host = world.host()
+    locks = [lane.lock for lane in host._lanes]
+    for lock in locks:
+        await lock.acquire()
+    async with world.running(host):
+        await world.until(lambda: world.books.partitions[index].stall_count == STALLS_BEFORE_CARE)
+        # Several turns of whoever takes care.
+        await asyncio.sleep(0.2)
+        for lock in locks:
+            lock.release()
+        await world.until(lambda: len(world.books.letters.rows) == 1)
+        await world.until(lambda: not any(world.server.copy.streams.values()))
+    assert survivor.met_count == 0

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from actors import letter_desk
-from actors.intake_guard import LETTERS_COUNT_MIN
+from actors.intake_guard import LETTERS_COUNT_MIN, WINDOW_MESSAGES
 from payments.commands import PaymentCommand
 from payments.decision import Decision
 from payments.defects import InvariantViolation
@@ -223,6 +223,20 @@ async def test_intake_stops_when_most_messages_are_unreadable() -> None:
         await world.until(lambda: len(world.books.letters.rows) == len(commands))
         await world.until(lambda: not world.books.letters.paused)
         assert not host.parts.paused
+
+
+async def test_a_letter_early_in_a_large_batch_ends_nobody() -> None:
+    """A backlog whose first message is unreadable is taken in at once, and the host lives on."""
+    world = World()
+    bad = a_command_in(1)
+    await append_raw(world, bad, with_field(encode_command(bad), b"p", b"\xff"))
+    orders = [await _post_in(world, 1) for _ in range(WINDOW_MESSAGES + 10)]
+    async with world.running(world.host()):
+        await world.until(lambda: all(world.status_of(order) for order in orders))
+        later = await _post_in(world, 1)
+        await world.until(lambda: world.status_of(later) is not None)
+        await world.until(lambda: not any(world.server.copy.streams.values()))
+    assert [letter.order_uuid for letter in world.books.letters.rows] == [bad.order_uuid]
 
 
 async def _post_in(world: World, partition: int) -> UUID:
