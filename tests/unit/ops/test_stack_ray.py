@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from ops.stack import ray_head
 from ops.stack.config_file import RAY_TOKEN
 from ops.stack.environment import PART_VARIABLE, RAY_PART
 from ops.stack.marked import title_of
-from ops.stack.ray_head import RayService
+from ops.stack.ray_head import RayService, outside_directory
 from ops.stack.ray_keeper import CONTROL_SERVICE, NODE_PROCESS
 from ops.stack.ray_vitals import (
     CONTROL_AWAY_S_MAX,
@@ -79,6 +80,15 @@ class ProcessesOfHead:
 
     async def stop(self) -> None:
         pass
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[StackHome]:
+    """A home with Ray's token. Its path is too long for Ray, whose directory lies outside then."""
+    made = StackHome.prepare(tmp_path / "var")
+    made.secret(RAY_TOKEN)
+    yield made
+    shutil.rmtree(outside_directory(made), ignore_errors=True)
 
 
 async def started(argv: Sequence[str], **_options: object) -> str:
@@ -155,11 +165,9 @@ def test_a_supervisor_may_be_away_for_a_while_only(processes: Processes) -> None
 
 
 async def test_a_ray_without_its_raylet_is_ended_and_started_again(
-    processes: Processes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    processes: Processes, monkeypatch: pytest.MonkeyPatch, home: StackHome
 ) -> None:
     """Though its head's command still runs the service is dead; a start ends the rest first."""
-    home = StackHome.prepare(tmp_path / "var")
-    home.secret(RAY_TOKEN)
     marks = {STACK_ID_VARIABLE: home.stack_id(), PART_VARIABLE: RAY_PART}
 
     monkeypatch.setattr(ray_head, "ProcessService", ProcessesOfHead(processes, marks))
@@ -182,11 +190,9 @@ async def test_a_ray_without_its_raylet_is_ended_and_started_again(
 
 
 async def test_a_control_service_that_died_is_told_until_another_one_answers(
-    processes: Processes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    processes: Processes, monkeypatch: pytest.MonkeyPatch, home: StackHome
 ) -> None:
     """Ray is not dead by it; status says what goes on and what does not, and the new one must listen."""
-    home = StackHome.prepare(tmp_path / "var")
-    home.secret(RAY_TOKEN)
     marks = {STACK_ID_VARIABLE: home.stack_id(), PART_VARIABLE: RAY_PART}
     monkeypatch.setattr(ray_head, "ProcessService", ProcessesOfHead(processes, marks))
     monkeypatch.setattr(ray_head, "run_tool", started)
