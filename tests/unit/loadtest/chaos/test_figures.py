@@ -176,6 +176,13 @@ def test_goals_are_held_against_the_figures() -> None:
     assert goals_of("host", never)["recovery_s"]["met"] is False
 
 
+def test_what_waits_for_its_query_after_the_load_is_no_gap() -> None:
+    """The last request is sent at 20 s, and one order stays open until its PSP is asked again."""
+    samples = [sample(second, settled=min(second, 20)) for second in range(40)]
+    (one,) = figures_of(run_of(steady(20.0), samples), [line(10.0, BEGIN), line(11.0, END)])
+    assert one.settle_gap_s == 1.0
+
+
 def test_goals_of_one_fault_alone_lie_in_its_detail() -> None:
     """What only Ray's control service has is judged, too; and what was never seen is not met."""
     samples = [sample(second, settled=second) for second in range(30)]
