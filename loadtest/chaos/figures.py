@@ -105,6 +105,8 @@ def _one(
     latencies_ns = sorted(request.ended_ns - request.sent_ns for request in during)
     # One more on each side: a gap may begin before the fault's first sample.
     samples = [s for s in run.samples if begin.at_ns - NS <= s.at_ns <= until_ns]
+    # Without load what settles next may be an order that waits for its query: no fault's doing.
+    last_sent_ns = sent_at[-1] if sent_at else until_ns
     return FaultFigures(
         number=begin.number,
         cell=begin.cell,
@@ -115,7 +117,7 @@ def _one(
         outage_s=_outage_s(failed),
         recovery_s=recovery_s(run, sent_at, begin.at_ns, until_ns),
         p99_ms=percentile(latencies_ns, 99, unit=1e-6) if latencies_ns else None,
-        settle_gap_s=settle_gap_s(samples),
+        settle_gap_s=settle_gap_s([s for s in samples if s.at_ns <= last_sent_ns]),
         unowned_s=unowned_s(samples, run.partition_count),
         unknown_peak=max((sample.unknown for sample in samples), default=0),
         detail=detail,

@@ -63,6 +63,7 @@ class StackDaemon:
         self._stages: list[Sequence[Service]] = []
         self._closables: list[ReadPool | ReapedLeases] = []
         self._stores: LocalStores | None = None
+        self._ray: RayService | None = None
         self._config: Config | None = None
 
     async def run(self, stop: asyncio.Event) -> bool:
@@ -104,7 +105,7 @@ class StackDaemon:
         ray = RayService(home, ports, passed) if self._settings.is_ray_used else None
         simulators = simulator_services(home, ports, passed)
         stores_service = StoresService(stores)
-        self._stores, self._config = stores, config
+        self._stores, self._config, self._ray = stores, config, ray
         self._stages += [[stores_service], simulators, [ray] if ray else []]
 
         async def start_books() -> None:
@@ -185,6 +186,9 @@ class StackDaemon:
             with contextlib.suppress(DataRefused):
                 self._tell_processes()
                 self._tell_addresses()
+            if self._ray is not None:
+                for name, problem in self._ray.problems().items():
+                    self._teller.problem(name, problem)
             await asyncio.sleep(TELL_EVERY_S)
 
     def _tell_addresses(self) -> None:

@@ -21,7 +21,7 @@ def python_environment(passed: Mapping[str, str]) -> dict[str, str]:
 
 
 def ray_environment(
-    passed: Mapping[str, str], token_path: Path, *, metrics_port: int
+    passed: Mapping[str, str], token_path: Path, *, metrics_port: int, control_state: Path
 ) -> dict[str, str]:
     """What Ray's processes, and everybody who connects to them, see."""
     return {
@@ -33,6 +33,9 @@ def ray_environment(
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_path),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Else a control service that was started again knows no node, and the node ends itself.
+        "RAY_gcs_storage": "rocksdb",
+        "RAY_gcs_storage_path": str(control_state),
         # Ray's own drain waits 30 s for actors that never end; ours has happened before.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "DASHBOARD_METRIC_PORT": str(metrics_port),

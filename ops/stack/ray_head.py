@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import stat
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from ops.local.process import ProcessSpec, run_tool
 from ops.stack.config_file import CONFIG_FILE, RAY_TOKEN
 from ops.stack.environment import RAY_PART, ray_environment
 from ops.stack.marked import end_marked, marked, title_of
+from ops.stack.ray_keeper import CONTROL_SERVICE, READY_EVENT
 from ops.stack.ray_vitals import RayVitals
 from ops.stack.services import ProcessService, Progress, python_module
 from ops.stack.state import ProcessRecord, Role
@@ -34,7 +37,18 @@ STOP_TIMEOUT_S = 4.0
 # Starting the supervisor takes 4 s, of which importing Ray is one; a busy machine takes more.
 SUPERVISOR_TIMEOUT_S = 90.0
 
-_STARTED = b"Ray runtime started"
+# Where the control service keeps what it knows, below Ray's own directory: a fresh start forgets it.
+CONTROL_STATE_DIRECTORY = "control"
+
+CONTROL_AWAY = (
+    "Ray's control service died and is started again. Payments go on; hosts are neither started nor"
+    " stopped until it is back"
+)
+
+# On loopback an answer comes at once, or the port is closed.
+_CONNECT_TIMEOUT_S = 0.1
+
+_STARTED = READY_EVENT.encode()
 
 
 class RayService:
@@ -65,7 +79,12 @@ class RayService:
         free = _free_ports(4, taken=self._ports.values())
         token_path = self._home.secrets / RAY_TOKEN
         token_path.chmod(PRIVATE_FILE_MODE)
-        self._environment = ray_environment(self._passed, token_path, metrics_port=free[0])
+        self._environment = ray_environment(
+            self._passed,
+            token_path,
+            metrics_port=free[0],
+            control_state=self._directory / CONTROL_STATE_DIRECTORY,
+        )
         log_path = self._home.log_path(self.name)
         read_from = log_path.stat().st_size if log_path.exists() else 0
 
@@ -123,8 +142,15 @@ class RayService:
         if self._head is None:
             return []
         records = self._records()
+        if self._vitals.is_control_new(records) and _listens(self._ports["ray_gcs"]):
+            self._vitals.note_control(records)
         self._vitals.look(records, time.monotonic())
         return records
+
+    def problems(self) -> Mapping[str, str | None]:
+        """What is amiss without being this service's death, by process; None where nothing is."""
+        is_away = self._head is not None and self._vitals.is_control_away(time.monotonic())
+        return {CONTROL_SERVICE: CONTROL_AWAY if is_away else None}
 
     def _records(self) -> Sequence[ProcessRecord]:
         records: list[ProcessRecord] = []
@@ -148,12 +174,15 @@ class RayService:
         if not self._directory.is_relative_to(self._home.root):
             _make_private(self._directory.parent)
         self._directory.mkdir(mode=PRIVATE_MODE)
+        (self._directory / CONTROL_STATE_DIRECTORY).mkdir(mode=PRIVATE_MODE)
 
     def _arguments(self, agent_ports: Sequence[int]) -> list[str]:
         ports = self._ports
+        # Not --block: that command would end the node when the control service dies.
         return python_module(
-            "ray.scripts.scripts",
-            *("start", "--head", "--block", "--no-monitor", "--disable-usage-stats"),
+            "ops.stack.ray_keeper",
+            *(sys.executable, "-P", "-m", "ray.scripts.scripts"),
+            *("start", "--head", "--no-monitor", "--disable-usage-stats"),
             *("--include-dashboard=false", "--include-log-monitor=false"),
             *("--log-style=record", "--log-color=false"),
             f"--node-ip-address={LOOPBACK}",
@@ -214,6 +243,14 @@ def _free_ports(count: int, *, taken: Iterable[int]) -> list[int]:
     for _ in range(count):
         found.append(free_port(unwanted | set(found)))
     return found
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _link(link: Path, target: Path) -> None:

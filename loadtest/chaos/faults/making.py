@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from loadtest.chaos.cells import GATEWAY_POINTS, HOST_POINTS, FaultKind
 from loadtest.chaos.faults.clock import ClockStep
+from loadtest.chaos.faults.control_service import CONTROL_SERVICE, KillControlService
 from loadtest.chaos.faults.filling import DiskFull
 from loadtest.chaos.faults.network import EdgeFails, NamespaceDown, ReplicationFails
 from loadtest.chaos.faults.poison import Poison
@@ -20,7 +21,7 @@ def make_fault(scene: Scene) -> Fault:
     cell = scene.cell
     match cell.fault:
         case FaultKind.KILL:
-            return AtStep(scene, "kill") if cell.step in _POINTS else Kill(scene)
+            return _kill(scene)
         case FaultKind.FREEZE:
             return AtStep(scene, "freeze") if cell.step in _POINTS else Freeze(scene)
         case FaultKind.NETWORK:
@@ -38,3 +39,9 @@ def make_fault(scene: Scene) -> Fault:
             return DoubleStart(scene)
         case FaultKind.CLOCK:
             return ClockStep(scene)
+
+
+def _kill(scene: Scene) -> Fault:
+    if scene.cell.target == CONTROL_SERVICE:
+        return KillControlService(scene)
+    return AtStep(scene, "kill") if scene.cell.step in _POINTS else Kill(scene)

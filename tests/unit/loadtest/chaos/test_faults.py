@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +20,8 @@ from aiohttp import web
 from loadtest.chaos.cells import PSP_STEPS, Cell, FaultKind, cells_of
 from loadtest.chaos.disks import SmallDisks
 from loadtest.chaos.failures import NotNow, NotPossible
-from loadtest.chaos.faults import processes
+from loadtest.chaos.faults import control_service, processes
+from loadtest.chaos.faults.control_service import KillControlService
 from loadtest.chaos.faults.making import make_fault
 from loadtest.chaos.faults.network import EdgeFails, NamespaceDown, drawn_mode
 from loadtest.chaos.faults.port import Scene
@@ -93,6 +95,45 @@ async def test_a_kill_takes_the_children_along(tmp_path: Path) -> None:
         assert has_ended(pid)
         assert has_ended(child)
         assert await fault.heal() == {"is_back": False}
+
+
+async def test_hosts_that_die_with_the_control_service_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two hosts one is lost; scaling is asked for at once and back again; what never scaled is not back."""
+    asked: list[int] = []
+    took: list[float | None] = [3.5, 1.25]
+
+    async def scaled(_stack: object, host_count: int, *, since_s: float) -> float | None:
+        assert since_s > 0
+        asked.append(host_count)
+        return took[len(asked) - 1]
+
+    monkeypatch.setattr(control_service, "scaled", scaled)
+    with family() as (control, _), family() as (kept, _), family() as (lost, _):
+        stack = OneProcess(control, tmp_path / "order")
+        hosts = [ProcessRecord.of(f"host-{pid}", pid, Role.HOST) for pid in (kept, lost)]
+        monkeypatch.setattr(
+            stack, "records", lambda target: hosts if target == "host" else [stack.record]
+        )
+        fault = KillControlService(scene(stack, FaultKind.KILL, "gcs", "under_load"))
+        await fault.begin()
+        os.kill(lost, signal.SIGKILL)
+        async with asyncio.timeout(5):
+            while not has_ended(lost):
+                await asyncio.sleep(0.005)
+        healed = await fault.heal()
+        assert asked == [3, 2]
+        assert healed == {
+            "is_back": True,
+            "back_after_s": 0.0,
+            "hosts_lost": 1,
+            "scales_after_s": 3.5,
+            "scales_down_after_s": 1.25,
+        }
+        asked.clear()
+        took[0] = None
+        assert (await fault.heal())["is_back"] is False
 
 
 async def test_a_freeze_holds_all_and_ends(tmp_path: Path) -> None:

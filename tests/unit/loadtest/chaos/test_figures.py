@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from loadtest.chaos.figures import NS, Request, Run, figures_of, recovery_s, settle_gap_s, unowned_s
@@ -173,6 +174,24 @@ def test_goals_are_held_against_the_figures() -> None:
     assert goals["unowned_s"] == {"seen_s": 2.0, "bound_s": 3.0, "met": True}
     (never,) = figures_of(run_of(steady(20.0, failing=(10.0, 20.0))), [line(10.0, BEGIN)])
     assert goals_of("host", never)["recovery_s"]["met"] is False
+
+
+def test_what_waits_for_its_query_after_the_load_is_no_gap() -> None:
+    """The last request is sent at 20 s, and one order stays open until its PSP is asked again."""
+    samples = [sample(second, settled=min(second, 20)) for second in range(40)]
+    (one,) = figures_of(run_of(steady(20.0), samples), [line(10.0, BEGIN), line(11.0, END)])
+    assert one.settle_gap_s == 1.0
+
+
+def test_goals_of_one_fault_alone_lie_in_its_detail() -> None:
+    """What only Ray's control service has is judged, too; and what was never seen is not met."""
+    samples = [sample(second, settled=second) for second in range(30)]
+    (one,) = figures_of(run_of(steady(30.0), samples), [line(10.0, BEGIN), line(11.0, END)])
+    seen = {"hosts_lost": 0, "scales_after_s": 21.5}
+    goals = goals_of("gcs", msgspec.structs.replace(one, detail=seen))
+    assert goals["hosts_lost"]["met"] is True
+    assert goals["scales_after_s"] == {"seen_s": 21.5, "bound_s": 20.0, "met": False}
+    assert goals_of("gcs", one)["scales_after_s"]["met"] is False
 
 
 def test_a_run_is_told_second_by_second() -> None:

@@ -1,0 +1,98 @@
+"""Ray's control service killed: hosts and payments go on, and Ray does as it is told again afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ops.stack.ray_keeper import CONTROL_SERVICE, NODE_PROCESS
+from tests.acceptance.conftest import StackFactory
+from tests.acceptance.running_stack import RunningStack
+
+# Nothing here takes more than some seconds, but on a machine that does much else besides.
+TIMEOUT_S = 60.0
+KEEPER = "ray"
+LASTING = (KEEPER, NODE_PROCESS, "supervisor")
+
+Status = dict[str, Any]
+
+
+def pid_of(status: Status, name: str) -> int:
+    (pid,) = (process["pid"] for process in status["processes"] if process["name"] == name)
+    return int(pid)
+
+
+def host_pids(status: Status) -> dict[str, int]:
+    return {host["name"]: host["pid"] for host in status["hosts"] if host["partitions"]}
+
+
+def wait_status(running: RunningStack, is_wanted: Callable[[Status], bool]) -> Status:
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not is_wanted(status := running.status()):
+        assert time.monotonic() < deadline_s, status
+        time.sleep(0.2)
+    return status
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_hosts_and_payments_outlive_the_control_service(stack_factory: StackFactory) -> None:
+    """All keep their processes; status says what is away; then Ray scales and restarts hosts again."""
+    running = stack_factory()
+    running.up("--no-demo")
+    running.json("scale", "--hosts", "2")  # a stack is up as soon as one host owns everything
+    before = running.status()
+    hosts = host_pids(before)
+    control = pid_of(before, CONTROL_SERVICE)
+
+    with frozen(pid_of(before, KEEPER)):  # as long as it is, nobody starts it again
+        os.kill(control, signal.SIGKILL)
+        away = wait_status(
+            running, lambda status: "Payments go on" in status["problems"].get(CONTROL_SERVICE, "")
+        )
+        assert not away["healthy"]
+        assert "hosts are neither started nor stopped" in running.tally("status").stdout
+        assert host_pids(away) == hosts
+        assert running.json("pay", "--amount", "900")["payment"]["status"] == "succeeded"
+
+    assert len(running.json("scale", "--hosts", "3")["hosts"]) == 3
+    after = wait_status(running, lambda status: bool(status["healthy"]))
+    assert pid_of(after, CONTROL_SERVICE) != control
+    assert {name: pid_of(after, name) for name in LASTING} == {
+        name: pid_of(before, name) for name in LASTING
+    }
+    assert host_pids(after).items() > hosts.items()
+
+    (name, pid) = next(iter(hosts.items()))
+    os.kill(pid, signal.SIGKILL)
+    wait_status(running, lambda status: host_pids(status).get(name, pid) != pid)
+    assert running.json("pay", "--amount", "900")["payment"]["status"] == "succeeded"
+    check_all_end_with_the_daemon(running)
+
+
+def check_all_end_with_the_daemon(running: RunningStack) -> None:
+    """Kill the daemon: no host goes on unwatched, whoever its parent was."""
+    status = running.status()
+    pids = {item["pid"] for item in status["processes"] if item["role"] in {"ray", "host"}}
+    assert len(pids) > 4
+    os.kill(_parent_of(pid_of(status, KEEPER)), signal.SIGKILL)
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while left := pids & set(running.remaining()):
+        assert time.monotonic() < deadline_s, left
+        time.sleep(0.1)
+
+
+def _parent_of(pid: int) -> int:
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        return int(stat.read().rpartition(")")[2].split()[1])

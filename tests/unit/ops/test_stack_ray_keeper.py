@@ -1,0 +1,140 @@
+"""The keeper of Ray's head node, on processes that only sleep."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.local.pidfile import identity_of
+from ops.stack.deaths import DEATHS_MAX
+from ops.stack.ray_keeper import CONTROL_SERVICE, NODE_PROCESS, READY_EVENT, Program
+
+KEEPER = [sys.executable, "-P", "-m", "ops.stack.ray_keeper"]
+# As the module does, but without pauses.
+HASTY = """
+import sys
+from ops.stack.deaths import Deaths
+from ops.stack.ray_keeper import Keeper
+from runtime.logs import configure_logs
+configure_logs(process_name="ray")
+sys.exit(Keeper(sys.argv[1:], deaths=Deaths(), sleep=lambda _: None).run())
+"""
+TIMEOUT_S = 10.0
+
+
+class Kept:
+    """A running keeper, and what it logs."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self.process = subprocess.Popen(
+            argv, env={**os.environ, "NODE_ID": "a b"}, stderr=subprocess.PIPE, text=True
+        )
+
+    def event(self, name: str) -> dict[str, Any]:
+        """Read on until it logs that."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            logged: dict[str, Any] = json.loads(line)
+            if logged["event"] == name:
+                return logged
+        raise AssertionError(f"it ended with {self.process.wait()} and never logged {name}")
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(TIMEOUT_S)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+Keep = Callable[..., Kept]
+
+
+@pytest.fixture
+def keep(tmp_path: Path) -> Iterator[Keep]:
+    """Keeps a node of two programs that sleep, as `ray start` leaves them: orphans."""
+    kept: list[Kept] = []
+    for name in (CONTROL_SERVICE, NODE_PROCESS):
+        (tmp_path / name).symlink_to("/bin/sleep")
+
+    def make(*, keeper: list[str] = KEEPER, control_s: str = "60", node_s: str = "60") -> Kept:
+        script = f"{tmp_path}/{CONTROL_SERVICE} {control_s} & {tmp_path}/{NODE_PROCESS} {node_s} &"
+        kept.append(Kept([*keeper, "/bin/sh", "-c", script]))
+        return kept[-1]
+
+    yield make
+    for one in kept:
+        one.end()
+
+
+def wait_ended(pid: int) -> None:
+    give_up_at_s = time.monotonic() + TIMEOUT_S
+    while identity_of(pid) is not None:
+        assert time.monotonic() < give_up_at_s, f"{pid} still runs"
+        time.sleep(0.01)
+
+
+def test_a_control_service_that_dies_is_started_again_as_it_was(keep: Keep) -> None:
+    """The same program, arguments and environment; the node process is the same one."""
+    kept = keep()
+    ready = kept.event(READY_EVENT)
+    before = Program.of(ready["control_service"])
+    os.kill(ready["control_service"], signal.SIGKILL)
+    assert kept.event("control_service_died")["code"] == -signal.SIGKILL
+    again = kept.event("control_service_started")["pid"]
+    assert again != ready["control_service"]
+    assert Program.of(again) == before
+    assert before.environment[b"NODE_ID"] == b"a b"
+    assert identity_of(ready["raylet"]) is not None
+
+    kept.process.terminate()
+    assert kept.process.wait(TIMEOUT_S) == 0
+    wait_ended(again)
+    wait_ended(ready["raylet"])
+
+
+def test_a_node_whose_node_process_died_is_ended(keep: Keep) -> None:
+    """Hosts run below it: there is nothing left to keep, and the daemon starts all anew."""
+    kept = keep()
+    ready = kept.event(READY_EVENT)
+    os.kill(ready["raylet"], signal.SIGKILL)
+    kept.event("ray_node_died")
+    assert kept.process.wait(TIMEOUT_S) == 1
+    wait_ended(ready["control_service"])
+
+
+def test_a_control_service_that_dies_again_and_again_is_given_up(keep: Keep) -> None:
+    """What it keeps may be what kills it: only a start without that ends it."""
+    kept = keep(keeper=[sys.executable, "-P", "-c", HASTY], control_s="0.2")
+    ready = kept.event(READY_EVENT)
+    for _ in range(DEATHS_MAX):
+        kept.event("control_service_died")
+    kept.event("control_service_given_up")
+    assert kept.process.wait(TIMEOUT_S) == 1
+    wait_ended(ready["raylet"])
+
+
+def test_a_start_that_fails_is_a_failure() -> None:
+    """The daemon reads the code and shows the log."""
+    done = subprocess.run(
+        [*KEEPER, "/bin/sh", "-c", "exit 3"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stderr)["event"] == "ray_start_failed"
+
+
+def test_a_node_that_is_not_whole_is_a_failure() -> None:
+    """A command that leaves neither process behind has started nothing."""
+    done = subprocess.run(
+        [*KEEPER, "/bin/sh", "-c", "sleep 60 &"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stderr)["event"] == "ray_node_incomplete"
