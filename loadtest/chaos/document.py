@@ -88,6 +88,7 @@ def by_kind(figures: Sequence[FaultFigures]) -> dict[str, dict[str, Any]]:
             "count": len(many),
             "failed": sum(one.failed for one in many),
             "outage_s_max": max(one.outage_s for one in many),
+            "accept_gap_s_max": max(one.accept_gap_s for one in many),
             "recovery_s_max": _max(one.recovery_s for one in many),
             "unrecovered": sum(one.recovery_s is None for one in many),
             "p99_ms_max": _max(one.p99_ms for one in many),

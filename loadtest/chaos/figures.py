@@ -51,6 +51,8 @@ class FaultFigures(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     outage_s: float
     """From the first request that failed to the last; 0 when none did."""
+    accept_gap_s: float
+    """The longest time in which no request was answered by the business."""
     recovery_s: float | None
     """From its begin until 95 % of what was served before was served in time again; None: never."""
     p99_ms: float | None
@@ -113,6 +115,7 @@ def _one(
         sent=len(requests),
         failed=len(failed),
         outage_s=_outage_s(failed),
+        accept_gap_s=accept_gap_s(requests, begin.at_ns, until_ns),
         recovery_s=recovery_s(run, sent_at, begin.at_ns, until_ns),
         p99_ms=percentile(latencies_ns, 99, unit=1e-6) if latencies_ns else None,
         settle_gap_s=settle_gap_s(samples),
@@ -126,6 +129,17 @@ def _outage_s(failed: Sequence[Request]) -> float:
     if not failed:
         return 0.0
     return _seconds(max(request.ended_ns for request in failed) - failed[0].sent_ns)
+
+
+def accept_gap_s(requests: Sequence[Request], begin_ns: int, until_ns: int) -> float:
+    """The longest time between two answers to ``requests``, which were all sent between those times."""
+    if not requests:
+        return 0.0
+    # Where the load ends, nobody waits for an answer any more.
+    until_ns = min(until_ns, requests[-1].sent_ns)
+    answers = sorted(one.ended_ns for one in requests if one.is_served and one.ended_ns < until_ns)
+    times_ns = [begin_ns, *answers, max(begin_ns, until_ns)]
+    return _seconds(max(later - sooner for sooner, later in itertools.pairwise(times_ns)))
 
 
 def recovery_s(run: Run, sent_at: Sequence[int], begin_ns: int, until_ns: int) -> float | None:

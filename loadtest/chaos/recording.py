@@ -15,6 +15,7 @@ from loadtest.chaos.cells import Cell
 RUN_FILE = "run.json"
 FAULTS_FILE = "faults.jsonl"
 QUEUE_FILE = "queue.json"
+DOCUMENT_FILE = "document.json"
 
 BEGIN = "begin"
 END = "end"

@@ -19,6 +19,7 @@ from loadtest.chaos.loads import make_load
 from loadtest.chaos.options import Options
 from loadtest.chaos.quiet import dump_queue, wait_quiet
 from loadtest.chaos.recording import (
+    DOCUMENT_FILE,
     RUN_FILE,
     FaultLog,
     unix_less_monotonic_ns,
@@ -61,7 +62,7 @@ class Session:
         finally:
             if not is_kept:
                 await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
-        return {
+        document = {
             **document,
             "machine": machine,
             "revision": revision(),
@@ -69,6 +70,9 @@ class Session:
             "seconds": round(time.monotonic() - self._began_s, 1),
             "directory": str(directory) if is_kept else None,
         }
+        if is_kept:
+            write_json(directory / DOCUMENT_FILE, document)
+        return document
 
     async def _on_a_stack(self, directory: Path) -> dict[str, Any]:
         options = self._options

@@ -185,3 +185,20 @@ def test_a_run_is_told_second_by_second() -> None:
     assert series["settled_per_s"] == [None, 10.0, 10.0, 10.0, 10.0]
     assert series["p99_ms"][0] == 10.0
     assert series["p99_ms"][2] is None
+
+
+def test_a_gap_in_accepting_is_the_longest_time_without_an_answer() -> None:
+    """Two outages with a second of service between them are one outage of 6 s, and two gaps of 2.5 s."""
+    requests = [
+        Request(one.sent_ns, one.ended_ns, one.is_served and not 13 * NS <= one.sent_ns < 15.5 * NS)
+        for one in steady(60.0, failing=(10.0, 12.5))
+    ]
+    (one,) = figures_of(run_of(requests), [line(10.0, BEGIN), line(12.0, END)])
+    assert one.outage_s > 5.0
+    assert one.accept_gap_s == pytest.approx(2.5, abs=0.05)
+
+
+def test_a_fault_that_nobody_notices_leaves_no_gap() -> None:
+    """With fifty answers a second, the longest time between two of them is a fiftieth."""
+    (one,) = figures_of(run_of(steady(60.0)), [line(10.0, BEGIN), line(12.0, END)])
+    assert one.accept_gap_s == pytest.approx(0.02, abs=0.011)
