@@ -182,7 +182,9 @@ def _network() -> Iterator[Cell]:
                 hold_s=hold_s,
                 touches=frozenset({store}),
             )
-    yield Cell(fault=FaultKind.NETWORK, target="node", step="namespace_down", hold_s=1.0)
+    yield Cell(
+        fault=FaultKind.NETWORK, target="node", step="namespace_down", hold_s=PAST_TIMEOUTS_S
+    )
 
 
 def _disk() -> Iterator[Cell]:
