@@ -91,12 +91,12 @@ EDGES: Mapping[str, frozenset[str]] = {
 """What is made to fail by the proxy, and which store it is a way to."""
 
 MODE_HOLDS_S: Mapping[ModeName, float] = {
-    ModeName.DELAY: 2.5,
-    ModeName.STALL: 6.0,
+    ModeName.DELAY: 2.0,
+    ModeName.STALL: 5.5,
     ModeName.RESET: 2.0,
-    ModeName.CUT: 2.5,
-    ModeName.HALF_OPEN: 6.0,
-    ModeName.BANDWIDTH: 2.5,
+    ModeName.CUT: 2.0,
+    ModeName.HALF_OPEN: 5.5,
+    ModeName.BANDWIDTH: 2.0,
 }
 """Past the timeouts, too, but short: with so many ways and modes, each comes within three minutes."""
 

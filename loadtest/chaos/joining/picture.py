@@ -46,8 +46,8 @@ _PANELS = (
     _Panel("outage_s", "Outage, s", "first to last failed request"),
     _Panel("accept_gap_s", "Nothing accepted, s", "longest time"),
     _Panel("settle_gap_s", "Nothing settled, s", "longest time"),
-    _Panel("recovery_s", "Recovery, s", "until the rate is back at 95 %", goal=RECOVERY_S_MAX),
-    _Panel("p99_ms", "p99 while it lasted, s", "of requests that were served", unit=1e-3),
+    _Panel("recovery_s", "Recovery, s", "until 95 % are served", goal=RECOVERY_S_MAX),
+    _Panel("p99_ms", "p99 while it lasted, s", "of those not held", unit=1e-3),
 )
 _PANEL_WIDTH = (WIDTH - 20 - _LABEL_WIDTH - _COUNT_WIDTH - _PANEL_GAP * len(_PANELS)) / len(_PANELS)
 

@@ -48,6 +48,7 @@ _FAULT_COLUMNS = (
     "nothing settled s",
     "recovery s",
     "p99 ms",
+    "held p99 ms",
     "unknown",
 )
 _SINGLE_COLUMNS = ("fault", "seed", "figure", "seen s", "at most s", "")
