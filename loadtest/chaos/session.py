@@ -23,6 +23,7 @@ from loadtest.chaos.recording import (
     RUN_FILE,
     FaultLog,
     unix_less_monotonic_ns,
+    unmade,
     write_json,
 )
 from loadtest.chaos.running import Runner
@@ -92,7 +93,13 @@ class Session:
             left = await self._load_and_faults(stack, log, sampler, directory)
             await self._write_run(stack, directory)
             self._progress("checking")
-            judged = await judge(stack.root, directory, left, is_checked=options.single is None)
+            judged = await judge(
+                stack.root,
+                directory,
+                left,
+                is_checked=options.single is None,
+                unmade=unmade(options.cells(), log.lines),
+            )
             partition_count = stack.state().partition_count
         finally:
             await sampler.stop()
