@@ -11,7 +11,8 @@ from loadtest.chaos.goals import RECOVERY_S_MAX
 
 # Pixels.
 WIDTH = 1_160
-_LABEL_WIDTH = 218
+_LABEL_WIDTH = 240
+_TARGET_LEFT = 104
 _COUNT_WIDTH = 44
 _PANEL_GAP = 14
 _VALUE_WIDTH = 46
@@ -20,14 +21,18 @@ _ROW = 19
 _GROUP_GAP = 9
 _HEAD = 92
 _FOOT = 30
+_STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)
 
 _STYLE = """
 text { font: 12px system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; fill: #1c2126; }
 .title { font-size: 16px; font-weight: 600; } .name { font-weight: 600; }
-.quiet { fill: #66707a; } .ground { fill: #ffffff; } .line { stroke: #dfe2e5; }
+.quiet, .value { fill: #66707a; }
+.value { paint-order: stroke; stroke: #ffffff; stroke-width: 4px; stroke-linejoin: round; }
+.ground { fill: #ffffff; } .line { stroke: #dfe2e5; }
 .worst { fill: #a9c4e4; } .median { fill: #2563a8; } .goal { stroke: #b3261e; stroke-dasharray: 3 3; }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6e8ea; } .quiet { fill: #99a2ab; } .ground { fill: #1c2024; }
+  text { fill: #e6e8ea; } .quiet, .value { fill: #99a2ab; } .ground { fill: #1c2024; }
+  .value { stroke: #1c2024; }
   .line { stroke: #33393f; } .worst { fill: #33506f; } .median { fill: #6aa9ee; }
   .goal { stroke: #f2887f; }
 }
@@ -116,7 +121,7 @@ def _labels(
             yield f'<path class="line" d="M10 {line_y:.1f}H{WIDTH - 10}"/>'
             yield _text(10, top + 13, kind.replace("_", " "), "name")
         last = kind
-        yield _text(92, top + 13, target.replace("->", " → ").replace("_", " "))
+        yield _text(_TARGET_LEFT, top + 13, target.replace("->", " → ").replace("_", " "))
         yield _text(right, top + 13, str(by_fault[name]["count"]), "quiet", anchor="end")
 
 
@@ -151,14 +156,14 @@ def _panel(
             left + (figure["max"] or 0.0) * panel.unit * scale + 5,
             top + 13,
             "–" if figure["max"] is None else f"{figure['max'] * panel.unit:.1f}",
-            "quiet",
+            "value",
         )
 
 
 def _rounded_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20…"""
+    """The next round number: a scale that its longest bar nearly fills."""
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 5, 10) if value <= step * power * (1 + 1e-9))
+    return next(step * power for step in _STEPS if value <= step * power * (1 + 1e-9))
 
 
 def _text(x: float, y: float, text: str, style: str = "", *, anchor: str = "start") -> str:
