@@ -111,6 +111,7 @@ PSP_STEPS = (
     "lies",
 )
 
+KILLS_HOST = "kills_host"
 POISON_CLASSES = (
     "command_unknown",
     "version_unknown",
@@ -126,7 +127,7 @@ POISON_CLASSES = (
     "payload_garbage",
     "payload_nested",
     "amount_negative",
-    "kills_host",
+    KILLS_HOST,
 )
 
 HOST_KILLING_TEXT = "this-message-kills-hosts"
@@ -206,7 +207,9 @@ def _psp() -> Iterator[Cell]:
 
 def _poison() -> Iterator[Cell]:
     for name in POISON_CLASSES:
-        yield Cell(fault=FaultKind.POISON, target="stream", step=name, hold_s=1.0)
+        # Hosts die of it one after the other until it is set aside: none of that is the next one's doing.
+        hold_s = 12.0 if name == KILLS_HOST else 1.0
+        yield Cell(fault=FaultKind.POISON, target="stream", step=name, hold_s=hold_s)
 
 
 def _double_start() -> Iterator[Cell]:
