@@ -11,7 +11,15 @@ from loadtest.chaos.judging import UNKNOWN, VALID, VIOLATED
 
 Document = Mapping[str, Any]
 
-FIGURES = ("outage_s", "accept_gap_s", "settle_gap_s", "recovery_s", "p99_ms", "held_p99_ms")
+FIGURES = (
+    "outage_s",
+    "accept_gap_s",
+    "settle_gap_s",
+    "unowned_s",
+    "recovery_s",
+    "p99_ms",
+    "held_p99_ms",
+)
 """Of each fault, what is joined: by its median and its worst."""
 
 # From the best to the worst: of several runs, the worst counts.

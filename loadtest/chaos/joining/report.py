@@ -46,6 +46,7 @@ _FAULT_COLUMNS = (
     "outage s",
     "nothing accepted s",
     "nothing settled s",
+    "partitions unowned s",
     "recovery s",
     "p99 ms",
     "held p99 ms",

@@ -28,6 +28,7 @@ def fault(cell: str, seconds: float, *, recovery_s: float | None = 1.0) -> dict[
         "outage_s": seconds,
         "accept_gap_s": seconds,
         "settle_gap_s": seconds,
+        "unowned_s": seconds,
         "recovery_s": recovery_s,
         "p99_ms": seconds * 1_000,
         "held_p99_ms": 3_000.0,
