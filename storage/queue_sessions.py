@@ -32,6 +32,17 @@ class _SingleSession:
     _writer: asyncio.StreamWriter | None
     _is_spent = False
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the session can be written to.
+
+        redis-py asks only whether it ever disconnected by itself. A peer's reset closes the transport of
+        a connection on which nobody reads just then, and uvloop answers the next write to it with a
+        RuntimeError, which nobody takes for a lost connection.
+        """
+        writer = self._writer
+        return self._reader is not None and writer is not None and not writer.transport.is_closing()
+
     async def connect_check_health(
         self, check_health: bool = True, retry_socket_connect: bool = True
     ) -> None:

@@ -91,13 +91,14 @@ EDGES: Mapping[str, frozenset[str]] = {
 """What is made to fail by the proxy, and which store it is a way to."""
 
 MODE_HOLDS_S: Mapping[ModeName, float] = {
-    ModeName.DELAY: 4.0,
-    ModeName.STALL: PAST_TIMEOUTS_S,
-    ModeName.RESET: 3.0,
-    ModeName.CUT: 4.0,
-    ModeName.HALF_OPEN: PAST_TIMEOUTS_S,
-    ModeName.BANDWIDTH: 4.0,
+    ModeName.DELAY: 2.0,
+    ModeName.STALL: 5.5,
+    ModeName.RESET: 2.0,
+    ModeName.CUT: 2.0,
+    ModeName.HALF_OPEN: 5.5,
+    ModeName.BANDWIDTH: 2.0,
 }
+"""Past the timeouts, too, but short: with so many ways and modes, each comes within three minutes."""
 
 PSP_STEPS = (
     "slow",
@@ -110,6 +111,7 @@ PSP_STEPS = (
     "lies",
 )
 
+KILLS_HOST = "kills_host"
 POISON_CLASSES = (
     "command_unknown",
     "version_unknown",
@@ -125,7 +127,7 @@ POISON_CLASSES = (
     "payload_garbage",
     "payload_nested",
     "amount_negative",
-    "kills_host",
+    KILLS_HOST,
 )
 
 HOST_KILLING_TEXT = "this-message-kills-hosts"
@@ -181,7 +183,9 @@ def _network() -> Iterator[Cell]:
                 hold_s=hold_s,
                 touches=frozenset({store}),
             )
-    yield Cell(fault=FaultKind.NETWORK, target="node", step="namespace_down", hold_s=1.0)
+    yield Cell(
+        fault=FaultKind.NETWORK, target="node", step="namespace_down", hold_s=PAST_TIMEOUTS_S
+    )
 
 
 def _disk() -> Iterator[Cell]:
@@ -203,7 +207,9 @@ def _psp() -> Iterator[Cell]:
 
 def _poison() -> Iterator[Cell]:
     for name in POISON_CLASSES:
-        yield Cell(fault=FaultKind.POISON, target="stream", step=name, hold_s=1.0)
+        # Hosts die of it one after the other until it is set aside: none of that is the next one's doing.
+        hold_s = 12.0 if name == KILLS_HOST else 1.0
+        yield Cell(fault=FaultKind.POISON, target="stream", step=name, hold_s=hold_s)
 
 
 def _double_start() -> Iterator[Cell]:

@@ -10,13 +10,12 @@ import msgspec
 
 from loadtest.bench.statistics import percentile
 from loadtest.chaos.figures import (
-    IN_TIME_HELD_NS,
-    IN_TIME_NS,
     NS,
     FaultFigures,
     Request,
     Run,
     figures_of,
+    p99_ms,
 )
 from loadtest.chaos.goals import goals_of
 from loadtest.chaos.options import Options
@@ -42,7 +41,6 @@ def document_of(
         requests=[one for one in requests_of(directory) if one.sent_ns < times["load_ended_ns"]],
         samples=sampler.samples,
         partition_count=partition_count,
-        in_time_ns=IN_TIME_NS if options.single else IN_TIME_HELD_NS,
     )
     figures = figures_of(run, lines)
     cells = coverage(options.cells(), list(lines))
@@ -88,9 +86,11 @@ def by_kind(figures: Sequence[FaultFigures]) -> dict[str, dict[str, Any]]:
             "count": len(many),
             "failed": sum(one.failed for one in many),
             "outage_s_max": max(one.outage_s for one in many),
+            "accept_gap_s_max": max(one.accept_gap_s for one in many),
             "recovery_s_max": _max(one.recovery_s for one in many),
             "unrecovered": sum(one.recovery_s is None for one in many),
             "p99_ms_max": _max(one.p99_ms for one in many),
+            "held_p99_ms_max": _max(one.held_p99_ms for one in many),
             "settle_gap_s_max": max(one.settle_gap_s for one in many),
             "unowned_s_max": max(one.unowned_s for one in many),
             "unknown_peak": max(one.unknown_peak for one in many),
@@ -104,14 +104,16 @@ def _max(values: Any) -> float | None:
 
 
 def load_summary(requests: Sequence[Request]) -> dict[str, Any]:
-    """Counts, and latencies of what was served."""
-    served = sorted(request.ended_ns - request.sent_ns for request in requests if request.is_served)
+    """Counts, and latencies of what was served without being held."""
+    served = [request for request in requests if request.is_served]
+    latencies_ns = sorted(request.took_ns for request in served if not request.is_held)
     return {
         "sent": len(requests),
         "served": len(served),
         "failed": len(requests) - len(served),
-        "p50_ms": percentile(served, 50, unit=1e-6),
-        "p99_ms": percentile(served, 99, unit=1e-6),
+        "p50_ms": percentile(latencies_ns, 50, unit=1e-6),
+        "p99_ms": percentile(latencies_ns, 99, unit=1e-6),
+        "held_p99_ms": p99_ms(served, is_held=True),
     }
 
 

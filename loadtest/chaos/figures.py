@@ -20,8 +20,8 @@ PRIOR_NS = 5 * NS
 # A window of requests, moved on by a quarter of itself.
 WINDOW_NS = NS
 STEP_NS = NS // 4
-# A request that was served later than this does not count as served in time. Of a mix, a quarter ask to
-# be held for 3 s, and some of those wait for an outcome that takes longer.
+# A request that was served later than this does not count as served in time. Those that ask to be held
+# ask for 3 s, and some of them wait for an outcome that takes longer.
 IN_TIME_NS = NS
 IN_TIME_HELD_NS = 4 * NS
 RECOVERED_SHARE = 0.95
@@ -36,6 +36,16 @@ class Request(NamedTuple):
     ended_ns: int
     is_served: bool
     """Answered by the business: anything but a time-out, a reset, a 5xx or a 429."""
+    is_held: bool = False
+    """Whether its answer was asked to wait for the outcome."""
+
+    @property
+    def took_ns(self) -> int:
+        return self.ended_ns - self.sent_ns
+
+    @property
+    def is_in_time(self) -> bool:
+        return self.is_served and self.took_ns <= (IN_TIME_HELD_NS if self.is_held else IN_TIME_NS)
 
 
 class FaultFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,10 +61,14 @@ class FaultFigures(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     outage_s: float
     """From the first request that failed to the last; 0 when none did."""
+    accept_gap_s: float
+    """The longest time in which no request was answered by the business."""
     recovery_s: float | None
     """From its begin until 95 % of what was served before was served in time again; None: never."""
     p99_ms: float | None
-    """Of requests that were sent while it lasted and served."""
+    """Of requests that were sent while it lasted and served, without those that asked to be held."""
+    held_p99_ms: float | None
+    """Of those that asked to be held for the outcome."""
     settle_gap_s: float
     """The longest time in which no order settled."""
     unowned_s: float
@@ -70,7 +84,6 @@ class Run(NamedTuple):
     requests: Sequence[Request]
     samples: Sequence[Sample]
     partition_count: int
-    in_time_ns: int = IN_TIME_NS
 
 
 def figures_of(run: Run, lines: Sequence[FaultLine]) -> list[FaultFigures]:
@@ -102,11 +115,10 @@ def _one(
     requests = run.requests[bisect_left(sent_at, begin.at_ns) : bisect_left(sent_at, until_ns)]
     failed = [request for request in requests if not request.is_served]
     during = [request for request in requests if request.sent_ns <= end_ns and request.is_served]
-    latencies_ns = sorted(request.ended_ns - request.sent_ns for request in during)
     # One more on each side: a gap may begin before the fault's first sample.
-    samples = [s for s in run.samples if begin.at_ns - NS <= s.at_ns <= until_ns]
-    # Without load what settles next may be an order that waits for its query: no fault's doing.
-    last_sent_ns = sent_at[-1] if sent_at else until_ns
+    # And none from after the load: what then settles last waits for its PSP, not for us.
+    looked_until_ns = min(until_ns, sent_at[-1]) if sent_at else until_ns
+    samples = [s for s in run.samples if begin.at_ns - NS <= s.at_ns <= looked_until_ns]
     return FaultFigures(
         number=begin.number,
         cell=begin.cell,
@@ -115,19 +127,38 @@ def _one(
         sent=len(requests),
         failed=len(failed),
         outage_s=_outage_s(failed),
+        accept_gap_s=accept_gap_s(requests, begin.at_ns, until_ns),
         recovery_s=recovery_s(run, sent_at, begin.at_ns, until_ns),
-        p99_ms=percentile(latencies_ns, 99, unit=1e-6) if latencies_ns else None,
-        settle_gap_s=settle_gap_s([s for s in samples if s.at_ns <= last_sent_ns]),
+        p99_ms=p99_ms(during, is_held=False),
+        held_p99_ms=p99_ms(during, is_held=True),
+        settle_gap_s=settle_gap_s(samples),
         unowned_s=unowned_s(samples, run.partition_count),
         unknown_peak=max((sample.unknown for sample in samples), default=0),
         detail=detail,
     )
 
 
+def p99_ms(served: Sequence[Request], *, is_held: bool) -> float | None:
+    """The 99th percentile of the latencies of those that were, or were not, held; None of none."""
+    latencies_ns = sorted(one.took_ns for one in served if one.is_held is is_held)
+    return percentile(latencies_ns, 99, unit=1e-6)
+
+
 def _outage_s(failed: Sequence[Request]) -> float:
     if not failed:
         return 0.0
     return _seconds(max(request.ended_ns for request in failed) - failed[0].sent_ns)
+
+
+def accept_gap_s(requests: Sequence[Request], begin_ns: int, until_ns: int) -> float:
+    """The longest time between two answers to ``requests``, which were all sent between those times."""
+    if not requests:
+        return 0.0
+    # Where the load ends, nobody waits for an answer any more.
+    until_ns = min(until_ns, requests[-1].sent_ns)
+    answers = sorted(one.ended_ns for one in requests if one.is_served and one.ended_ns < until_ns)
+    times_ns = [begin_ns, *answers, max(begin_ns, until_ns)]
+    return _seconds(max(later - sooner for sooner, later in itertools.pairwise(times_ns)))
 
 
 def recovery_s(run: Run, sent_at: Sequence[int], begin_ns: int, until_ns: int) -> float | None:
@@ -141,11 +172,7 @@ def recovery_s(run: Run, sent_at: Sequence[int], begin_ns: int, until_ns: int) -
         window = run.requests[bisect_left(sent_at, from_ns) : bisect_left(sent_at, to_ns)]
         if not window:
             return None
-        in_time = sum(
-            request.is_served and request.ended_ns - request.sent_ns <= run.in_time_ns
-            for request in window
-        )
-        return in_time / len(window)
+        return sum(request.is_in_time for request in window) / len(window)
 
     # What was not sent can't be judged.
     until_ns = min(until_ns, sent_at[-1] if sent_at else begin_ns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,20 @@ _FAILED = "failed"
 
 
 async def judge(
-    root: Path, directory: Path, left: str | None, *, is_checked: bool
+    root: Path, directory: Path, left: str | None, *, is_checked: bool, unmade: Sequence[str]
 ) -> dict[str, Any]:
     """Return the verdict with its reasons. ``left``: what was still under way when waiting ended.
 
-    ``is_checked``: the load left a history that the checker reads.
+    ``is_checked``: the load left a history that the checker reads. ``unmade``: planned cells that
+    were never hit, though they could have been.
     """
     books = await verify(root)
     if not is_checked:
-        return verdict_of(books, _final(directory), left)
+        return verdict_of(books, _final(directory), left, unmade=unmade)
     unread = await collect(directory)
     report = report_document(await asyncio.to_thread(check, directory))
-    return verdict_of(books, _final(directory), left, report=report, unread=unread)
+    final = _final(directory)
+    return verdict_of(books, final, left, report=report, unread=unread, unmade=unmade)
 
 
 def verdict_of(
@@ -46,6 +48,7 @@ def verdict_of(
     *,
     report: Mapping[str, Any] | None = None,
     unread: list[str] | None = None,
+    unmade: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Weigh what books, final reads, quiescence and checker say. A violation stands, whatever is missing."""
     violations = [
@@ -58,6 +61,7 @@ def verdict_of(
         missing.append(
             f"the books can't be verified: {books.get('error', 'not all could be read')}"
         )
+    missing += [f"{cell} was planned, and could not be made" for cell in unmade]
     if final is None:
         missing.append("there are no final reads")
     elif not final["is_complete"]:

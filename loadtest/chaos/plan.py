@@ -14,7 +14,7 @@ WARM_UP_S = 6.0
 GAP_S = 1.5
 OVERLAP_MAX = 2
 # In mixes that may overlap, so many faults in a hundred begin while another lasts.
-OVERLAPPING_PERCENT = 60
+OVERLAPPING_PERCENT = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

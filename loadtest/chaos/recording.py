@@ -15,6 +15,7 @@ from loadtest.chaos.cells import Cell
 RUN_FILE = "run.json"
 FAULTS_FILE = "faults.jsonl"
 QUEUE_FILE = "queue.json"
+DOCUMENT_FILE = "document.json"
 
 BEGIN = "begin"
 END = "end"
@@ -32,6 +33,8 @@ class FaultLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: Mapping[str, Any] = {}
     reason: str = ""
     """Why it was skipped."""
+    is_lasting: bool = False
+    """Of a skipped one: whether it can't be made on this stack or machine at all."""
     partition_index: int | None = None
     """Of poison: into whose stream it was written, and under which id."""
     stream_id: str | None = None
@@ -74,6 +77,12 @@ def coverage(cells: list[Cell], lines: list[FaultLine]) -> dict[str, CellCoverag
         )
         for cell in cells
     }
+
+
+def unmade(cells: list[Cell], lines: list[FaultLine]) -> list[str]:
+    """The planned cells that were never made, though this stack and machine allow them."""
+    excused = {line.cell for line in lines if line.phase == BEGIN or line.is_lasting}
+    return [cell.name for cell in cells if cell.name not in excused]
 
 
 def write_json(path: Path, document: object) -> None:

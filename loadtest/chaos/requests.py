@@ -26,6 +26,7 @@ class _Event(msgspec.Struct, frozen=True):
     kind: str | None = None
     """Ends need not repeat it."""
     status: int = 0
+    wait_s: int = 0
 
 
 def requests_of(directory: Path) -> list[Request]:
@@ -37,14 +38,14 @@ def requests_of(directory: Path) -> list[Request]:
 
 def requests_from(events: Iterable[_Event]) -> list[Request]:
     """Pair invocations with their ends, in the order of the sending."""
-    sent: dict[int, int] = {}
+    sent: dict[int, tuple[int, bool]] = {}
     found: list[Request] = []
     for event in events:
         if event.kind not in (_POST, None):
             continue
         if event.type == _INVOKE:
-            sent[event.op] = event.at_ns
-        elif (sent_ns := sent.pop(event.op, None)) is not None:
+            sent[event.op] = event.at_ns, event.wait_s > 0
+        elif (begun := sent.pop(event.op, None)) is not None:
             is_served = 0 < event.status < _SERVER and event.status != _TOO_MANY
-            found.append(Request(sent_ns=sent_ns, ended_ns=event.at_ns, is_served=is_served))
+            found.append(Request(begun[0], event.at_ns, is_served, begun[1]))
     return sorted(found)

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from loadtest.chaos.cells import Cell, FaultKind
 from loadtest.chaos.failures import NotNow, NotPossible
@@ -17,6 +18,8 @@ from loadtest.chaos.stack import ChaosStack
 from ops.local.faults import LocalFault
 from ops.local.resp import RespError
 
+# A moment at which a fault can't be made is rare; a third one in a row is no moment.
+AGAIN_MAX = 3
 # A store's copy is built again within seconds on books of a few minutes.
 WHOLE_TIMEOUT_S = 60.0
 
@@ -52,9 +55,11 @@ class Runner:
         self._began_s = time.monotonic()
         try:
             await self._all(planned, seconds)
-            again, self._again = self._again, []
-            # What could not be made in its turn gets one more, alone.
-            await self._all([_alone(item) for item in again], float("inf"))
+            for _ in range(AGAIN_MAX):
+                await self._wait_active(0)
+                again, self._again = self._again, []
+                # What could not be made in its turn gets another, alone.
+                await self._all([_alone(item) for item in again], float("inf"))
             await self._wait_active(0)
         finally:
             for task in self._active:
@@ -124,8 +129,17 @@ class Runner:
     async def _skip(self, item: Planned, number: int, fault: Fault, reason: Exception) -> None:
         await self._heal(fault)
         self._progress(f"{number:4}  {item.cell.name}: skipped, {reason}")
-        self._note(time.monotonic_ns(), item.cell, SKIPPED, number, reason=str(reason))
         is_lasting = isinstance(reason, NotPossible) and not isinstance(reason, NotNow)
+        self._log.note(
+            FaultLine(
+                at_ns=time.monotonic_ns(),
+                cell=item.cell.name,
+                phase=SKIPPED,
+                number=number,
+                reason=str(reason),
+                is_lasting=is_lasting,
+            )
+        )
         if item.is_wanted and not is_lasting:
             self._again.append(item)
 
@@ -143,8 +157,7 @@ class Runner:
         phase: str,
         number: int,
         *,
-        detail: dict[str, object] | None = None,
-        reason: str = "",
+        detail: dict[str, object],
         place: tuple[int | None, str | None] = (None, None),
     ) -> None:
         self._log.note(
@@ -153,8 +166,7 @@ class Runner:
                 cell=cell.name,
                 phase=phase,
                 number=number,
-                detail=detail or {},
-                reason=reason,
+                detail=detail,
                 partition_index=place[0],
                 stream_id=place[1],
             )
@@ -162,4 +174,4 @@ class Runner:
 
 
 def _alone(item: Planned) -> Planned:
-    return Planned(cell=item.cell, at_s=0.0, may_overlap=False, seed=item.seed + 1, is_wanted=False)
+    return replace(item, at_s=0.0, may_overlap=False, seed=item.seed + 1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from loadtest.bench.statistics import percentile
-from loadtest.chaos.figures import NS, Request, Run
+from loadtest.chaos.figures import NS, Request, Run, p99_ms
 
 
 def series_of(run: Run, ended_ns: int) -> dict[str, list[Any]]:
@@ -34,8 +33,7 @@ def series_of(run: Run, ended_ns: int) -> dict[str, list[Any]]:
 
 
 def _p99_ms(requests: Sequence[Request]) -> float | None:
-    served = sorted(request.ended_ns - request.sent_ns for request in requests if request.is_served)
-    return percentile(served, 99, unit=1e-6)
+    return p99_ms([request for request in requests if request.is_served], is_held=False)
 
 
 def _changes(totals: Sequence[int | None]) -> list[float | None]:

@@ -19,9 +19,11 @@ from loadtest.chaos.loads import make_load
 from loadtest.chaos.options import Options
 from loadtest.chaos.quiet import dump_queue, wait_quiet
 from loadtest.chaos.recording import (
+    DOCUMENT_FILE,
     RUN_FILE,
     FaultLog,
     unix_less_monotonic_ns,
+    unmade,
     write_json,
 )
 from loadtest.chaos.running import Runner
@@ -61,7 +63,7 @@ class Session:
         finally:
             if not is_kept:
                 await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
-        return {
+        document = {
             **document,
             "machine": machine,
             "revision": revision(),
@@ -69,6 +71,9 @@ class Session:
             "seconds": round(time.monotonic() - self._began_s, 1),
             "directory": str(directory) if is_kept else None,
         }
+        if is_kept:
+            write_json(directory / DOCUMENT_FILE, document)
+        return document
 
     async def _on_a_stack(self, directory: Path) -> dict[str, Any]:
         options = self._options
@@ -88,7 +93,13 @@ class Session:
             left = await self._load_and_faults(stack, log, sampler, directory)
             await self._write_run(stack, directory)
             self._progress("checking")
-            judged = await judge(stack.root, directory, left, is_checked=options.single is None)
+            judged = await judge(
+                stack.root,
+                directory,
+                left,
+                is_checked=options.single is None,
+                unmade=unmade(options.cells(), log.lines),
+            )
             partition_count = stack.state().partition_count
         finally:
             await sampler.stop()

@@ -82,6 +82,7 @@ class Clients:
                 seller=order.seller,
                 token=order.token,
                 metadata=order.metadata,
+                wait_s=wait_s,
             )
         )
         return await self._ended(op, "POST", "/v1/payments", storefront, headers, body)

@@ -34,6 +34,8 @@ class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     seller: str = ""
     token: str = ""
     metadata: str = "{}"
+    wait_s: int = 0
+    """For so long the answer was asked to be held."""
     status: int = 0
     body_sha256: str = ""
     body: str | None = None

@@ -24,7 +24,7 @@ MIXES = (
 SINGLES = ("host", "redis", "postgres", "gcs")
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--mix", type=click.Choice(MIXES), default="all", show_default=True, help="Which faults."
 )
@@ -56,10 +56,29 @@ SINGLES = ("host", "redis", "postgres", "gcs")
 )
 @click.option("--html", type=click.Path(dir_okay=False), help="Also write a page with charts.")
 @json_option
-def chaos(is_json: bool, **options: object) -> None:
+@click.pass_context
+def chaos(context: click.Context, /, is_json: bool, **options: object) -> None:
     """Make faults by a seeded plan under load, heal, and check that nothing was lost or doubled.
 
     The stack is a new one in a temporary directory; the one of this home is left alone.
     Exits with 1 on a violation, with 3 when something could not be looked at.
     """
-    run_apart("loadtest.chaos", [], {**options, "json": is_json})
+    if context.invoked_subcommand is None:
+        run_apart("loadtest.chaos", [], {**options, "json": is_json})
+
+
+@chaos.command()
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="PATH…", type=click.Path(exists=True, readable=True)
+)
+@click.option("--html", type=click.Path(dir_okay=False), help="Also write a page.")
+@click.option("--svg", type=click.Path(dir_okay=False), help="Also write the picture alone.")
+@click.option("--markdown", type=click.Path(dir_okay=False), help="Also write it as Markdown.")
+@json_option
+def report(paths: tuple[str, ...], is_json: bool, **options: object) -> None:
+    """Join runs: what each was, and what each kind of fault did in all of them.
+
+    PATH is what `--json` printed, or a directory that `--directory` kept. Exits with 1 unless
+    every run was valid.
+    """
+    run_apart("loadtest.chaos.joining", paths, {**options, "json": is_json})

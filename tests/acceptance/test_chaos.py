@@ -86,6 +86,27 @@ def test_the_records_of_the_run_are_kept(directory: Path, document: dict[str, An
     assert "Every fault" in (directory / "page.html").read_text()
 
 
+def test_runs_that_were_kept_are_joined(directory: Path, document: dict[str, Any]) -> None:
+    """`tally chaos report` finds the document in the run's directory, and draws what it says."""
+    picture = directory / "faults.svg"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "ops.cli", "chaos", "report", str(directory)),
+            *("--svg", str(picture), "--json"),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    totals = json.loads(done.stdout)["totals"]
+    assert totals["faults"] == document["chaos"]["fault_count"]
+    assert totals["verdict"] == "valid"
+    assert picture.read_text(encoding="utf-8").startswith("<svg")
+
+
 @pytest.mark.campaign
 def test_a_stop_heals_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """A run that is told to stop in the middle ends its stack and deletes its data before it goes."""

@@ -6,7 +6,8 @@ from loadtest.chaos.cells import GATEWAY_POINTS, HOST_POINTS, FaultKind
 from loadtest.chaos.faults.clock import ClockStep
 from loadtest.chaos.faults.control_service import CONTROL_SERVICE, KillControlService
 from loadtest.chaos.faults.filling import DiskFull
-from loadtest.chaos.faults.network import EdgeFails, NamespaceDown, ReplicationFails
+from loadtest.chaos.faults.network import EdgeFails, ReplicationFails
+from loadtest.chaos.faults.node import NodeDown
 from loadtest.chaos.faults.poison import Poison
 from loadtest.chaos.faults.port import Fault, Scene
 from loadtest.chaos.faults.processes import AtStep, Freeze, Kill
@@ -26,7 +27,7 @@ def make_fault(scene: Scene) -> Fault:
             return AtStep(scene, "freeze") if cell.step in _POINTS else Freeze(scene)
         case FaultKind.NETWORK:
             if cell.target == "node":
-                return NamespaceDown(scene)
+                return NodeDown(scene)
             is_edge = not cell.target.endswith("->primary")
             return EdgeFails(scene) if is_edge else ReplicationFails(scene)
         case FaultKind.DISK:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 from collections.abc import Mapping
@@ -130,21 +129,3 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-class NamespaceDown:
-    """A whole node cut off, as by a pulled cable."""
-
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
-
-    async def begin(self) -> Detail:
-        if os.geteuid() != 0:
-            raise NotPossible("a network namespace takes root")
-        raise NotPossible(
-            "the local stack's servers listen on loopback alone, so no process of it can move into"
-            " a network namespace of its own"
-        )
-
-    async def heal(self) -> Detail:
-        return {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest.chaos.failures import ChaosFailed
+from loadtest.chaos.failures import ChaosFailed, NotPossible
 from loadtest.chaos.proxy.modes import PASS, EdgeState, Mode, Order, OrderDone, ProxyJob, Route
 from loadtest.chaos.proxy.sockets import short_path
 from ops.local.logs import log_tail
@@ -67,6 +67,10 @@ class ProxyProcess:
         """Every edge as it is now."""
         return await self._ask(Order())
 
+    async def listen_in(self, node: Path | None) -> None:
+        """Serve inside a network namespace, too; None: in none any more. Raises NotPossible, ChaosFailed."""
+        await self._ask(Order(node=str(node or "")))
+
     async def stop(self) -> None:
         """End the process."""
         if self._process.returncode is None:
@@ -85,8 +89,11 @@ class ProxyProcess:
                         reader, writer = await asyncio.open_unix_connection(path)
                     try:
                         writer.write(msgspec.json.encode(order) + b"\n")
-                        return _DONE.decode(await reader.readline()).edges
+                        done = _DONE.decode(await reader.readline())
                     finally:
                         writer.close()
             except (OSError, msgspec.MsgspecError) as error:
                 raise ChaosFailed(f"the proxy does not answer: {error!r}") from error
+        if done.failed:
+            raise NotPossible(f"the proxy can't do that: {done.failed}")
+        return done.edges

@@ -60,6 +60,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     edge: str | None = None
     mode: Mode = PASS
+    node: str | None = None
+    """The path of a network namespace: listen there, too, and there alone; "" listens in none any more."""
 
 
 class EdgeState(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +81,8 @@ class OrderDone(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to an order."""
 
     edges: list[EdgeState]
+    failed: str = ""
+    """Why it could not be carried out."""
 
 
 def edge_name(client: str, server: str) -> str:

@@ -18,12 +18,15 @@ from loadtest.chaos.proxy.modes import (
     Route,
     edge_name,
 )
+from loadtest.chaos.proxy.namespaces import sockets_in
 from loadtest.chaos.proxy.peers import Peers
 from loadtest.chaos.proxy.sockets import short_path
 
 HOST = "127.0.0.1"
 # Gateways and hosts connect some tens at once when a server comes back.
 BACKLOG = 1_024
+# Who connects from inside a node: a whole other network, whose sockets are in no table of ours.
+NODE_CLIENT = "host"
 
 _ORDER = msgspec.json.Decoder(Order)
 
@@ -43,6 +46,7 @@ class Proxy:
         }
         self._peers = Peers()
         self._servers: list[asyncio.Server] = []
+        self._in_node: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, control_path: Path) -> None:
@@ -61,11 +65,34 @@ class Proxy:
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
-        for server in self._servers:
+        for server in (*self._servers, *self._in_node):
             server.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def listen_in(self, node: str) -> None:
+        """Serve every route that is not a client's inside a network namespace too, or in none any more.
+
+        Raises OSError.
+        """
+        for server in self._in_node:
+            server.close()
+        self._in_node.clear()
+        if not node:
+            return
+        routes = [route for route in self._routes if route.client is None]
+        ports = [route.listen_port for route in routes]
+        for route, listening in zip(
+            routes, sockets_in(Path(node), HOST, ports, BACKLOG), strict=True
+        ):
+            of_node = msgspec.structs.replace(route, client=NODE_CLIENT)
+            self._in_node.append(
+                await asyncio.start_server(
+                    lambda reader, writer, route=of_node: self._begin(route, reader, writer),  # type: ignore[misc]
+                    sock=listening,
+                )
+            )
 
     def carry_out(self, order: Order) -> list[EdgeState]:
         """Do what is ordered; return the edges asked for. Raises KeyError for an unknown edge."""
@@ -107,11 +134,19 @@ class Proxy:
         """One order a line, one answer a line."""
         try:
             while line := await reader.readline():
-                done = OrderDone(edges=self.carry_out(_ORDER.decode(line)))
+                done = await self._done(_ORDER.decode(line))
                 writer.write(msgspec.json.encode(done) + b"\n")
                 await writer.drain()
         finally:
             writer.close()
+
+    async def _done(self, order: Order) -> OrderDone:
+        if order.node is not None:
+            try:
+                await self.listen_in(order.node)
+            except OSError as fault:
+                return OrderDone(edges=[], failed=str(fault))
+        return OrderDone(edges=self.carry_out(order))
 
 
 async def serve(job: ProxyJob, stop: asyncio.Event) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from loadtest.chaos.failures import NotNow, NotPossible
 from loadtest.chaos.faults import control_service, processes
 from loadtest.chaos.faults.control_service import KillControlService
 from loadtest.chaos.faults.making import make_fault
-from loadtest.chaos.faults.network import EdgeFails, NamespaceDown, drawn_mode
+from loadtest.chaos.faults.network import EdgeFails, drawn_mode
+from loadtest.chaos.faults.node import NodeDown
 from loadtest.chaos.faults.port import Scene
 from loadtest.chaos.faults.processes import AtStep, Freeze, Kill
 from loadtest.chaos.faults.psp import PspMisbehaves
@@ -184,8 +186,21 @@ async def test_what_the_stack_does_not_have_is_not_possible(tmp_path: Path) -> N
     with pytest.raises(NotPossible, match="psp_b") as reason:
         await Kill(scene(stack, FaultKind.KILL, "psp_b", "under_load")).begin()
     assert not isinstance(reason.value, NotNow)
-    with pytest.raises(NotPossible):
-        await NamespaceDown(scene(stack, FaultKind.NETWORK, "node", "namespace_down")).begin()
+
+
+@pytest.mark.parametrize(("euid", "tool", "why"), [(1_000, "/sbin/ip", "root"), (0, None, "ip")])
+async def test_a_node_of_its_own_takes_root_and_iproute(
+    euid: int, tool: str | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere the cell is skipped with the reason, and healing it does nothing."""
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    monkeypatch.setattr(shutil, "which", lambda _: tool)
+    stack = OneProcess(os.getpid(), tmp_path / "order")
+    fault = NodeDown(scene(stack, FaultKind.NETWORK, "node", "namespace_down"))
+    with pytest.raises(NotPossible, match=why) as reason:
+        await fault.begin()
+    assert not isinstance(reason.value, NotNow)
+    assert await fault.heal() == {}
 
 
 class NotedProxy:

@@ -204,3 +204,49 @@ def test_a_run_is_told_second_by_second() -> None:
     assert series["settled_per_s"] == [None, 10.0, 10.0, 10.0, 10.0]
     assert series["p99_ms"][0] == 10.0
     assert series["p99_ms"][2] is None
+
+
+def test_a_gap_in_accepting_is_the_longest_time_without_an_answer() -> None:
+    """Two outages with a second of service between them are one outage of 6 s, and two gaps of 2.5 s."""
+    requests = [
+        Request(one.sent_ns, one.ended_ns, one.is_served and not 13 * NS <= one.sent_ns < 15.5 * NS)
+        for one in steady(60.0, failing=(10.0, 12.5))
+    ]
+    (one,) = figures_of(run_of(requests), [line(10.0, BEGIN), line(12.0, END)])
+    assert one.outage_s > 5.0
+    assert one.accept_gap_s == pytest.approx(2.5, abs=0.05)
+
+
+def test_a_fault_that_nobody_notices_leaves_no_gap() -> None:
+    """With fifty answers a second, the longest time between two of them is a fiftieth."""
+    (one,) = figures_of(run_of(steady(60.0)), [line(10.0, BEGIN), line(12.0, END)])
+    assert one.accept_gap_s == pytest.approx(0.02, abs=0.011)
+
+
+def test_who_asks_to_be_held_is_not_late() -> None:
+    """An answer after 3 s was asked for by some, and is late for the others; each has its own p99."""
+    requests = steady(60.0)
+    held = [Request(one.sent_ns, one.sent_ns + 3 * NS, True, is_held=True) for one in requests[::4]]
+    (one,) = figures_of(run_of(sorted([*requests, *held])), [line(10.0, BEGIN), line(12.0, END)])
+    assert one.recovery_s == 0.0
+    assert (one.p99_ms, one.held_p99_ms) == (10.0, 3_000.0)
+
+
+def test_the_history_tells_who_asked_to_be_held() -> None:
+    """What an invocation says of its wait is kept for its end."""
+    events = [
+        _Event(op=1, at_ns=1, kind="post", wait_s=3),
+        _Event(op=2, at_ns=2, kind="post"),
+        _Event(op=1, type="ok", at_ns=5, status=200),
+        _Event(op=2, type="ok", at_ns=6, status=202),
+    ]
+    assert [one.is_held for one in requests_from(events)] == [True, False]
+
+
+def test_what_settles_after_the_load_is_no_gap() -> None:
+    """The last orders wait for an answer that is asked for every few seconds; nothing else could settle."""
+    samples = [sample(second, settled=second) for second in range(31)]
+    samples += [sample(second, settled=30) for second in range(31, 55)]
+    run = run_of(steady(30.0), samples)
+    (one,) = figures_of(run, [line(20.0, BEGIN), line(22.0, END)])
+    assert one.settle_gap_s == pytest.approx(1.0)

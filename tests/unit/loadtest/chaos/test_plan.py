@@ -17,6 +17,7 @@ from loadtest.chaos.cells import (
     FaultKind,
     cells_of,
 )
+from loadtest.chaos.options import Options
 from loadtest.chaos.plan import GAP_S, OVERLAP_MAX, WARM_UP_S, Planned, may_meet, plan
 from runtime.crash_points import POINTS
 
@@ -58,6 +59,14 @@ def test_every_cell_comes_at_least_once(mix: str, seed: int) -> None:
     assert sorted(item.cell.name for item in planned if item.is_wanted) == sorted(
         cell.name for cell in cells
     )
+
+
+@pytest.mark.parametrize("mix", sorted({*MIXES} - {ALL}))
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_a_mix_of_one_kind_comes_round_in_three_minutes(mix: str, seed: int) -> None:
+    """Its many ways and modes are few enough, and short enough, for the run that is meant for them."""
+    planned = Options(mix=mix, seed=seed, minutes=3.0).planned()
+    assert all(ends_s(item) <= 180.0 for item in planned if item.is_wanted)
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:

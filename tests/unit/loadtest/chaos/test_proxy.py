@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.chaos.failures import NotPossible
 from loadtest.chaos.proxy.client import ProxyProcess
 from loadtest.chaos.proxy.modes import PASS, Mode, ModeName, Order, Route
 from loadtest.chaos.proxy.peers import Peers, client_of_command, clients_of
 from loadtest.chaos.proxy.serving import Proxy
 from ops.local.ports import free_port
+from ops.local.process import run_tool
 
 EDGE = "client->echo"
 
@@ -296,3 +299,72 @@ async def test_a_proxy_process_obeys_and_ends(tmp_path: Path) -> None:
             await proxy.stop()
         assert await asyncio.wait_for(streams[0].read(1), 5) == b""
         streams[1].close()
+
+
+NODE_CLIENT = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5.0) as link:
+    for line in sys.stdin:
+        link.sendall(line.encode())
+        print(link.recv(100).decode(), end="", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace takes root")
+@pytest.mark.skipif(shutil.which("ip") is None, reason="a network namespace takes iproute2's ip")
+async def test_a_node_is_cut_off_without_being_told(tmp_path: Path) -> None:
+    """What runs in a namespace reaches the proxy until its link goes down; and again once it is up."""
+    node = f"tally-test-{os.getpid()}"
+    await run_tool(["ip", "netns", "add", node])
+    try:
+        await run_tool(["ip", "-n", node, "link", "set", "lo", "up"])
+        async with behind_proxy(tmp_path) as (proxy, listen_port):
+            await proxy.listen_in(f"/run/netns/{node}")
+            client = await asyncio.create_subprocess_exec(
+                *("ip", "netns", "exec", node, sys.executable, "-c", NODE_CLIENT, str(listen_port)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert client.stdin is not None
+            assert client.stdout is not None
+            client.stdin.write(b"one\n")
+            assert await asyncio.wait_for(client.stdout.readline(), 5.0) == b"one\n"
+            assert proxy.edges["host->echo"].state().open_count == 1
+            await run_tool(["ip", "-n", node, "link", "set", "lo", "down"])
+            client.stdin.write(b"two\n")
+            answer = asyncio.create_task(client.stdout.readline())
+            await asyncio.sleep(0.3)
+            assert not answer.done()
+            assert client.returncode is None
+            await run_tool(["ip", "-n", node, "link", "set", "lo", "up"])
+            assert await asyncio.wait_for(answer, 5.0) == b"two\n"
+            client.stdin.close()
+            await client.wait()
+            await proxy.listen_in("")
+    finally:
+        await run_tool(["ip", "netns", "delete", node])
+
+
+async def test_a_node_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """The fault that wanted it is skipped with the reason, and the proxy goes on."""
+    proxy = await ProxyProcess.start([], tmp_path, tmp_path / "proxy.log")
+    try:
+        with pytest.raises(NotPossible, match="no-such-node"):
+            await proxy.listen_in(tmp_path / "no-such-node")
+        assert await proxy.edges() == []
+    finally:
+        await proxy.stop()
+
+
+@asynccontextmanager
+async def behind_proxy(tmp_path: Path) -> AsyncIterator[tuple[Proxy, int]]:
+    """A proxy on the way to a server that sends back what it gets; and the proxy's port."""
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        listen_port = free_port()
+        port = server.sockets[0].getsockname()[1]
+        proxy = Proxy([Route(server="echo", listen_port=listen_port, port=port)])
+        await proxy.start(tmp_path / "control.sock")
+        try:
+            yield proxy, listen_port
+        finally:
+            await proxy.close()

@@ -95,6 +95,13 @@ def test_what_could_not_be_looked_at_is_never_valid(
     assert said in judged["reasons"][0]
 
 
+def test_a_planned_fault_that_was_not_made_is_never_taken_for_valid() -> None:
+    """A run that shows less than it was to show says so."""
+    judged = verdict_of(GREEN, COMPLETE, None, unmade=["freeze/host/before_psp_call"])
+    assert judged["verdict"] == UNKNOWN
+    assert "freeze/host/before_psp_call" in judged["reasons"][0]
+
+
 @pytest.mark.parametrize("word", [VIOLATED, UNKNOWN])
 def test_the_word_of_the_checker_counts(word: str) -> None:
     """Books that agree with themselves don't help a run in which a storefront was lied to."""

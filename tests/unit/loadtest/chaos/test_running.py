@@ -14,7 +14,7 @@ from loadtest.chaos.cells import REDIS, Cell, FaultKind
 from loadtest.chaos.failures import ChaosFailed, NotNow, NotPossible
 from loadtest.chaos.faults.port import Detail, Scene
 from loadtest.chaos.plan import OVERLAP_MAX, Planned
-from loadtest.chaos.recording import BEGIN, END, SKIPPED, FaultLog, coverage
+from loadtest.chaos.recording import BEGIN, END, SKIPPED, FaultLog, coverage, unmade
 from loadtest.chaos.running import Runner
 from loadtest.chaos.stack import ChaosStack
 
@@ -147,6 +147,23 @@ async def test_what_is_not_possible_now_gets_another_turn(tmp_path: Path) -> Non
     covered = coverage([cell("a"), cell("b")], log.lines)
     assert [one.hits for one in covered.values()] == [1, 1]
     assert covered["freeze/target-a/a"].reason == ""
+
+
+async def test_what_is_never_possible_is_no_plan_that_was_kept(tmp_path: Path) -> None:
+    """Tried until it is no accident any more; then the cell is unmade, unlike one that needs what is not here."""
+    tries: list[str] = []
+
+    def begin(scene: Scene) -> None:
+        tries.append(scene.cell.step)
+        raise NotNow("nobody came by") if scene.cell.step == "a" else NotPossible("takes root")
+
+    plan = planned(cell("a"), cell("b"), may_overlap=False)
+    log = await run(tmp_path, Playground(begin), plan)
+    assert tries == ["a", "b", *("a" for _ in range(running.AGAIN_MAX))]
+    assert unmade([cell("a"), cell("b"), cell("c")], log.lines) == [
+        "freeze/target-a/a",
+        "freeze/target-c/c",
+    ]
 
 
 async def test_later_rounds_end_with_the_time(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Several runs joined into one table and one picture."""
