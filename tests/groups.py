@@ -2,7 +2,7 @@
 
 pytest-xdist's own ``loadgroup`` passes groups on inside of test ids, which pytest 9.2 no longer lets it
 change: it then deals out every test by itself, and a module's servers start on every worker
-(pytest-xdist issue 1386). So the groups are read here, from the ids alone.
+(pytest-dev/pytest-xdist#1386). So the groups are read here, from the ids alone.
 """
 
 from __future__ import annotations
