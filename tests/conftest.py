@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import settings
 
+from tests.groups import GroupScheduling, rank_of
 from tests.queue_farms import cluster_farm, own_cluster_farm, own_sentinel_farm, sentinel_farm
 from tests.servers import database_dsn, servers, valkey_url
 
@@ -31,13 +30,11 @@ settings.load_profile("tallystick")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, on one worker, what shares costly fixtures: a module, and all users of `stack`."""
-    with_stack = {item.path for item in items if "stack" in getattr(item, "fixturenames", ())}
-    for item in items:
-        group = "stack" if item.path in with_stack else _group(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Put first what takes longest, so that no worker has a long group left at the end."""
+    items.sort(key=lambda item: rank_of(item.nodeid))
 
 
-def _group(path: Path) -> str:
-    """Unit tests share nothing, but a folder of them is small enough to travel as one."""
-    return str(path.parent if "unit" in path.parts else path)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> GroupScheduling | None:
+    """Deal out by our groups wherever groups are asked for."""
+    return GroupScheduling(config, log) if config.getoption("dist") == "loadgroup" else None

@@ -17,8 +17,8 @@ from storage.queue_keys import stream_key
 from tests.rig import PARTITION_COUNT, Rig
 from tests.servers import SharedServers
 
-# Twelve rounds of all classes; 10,000 a seed are for people: docs/load-testing.md.
-REQUESTS = 12 * len(CLASSES)
+# Six rounds of all classes; 10,000 a seed are for people: docs/load-testing.md.
+REQUESTS = 6 * len(CLASSES)
 
 
 @pytest.fixture(scope="module")

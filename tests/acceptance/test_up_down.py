@@ -7,7 +7,11 @@ import signal
 import socket
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.acceptance.conftest import StackFactory
 from tests.acceptance.running_stack import RunningStack
@@ -136,12 +140,14 @@ def test_what_dies_is_started_again(stack_factory: StackFactory) -> None:
     """A killed host, gateway, simulator or store comes back by itself, and payments go through."""
     running = stack_factory()
     running.up("--hosts-without-ray", "--no-demo")
-    for role in ("host", "gateway", "psp_simulator", "redis_replica", "postgres_primary"):
-        (pid, *_) = running.pids(role)
-        os.kill(pid, signal.SIGKILL)
+    for roles in (("host", "gateway", "psp_simulator"), ("redis_replica", "postgres_primary")):
+        processes = running.status()["processes"]
+        pids = [next(each["pid"] for each in processes if each["role"] == role) for role in roles]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
         time.sleep(1.0)
         wait_healthy(running)
-        assert pid not in running.pids(role)
+        assert not set(pids) & {each["pid"] for each in running.status()["processes"]}
         assert running.json("pay", "--amount", "900")["payment"]["status"] == "succeeded"
 
 
@@ -162,12 +168,39 @@ def test_a_ray_that_died_behind_its_head_is_started_again(stack_factory: StackFa
     assert running.json("pay", "--amount", "900")["payment"]["status"] == "succeeded"
 
 
-def test_a_start_without_a_lost_secret_is_refused(stack_factory: StackFactory) -> None:
+@pytest.fixture(scope="module")
+def stopped() -> Iterator[tuple[RunningStack, dict[str, Any]]]:
+    """A stack with data that was stopped, and what it told of itself when it ran."""
+    running = RunningStack()
+    try:
+        running.up("--hosts-without-ray", "--no-demo")
+        status = running.status()
+        running.down()
+        yield running, status
+    finally:
+        running.remove()
+
+
+def test_a_port_in_use_is_named_and_nothing_stays(
+    stopped: tuple[RunningStack, dict[str, Any]],
+) -> None:
+    """A start that finds a port taken says which and what to do, and stops what it had started."""
+    running, status = stopped
+    port = status["psp_url"].rpartition(":")[2]
+    with socket.create_server(("127.0.0.1", int(port))):
+        done = running.tally("up", "--hosts-without-ray")
+    assert done.returncode == 1
+    assert port in done.stderr
+    assert "TALLY_PORT_BASE" in done.stderr
+    assert running.remaining() == []
+
+
+def test_a_start_without_a_lost_secret_is_refused(
+    stopped: tuple[RunningStack, dict[str, Any]],
+) -> None:
     """A stack with data does not start with a new fingerprint key, and starts with the old one."""
-    running = stack_factory()
-    running.up("--hosts-without-ray", "--no-demo")
-    path = Path(running.status()["home"]) / "secrets" / "fingerprint_key"
-    running.down()
+    running, status = stopped
+    path = Path(status["home"]) / "secrets" / "fingerprint_key"
     key = path.read_bytes()
     path.unlink()
     done = running.tally("up", "--hosts-without-ray")
@@ -176,20 +209,6 @@ def test_a_start_without_a_lost_secret_is_refused(stack_factory: StackFactory) -
     assert not path.exists()
     path.write_bytes(key)
     running.up("--hosts-without-ray", "--no-demo")
-
-
-def test_a_port_in_use_is_named_and_nothing_stays(stack_factory: StackFactory) -> None:
-    """A start that finds a port taken says which and what to do, and stops what it had started."""
-    running = stack_factory()
-    running.up("--hosts-without-ray", "--no-demo")
-    url = running.status()["psp_url"]
-    running.down()
-    with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):
-        done = running.tally("up", "--hosts-without-ray")
-    assert done.returncode == 1
-    assert url.rpartition(":")[2] in done.stderr
-    assert "TALLY_PORT_BASE" in done.stderr
-    assert running.remaining() == []
 
 
 def _parent_of(pid: int) -> int:

@@ -282,7 +282,7 @@ class IdempotentServer(Victims):
         marks = self._marks(request, raw)
         order = self._known(owner, key, fields)
         if self.broken == "races":
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.3)
         is_replay = order is not None
         if is_replay and self._away_left:
             self._away_left -= 1

@@ -223,10 +223,10 @@ def test_ordinary_json_passes(body: bytes) -> None:
 )
 def test_the_worst_texts_take_linear_time(body: str, is_found: bool) -> None:
     """A body made to be slow costs milliseconds, not a stalled gateway."""
-    started_at = time.perf_counter()
+    started_at = time.process_time()
     assert contains_card_number(body) == is_found
     # 20 to 60 ms on the machine it was written on; quadratic work takes many seconds.
-    assert time.perf_counter() - started_at < 2.0
+    assert time.process_time() - started_at < 2.0
 
 
 def test_lone_surrogates_break_nothing() -> None:

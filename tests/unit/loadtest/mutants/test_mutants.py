@@ -82,7 +82,6 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("name", sorted(MUTANTS))
-@pytest.mark.xdist_group("mutants")
 def test_a_mutant_changes_what_it_says(probed: Mapping[str, Any], name: str) -> None:
     """Its place is still there, and the process answers otherwise than the product does."""
     sound, mutated = ANSWERS[name]

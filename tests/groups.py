@@ -1,0 +1,69 @@
+"""Which tests run on one pytest-xdist worker, one after the other, and which of them go first.
+
+pytest-xdist's own ``loadgroup`` passes groups on inside of test ids, which pytest 9.2 no longer lets it
+change: it then deals out every test by itself, and a module's servers start on every worker
+(pytest-dev/pytest-xdist#1386). So the groups are read here, from the ids alone.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+STACK_GROUP = "stack"
+"""Of the modules that share the session's stack: it takes seconds to start, and its share of the machine."""
+
+ROOT = Path(__file__).parents[1]
+
+# The longest group goes first, then what waits most. The thousands of short tests go last: they even out how
+# long each worker takes.
+LONGEST = (STACK_GROUP,)
+FOLDERS = ("acceptance", "integration", "contract", "simulation", "migration")
+
+
+@cache
+def stack_modules() -> frozenset[str]:
+    """The modules with a test that asks for the fixture ``stack``, relative to the repository."""
+    return frozenset(
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests" / "acceptance").glob("test_*.py")
+        if any(
+            node.name.startswith("test_") and "stack" in {each.arg for each in node.args.args}
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        )
+    )
+
+
+def group_of(nodeid: str) -> str:
+    """The group of a test: its module, or its folder for unit tests, which share nothing but are short."""
+    path = nodeid.partition("::")[0]
+    if path in stack_modules():
+        return STACK_GROUP
+    return str(PurePosixPath(path).parent) if path.startswith("tests/unit/") else path
+
+
+def rank_of(nodeid: str) -> tuple[int, int]:
+    """When a test's group is dealt out: the lowest first."""
+    group = group_of(nodeid)
+    folder = nodeid.split("/")[1]
+    return (
+        LONGEST.index(group) if group in LONGEST else len(LONGEST),
+        FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS),
+    )
+
+
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Deals out whole groups, in the order in which the tests were collected."""
+
+    def __init__(self, config: pytest.Config, log: object = None) -> None:
+        super().__init__(config, log)
+        # Otherwise the groups with the most tests go first, which are the quickest.
+        config.option.loadscopereorder = False
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
