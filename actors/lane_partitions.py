@@ -192,7 +192,7 @@ class LanePartitions:
                 for answer in part.answers
                 # A call that waits or runs could still charge what evidence says was not charged. The
                 # evidence is offered again.
-                if answer.evidence_no is None or not self._calls.is_busy(index, answer.order_no)
+                if not answer.is_evidence or not self._calls.is_busy(index, answer.order_no)
             ]
             if not self.guard.admits(index, part.messages):
                 part.messages = []
