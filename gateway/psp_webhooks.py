@@ -90,7 +90,9 @@ class PspWebhooks:
         if isinstance(body, Problem):
             return body
         refusal = source.verifier.refusal(
-            *(_header(request, name) for name in (HEADER_ID, HEADER_TIMESTAMP, HEADER_SIGNATURE)),
+            _header(request, HEADER_ID),
+            _header(request, HEADER_TIMESTAMP),
+            _header(request, HEADER_SIGNATURE),
             body,
             now_s=self._clock.now().timestamp(),
         )
