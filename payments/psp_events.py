@@ -71,7 +71,7 @@ class EventFound(NamedTuple):
 def event_uuid(psp: str, event_id: str) -> UUID:
     """Return an event's name here: the same for the same event, however often it is sent."""
     digest = _digest(psp, event_id)
-    return UUID(bytes=digest[:16], version=8)
+    return UUID(bytes=digest[:16])
 
 
 def event_fingerprint(psp: str, event_id: str) -> bytes:
