@@ -227,7 +227,7 @@ WITH brought AS MATERIALIZED (
     WHERE $3 <= (
         SELECT count(*) FROM (
             SELECT FROM psp_event_pending AS waiting
-            WHERE waiting.partition_index = asked.partition_index LIMIT $3) AS some)
+            WHERE waiting.partition_index = asked.partition_index LIMIT $3) AS counted)
 ), fresh AS MATERIALIZED (
     SELECT partition_index, event_uuid, EXISTS (
         SELECT FROM full_up WHERE full_up.partition_index = kept.partition_index) AS is_too_many

@@ -34,9 +34,11 @@ class Operator:
         connection = await asyncpg.connect(self._admin_dsn)
         try:
             number: int = await connection.fetchval(
-                "INSERT INTO dead_letter_action (dead_letter_no, partition_index, action, actor,"
-                " reason) SELECT dead_letter_no, partition_index, $2, 'tests', 'because'"
-                " FROM dead_letter WHERE dead_letter_no = $1 RETURNING action_no",
+                "WITH wanted AS (INSERT INTO dead_letter_action (dead_letter_no, partition_index,"
+                " action, actor, reason) SELECT dead_letter_no, partition_index, $2, 'tests',"
+                " 'because' FROM dead_letter WHERE dead_letter_no = $1"
+                " RETURNING partition_index, action_no) INSERT INTO dead_letter_pending"
+                " SELECT partition_index, action_no FROM wanted RETURNING action_no",
                 dead_letter_no,
                 1 if is_replay else 2,
             )
