@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
-from structlog.testing import capture_logs
 
-from actors import letter_desk
+from actors import event_telling, letter_desk
 from payments.attempts import ResultClass
 from payments.event_rows import EventVerdict
 from payments.identity import order_uuid
@@ -81,9 +80,22 @@ def unknown_count(world: World) -> int:
     return sum(not row.is_outcome_known for row in world.books.open_orders.values())
 
 
-def told_odd(logs: Sequence[Mapping[str, object]]) -> list[object]:
-    """What was logged for a person."""
-    return [log["result"] for log in logs if log["event"] == "psp_event_odd"]
+class Told:
+    """Stands in for the log: what a person is told."""
+
+    def __init__(self) -> None:
+        self.results: list[object] = []
+
+    def error(self, event: str, **values: object) -> None:
+        assert event == "psp_event_odd"
+        self.results.append(values["result"])
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    stand_in = Told()
+    monkeypatch.setattr(event_telling, "_log", stand_in)
+    return stand_in
 
 
 def queued_count(world: World) -> int:
@@ -169,17 +181,16 @@ async def test_an_event_before_its_order_waits_for_it() -> None:
 
 
 async def test_an_event_whose_order_never_comes_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, told: Told
 ) -> None:
     """It ends as unmatched, with its reason, and whoever reads the log is told."""
     monkeypatch.setattr(letter_desk, "EVENT_WAIT_S_MAX", 0.05)
     world = World()
-    with capture_logs() as logs:
-        async with world.running(world.host()):
-            await send(world, an_event(world, uuid4()))
-            await world.until(lambda: bool(told_odd(logs)))
+    async with world.running(world.host()):
+        await send(world, an_event(world, uuid4()))
+        await world.until(lambda: bool(told.results))
     assert results(world) == {"evt_a": (EventVerdict.UNMATCHED, "no order of ours has its key")}
-    assert told_odd(logs) == ["unmatched"]
+    assert told.results == ["unmatched"]
 
 
 async def test_a_late_processing_never_undoes_a_success() -> None:
@@ -195,18 +206,17 @@ async def test_a_late_processing_never_undoes_a_success() -> None:
     assert world.status_of(order) == PaymentState.SUCCEEDED
 
 
-async def test_other_money_is_told_and_settles_nothing() -> None:
+async def test_other_money_is_told_and_settles_nothing(told: Told) -> None:
     """The order stays unknown, and the contradiction is logged."""
     world = World(policy=SILENT)
-    with capture_logs() as logs:
-        async with world.running(world.host()):
-            order = await world.post(token="tok_charge_then_timeout")
-            await world.until(lambda: unknown_count(world) == 1)
-            await send(world, an_event(world, order, captured_minor=1))
-            await world.until(lambda: bool(told_odd(logs)))
+    async with world.running(world.host()):
+        order = await world.post(token="tok_charge_then_timeout")
+        await world.until(lambda: unknown_count(world) == 1)
+        await send(world, an_event(world, order, captured_minor=1))
+        await world.until(lambda: bool(told.results))
     assert results(world)["evt_a"][0] == EventVerdict.CONTRADICTS
     assert world.status_of(order) is None
-    assert told_odd(logs) == ["contradicts"]
+    assert told.results == ["contradicts"]
 
 
 async def test_an_event_waits_while_a_call_could_still_charge() -> None:
