@@ -21,6 +21,6 @@ def tell_odd_events(decided: Decided) -> None:
                 result=EventVerdict(row.result).name.lower(),
                 partition=row.partition_index,
                 order=row.order_no,
-                event=str(row.event_uuid),
+                event_uuid=str(row.event_uuid),
                 reason=row.detail,
             )
