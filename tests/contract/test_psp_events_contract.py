@@ -8,11 +8,15 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from ops.commands.psp_events import document
 from payments.attempts import ResultClass
 from payments.event_rows import EventVerdict, PspEventResultRow, PspEventRow
 from payments.lifecycle import PaymentState
 from payments.psp_events import EndedOrder, EventFound, PspEvent, event_uuid
 from storage import lane
+from storage.connections import Connector
+from storage.psp_events import OddState, PostgresPspEvents
+from storage.read_pool import ReadPool
 from tests.books import PASSWORDS, copy_of_installed_books
 from tests.contract.books_data import ACCEPTED_AT
 from tests.contract.shards import FakeShard, Host, PostgresShard, Shard, SimulatedShard
@@ -213,4 +217,43 @@ async def test_what_ended_an_order_is_audited(servers: SharedServers) -> None:
         finally:
             await connection.close()
     finally:
+        await shard.close()
+
+
+@pytest.mark.integration
+async def test_what_a_person_looks_at_is_listed(servers: SharedServers) -> None:
+    """Contradictions, unmatched events and those that wait are listed, newest first, and no others."""
+    admin_dsn = await copy_of_installed_books(servers, DATABASE)
+    owner = servers.dsn(DATABASE, role="tally_owner", password=PASSWORDS.owner)
+    reader = servers.dsn(DATABASE, role="tally_reader", password=PASSWORDS.reader)
+    shard = PostgresShard(owner, admin_dsn)
+    pool = ReadPool(Connector(reader, application_name="tests"), session_count_max=1)
+    try:
+        host = shard.host()
+        writer = await host.writer(1)
+        flush = writer.take_in()
+        ids = ("evt_waits", "evt_agrees", "evt_contradicts", "evt_unmatched")
+        events = [an_event(writer.order_uuid(1), event_id) for event_id in ids]
+        flush.psp_events += rows(*events)
+        await host.ledger.lanes[0].append(flush)
+        flush = writer.take_in()
+        verdicts = (EventVerdict.AGREES, EventVerdict.CONTRADICTS, EventVerdict.UNMATCHED)
+        flush.psp_event_results += [
+            a_result(event, verdict) for event, verdict in zip(events[1:], verdicts, strict=True)
+        ]
+        await host.ledger.lanes[0].append(flush)
+        store = PostgresPspEvents(pool)
+        listed = await store.odd(None, count_max=9)
+        assert {(event.event_id, event.state) for event in listed} == {
+            ("evt_waits", OddState.WAITING),
+            ("evt_contradicts", OddState.CONTRADICTS),
+            ("evt_unmatched", OddState.UNMATCHED),
+        }
+        for state in OddState:
+            (one,) = await store.odd(state, count_max=9)
+            assert one.state is state
+        assert len(await store.odd(None, count_max=2)) == 2
+        assert document(listed[0])["tells"] == "approved"
+    finally:
+        await pool.close()
         await shard.close()
