@@ -32,6 +32,7 @@ def list_events(
 ) -> None:
     """List events that contradict the books, found no order, or wait; newest first."""
     wanted = None if result is None else OddState(result)
+    context.running_state()
     found = asyncio.run(_read(context, wanted, limit))
     if is_json_wanted(output_format, is_json):
         context.output.json({"psp_events": [document(event) for event in found]})
