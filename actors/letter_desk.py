@@ -22,6 +22,8 @@ LOOK_EVERY_S = 1.0
 ACTIONS_READ_MAX = 200
 EVIDENCE_READ_MAX = 500
 EVENTS_READ_MAX = 500
+# In one look, so that an inbox is not filled with a backlog: 2,000 events a second and host.
+EVENT_PAGES_MAX = 4
 # How long a PSP's event waits for its order, or for the attempt that it names: longer than PSPs go on
 # sending one, and than a dead letter should wait for its replay.
 EVENT_WAIT_S_MAX = 3 * 86_400.0
@@ -113,13 +115,13 @@ class LetterDesk:
 
     async def _offer_events(self, working: frozenset[int]) -> None:
         """Offer PSPs' events whose turn it is; those that can't be judged yet have their next turn later."""
-        found_count = EVENTS_READ_MAX
-        while found_count == EVENTS_READ_MAX:
+        for _ in range(EVENT_PAGES_MAX):
             found = await self._ledger.due_psp_events(
                 sorted(working), count_max=EVENTS_READ_MAX, wait_s_max=EVENT_WAIT_S_MAX
             )
-            found_count = len(found)
             for event in found:
                 if event.order_no is not None or event.is_overdue:
                     lane = self._lanes[event.partition_index % len(self._lanes)]
                     lane.partitions.offer_evidence(answer_of(event))
+            if len(found) < EVENTS_READ_MAX:
+                return
