@@ -23,8 +23,9 @@ def batch_of(work: Work, known: KnownOrders, now: datetime, availability: Availa
         known=known_of(work.messages, known),
         answers=work.answers,
         due=work.due,
+        psp_events=[message.event for message in work.messages if message.event is not None],
         dead_letter_count=sum(
-            message.command is None or message.action is not None for message in work.messages
+            not message.is_readable or message.action is not None for message in work.messages
         ),
         now=now,
         availability=availability,
@@ -42,6 +43,11 @@ def replies_of(decided: Decided, work: Work) -> list[Reply]:
         Reply(reply_to=command.reply_to, order_uuid=command.order_uuid, is_settled=False)
         for command in (message.command for message in work.messages)
         if command is not None and command.reply_to
+    ]
+    taken_in += [
+        Reply(reply_to=event.reply_to, order_uuid=event.event_uuid, is_settled=False)
+        for event in (message.event for message in work.messages)
+        if event is not None and event.reply_to
     ]
     return settled + taken_in
 
@@ -62,6 +68,8 @@ def flush_of(decisions: Iterable[Decided], work: Mapping[int, Work]) -> Flush:
         flush.events.extend(decided.events)
         flush.refused.extend(decided.refused)
         flush.evidence_results.extend(decided.evidence)
+        flush.psp_events.extend(decided.psp_events)
+        flush.psp_event_results.extend(decided.psp_event_results)
         flush.personal.extend(_personal_rows(decided))
         if decided.dead_letter_count:
             part = work[decided.partition_index]

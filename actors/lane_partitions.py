@@ -145,8 +145,13 @@ class LanePartitions:
             self.work_arrived.set()
 
     def offer_evidence(self, said: CallAnswer) -> bool:
-        """Keep evidence; False while a call for its order is on its way: that one is waited for."""
-        if self._calls.is_busy(said.partition_index, said.order_no):
+        """Keep evidence; False while a call for its order is on its way: that one is waited for.
+
+        For a resting partition it would only pile up: it is offered again.
+        """
+        if said.partition_index in self.resting or self._calls.is_busy(
+            said.partition_index, said.order_no
+        ):
             return False
         self.offer_answer(said)
         return True
@@ -192,7 +197,7 @@ class LanePartitions:
                 for answer in part.answers
                 # A call that waits or runs could still charge what evidence says was not charged. The
                 # evidence is offered again.
-                if answer.evidence_no is None or not self._calls.is_busy(index, answer.order_no)
+                if not answer.is_evidence or not self._calls.is_busy(index, answer.order_no)
             ]
             if not self.guard.admits(index, part.messages):
                 part.messages = []

@@ -16,6 +16,7 @@ import structlog
 
 from actors.calls import PspCalls
 from actors.dividing import FlushDivision
+from actors.event_telling import tell_odd_events
 from actors.flushing import batch_of, flush_of, replies_of
 from actors.inbox import Work
 from actors.isolating import decide, isolate
@@ -223,6 +224,7 @@ class LaneWorker:
                 self._ports.calls.done(index, answer.order_no)
             self._ports.calls.start(decided.calls)
             replies += replies_of(decided, work[index])
+            tell_odd_events(decided)
             self.partitions.guard.note(index, work[index].messages)
         self._ports.on_replies(replies)
         messages = [

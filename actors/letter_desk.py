@@ -1,4 +1,6 @@
-"""What operators want done with dead letters, evidence, and pauses of intake that are over: looked at each second."""
+"""Looked at each second: what operators want done with dead letters, evidence, PSPs' events that wait, and
+pauses of intake that are over.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,22 @@ import structlog
 
 from actors.lane_worker import LaneWorker
 from actors.setting_aside import action_message
+from payments.event_judging import answer_of
 from runtime.clock import Clock
 from storage.ports import OwnerLedger, StorageUnavailable
 
 _log = structlog.get_logger(__name__)
 
-# An operator waits for this; three small queries of a host in it.
+# An operator waits for this; four small queries of a host in it.
 LOOK_EVERY_S = 1.0
 ACTIONS_READ_MAX = 200
 EVIDENCE_READ_MAX = 500
+EVENTS_READ_MAX = 500
+# In one look, so that an inbox is not filled with a backlog: 2,000 events a second and host.
+EVENT_PAGES_MAX = 4
+# How long a PSP's event waits for its order, or for the attempt that it names: longer than PSPs go on
+# sending one, and than a dead letter should wait for its replay.
+EVENT_WAIT_S_MAX = 3 * 86_400.0
 # An action, or evidence, that was offered and has no result after this was lost with a flush: it is offered again.
 OFFERED_AGAIN_S = 10.0
 
@@ -73,6 +82,7 @@ class LetterDesk:
             self._told = (working, paused)
         await self._offer_actions(working)
         await self._offer_evidence(working)
+        await self._offer_events(working)
 
     async def _offer_actions(self, working: frozenset[int]) -> None:
         actions = await self._ledger.pending_actions(sorted(working), count_max=ACTIONS_READ_MAX)
@@ -102,3 +112,16 @@ class LetterDesk:
                     continue
                 offered_at_s = now_s
             self._evidence_offered_at_s[evidence.evidence_no] = offered_at_s
+
+    async def _offer_events(self, working: frozenset[int]) -> None:
+        """Offer PSPs' events whose turn it is; those that can't be judged yet have their next turn later."""
+        for _ in range(EVENT_PAGES_MAX):
+            found = await self._ledger.due_psp_events(
+                sorted(working), count_max=EVENTS_READ_MAX, wait_s_max=EVENT_WAIT_S_MAX
+            )
+            for event in found:
+                if event.order_no is not None or event.is_overdue:
+                    lane = self._lanes[event.partition_index % len(self._lanes)]
+                    lane.partitions.offer_evidence(answer_of(event))
+            if len(found) < EVENTS_READ_MAX:
+                return

@@ -13,6 +13,7 @@ from typing import Any
 from payments.attempts import ResultClass
 from payments.decided import Decided
 from payments.defects import InvariantViolation
+from payments.event_rows import EventVerdict
 from payments.lifecycle import TERMINAL_STATES, PaymentState
 from runtime.clock import Clock
 from runtime.host_metrics import (
@@ -25,6 +26,7 @@ from runtime.host_metrics import (
     HOST_FLUSH_SECONDS,
     HOST_INTAKE_SECONDS,
     HOST_ORDER_SECONDS,
+    HOST_PSP_EVENTS,
     HOST_PSP_SECONDS,
     HOST_READ_MESSAGES,
     HOST_REFUSED,
@@ -67,6 +69,10 @@ class HostMetrics:
         }
         self._refused = metrics.counter(HOST_REFUSED)
         self._dead_letters = metrics.counter(HOST_DEAD_LETTERS)
+        self._psp_events = {
+            verdict: metrics.counter(HOST_PSP_EVENTS, verdict.name.lower())
+            for verdict in EventVerdict
+        }
         self._intake_s = metrics.batches(HOST_INTAKE_SECONDS)
         self._settle_s = metrics.batches(HOST_SETTLE_SECONDS)
         self._order_s = metrics.batches(HOST_ORDER_SECONDS)
@@ -99,6 +105,8 @@ class HostMetrics:
                 self._settled[PaymentState(status)].inc(count)
         self._refused.inc(len(flush.refused))
         self._dead_letters.inc(len(flush.dead_letters))
+        for event in flush.psp_event_results:
+            self._psp_events[EventVerdict(event.result)].inc()
 
     def called(self, durations: Sequence[tuple[str, ResultClass, float]]) -> None:
         """These PSP calls ended: ``(psp, result, seconds)`` each."""

@@ -34,7 +34,8 @@ from psp.directory import open_psps
 from psp.settings import PspSettings
 from runtime.clock import SystemClock
 from runtime.crash_points import CrashPoints
-from storage.envelope import decode_fields
+from storage.envelope import decode_fields, read_header
+from storage.event_envelope import KIND_PSP_WEBHOOK, decode_event
 from storage.open_orders import open_order_record
 from storage.sealing import EnvelopeUnreadable
 
@@ -109,8 +110,7 @@ class Trial:
             match job:
                 case MessageJob(head, raw):
                     self._crash_points.meet(raw)
-                    batch = Batch(commands=[decode_fields(raw)], now=_NOW)
-                    decide(self._book(head), batch)
+                    decide(self._book(head), _batch_of(raw))
                 case RowJob(head, row):
                     record = open_order_record(
                         head.partition_index, row, meets=self._crash_points.meet
@@ -127,6 +127,14 @@ class Trial:
     def _book(self, head: PartitionHead, *open_orders: OpenOrderRecord) -> PartitionBook:
         state = PartitionState(head=head, open_orders=list(open_orders), recorded_at=_NOW)
         return PartitionBook(state, self._planner, self._policy)
+
+
+def _batch_of(raw: tuple[bytes, ...]) -> Batch:
+    """Raises EnvelopeUnreadable."""
+    header = read_header(raw)
+    if header.kind == KIND_PSP_WEBHOOK:
+        return Batch(psp_events=[decode_event(raw, header)], now=_NOW)
+    return Batch(commands=[decode_fields(raw, header)], now=_NOW)
 
 
 def _record_of(order: OpenOrder) -> OpenOrderRecord:

@@ -14,9 +14,10 @@ from payments import fingerprint
 from payments.answer import API_VERSION
 from payments.decided import Decided
 from payments.rows import DeadLetterRow, LetterResult, LetterResultRow
-from storage.envelope import KIND_PAYMENT, EnvelopeUnreadable, decode_fields, read_header
+from storage.envelope import KIND_PAYMENT, read_header
 from storage.letter_envelope import sealed_raw
 from storage.ports import KnownOrders
+from storage.queue_messages import decoded
 from storage.queue_ports import LetterAction, Message
 
 # Reasons of our own, beside those of the envelope (storage.envelope): docs/operations.md lists all.
@@ -62,12 +63,12 @@ def known_of(messages: Iterable[Message], known: KnownOrders) -> Mapping[UUID, b
 
 def is_letter(message: Message) -> bool:
     """Whether a message of the stream is to become a dead letter."""
-    return message.command is None and message.action is None
+    return not message.is_readable and message.action is None
 
 
 def refused(message: Message, reason: str, detail: str) -> Message:
     """Return a message as one that can't be taken in."""
-    return message._replace(command=None, reason=f"{reason}: {detail}")
+    return message._replace(command=None, event=None, reason=f"{reason}: {detail}")
 
 
 def letter_row(message: Message) -> DeadLetterRow:
@@ -103,24 +104,19 @@ def action_message(action: LetterAction, read_at_s: float) -> Message:
     """Return an operator's action as the partition's inbox takes it."""
     raw = action.raw or ()
     header = read_header(raw)
-    command, reason = None, ""
-    if action.is_replay and not action.is_closed:
-        try:
-            command = decode_fields(raw, header)
-        except EnvelopeUnreadable as unreadable:
-            reason = str(unreadable)
-    return Message(
+    message = Message(
         partition_index=action.partition_index,
         stream_id=action.stream_id,
         generation=NO_GENERATION,
         read_at_s=read_at_s,
         order_uuid=header.order_uuid,
         fingerprint=header.fingerprint,
-        command=command,
-        reason=reason,
+        command=None,
+        reason="",
         raw=raw,
         action=action,
     )
+    return decoded(message) if action.is_replay and not action.is_closed else message
 
 
 def result_rows(decided: Decided, work: Work) -> Iterable[LetterResultRow]:
@@ -148,6 +144,8 @@ def _result(
         return LetterResult.REFUSED, "it was replayed or discarded before"
     if not action.is_replay:
         return LetterResult.DISCARDED, ""
+    if message.event is not None:
+        return LetterResult.REPLAYED, ""
     if message.command is None:
         return LetterResult.REFUSED, message.reason
     if message.command.order_uuid not in taken_in:

@@ -36,6 +36,9 @@ LOOKUP_AGAIN_S = 0.1
 # Reports of intake come within milliseconds; one that is this late is lost, so the books are asked.
 REPORT_LATE_S = 2.0
 LATE_CHECK_S = 1.0
+# A PSP's event is kept to be sent again for so long at most, if no report of it comes: then its owner
+# is away, or the report was lost. Its order's outcome does not hang on it alone, since the PSP is asked, too.
+EVENT_KEPT_S = 60.0
 # So many unreported orders are looked up at a time: the rate at which one process accepts, so that the
 # memory stays bounded also while no report comes through at all.
 LATE_CHECKED_MAX = 2_000
@@ -119,23 +122,41 @@ class Accepting:
             self._verdicts[Verdict.BACKPRESSURE] += 1
             return _REFUSED
         started_s = self._clock.monotonic_s()
+        request = self._opened(entry, started_s)
+        self._look_up(request, started_s)
+        decided = await self._decided(request)
+        self._seconds.observe(self._clock.monotonic_s() - started_s)
+        self._verdicts[decided.verdict] += 1
+        return decided
+
+    async def accept_event(self, entry: QueueEntry) -> Verdict:
+        """Return the verdict on a PSP's event: proven as an order is, but the books are not asked.
+
+        They know each event by its name when its owner takes it in.
+        """
+        if self.is_full:
+            return Verdict.BACKPRESSURE
+        request = self._opened(entry, self._clock.monotonic_s())
+        request.books = BooksState.UNAVAILABLE
+        return (await self._decided(request)).verdict
+
+    def _opened(self, entry: QueueEntry, now_s: float) -> OpenRequest:
         request = OpenRequest(
             entry,
-            deadline_s=started_s + self._settings.request_deadline_s,
+            deadline_s=now_s + self._settings.request_deadline_s,
             future=asyncio.get_running_loop().create_future(),
         )
         self._add(request)
         self._lanes.submit(request)
-        self._look_up(request, started_s)
+        return request
+
+    async def _decided(self, request: OpenRequest) -> Decided:
         try:
             decided = await request.future
         finally:
             self._drop(request)
-        now_s = self._clock.monotonic_s()
         if decided.verdict in (Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED):
-            self.unreported.keep(entry, now_s)
-        self._seconds.observe(now_s - started_s)
-        self._verdicts[decided.verdict] += 1
+            self.unreported.keep(request.entry, self._clock.monotonic_s())
         return decided
 
     def taken_in(self, order_uuids: Iterable[UUID]) -> None:
@@ -164,7 +185,7 @@ class Accepting:
         request.settle(is_past_deadline=False)
 
     def _look_up(self, request: OpenRequest, now_s: float) -> None:
-        if not request.is_decided and not request.is_looked_up:
+        if not (request.is_decided or request.is_looked_up or request.entry.is_event):
             request.is_looked_up = True
             request.lookup_at_s = now_s
             entry = request.entry
@@ -196,9 +217,12 @@ class Accepting:
         """Ask the books for orders whose report is overdue: a lost one must not fill the memory."""
         while True:
             await asyncio.sleep(LATE_CHECK_S)
-            kept_before_s = self._clock.monotonic_s() - REPORT_LATE_S
-            entries = self.unreported.older_than(kept_before_s, LATE_CHECKED_MAX)
-            keys = [(entry.partition_index, entry.order_uuid) for entry in entries]
+            now_s = self._clock.monotonic_s()
+            entries = self.unreported.older_than(now_s - REPORT_LATE_S, LATE_CHECKED_MAX)
+            self.unreported.forget_events(entries, now_s - EVENT_KEPT_S)
+            keys = [
+                (entry.partition_index, entry.order_uuid) for entry in entries if not entry.is_event
+            ]
             try:
                 self.unreported.reported(await self._lookups.held(keys))
             except StorageUnavailable:

@@ -18,6 +18,7 @@ from gateway.finding import Finding
 from gateway.health import Check, Health
 from gateway.lookups import Lookups
 from gateway.payments import Payments
+from gateway.psp_webhooks import PspWebhooks
 from gateway.seller_cache import SellerCache
 from gateway.sellers import Sellers
 from gateway.server import CLIENT_BYTES_MAX, DIRECT_ROUTES
@@ -100,6 +101,13 @@ class Gateway:
             reply_to=dependencies.reply_to,
         )
         of_sellers = Sellers(dependencies.directory, sellers, dependencies.settings)
+        of_psps = PspWebhooks(
+            dependencies.settings,
+            self.accepting,
+            clock=dependencies.clock,
+            metrics=self.metrics,
+            reply_to=dependencies.reply_to,
+        )
         wallets = Wallets(dependencies.queries, sellers)
         public, merchant, health = self.door.public, self.door.merchant, self.health
         create = self.door.direct(payments.create, PAYMENTS)
@@ -118,6 +126,7 @@ class Gateway:
                 web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
                 web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
                 *self._of_operators(dependencies),
+                web.post("/v1/psp/{name}/webhooks", public(of_psps.receive)),
                 web.get("/healthz", public(health.alive)),
                 web.get("/readyz", public(health.ready)),
                 web.get("/metrics", public(health.metrics)),

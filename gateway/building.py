@@ -12,11 +12,13 @@ import uuid_utils
 from gateway.app import Dependencies, Gateway
 from gateway.checks import books_check, queue_check
 from gateway.resending import Resending
-from gateway.settings import GatewaySettings, PaymentRoute
+from gateway.settings import GatewaySettings, PaymentRoute, WebhookSource
 from payments.identity import LETTERS
 from payments.mode import Mode
 from psp.port import Capabilities
 from psp.sandbox_format import CAPABILITIES
+from psp.sandbox_webhooks import read_sandbox_webhook
+from psp.webhooks import PspNotice, WebhookVerifier, secret_bytes
 from runtime.clock import SystemClock
 from runtime.config import Config, ConfigError
 from runtime.crash_points import CrashPoints
@@ -45,6 +47,9 @@ POSTGRES_SESSIONS_MAX = 8
 CHECK_SESSIONS_MAX = 1
 
 _CAPABILITIES: Mapping[str, Capabilities] = {"simulator": CAPABILITIES, "in_process": CAPABILITIES}
+_WEBHOOK_READERS: Mapping[str, Callable[[bytes], PspNotice | None]] = {
+    "simulator": read_sandbox_webhook
+}
 _HEX_TO_LETTERS = str.maketrans("0123456789abcdef", LETTERS)
 _NUMBER_AT_END = re.compile(r"[0-9]{1,3}$")
 
@@ -165,12 +170,29 @@ def gateway_settings(config: Config, name: str) -> GatewaySettings:
         port=of_gateway.port,
         partition_count=config.deployment.partition_count,
         routes=tuple(_route(psp) for psp in config.psps),
+        webhooks={
+            psp.name: _webhook_source(config, psp)
+            for psp in config.psps
+            if psp.webhook_secret_files
+        },
         fingerprint_key=config.secret(config.secrets.fingerprint_key_file).encode(),
         api_key_pepper=config.secret(config.secrets.api_key_pepper_file).encode(),
         direct_port=of_gateway.metrics_port + own_offset if of_gateway.metrics_port else None,
         request_deadline_s=of_gateway.request_timeout_ms / 1_000,
         drain_s=float(of_gateway.drain_s),
     )
+
+
+def _webhook_source(config: Config, psp: PspConfig) -> WebhookSource:
+    read = _WEBHOOK_READERS.get(psp.kind)
+    if read is None:
+        raise ConfigError(f"psps: {psp.name}: kind {psp.kind!r} sends no webhooks")
+    try:
+        secrets = [secret_bytes(config.secret(path)) for path in psp.webhook_secret_files]
+    except ValueError as error:
+        raise ConfigError(f"psps: {psp.name}: {error}") from error
+    verifier = WebhookVerifier(secrets, tolerance_s=psp.webhook_tolerance_s)
+    return WebhookSource(verifier=verifier, read=read)
 
 
 def _route(psp: PspConfig) -> PaymentRoute:

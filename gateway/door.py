@@ -7,22 +7,19 @@ request that was answered as it should be.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
-from urllib.parse import unquote_plus
+from collections.abc import Awaitable, Callable
 
 import uuid_utils
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from gateway.authentication import Authentication, Merchant, Operator, is_bearer
+from gateway.authentication import Authentication, Merchant, Operator
 from gateway.bodies import PAN_PROBLEM
+from gateway.card_search import has_card_number
 from gateway.problems import Code, Problem, problem_response
 from payments.answer import API_VERSION, API_VERSIONS
-from payments.card_numbers import contains_card_number
-from payments.identity import LETTERS, is_idempotency_key
+from payments.identity import LETTERS
 from runtime.logs import get_logger
 from runtime.metrics import GATEWAY_ANSWERS, GATEWAY_PROBLEMS, Metrics
 
@@ -40,30 +37,6 @@ OperatorHandler = Callable[[web.Request, Operator], Awaitable[Answer]]
 AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _HEX_TO_LETTERS = str.maketrans("0123456789abcdef", LETTERS)
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-# An idempotency key in a path or a cursor. Its digit groups may look like a card number by chance.
-_WHOLE_UUID = re.compile(
-    r"(?<![^/=&])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![^/?&])",
-    re.IGNORECASE | re.ASCII,
-)
-# A client sends these with each request, the same ones; none of them holds a secret. So their values
-# are remembered, those without a card number alone: a quarter of a megabyte.
-_REPEATED_HEADERS = frozenset(
-    {
-        b"accept",
-        b"accept-encoding",
-        b"connection",
-        b"content-length",
-        b"content-type",
-        b"host",
-        b"prefer",
-        b"tallystick-version",
-        b"user-agent",
-    }
-)
-_REPEATED_BYTES_MAX = 160
-_REPEATED_KEPT_MAX = 1_024
-
 # aiohttp's own refusals, by status.
 _BY_STATUS = {
     404: Problem(code=Code.NOT_FOUND, detail="The API has no such path."),
@@ -236,64 +209,3 @@ def finish(response: web.StreamResponse, request_id: str) -> None:
     headers[HEADER_REQUEST_ID] = request_id
     headers[HEADER_VERSION] = API_VERSION
     headers[hdrs.SERVER] = SERVER_NAME
-
-
-def has_card_number(request: web.Request) -> bool:
-    """Whether a card number stands in the path, the query or a header.
-
-    Headers that have a format of their own are exempt while they keep to it: a UUID or a trace id
-    may hold digits that look like a card number by chance.
-    """
-    for name, value in request.raw_headers:
-        lower_name = name.lower()
-        has_own_format = _OWN_FORMATS.get(lower_name)
-        if has_own_format is not None and has_own_format(value):
-            continue
-        if lower_name in _REPEATED_HEADERS and len(value) <= _REPEATED_BYTES_MAX:
-            if not _is_known_clean(value):
-                return True
-        elif _holds_number(name) or _holds_number(value):
-            return True
-    target = request.raw_path
-    if "%" in target or "+" in target:
-        target = f"{target}\n{unquote_plus(target)}"
-    if "-" in target:
-        target = _WHOLE_UUID.sub("", target)
-    return contains_card_number(target)
-
-
-def _holds_number(part: bytes) -> bool:
-    return contains_card_number(part.decode("utf-8", "replace"))
-
-
-class _HoldsNumber(Exception):
-    """Keeps what holds a card number out of the memory below; never leaves this module."""
-
-
-@lru_cache(maxsize=_REPEATED_KEPT_MAX)
-def _check_clean(value: bytes) -> None:
-    if _holds_number(value):
-        raise _HoldsNumber
-
-
-def _is_known_clean(value: bytes) -> bool:
-    try:
-        _check_clean(value)
-    except _HoldsNumber:
-        return False
-    return True
-
-
-def _is_idempotency_key(value: bytes) -> bool:
-    return is_idempotency_key(value.decode("utf-8", "replace"))
-
-
-def _is_trace(value: bytes) -> bool:
-    return _TRACEPARENT.fullmatch(value) is not None
-
-
-_OWN_FORMATS: Mapping[bytes, Callable[[bytes], bool]] = {
-    b"authorization": is_bearer,
-    b"idempotency-key": _is_idempotency_key,
-    b"traceparent": _is_trace,
-}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from payments.currencies import EXPONENTS
 from payments.fingerprint import KEY_BYTES_MAX, KEY_BYTES_MIN
 from payments.mode import Mode
 from payments.partitioning import PARTITION_COUNT_MAX
+from psp.webhooks import PspNotice, WebhookVerifier
 
 # Where sandbox tokens begin, whatever the PSP: refused with live keys.
 SANDBOX_TOKEN_PREFIX = "tok_"  # noqa: S105  # the beginning of a name, no secret
@@ -42,6 +43,15 @@ class PaymentRoute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSource:
+    """How one PSP's webhooks are verified and read."""
+
+    verifier: WebhookVerifier
+    read: Callable[[bytes], PspNotice | None]
+    """Raises WebhookUnreadable; None for an event that is about no charge."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
     """Raises GatewaySettingsInvalid. The secrets never appear in its repr."""
 
@@ -55,6 +65,8 @@ class GatewaySettings:
     api_key_pepper: bytes = field(repr=False)
     direct_port: int | None = None
     """A port of this process alone: health and metrics can't be told apart on a shared one."""
+    webhooks: Mapping[str, WebhookSource] = field(default_factory=dict)
+    """The PSPs that send webhooks, by name."""
     request_deadline_s: float = 5.0
     pending_orders_max: int = 4_096
     """Orders that wait for their verdict. At 2,000 a second that is two seconds of work."""

@@ -66,6 +66,13 @@ class Unreported:
             self._kept.move_to_end(order_uuid)
         return found
 
+    def forget_events(self, entries: Iterable[QueueEntry], kept_before_s: float) -> None:
+        """Forget those of the entries that are PSPs' events and were kept before then."""
+        for entry in entries:
+            kept = self._kept.get(entry.order_uuid)
+            if entry.is_event and kept is not None and kept.kept_at_s < kept_before_s:
+                self._forget(entry.order_uuid)
+
     def oldest_age_s(self, now_s: float) -> float:
         """Return for how long the oldest has waited for its report; 0 when none waits. Looks at each."""
         return max((now_s - kept.kept_at_s for kept in self._kept.values()), default=0.0)

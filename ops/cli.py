@@ -33,6 +33,7 @@ _MODULES: Mapping[str, str] = {
     "migrate": "lifecycle",
     "pay": "payments",
     "payments": "payments",
+    "psp-events": "psp_events",
     "reconcile": "resolving",
     "reset": "lifecycle",
     "scale": "hosts",

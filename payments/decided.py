@@ -9,9 +9,11 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.accounts import AccountKey
-from payments.attempts import Attempt
+from payments.attempts import Attempt, ResultClass
 from payments.commands import PaymentCommand
+from payments.event_rows import EventVerdict, PspEventResultRow, PspEventRow
 from payments.open_order import CallAnswer, OpenOrder, PspCall
+from payments.psp_events import PspEvent
 from payments.psp_terms import PspTerms
 from payments.routing import ALL_AVAILABLE, Availability
 from payments.rows import (
@@ -69,6 +71,8 @@ class Batch:
     known: Mapping[UUID, bytes] = field(default_factory=dict)
     """Fingerprint by order_uuid of those of ``commands`` that the ledger holds already."""
     answers: Sequence[CallAnswer] = ()
+    psp_events: Sequence[PspEvent] = ()
+    """Events of PSPs that came over the queue; the books know which of them are new."""
     due: Sequence[tuple[int, TimerKind]] = ()
     """``(order_no, step)`` of timers whose time has come."""
     dead_letter_count: int = 0
@@ -107,6 +111,8 @@ class Decided:
     events: list[EventRow] = field(default_factory=list)
     refused: list[RefusedRequestRow] = field(default_factory=list)
     evidence: list[EvidenceResultRow] = field(default_factory=list)
+    psp_events: list[PspEventRow] = field(default_factory=list)
+    psp_event_results: list[PspEventResultRow] = field(default_factory=list)
     opened: list[OpenOrder] = field(default_factory=list)
     planned: list[tuple[int, Attempt]] = field(default_factory=list)
     """``(order_no, attempt)`` for each new attempt: its request is personal data, kept apart."""
@@ -128,8 +134,32 @@ class Decided:
             or self.outcomes
             or self.refused
             or self.evidence
+            or self.psp_events
+            or self.psp_event_results
             or self.attempts
             or self.dead_letter_count
+        )
+
+    def note_events(self, events: Sequence[PspEvent]) -> None:
+        """Keep PSPs' events. What tells no end has its result at once; the others are judged later."""
+        for event in events:
+            self.psp_events.append(PspEventRow(self.partition_index, *event[:-1]))
+            if not ResultClass(event.result).is_definitive:
+                self.end_event(event.event_uuid, None, EventVerdict.IGNORED, "it tells no end")
+
+    def end_event(
+        self, event_uuid: UUID, order_no: int | None, result: EventVerdict, detail: str
+    ) -> None:
+        """Note what became of a PSP's event."""
+        self.psp_event_results.append(
+            PspEventResultRow(
+                self.partition_index,
+                event_uuid,
+                self.head_before.batch_seq + 1,
+                order_no,
+                result,
+                detail,
+            )
         )
 
     def head_row(self) -> HeadRow:

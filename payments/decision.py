@@ -14,7 +14,7 @@ from payments.attempts import Attempt, ResultClass
 from payments.commands import PaymentCommand
 from payments.decided import Batch, Decided, Held, Planner
 from payments.defects import InvariantViolation
-from payments.evidence import after_evidence, result_row
+from payments.evidence_taking import evidence_ends
 from payments.fallback import may_fall_back, may_leave
 from payments.lifecycle import PaymentEvent, PaymentState, next_state
 from payments.next_step import Ended, Waiting, after_answer, after_refusal, may_send, send_before
@@ -53,7 +53,7 @@ class Decision:
     def take_answer(self, answered: CallAnswer) -> None:
         """Decide what an answer means. One to an attempt that is over, or to an order that ended, is dropped."""
         order = self._order(answered.order_no)
-        if answered.evidence_no is not None:
+        if answered.is_evidence:
             self._take_evidence(order, answered)
             return
         if order is None or answered.attempt_no != order.attempt.attempt_no:
@@ -91,17 +91,16 @@ class Decision:
 
     def _take_evidence(self, order: OpenOrder | None, said: CallAnswer) -> None:
         """End the order by evidence, or note why not. It never leads to another attempt or call."""
-        verdict = after_evidence(
+        ended = evidence_ends(
+            self._decided,
             order,
             said,
             now=self._now,
-            epoch=self._held.head.epoch,
             terms=self._planner.terms(order.attempt.psp if order is not None else ""),
             policy=self._policy,
         )
-        self._decided.evidence.append(result_row(said, self._batch_seq, verdict))
-        if order is not None and isinstance(verdict, Ended):
-            self._end(order, verdict)
+        if order is not None and ended is not None:
+            self._end(order, ended)
 
     def _follow(self, order: OpenOrder, verdict: Ended | Waiting) -> None:
         if isinstance(verdict, Waiting):
@@ -197,6 +196,7 @@ class Decision:
     def take_commands(self, batch: Batch) -> None:
         """Take in orders that are new; keep what comes late under a key with another body."""
         self._decided.dead_letter_count = batch.dead_letter_count
+        self._decided.note_events(batch.psp_events)
         taken: dict[UUID, bytes] = {}
         for command in batch.commands:
             order_uuid = command.order_uuid

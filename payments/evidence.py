@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from payments.attempts import PspAnswer, ResultClass
+from payments.lifecycle import PaymentState
 from payments.next_step import Ended, after_answer
 from payments.open_order import CallAnswer, OpenOrder
 from payments.psp_terms import PspTerms
@@ -21,7 +22,7 @@ from payments.rows import EvidenceResultRow, EvidenceVerdict, TimerKind
 NOT_CHARGED_CODE = "not_charged"
 NOT_CHARGED_MESSAGE = "The payment was found not to have been charged."
 
-# What evidence may say. Anything else proves nothing.
+# What people may say. Anything else proves nothing.
 EVIDENCE_RESULTS = frozenset({ResultClass.APPROVED, ResultClass.DECLINED_FINAL})
 
 TEXT_CHARACTERS_MIN = 10
@@ -83,15 +84,22 @@ def after_evidence(
     terms: PspTerms,
     policy: RetryPolicy,
 ) -> Ended | str:
-    """Return how the order ends by it, or why it is refused: then nothing of the order changes."""
+    """Return how the order ends by it, or why it is refused: then nothing of the order changes.
+
+    What the PSP itself told by a webhook may also end an order that waits for its buyer, and may say
+    that the key is canceled.
+    """
     answer = said.answer
+    is_psps_word = said.event is not None
     if order is None:
         return "the order is not open: it has ended, or is parked"
     if said.attempt_no != order.attempt.attempt_no:
         return f"it is about attempt {said.attempt_no}; the order's is {order.attempt.attempt_no}"
-    if order.is_outcome_known:
+    if order.is_outcome_known and not (
+        is_psps_word and order.status is PaymentState.REQUIRES_ACTION
+    ):
         return "the outcome is not unknown"
-    if answer.result not in EVIDENCE_RESULTS:
+    if answer.result not in EVIDENCE_RESULTS and not (is_psps_word and answer.result.is_definitive):
         return "it does not tell what became of the charge"
     verdict = after_answer(
         order, said.step, answer, now=now, epoch=epoch, terms=terms, policy=policy

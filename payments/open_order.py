@@ -9,6 +9,7 @@ from payments.attempts import Attempt, PspAnswer
 from payments.commands import PaymentCommand
 from payments.lifecycle import PaymentState
 from payments.parking import ParkReason
+from payments.psp_events import EventFound
 from payments.rows import TimerKind
 from payments.state import OpenOrderRecord
 
@@ -75,3 +76,10 @@ class CallAnswer(NamedTuple):
     """Not None: the call was not made, and the order is to rest for this reason."""
     evidence_no: int | None = None
     """Not None: no call was made; somebody gives evidence of what became of the key (payments.evidence)."""
+    event: EventFound | None = None
+    """Not None: no call was made; the PSP told it by a webhook (payments.psp_events)."""
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether no call was made: nothing waits for it, and it waits for every call."""
+        return self.evidence_no is not None or self.event is not None

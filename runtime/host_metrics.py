@@ -37,6 +37,11 @@ HOST_DEAD_LETTERS = CounterSpec(
     name="tallystick_host_dead_letters_total",
     help="Messages set aside because they can't be taken in.",
 )
+HOST_PSP_EVENTS = CounterSpec(
+    name="tallystick_host_psp_events_total",
+    help="PSPs' events with a result, by what became of them: applied, agrees, ignored, contradicts, unmatched.",
+    labels=("result",),
+)
 HOST_INTAKE_SECONDS = HistogramSpec(
     name="tallystick_host_intake_seconds",
     help="From an order's acceptance, by its gateway's clock, to its intake, by the database's.",
@@ -223,6 +228,7 @@ HOST_CATALOGUE: tuple[MetricSpec, ...] = (
     HOST_SETTLED,
     HOST_REFUSED,
     HOST_DEAD_LETTERS,
+    HOST_PSP_EVENTS,
     HOST_INTAKE_SECONDS,
     HOST_SETTLE_SECONDS,
     HOST_ORDER_SECONDS,

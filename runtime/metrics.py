@@ -93,6 +93,11 @@ GATEWAY_RESENT_ORDERS = CounterSpec(
     name="tallystick_gateway_resent_orders_total",
     help="Acknowledged orders appended again after the queue's primary changed.",
 )
+GATEWAY_PSP_EVENTS = CounterSpec(
+    name="tallystick_gateway_psp_events_total",
+    help="PSPs' webhooks, by PSP and by what they were answered: queued, ignored, refused, unavailable.",
+    labels=("psp", "answer"),
+)
 GATEWAY_CONNECTIONS_REFUSED = CounterSpec(
     name="tallystick_gateway_connections_refused_total",
     help="Connections closed because of the limit or because no request came in time.",
@@ -114,6 +119,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     GATEWAY_UNREPORTED_ORDERS,
     GATEWAY_PRIMARY_CHANGES,
     GATEWAY_RESENT_ORDERS,
+    GATEWAY_PSP_EVENTS,
     GATEWAY_CONNECTIONS_REFUSED,
     *HOST_CATALOGUE,
 )

@@ -32,6 +32,11 @@ class PspConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """From the first step of connecting to the answer's last byte; 0: ``actors.call_timeout_ms``."""
     query_timeout_ms: TimeoutMs = 0
     cancel_timeout_ms: TimeoutMs = 0
+    webhook_secret_files: list[str] = []
+    """Secrets by which the PSP signs its webhooks: any of them counts, so that one can follow another.
+    None: its webhooks are not taken."""
+    webhook_tolerance_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 300
+    """How far a webhook's time of signing may be from the gateway's clock."""
 
 
 class RuleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,10 +3,10 @@
 A stream message has eight fields. All but ``p`` stay readable when ``p`` is not, so that a message
 of an unknown version or with a damaged payload can still be set aside under its own order:
 
-===== ============================ ===========================================================
+===== ============================ ===================================================================
 field holds                        form
-===== ============================ ===========================================================
-``c`` the kind of command          ``payment``
+===== ============================ ===================================================================
+``c`` the kind of command          ``payment`` (``psp_webhook``: storage.event_envelope)
 ``m`` merchant and mode            ``<merchant_no>|<test or live>``
 ``k`` order_uuid                   36 characters, lower case
 ``f`` fingerprint                  FINGERPRINT_BYTES raw bytes
@@ -14,7 +14,7 @@ field holds                        form
 ``t`` accepted_at                  milliseconds since 1970, set once
 ``r`` reply channel                printable ASCII; empty when nobody listens
 ``p`` payload                      MessagePack array, see ``_Payload``
-===== ============================ ===========================================================
+===== ============================ ===================================================================
 
 Messages of exceptions name fields, lengths and limits, never contents: they end up in logs.
 """
@@ -51,6 +51,7 @@ from storage.sealing import (
 )
 
 __all__ = [
+    "VERSION_AND_FLAG_NOW",
     "Detail",
     "EnvelopeHeader",
     "EnvelopeUnreadable",
@@ -63,6 +64,7 @@ __all__ = [
     "queue_entry",
     "read_header",
     "seal",
+    "stated_version",
 ]
 
 KIND_PAYMENT = b"payment"
@@ -81,7 +83,7 @@ _ORDER_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9
 _VERSION_AND_FLAG = re.compile(rb"([0-9]{1,3})\|([0-9]{1,3})")
 # The longest reply channel; a merchant's number and mode are shorter.
 _CACHED_BYTES_MAX = REPLY_TO_BYTES_MAX
-_VERSION_AND_FLAG_NOW = b"%d|%d" % (SCHEMA_VERSION, ENCRYPTION_NONE)
+VERSION_AND_FLAG_NOW = b"%d|%d" % (SCHEMA_VERSION, ENCRYPTION_NONE)
 _ACCEPTED_AT_MS = re.compile(rb"[0-9]{1,15}")
 
 
@@ -147,7 +149,7 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
         b"m", b"%d|%s" % (command.merchant_no, command.mode.wire.encode()),
         b"k", str(command.order_uuid).encode(),
         b"f", command.fingerprint,
-        b"v", _VERSION_AND_FLAG_NOW,
+        b"v", VERSION_AND_FLAG_NOW,
         b"t", b"%d" % accepted_at_ms(command.accepted_at),
         b"r", command.reply_to.encode(),
         b"p", payload,
@@ -220,7 +222,7 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
     header = header or read_header(raw)
     if header.kind != KIND_PAYMENT:
         raise EnvelopeUnreadable("command_unknown", "field c names no command of this version")
-    _check_version(fields)
+    stated_version(fields.get(b"v", b""))
     if header.merchant_no is None or header.mode is None:
         raise EnvelopeUnreadable("field_unreadable", "m")
     if header.order_uuid is None:
@@ -258,9 +260,9 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
     return command
 
 
-def _check_version(fields: Mapping[bytes, bytes]) -> None:
-    stated = fields.get(b"v", b"")
-    if stated == _VERSION_AND_FLAG_NOW:
+def stated_version(stated: bytes) -> None:
+    """Raise EnvelopeUnreadable unless this version of the code can read what field ``v`` names."""
+    if stated == VERSION_AND_FLAG_NOW:
         return
     match = _VERSION_AND_FLAG.fullmatch(stated)
     if match is None:

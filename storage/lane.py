@@ -19,7 +19,14 @@ from runtime.clock import SystemClock
 from runtime.faults import StorageUnavailable
 from storage.connections import INDEX_LOOPS, Connector
 from storage.flush_laps import BEGIN, COMMIT, WRITE, FlushLaps
-from storage.ports import CommitUnknown, Flush, FlushReceipt, LaneReplaced, PartitionFenced
+from storage.ports import (
+    PSP_EVENTS_WAITING_MAX,
+    CommitUnknown,
+    Flush,
+    FlushReceipt,
+    LaneReplaced,
+    PartitionFenced,
+)
 from storage.sessions import Backend, Session, StatementUnanswered, postgres_faults
 from storage.sql_files import load_statements
 
@@ -151,6 +158,11 @@ class PostgresLane:
             await session.send_rows(_SQL["write_letters"], flush.dead_letters, flush.letter_results)
         if flush.evidence_results:
             await session.send_rows(_SQL["write_evidence_results"], flush.evidence_results)
+        if flush.psp_events or flush.psp_event_results:
+            await session.send_rows(
+                _SQL["write_psp_events"],
+                *(flush.psp_events, flush.psp_event_results, PSP_EVENTS_WAITING_MAX),
+            )
         recorded_at: datetime = row["recorded_at"]
         return recorded_at
 

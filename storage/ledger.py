@@ -10,6 +10,7 @@ import asyncpg
 
 from payments.accounts import AccountKey
 from payments.evidence import Evidence
+from payments.psp_events import EndedOrder, EventFound, PspEvent
 from payments.rows import LetterActionKind
 from payments.state import AccountHead
 from storage.connections import INDEX_LOOPS, Connector
@@ -129,6 +130,15 @@ class PostgresLedger:
         )
         return [Evidence(**row) for row in rows]
 
+    async def due_psp_events(
+        self, partition_indexes: Sequence[int], *, count_max: int, wait_s_max: float
+    ) -> Sequence[EventFound]:
+        """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
+        rows = await self._reader.fetch(
+            _SQL["due_psp_events"], list(partition_indexes), count_max, wait_s_max
+        )
+        return list(map(_event_found, rows))
+
     async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
         """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
         await self._reader.fetch(_SQL["note_paused"], list(partition_indexes), list(paused))
@@ -143,6 +153,29 @@ class PostgresLedger:
         for lane in self._lanes:
             await lane.close()
         await self._reader.close()
+
+
+_EVENT_COLUMNS = PspEvent._fields[:-1]
+
+
+def _event_found(row: asyncpg.Record) -> EventFound:
+    ended = None
+    if row["ended_status"] is not None:
+        ended = EndedOrder(
+            status=row["ended_status"],
+            attempt_no=row["ended_attempt_no"],
+            captured_minor=row["ended_captured_minor"],
+            currency=row["ended_currency"],
+            psp_reference=row["ended_reference"],
+        )
+    return EventFound(
+        partition_index=row["partition_index"],
+        event=PspEvent(*(row[name] for name in _EVENT_COLUMNS)),
+        order_no=row["order_no"],
+        attempt_psp=row["attempt_psp"],
+        ended=ended,
+        is_overdue=row["is_overdue"],
+    )
 
 
 class Reader:

@@ -13,7 +13,9 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.accounts import AccountKey
+from payments.event_rows import PspEventResultRow, PspEventRow
 from payments.evidence import Evidence
+from payments.psp_events import EventFound
 from payments.rows import (
     AccountRow,
     AttemptRow,
@@ -89,6 +91,9 @@ class Flush:
     """A letter of an order that is not in the books also makes its ``set_aside_order`` row."""
     letter_results: list[LetterResultRow] = field(default_factory=list)
     evidence_results: list[EvidenceResultRow] = field(default_factory=list)
+    psp_events: list[PspEventRow] = field(default_factory=list)
+    """Those that the books hold already are left as they are."""
+    psp_event_results: list[PspEventResultRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +112,11 @@ class DueTimer:
     partition_index: int
     order_no: int
     kind: int
+
+
+# Events of one partition that wait for their orders. Those of our own keys whose order is not here are few;
+# this many are 5 MB, and a look at each takes half a minute.
+PSP_EVENTS_WAITING_MAX = 10_000
 
 
 class SetAside(NamedTuple):
@@ -161,6 +171,15 @@ class OwnerLedger(Protocol):
         self, partition_indexes: Sequence[int], *, count_max: int
     ) -> Sequence[Evidence]:
         """Return evidence without a result, oldest first."""
+        ...
+
+    async def due_psp_events(
+        self, partition_indexes: Sequence[int], *, count_max: int, wait_s_max: float
+    ) -> Sequence[EventFound]:
+        """Return PSPs' events without a result whose turn it is, oldest first, and postpone them.
+
+        Those that have waited for longer than ``wait_s_max`` are overdue.
+        """
         ...
 
     async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:

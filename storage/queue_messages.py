@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from payments.commands import PaymentCommand
+from payments.psp_events import PspEvent
 from storage.envelope import EnvelopeUnreadable, decode_fields, read_header
+from storage.event_envelope import KIND_PSP_WEBHOOK, decode_event
 from storage.queue_ports import Message
 
 
@@ -20,9 +22,13 @@ def message_of(
     """Return a stream item as owners see it, decoded as far as it can be."""
     header = read_header(raw)
     command: PaymentCommand | None = None
+    event: PspEvent | None = None
     reason = ""
     try:
-        command = decode_fields(raw, header)
+        if header.kind == KIND_PSP_WEBHOOK:
+            event = decode_event(raw, header)
+        else:
+            command = decode_fields(raw, header)
     except EnvelopeUnreadable as unreadable:
         reason = str(unreadable)
     return Message(
@@ -35,6 +41,7 @@ def message_of(
         command=command,
         reason=reason,
         raw=tuple(raw),
+        event=event,
     )
 
 
@@ -68,4 +75,4 @@ def decoded(message: Message) -> Message:
         stream_id=message.stream_id,
         generation=message.generation,
         read_at_s=message.read_at_s,
-    )
+    )._replace(action=message.action)

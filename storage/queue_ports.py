@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.commands import PaymentCommand
+from payments.psp_events import PspEvent
 from runtime.faults import Fault
 
 
@@ -35,6 +36,8 @@ class QueueEntry(NamedTuple):
     accepted_at_ms: int
     fields: tuple[bytes, ...]
     """Field names and values alternating, ready for XADD."""
+    is_event: bool = False
+    """Whether it is a PSP's event: ``order_uuid`` is then the event's own name."""
 
 
 class AppendResult(NamedTuple):
@@ -113,7 +116,8 @@ class LetterAction(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One stream item as read. ``command`` is None when it can't be decoded; then ``reason`` says why."""
+    """One stream item as read: a command, or an event. Both are None when it can't be decoded; ``reason``
+    then says why."""
 
     partition_index: int
     stream_id: str
@@ -130,6 +134,12 @@ class Message(NamedTuple):
     """Set when it does not come from the stream: an operator's action on a dead letter."""
     attempt_count: int = 1
     """How often it was tried to take it in, this time included."""
+    event: PspEvent | None = None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is something to take in."""
+        return self.command is not None or self.event is not None
 
 
 NOBODY: frozenset[int] = frozenset()

@@ -45,6 +45,7 @@ _SQL = load_statements("verify.sql")
 _CHECKS = {
     **load_statements("verify_orders.sql"),
     **load_statements("verify_money.sql"),
+    **load_statements("verify_evidence.sql"),
     **load_statements("verify_oracle.sql"),
 }
 _STORY = load_statements("verify_story.sql")

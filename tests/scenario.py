@@ -25,6 +25,7 @@ from payments.identity import parse_psp_key, psp_key
 from payments.lifecycle import PaymentState
 from payments.open_order import CallAnswer, PspCall
 from payments.parking import ParkReason
+from payments.psp_events import PspEvent
 from payments.psp_terms import PspTerms
 from payments.retry_policy import RetryPolicy
 from payments.routing import Availability
@@ -195,6 +196,7 @@ class BookWorld:
         commands: Sequence[PaymentCommand] = (),
         answers: Sequence[CallAnswer] = (),
         due: Sequence[tuple[int, TimerKind]] = (),
+        psp_events: Sequence[PspEvent] = (),
         is_lost: bool = False,
     ) -> Decided:
         """Decide one batch, write it and carry on; or crash just before it is written."""
@@ -204,7 +206,7 @@ class BookWorld:
         keys = [(c.order_uuid, self.books.order_keys.get(c.order_uuid)) for c in commands]
         known = {uuid: self.books.orders[key].fingerprint for uuid, key in keys if key is not None}
         batch = Batch(commands=commands, known=known, answers=answers, due=due, now=self.now)
-        batch = replace(batch, availability=Availability(self.refusing, {}))
+        batch = replace(batch, psp_events=psp_events, availability=Availability(self.refusing, {}))
         memory = deepcopy(vars(self.book)["_open"]), self.book.head
         decided = self.book.decide(batch)
         assert decided == self.book.decide(batch), "the same decision twice"

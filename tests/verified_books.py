@@ -131,6 +131,62 @@ DELETE FROM timer USING parked_order AS parked
 WHERE timer.partition_index = parked.partition_index AND timer.order_no = parked.order_no;
 """
 
+# One word of each kind and fate, of the orders that corruptions are done to: an operator's ended a paid
+# order, and a failed one; a settlement report's was refused; one waits. A PSP's event ended another paid
+# order, agrees with the first, and one waits.
+_WORDS = """
+CREATE TEMPORARY TABLE ranked AS
+SELECT o.partition_index, o.order_no, o.order_uuid, o.amount_minor, o.currency::text AS currency,
+    ended.status, ended.batch_seq, ended.psp_reference, row_number() OVER (
+        PARTITION BY coalesce(ended.status, running.status) ORDER BY
+        o.order_no IN (1, held.order_no_last), running.is_outcome_known DESC NULLS LAST,
+        held.order_no_last DESC, o.partition_index, o.order_no) AS place,
+    coalesce(ended.status, running.status) AS standing
+FROM payment_order AS o
+JOIN partition AS held USING (partition_index)
+LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
+LEFT JOIN open_order AS running USING (partition_index, order_no);
+INSERT INTO evidence (partition_index, order_no, attempt_no, source, result, reference, captured_minor,
+    currency, actor, text)
+SELECT partition_index, order_no, 1, source, result, psp_reference, captured, currency, 'tests',
+    'seen at the PSP'
+FROM (
+    SELECT *, 1 AS source, 1 AS result, amount_minor AS captured, 1 AS n FROM ranked
+    WHERE standing = 5 AND place = 1
+    UNION ALL SELECT *, 1, 2, 0, 2 FROM ranked WHERE standing = 7 AND place = 1
+    UNION ALL SELECT *, 2, 1, 1, 3 FROM ranked WHERE standing = 2 AND place = 1
+    UNION ALL SELECT *, 1, 2, 0, 4 FROM ranked WHERE standing = 2 AND place = 2
+) AS said ORDER BY n;
+INSERT INTO audit (actor, action, subject, detail)
+SELECT said.actor, 'payment.evidence', o.order_uuid::text, jsonb_build_object(
+    'evidence_no', said.evidence_no, 'text', said.text)
+FROM evidence AS said JOIN payment_order AS o USING (partition_index, order_no);
+INSERT INTO evidence_result (evidence_no, partition_index, batch_seq, result, detail)
+SELECT evidence_no, said.partition_index, coalesce(ranked.batch_seq, 1),
+    CASE WHEN evidence_no = 3 THEN 2 ELSE 1 END, ''
+FROM evidence AS said JOIN ranked USING (partition_index, order_no) WHERE evidence_no < 4;
+INSERT INTO evidence_pending SELECT partition_index, evidence_no FROM evidence WHERE evidence_no = 4;
+INSERT INTO psp_event (partition_index, event_uuid, psp, event_id, order_uuid, attempt_no, result,
+    reference, captured_minor, currency, message, accepted_at)
+SELECT partition_index, event_uuid, 'simulator', 'evt_' || n, order_uuid, 1, 1, psp_reference,
+    amount_minor, currency, '', now()
+FROM (
+    SELECT *, md5('1')::uuid AS event_uuid, 1 AS n FROM ranked WHERE standing = 5 AND place = 2
+    UNION ALL SELECT *, md5('2')::uuid, 2 FROM ranked WHERE standing = 5 AND place = 1
+    UNION ALL SELECT *, md5('3')::uuid, 3 FROM ranked WHERE standing = 2 AND place = 1
+) AS told;
+INSERT INTO psp_event_result (partition_index, event_uuid, batch_seq, order_no, result, detail)
+SELECT told.partition_index, told.event_uuid, ranked.batch_seq, ranked.order_no,
+    right(told.event_id, 1)::smallint, ''
+FROM psp_event AS told JOIN ranked USING (partition_index, order_uuid)
+WHERE told.event_id IN ('evt_1', 'evt_2');
+INSERT INTO psp_event_pending (partition_index, event_uuid)
+SELECT partition_index, event_uuid FROM psp_event WHERE event_id = 'evt_3';
+INSERT INTO audit (actor, action, subject, detail)
+SELECT 'psp simulator', 'payment.psp_event', order_uuid::text, jsonb_build_object('event_id', event_id)
+FROM psp_event WHERE event_id = 'evt_1';
+"""
+
 
 def make_books(servers: SharedServers, secrets: Path) -> VerifiedBooks:
     """Make them with the real decisions, the real lane and the sandbox PSP in this process."""
@@ -154,6 +210,7 @@ def make_books(servers: SharedServers, secrets: Path) -> VerifiedBooks:
             late = orders[0]._replace(fingerprint=orders[1].fingerprint)
             await filler.take([late])
             await ask(dsn, _LETTERS)
+            await ask(dsn, _WORDS)
         finally:
             await filler.close()
         return list(psp.oracle_rows())

@@ -14,6 +14,7 @@ from loadtest.bad_input import (
     json_texts,
     places,
     sellers,
+    webhooks,
 )
 from loadtest.bad_input.drawing import Draw
 from loadtest.bad_input.requests import BadClass, BadRequest
@@ -26,6 +27,7 @@ _MODULES: tuple[ModuleType, ...] = (
     json_texts,
     fields,
     sellers,
+    webhooks,
     cards,
 )
 

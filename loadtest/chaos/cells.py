@@ -109,6 +109,11 @@ PSP_STEPS = (
     "stored_500",
     "concurrent_409",
     "lies",
+    "webhook_duplicate",
+    "webhook_reorder",
+    "webhook_delay",
+    "webhook_forge",
+    "webhook_replay",
 )
 
 KILLS_HOST = "kills_host"

@@ -40,6 +40,11 @@ such as TALLY__GATEWAY__PROCESS_COUNT=2. docs/configuration.md explains every ke
 """
 
 
+def webhook_secret_name(psp: str) -> str:
+    """The file, among a home's secrets, of what signs a PSP's webhooks."""
+    return f"psp_webhook_{psp}"
+
+
 def write_config(
     home: StackHome,
     ports: Mapping[str, int],
@@ -52,7 +57,7 @@ def write_config(
 
     Raises ConfigError when the overrides, or the variables, don't fit.
     """
-    for name in [*_SECRETS.values(), RAY_TOKEN]:
+    for name in [*_SECRETS.values(), RAY_TOKEN, *map(webhook_secret_name, PSP_PORTS)]:
         home.secret(name)
     overrides_path = home.root / OVERRIDES_FILE
     document = _defaults(home, ports, redis_ports)
@@ -100,7 +105,12 @@ def _defaults(
         },
         "actors": {},
         "psps": [
-            {"name": name, "kind": "simulator", "url": f"http://{LOOPBACK}:{ports[port_name]}"}
+            {
+                "name": name,
+                "kind": "simulator",
+                "url": f"http://{LOOPBACK}:{ports[port_name]}",
+                "webhook_secret_files": [f"{home.secrets.name}/{webhook_secret_name(name)}"],
+            }
             for name, port_name in PSP_PORTS.items()
         ],
         "ray": {

@@ -103,7 +103,7 @@ class StackDaemon:
         require_free(ports, [name for name in ports if name not in STORE_PORT_NAMES])
         require_free({"gateway": config.gateway.port}, ["gateway"])
         ray = RayService(home, ports, passed) if self._settings.is_ray_used else None
-        simulators = simulator_services(home, ports, passed)
+        simulators = simulator_services(home, ports, config.gateway.port, passed)
         stores_service = StoresService(stores)
         self._stores, self._config, self._ray = stores, config, ray
         self._stages += [[stores_service], simulators, [ray] if ray else []]

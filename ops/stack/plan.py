@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from ops.http_probe import http_status
 from ops.local.layout import StackHome
 from ops.local.ports import LOOPBACK
 from ops.local.process import ProcessSpec
-from ops.stack.config_file import CONFIG_FILE, PSP_PORTS
+from ops.stack.config_file import CONFIG_FILE, PSP_PORTS, webhook_secret_name
 from ops.stack.environment import python_environment
 from ops.stack.host_fleet import HostFleet, ReleaseLease
 from ops.stack.services import ProcessService, python_module
@@ -25,26 +25,39 @@ SIMULATOR_SEED = 1
 
 
 def simulator_services(
-    home: StackHome, ports: Mapping[str, int], passed: Mapping[str, str]
+    home: StackHome, ports: Mapping[str, int], gateway_port: int, passed: Mapping[str, str]
 ) -> list[ProcessService]:
-    """The PSP simulators, each with its own log in the stack's data."""
+    """The PSP simulators, each with its own log in the stack's data. They know where webhooks go."""
+
+    def arguments(name: str, port_name: str, place: int) -> list[str]:
+        url = f"http://{LOOPBACK}:{gateway_port}/v1/psp/{name}/webhooks"
+        return [
+            *("--port", str(ports[port_name]), "--name", name),
+            *("--data", str(home.data / port_name.replace("_", "-"))),
+            *("--seed", str(SIMULATOR_SEED + place)),
+            *("--webhook-url", url),
+            *("--webhook-secret-file", str(home.secrets / webhook_secret_name(name))),
+        ]
+
     return [
-        _simulator_service(home, name, ports[port_name], port_name, passed, SIMULATOR_SEED + place)
+        _simulator_service(
+            home, ports[port_name], port_name, passed, arguments(name, port_name, place)
+        )
         for place, (name, port_name) in enumerate(PSP_PORTS.items())
     ]
 
 
 def _simulator_service(
-    home: StackHome, name: str, port: int, port_name: str, passed: Mapping[str, str], seed: int
+    home: StackHome,
+    port: int,
+    port_name: str,
+    passed: Mapping[str, str],
+    arguments: Sequence[str],
 ) -> ProcessService:
     async def is_ready() -> bool:
         return await http_status(LOOPBACK, port, "/_oracle/totals") == 200
 
-    argv = python_module(
-        "psp.simulator",
-        *("--port", str(port), "--data", str(home.data / port_name.replace("_", "-"))),
-        *("--seed", str(seed), "--name", name),
-    )
+    argv = python_module("psp.simulator", *arguments)
     spec = ProcessSpec(name=port_name, argv=argv, env=python_environment(passed))
     return ProcessService(home, spec, Role.PSP_SIMULATOR, is_ready=is_ready)
 

@@ -28,6 +28,9 @@ LEDGER: Mapping[str, str] = {
     "set_aside_orders": "an order that was set aside has its letter, and goes one way at most",
     "letter_actions": "what was done with a dead letter was wanted, audited, and done once",
     "parked_orders": "only open orders are parked, and nothing is due for them",
+    "evidence": "what was said of a charge waits, or has its result; what was accepted ended its order so",
+    "psp_events": "a PSP's event waits, or has its result; what it ended, or agrees with, is as it told",
+    "ended_by_one_word": "no order was ended by two words, and no event was kept twice",
     IDENTITIES: "order_uuid derives from merchant, mode and key, the partition from order_uuid",
     "batches": "each batch has one line, with as many outcomes and transfers as there are",
     "chain": "each batch's hash follows from its rows and the hash before, up to the head",
@@ -46,6 +49,7 @@ READING: Mapping[str, str] = {
 COMPARISONS: Mapping[str, str] = {
     CHARGES_BOOKED: "each charge is booked: order, attempt, reference, amount and currency agree",
     "transfers_are_charged": "each charge transfer has one charge, of its amount and currency",
+    "evidence_is_charged": "what ended an order on somebody's word is what the PSP recorded",
     "orders_charged_once": "no merchant's order was charged twice, here or at another PSP",
 }
 ORACLE: Mapping[str, str] = {**READING, **COMPARISONS}

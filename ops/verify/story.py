@@ -18,6 +18,8 @@ _PARTS: Mapping[tuple[str, ...], Sequence[str]] = {
         "transfers",
         "events",
         "charges_of_order",
+        "evidence_of_order",
+        "psp_events_of_order",
     ),
     ("partition_index", "account_no"): ("account", "slice", "transfers_of_account"),
     ("partition_index", "batch_seq"): ("batch", "outcomes_of_batch", "transfers_of_batch"),

@@ -7,6 +7,7 @@ import asyncio
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from psp.simulator.log import LOG_VERSION, DurableLog, LogUnusable
 from psp.simulator.sandbox import Sandbox
 from psp.simulator.server import SimulatorServer
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import OpenRecord, Scenario
+from psp.simulator.webhook_sending import WebhookSender, WebhookTarget
+from psp.simulator.wire import OpenRecord, Record, Scenario, WebhookFaults
+from psp.webhooks import secret_bytes
 from runtime.clock import SystemClock
 from runtime.collector import spare_the_living
 
@@ -45,6 +48,7 @@ class SimulatorConfig:
     seed: int
     name: str
     scenario: Scenario
+    webhook_target: WebhookTarget | None = None
 
 
 def config_of(arguments: list[str]) -> SimulatorConfig:
@@ -62,6 +66,11 @@ def config_of(arguments: list[str]) -> SimulatorConfig:
         "--latency-ms-median", type=float, default=0.0, help="of a log-normal latency"
     )
     parser.add_argument("--latency-ms-sigma", type=float, default=0.0, help="its shape; 0 is fixed")
+    parser.add_argument("--webhook-url", default=None, help="where its webhooks go")
+    parser.add_argument(
+        "--webhook-secret-file", type=Path, default=None, help="what signs them; goes with the URL"
+    )
+    parser.add_argument("--webhooks", action="store_true", help="send them from the start")
     parsed = parser.parse_args(arguments)
     if not 0 <= parsed.seed <= SEED_MAX:
         parser.error(f"--seed has to be between 0 and {SEED_MAX}")
@@ -71,9 +80,10 @@ def config_of(arguments: list[str]) -> SimulatorConfig:
         "latency_ms_sigma": 0.0 if is_fixed else parsed.latency_ms_sigma,
     }
     try:
-        scenario = msgspec.convert(latency, type=Scenario)
-    except msgspec.ValidationError as out_of_range:
-        parser.error(str(out_of_range))
+        scenario = msgspec.convert({**latency, "webhooks": parsed.webhooks}, type=Scenario)
+        target = _webhook_target(parsed.webhook_url, parsed.webhook_secret_file)
+    except (msgspec.ValidationError, ValueError) as unusable:
+        parser.error(str(unusable))
     return SimulatorConfig(
         host=parsed.host,
         port=parsed.port,
@@ -81,7 +91,21 @@ def config_of(arguments: list[str]) -> SimulatorConfig:
         seed=parsed.seed,
         name=parsed.name,
         scenario=scenario,
+        webhook_target=target,
     )
+
+
+def _webhook_target(url: str | None, secret_file: Path | None) -> WebhookTarget | None:
+    """Raises ValueError where the two don't fit together, or the secret can't be read."""
+    if url is None and secret_file is None:
+        return None
+    if url is None or secret_file is None:
+        raise ValueError("--webhook-url and --webhook-secret-file go together")
+    try:
+        secret = secret_bytes(secret_file.read_text(encoding="utf-8").strip())
+    except OSError as error:
+        raise ValueError(f"{secret_file}: {error.strerror}") from error
+    return WebhookTarget(url=url, secret=secret)
 
 
 class Listener:
@@ -121,7 +145,13 @@ async def serve(config: SimulatorConfig) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     state = SandboxState(seed=config.seed)
     opening = OpenRecord(v=LOG_VERSION, name=config.name, seed=config.seed)
-    log = DurableLog.opened(config.data, opening, on_durable=state.apply)
+    followers: list[Callable[[Record], None]] = [state.apply]
+
+    def on_durable(record: Record) -> None:
+        for follow in followers:
+            follow(record)
+
+    log = DurableLog.opened(config.data, opening, on_durable=on_durable)
     try:
         listening = socket.create_server((config.host, config.port), backlog=SOCKET_BACKLOG)
         host, port = listening.getsockname()[:2]
@@ -135,9 +165,13 @@ async def serve(config: SimulatorConfig) -> None:
         )
         listener = Listener(listening)
         switch = FaultSwitch(sandbox, listener.refuse)
+        sender = _sender(config, sandbox)
+        if sender is not None:
+            # Only now: what the log has replayed was told before.
+            followers.append(sender.changed)
         # No line per request: a log line would cost more than the charge.
         runner = web.AppRunner(
-            SimulatorServer(sandbox, name=config.name, switch=switch).application(),
+            SimulatorServer(sandbox, name=config.name, switch=switch, sender=sender).application(),
             access_log=None,
             shutdown_timeout=SHUTDOWN_S,
         )
@@ -146,13 +180,29 @@ async def serve(config: SimulatorConfig) -> None:
         spare_the_living()
         sys.stdout.write(msgspec.json.encode({"ready": True, "port": port}).decode() + "\n")
         sys.stdout.flush()
-        stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait([stopped, log.writer], return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
+        tasks = [asyncio.ensure_future(stop.wait()), log.writer]
+        if sender is not None:
+            tasks.append(asyncio.ensure_future(sender.run()))
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task is not log.writer and not task.cancel():
+                # What ended is a stop, or a defect of the sender: that one is told.
+                task.result()
         await runner.cleanup()
     finally:
         await log.close()
     log.writer.result()
+
+
+def _sender(config: SimulatorConfig, sandbox: Sandbox) -> WebhookSender | None:
+    if config.webhook_target is None:
+        return None
+
+    def wanted() -> WebhookFaults | None:
+        wrong = sandbox.faults.webhooks
+        return WebhookFaults() if wrong is None and sandbox.scenario.webhooks else wrong
+
+    return WebhookSender(config.webhook_target, sandbox.state, wanted, SystemClock())
 
 
 def main() -> int:

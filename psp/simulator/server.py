@@ -18,6 +18,7 @@ from psp.simulator.faults import FaultSwitch
 from psp.simulator.pages import Pages
 from psp.simulator.replies import NOT_FOUND, Reply, problem
 from psp.simulator.sandbox import Sandbox, scenario_changed
+from psp.simulator.webhook_sending import WebhookSender
 from psp.simulator.wire import (
     AMOUNT_MINOR_MAX,
     UNREADABLE,
@@ -48,8 +49,16 @@ _ENCODER = msgspec.json.Encoder()
 class SimulatorServer:
     """Serves one Sandbox."""
 
-    def __init__(self, sandbox: Sandbox, *, name: str, switch: FaultSwitch | None = None) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        *,
+        name: str,
+        switch: FaultSwitch | None = None,
+        sender: WebhookSender | None = None,
+    ) -> None:
         self._sandbox = sandbox
+        self._sender = sender
         self._pages = Pages(name)
         self._is_stopping = False
         self._switch = switch or FaultSwitch(sandbox)
@@ -76,6 +85,7 @@ class SimulatorServer:
                 web.get("/_faults", self._switch.get),
                 web.post("/_faults", self._switch.post),
                 web.delete("/_faults", self._switch.delete),
+                web.get("/_sim/webhooks", self._get_webhooks),
                 web.get("/healthz", self._get_health),
                 web.get("/", self._get_page),
             ]
@@ -178,6 +188,11 @@ class SimulatorServer:
             return _invalid(unreadable)
         self._sandbox.scenario = changed
         return _json(changed)
+
+    async def _get_webhooks(self, _request: web.Request) -> web.Response:
+        """How its webhooks were answered: ``<kind> <status>``, and how often."""
+        answers = {} if self._sender is None else dict(sorted(self._sender.answers.items()))
+        return web.json_response(answers)
 
     async def _post_action(self, request: web.Request) -> web.StreamResponse:
         is_approved = request.match_info["decision"] == "complete"

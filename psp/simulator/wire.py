@@ -24,6 +24,7 @@ declined.
 """
 
 Amount = Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MINOR_MAX)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Key = Annotated[str, msgspec.Meta(pattern="^[!-~]+$", max_length=KEY_CHARACTERS_MAX)]
@@ -119,6 +120,15 @@ class AnswerBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_after_s: float | None = None
 
 
+class WebhookBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of a webhook: a charge as it stood then, or a key that was canceled unused."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    type: str
+    created_at: Instant
+    data: AnswerBody
+
+
 class OracleRow(msgspec.Struct, frozen=True, kw_only=True):
     """One line of ``GET /_oracle/charges``."""
 
@@ -178,6 +188,25 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Refuses everything under ``/v1`` with 503 "did not run"."""
     latency_ms_median: Annotated[float, msgspec.Meta(ge=0, le=60_000)] = 0.0
     latency_ms_sigma: Annotated[float, msgspec.Meta(ge=0, le=3)] = 0.0
+    webhooks: bool = False
+    """Sends webhooks, if it was told where to."""
+
+
+class WebhookFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How webhooks go wrong, each with its part of the events. Drawn by seed and event."""
+
+    duplicate: Rate = 0.0
+    """Sent a second time, after it was taken."""
+    reorder: Rate = 0.0
+    """A ``charge.processing`` of the same charge follows what came later."""
+    forge: Rate = 0.0
+    """Another one comes first: the opposite outcome, signed by somebody else."""
+    replay: Rate = 0.0
+    """Another one comes first: the same, signed an hour ago."""
+    drop: Rate = 0.0
+    """Never sent."""
+    delay_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 0
+    """How long each is held back, up to this: drawn."""
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,8 +216,10 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Refuses everything under ``/v1`` with 503 "did not run"."""
     slow_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
     """Thinks so much longer about everything under ``/v1``."""
-    rates: dict[str, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
+    rates: dict[str, Rate] = {}
     """By sandbox token: the part of the approving charges that fare as if they carried that token."""
+    webhooks: WebhookFaults | None = None
+    """Sends webhooks, whatever the scenario says, and these wrongly."""
     refuse_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 0
     """Closes the port for so long once, so that connections are refused; then as the others say."""
 

@@ -180,6 +180,9 @@ WITH hashed AS (
     SELECT action_no, dead_letter_no, partition_index, batch_seq, result, detail
     FROM unnest($2::flush_letter_result[])
     ON CONFLICT DO NOTHING
+), done AS (
+    DELETE FROM dead_letter_pending AS waiting USING unnest($2::flush_letter_result[]) AS ended
+    WHERE waiting.partition_index = ended.partition_index AND waiting.action_no = ended.action_no
 )
 SELECT count(*) AS letter_count FROM brought;
 
@@ -198,3 +201,61 @@ WITH brought AS MATERIALIZED (
         AND waiting.evidence_no = brought.evidence_no
 )
 SELECT count(*) AS result_count FROM brought;
+
+-- write_psp_events --
+-- Events of PSPs ($1), kept once each, and what became of events ($2), in the flush's transaction, after
+-- its fence was passed. A new event without a result waits, unless $3 of its partition wait already:
+-- then it is set down as unmatched (5), so that what waits stays bounded.
+WITH brought AS MATERIALIZED (
+    SELECT DISTINCT ON (partition_index, event_uuid) * FROM unnest($1::flush_psp_event[])
+), kept AS (
+    INSERT INTO psp_event (partition_index, event_uuid, psp, event_id, order_uuid, attempt_no,
+        result, reference, captured_minor, currency, failure_code, decline_code, message,
+        effective_at, accepted_at)
+    SELECT partition_index, event_uuid, psp, event_id, order_uuid, attempt_no, result, reference,
+        captured_minor, currency, failure_code, decline_code, message, effective_at, accepted_at
+    FROM brought
+    ON CONFLICT DO NOTHING
+    RETURNING partition_index, event_uuid
+), ended AS MATERIALIZED (
+    SELECT DISTINCT ON (partition_index, event_uuid) *
+    FROM unnest($2::flush_psp_event_result[])
+    ORDER BY partition_index, event_uuid, result
+), full_up AS MATERIALIZED (
+    SELECT asked.partition_index
+    FROM (SELECT DISTINCT partition_index FROM kept) AS asked
+    WHERE $3 <= (
+        SELECT count(*) FROM (
+            SELECT FROM psp_event_pending AS waiting
+            WHERE waiting.partition_index = asked.partition_index LIMIT $3) AS counted)
+), fresh AS MATERIALIZED (
+    SELECT partition_index, event_uuid, EXISTS (
+        SELECT FROM full_up WHERE full_up.partition_index = kept.partition_index) AS is_too_many
+    FROM kept
+    WHERE NOT EXISTS (
+        SELECT FROM ended
+        WHERE ended.partition_index = kept.partition_index AND ended.event_uuid = kept.event_uuid)
+), waiting AS (
+    INSERT INTO psp_event_pending (partition_index, event_uuid)
+    SELECT partition_index, event_uuid FROM fresh WHERE NOT is_too_many
+), results AS (
+    INSERT INTO psp_event_result (partition_index, event_uuid, batch_seq, order_no, result, detail)
+    SELECT partition_index, event_uuid, batch_seq, order_no, result, detail FROM ended
+    UNION ALL
+    SELECT fresh.partition_index, fresh.event_uuid, partition.batch_seq, NULL, 5,
+        'too many events wait already'
+    FROM fresh JOIN partition USING (partition_index) WHERE fresh.is_too_many
+    ON CONFLICT DO NOTHING
+), done AS (
+    DELETE FROM psp_event_pending AS waiting USING ended
+    WHERE waiting.partition_index = ended.partition_index
+        AND waiting.event_uuid = ended.event_uuid
+), audited AS (
+    INSERT INTO audit (actor, action, subject, detail)
+    SELECT 'psp ' || event.psp, 'payment.psp_event', event.order_uuid::text, jsonb_build_object(
+        'event_id', event.event_id, 'attempt_no', event.attempt_no,
+        'is_charged', event.result = 1, 'reference', event.reference)
+    FROM ended JOIN psp_event AS event USING (partition_index, event_uuid)
+    WHERE ended.result = 1
+)
+SELECT count(*) AS kept_count FROM kept;

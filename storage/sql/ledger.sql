@@ -24,10 +24,11 @@ WHERE NOT EXISTS (
         AND payment_order.order_uuid = aside.order_uuid);
 
 -- pending_actions --
--- One a letter, so that a replay and a discard of the same letter are never decided together.
+-- By a table that holds nothing but these: the actions themselves are kept for ever. One a letter, so
+-- that a replay and a discard of the same letter are never decided together.
 SELECT min(wanted.action_no) AS action_no, wanted.dead_letter_no
-FROM dead_letter_action AS wanted
-WHERE wanted.partition_index = ANY ($1::smallint[])
+FROM dead_letter_pending AS waiting JOIN dead_letter_action AS wanted USING (action_no)
+WHERE waiting.partition_index = ANY ($1::smallint[])
     AND NOT EXISTS (SELECT FROM dead_letter_result AS ended WHERE ended.action_no = wanted.action_no)
 GROUP BY wanted.dead_letter_no
 ORDER BY 1
@@ -50,6 +51,46 @@ FROM evidence_pending AS waiting JOIN evidence USING (evidence_no)
 WHERE waiting.partition_index = ANY ($1::smallint[])
 ORDER BY evidence_no
 LIMIT $2;
+
+-- due_psp_events --
+-- Events whose turn it is, the longest due first, with what the books hold of their orders. They are
+-- postponed in the same statement, so that those that can't be judged yet make room for others: each
+-- time for twice as long, up to 4 s where the order is here, and up to 30 s where it is not.
+WITH due AS MATERIALIZED (
+    SELECT waiting.partition_index, waiting.event_uuid, waiting.look_count
+    FROM psp_event_pending AS waiting
+    WHERE waiting.partition_index = ANY ($1::smallint[]) AND waiting.due_at <= statement_timestamp()
+    ORDER BY waiting.due_at
+    LIMIT $2
+), found AS MATERIALIZED (
+    SELECT due.partition_index, due.look_count, event.event_uuid, event.psp, event.event_id,
+        event.order_uuid, event.attempt_no, event.result, event.reference, event.captured_minor,
+        event.currency, event.failure_code, event.decline_code, event.message, event.effective_at,
+        event.accepted_at, o.order_no, tried.psp AS attempt_psp, ended.status AS ended_status,
+        ended.attempt_no AS ended_attempt_no, ended.amount_captured_minor AS ended_captured_minor,
+        ended.currency AS ended_currency, ended.psp_reference AS ended_reference,
+        event.recorded_at + $3::double precision * interval '1 second' < statement_timestamp()
+            AS is_overdue
+    FROM due
+    JOIN psp_event AS event
+        ON event.partition_index = due.partition_index AND event.event_uuid = due.event_uuid
+    LEFT JOIN payment_order AS o
+        ON o.partition_index = event.partition_index AND o.order_uuid = event.order_uuid
+    LEFT JOIN attempt AS tried
+        ON tried.partition_index = o.partition_index AND tried.order_no = o.order_no
+        AND tried.attempt_no = event.attempt_no
+    LEFT JOIN order_outcome AS ended
+        ON ended.partition_index = o.partition_index AND ended.order_no = o.order_no
+), postponed AS (
+    UPDATE psp_event_pending AS waiting
+    SET look_count = least(found.look_count + 1, 10),
+        due_at = statement_timestamp() + interval '1 second' * least(
+            power(2, found.look_count), CASE WHEN found.order_no IS NULL THEN 30 ELSE 4 END)
+    FROM found
+    WHERE waiting.partition_index = found.partition_index
+        AND waiting.event_uuid = found.event_uuid
+)
+SELECT * FROM found ORDER BY accepted_at, event_uuid;
 
 -- letter_overrides --
 -- The value is for how many seconds it holds.

@@ -52,7 +52,10 @@ WITH letter AS (
         SELECT FROM dead_letter_action AS before
         WHERE before.dead_letter_no = letter.dead_letter_no AND NOT EXISTS (
             SELECT FROM dead_letter_result AS ended WHERE ended.action_no = before.action_no))
-    RETURNING action_no, dead_letter_no, action
+    RETURNING action_no, dead_letter_no, partition_index, action
+), waiting AS (
+    INSERT INTO dead_letter_pending (partition_index, action_no)
+    SELECT partition_index, action_no FROM wanted
 ), audited AS (
     INSERT INTO audit (actor, action, subject, detail)
     SELECT $3, CASE action WHEN 1 THEN 'dead_letter.replay' ELSE 'dead_letter.discard' END,

@@ -139,6 +139,33 @@ CREATE TYPE flush_progress AS (
 	next_retry_at timestamp with time zone
 );
 
+CREATE TYPE flush_psp_event AS (
+	partition_index smallint,
+	event_uuid uuid,
+	psp text,
+	event_id text,
+	order_uuid uuid,
+	attempt_no smallint,
+	result smallint,
+	reference text,
+	captured_minor bigint,
+	currency text,
+	failure_code text,
+	decline_code text,
+	message text,
+	effective_at timestamp with time zone,
+	accepted_at timestamp with time zone
+);
+
+CREATE TYPE flush_psp_event_result AS (
+	partition_index smallint,
+	event_uuid uuid,
+	batch_seq bigint,
+	order_no bigint,
+	result smallint,
+	detail text
+);
+
 CREATE TYPE flush_refused AS (
 	partition_index smallint,
 	order_uuid uuid,
@@ -299,6 +326,11 @@ ALTER TABLE dead_letter ALTER COLUMN dead_letter_no ADD GENERATED ALWAYS AS IDEN
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE dead_letter_pending (
+    partition_index smallint NOT NULL,
+    action_no bigint NOT NULL
 );
 
 CREATE TABLE dead_letter_result (
@@ -565,6 +597,45 @@ CREATE TABLE personal_data (
 )
 PARTITION BY HASH (partition_index);
 
+CREATE TABLE psp_event (
+    partition_index smallint NOT NULL,
+    event_uuid uuid NOT NULL,
+    psp text NOT NULL,
+    event_id text NOT NULL,
+    order_uuid uuid NOT NULL,
+    attempt_no smallint NOT NULL,
+    result smallint NOT NULL,
+    reference text,
+    captured_minor bigint NOT NULL,
+    currency text,
+    failure_code text,
+    decline_code text,
+    message text NOT NULL,
+    effective_at timestamp with time zone,
+    accepted_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT psp_event_captured_minor_check CHECK ((captured_minor >= 0))
+);
+
+CREATE TABLE psp_event_pending (
+    partition_index smallint NOT NULL,
+    event_uuid uuid NOT NULL,
+    due_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    look_count integer DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='50');
+
+CREATE TABLE psp_event_result (
+    partition_index smallint NOT NULL,
+    event_uuid uuid NOT NULL,
+    batch_seq bigint NOT NULL,
+    order_no bigint,
+    result smallint NOT NULL,
+    detail text NOT NULL,
+    recorded_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT psp_event_result_result_check CHECK ((result = ANY (ARRAY[1, 2, 3, 4, 5])))
+);
+
 CREATE TABLE refused_request (
     partition_index smallint NOT NULL,
     order_uuid uuid NOT NULL,
@@ -667,6 +738,9 @@ ALTER TABLE ONLY dead_letter_action
 ALTER TABLE ONLY dead_letter
     ADD CONSTRAINT dead_letter_partition_index_stream_id_raw_sha256_key UNIQUE (partition_index, stream_id, raw_sha256);
 
+ALTER TABLE ONLY dead_letter_pending
+    ADD CONSTRAINT dead_letter_pending_pkey PRIMARY KEY (partition_index, action_no);
+
 ALTER TABLE ONLY dead_letter
     ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (dead_letter_no);
 
@@ -721,6 +795,15 @@ ALTER TABLE ONLY payment_order
 ALTER TABLE ONLY personal_data
     ADD CONSTRAINT personal_data_pkey PRIMARY KEY (partition_index, order_no, part);
 
+ALTER TABLE ONLY psp_event_pending
+    ADD CONSTRAINT psp_event_pending_pkey PRIMARY KEY (partition_index, event_uuid);
+
+ALTER TABLE ONLY psp_event
+    ADD CONSTRAINT psp_event_pkey PRIMARY KEY (partition_index, event_uuid);
+
+ALTER TABLE ONLY psp_event_result
+    ADD CONSTRAINT psp_event_result_pkey PRIMARY KEY (partition_index, event_uuid);
+
 ALTER TABLE ONLY refused_request
     ADD CONSTRAINT refused_request_pkey PRIMARY KEY (partition_index, order_uuid, fingerprint);
 
@@ -760,6 +843,14 @@ CREATE INDEX payment_order_list ON ONLY payment_order USING btree (merchant_no, 
 
 CREATE UNIQUE INDEX payment_order_uuid ON ONLY payment_order USING btree (order_uuid, partition_index) INCLUDE (order_no);
 
+CREATE INDEX psp_event_order ON psp_event USING btree (partition_index, order_uuid);
+
+CREATE INDEX psp_event_pending_due ON psp_event_pending USING btree (partition_index, due_at);
+
+CREATE INDEX psp_event_result_applied ON psp_event_result USING btree (partition_index, order_no) WHERE (result = 1);
+
+CREATE INDEX psp_event_result_odd ON psp_event_result USING btree (recorded_at) WHERE (result = ANY (ARRAY[4, 5]));
+
 CREATE INDEX set_aside_order_letter ON set_aside_order USING btree (dead_letter_no);
 
 CREATE INDEX timer_due ON timer USING btree (partition_index, due_at);
@@ -770,6 +861,9 @@ ALTER TABLE ONLY api_key
 ALTER TABLE ONLY dead_letter_action
     ADD CONSTRAINT dead_letter_action_dead_letter_no_fkey FOREIGN KEY (dead_letter_no) REFERENCES dead_letter(dead_letter_no);
 
+ALTER TABLE ONLY dead_letter_pending
+    ADD CONSTRAINT dead_letter_pending_action_no_fkey FOREIGN KEY (action_no) REFERENCES dead_letter_action(action_no);
+
 ALTER TABLE ONLY dead_letter_result
     ADD CONSTRAINT dead_letter_result_action_no_fkey FOREIGN KEY (action_no) REFERENCES dead_letter_action(action_no);
 
@@ -778,6 +872,12 @@ ALTER TABLE ONLY evidence_pending
 
 ALTER TABLE ONLY evidence_result
     ADD CONSTRAINT evidence_result_evidence_no_fkey FOREIGN KEY (evidence_no) REFERENCES evidence(evidence_no);
+
+ALTER TABLE ONLY psp_event_pending
+    ADD CONSTRAINT psp_event_pending_partition_index_event_uuid_fkey FOREIGN KEY (partition_index, event_uuid) REFERENCES psp_event(partition_index, event_uuid);
+
+ALTER TABLE ONLY psp_event_result
+    ADD CONSTRAINT psp_event_result_partition_index_event_uuid_fkey FOREIGN KEY (partition_index, event_uuid) REFERENCES psp_event(partition_index, event_uuid);
 
 ALTER TABLE ONLY seller
     ADD CONSTRAINT seller_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
@@ -830,6 +930,10 @@ GRANT SELECT(attempt_count) ON TABLE dead_letter TO tally_reader;
 GRANT SELECT ON TABLE dead_letter_action TO tally_reader;
 GRANT SELECT,INSERT ON TABLE dead_letter_action TO tally_gateway;
 GRANT SELECT ON TABLE dead_letter_action TO tally_owner;
+
+GRANT SELECT ON TABLE dead_letter_pending TO tally_reader;
+GRANT SELECT,INSERT ON TABLE dead_letter_pending TO tally_gateway;
+GRANT SELECT,DELETE ON TABLE dead_letter_pending TO tally_owner;
 
 GRANT SELECT ON TABLE dead_letter_result TO tally_reader;
 GRANT SELECT ON TABLE dead_letter_result TO tally_gateway;
@@ -901,6 +1005,22 @@ GRANT SELECT,INSERT ON TABLE payment_order TO tally_owner;
 
 GRANT SELECT ON TABLE personal_data TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE personal_data TO tally_owner;
+
+GRANT SELECT ON TABLE psp_event TO tally_reader;
+GRANT SELECT ON TABLE psp_event TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE psp_event TO tally_owner;
+
+GRANT SELECT ON TABLE psp_event_pending TO tally_reader;
+GRANT SELECT ON TABLE psp_event_pending TO tally_gateway;
+GRANT SELECT,INSERT,DELETE ON TABLE psp_event_pending TO tally_owner;
+
+GRANT UPDATE(due_at) ON TABLE psp_event_pending TO tally_owner;
+
+GRANT UPDATE(look_count) ON TABLE psp_event_pending TO tally_owner;
+
+GRANT SELECT ON TABLE psp_event_result TO tally_reader;
+GRANT SELECT ON TABLE psp_event_result TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE psp_event_result TO tally_owner;
 
 GRANT SELECT ON TABLE refused_request TO tally_reader;
 GRANT SELECT ON TABLE refused_request TO tally_gateway;

@@ -70,3 +70,32 @@ FROM oracle_charge AS charge
 WHERE captured_minor > 0 AND order_uuid IS NOT NULL
 GROUP BY charge.order_uuid
 HAVING bool_or(psp = $1::text);
+
+-- evidence_is_charged --
+-- What ended an order on somebody's word is what the PSP recorded: a charge of its attempt, or none.
+SELECT said.partition_index, said.order_no, CASE
+    WHEN said.is_charged AND charge.n IS NULL THEN format(
+        '%s said charged, and the PSP captured nothing', said.word)
+    WHEN NOT said.is_charged AND charge.n IS NOT NULL THEN format(
+        '%s said not charged, and the PSP captured %s', said.word, charge.captured_minor)
+    WHEN said.captured_minor <> charge.captured_minor OR said.currency <> charge.currency THEN format(
+        '%s said %s %s, and the PSP captured %s %s', said.word, said.captured_minor, said.currency,
+        charge.captured_minor, charge.currency)
+    END AS finding
+FROM (
+    SELECT given.partition_index, given.order_no, given.attempt_no, given.result = 1 AS is_charged,
+        given.captured_minor, given.currency, format('evidence %s', evidence_no) AS word
+    FROM evidence_result JOIN evidence AS given USING (evidence_no) WHERE evidence_result.result = 1
+    UNION ALL
+    SELECT judged.partition_index, judged.order_no, told.attempt_no, told.result = 1,
+        told.captured_minor, told.currency, format('event %s', told.event_id)
+    FROM psp_event_result AS judged JOIN psp_event AS told USING (partition_index, event_uuid)
+    WHERE judged.result = 1
+) AS said
+JOIN payment_order AS o USING (partition_index, order_no)
+JOIN attempt AS tried
+    ON tried.partition_index = said.partition_index AND tried.order_no = said.order_no
+    AND tried.attempt_no = said.attempt_no AND tried.psp = $1::text
+LEFT JOIN oracle_charge AS charge ON charge.psp = $1::text AND charge.is_ours
+    AND charge.captured_minor > 0 AND charge.attempt_no = said.attempt_no
+    AND charge.partition_index = o.partition_index AND charge.order_uuid = o.order_uuid;

@@ -288,10 +288,15 @@ SELECT wanted.partition_index, NULL::bigint AS order_no, wanted.dead_letter_no, 
         THEN format('the result of action %s is of another letter', wanted.action_no)
     WHEN ended.batch_seq > held.batch_seq THEN format(
         'done in batch %s, and its partition''s last one is %s', ended.batch_seq, held.batch_seq)
+    WHEN ended.action_no IS NULL AND waiting.action_no IS NULL
+        THEN format('action %s has no result, and does not wait for one', wanted.action_no)
+    WHEN ended.action_no IS NOT NULL AND waiting.action_no IS NOT NULL
+        THEN format('action %s has a result, and waits for one', wanted.action_no)
     END AS finding
 FROM dead_letter_action AS wanted
 LEFT JOIN dead_letter AS letter USING (dead_letter_no)
 LEFT JOIN dead_letter_result AS ended USING (action_no)
+LEFT JOIN dead_letter_pending AS waiting USING (action_no)
 LEFT JOIN partition AS held ON held.partition_index = wanted.partition_index
 UNION ALL
 SELECT ended.partition_index, NULL, ended.dead_letter_no, 'a result that nobody had wanted'

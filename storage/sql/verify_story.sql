@@ -47,6 +47,22 @@ WHERE order_uuid IN (
     SELECT order_uuid FROM payment_order WHERE partition_index = $1 AND order_no = $2)
 ORDER BY psp, n LIMIT 20;
 
+-- evidence_of_order --
+SELECT said.evidence_no, said.attempt_no, said.source, said.result, said.reference, said.captured_minor,
+       said.currency, said.actor, decided.result AS decided, decided.batch_seq, decided.detail
+FROM evidence AS said LEFT JOIN evidence_result AS decided USING (evidence_no)
+WHERE said.partition_index = $1 AND said.order_no = $2 ORDER BY said.evidence_no;
+
+-- psp_events_of_order --
+SELECT told.psp, told.event_id, told.attempt_no, told.result, told.reference, told.captured_minor,
+       told.currency, told.accepted_at, judged.result AS judged, judged.batch_seq, judged.detail
+FROM payment_order AS o
+JOIN psp_event AS told
+    ON told.partition_index = o.partition_index AND told.order_uuid = o.order_uuid
+LEFT JOIN psp_event_result AS judged
+    ON judged.partition_index = told.partition_index AND judged.event_uuid = told.event_uuid
+WHERE o.partition_index = $1 AND o.order_no = $2 ORDER BY told.recorded_at, told.event_id;
+
 -- charge --
 SELECT * FROM oracle_charge WHERE reference = $1 ORDER BY psp, n LIMIT 20;
 

@@ -8,9 +8,12 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from payments.rows import LetterResult, LetterResultRow
+from payments.rows import LetterActionKind, LetterResult, LetterResultRow
+from storage.connections import Connector
+from storage.letters import PostgresLetters
 from storage.ports import Flush, KnownOrders, SetAside
 from storage.queue_ports import LetterAction
+from storage.read_pool import ReadPool
 from tests.books import PASSWORDS, copy_of_installed_books
 from tests.contract.letters import a_letter
 from tests.contract.shards import FakeShard, Host, PostgresShard, Shard
@@ -34,9 +37,11 @@ class Operator:
         connection = await asyncpg.connect(self._admin_dsn)
         try:
             number: int = await connection.fetchval(
-                "INSERT INTO dead_letter_action (dead_letter_no, partition_index, action, actor,"
-                " reason) SELECT dead_letter_no, partition_index, $2, 'tests', 'because'"
-                " FROM dead_letter WHERE dead_letter_no = $1 RETURNING action_no",
+                "WITH wanted AS (INSERT INTO dead_letter_action (dead_letter_no, partition_index,"
+                " action, actor, reason) SELECT dead_letter_no, partition_index, $2, 'tests',"
+                " 'because' FROM dead_letter WHERE dead_letter_no = $1"
+                " RETURNING partition_index, action_no) INSERT INTO dead_letter_pending"
+                " SELECT partition_index, action_no FROM wanted RETURNING action_no",
                 dead_letter_no,
                 1 if is_replay else 2,
             )
@@ -152,3 +157,29 @@ async def test_a_discarded_order_is_held(world: tuple[Shard, Operator]) -> None:
     await host.ledger.lanes[0].append(later)
     known = await host.ledger.known_orders([(1, order_uuid)])
     assert known.set_aside == {order_uuid: SetAside(1, FINGERPRINT, True)}
+
+
+@pytest.mark.integration
+async def test_what_a_gateway_wants_waits_for_its_owner(servers: SharedServers) -> None:
+    """An action is pending as soon as it is written, once, and gone from there with its result."""
+    admin_dsn = await copy_of_installed_books(servers, DATABASE)
+    shard = PostgresShard(
+        servers.dsn(DATABASE, role="tally_owner", password=PASSWORDS.owner), admin_dsn
+    )
+    gateway = servers.dsn(DATABASE, role="tally_gateway", password=PASSWORDS.gateway)
+    pool = ReadPool(Connector(gateway, application_name="tests"), session_count_max=1)
+    try:
+        host = shard.host()
+        later = await _set_aside(host, uuid4())
+        letters = PostgresLetters(pool)
+        assert await letters.want(1, LetterActionKind.DISCARD, actor="tests", reason="because")
+        assert not await letters.want(1, LetterActionKind.REPLAY, actor="tests", reason="too late")
+        (pending,) = await host.ledger.pending_actions([1], count_max=9)
+        assert (pending.action_no, pending.is_replay) == (1, False)
+        later.letter_results.append(LetterResultRow(1, 1, 1, 2, LetterResult.DISCARDED, ""))
+        await host.ledger.lanes[0].append(later)
+        assert await shard.count("dead_letter_pending") == 0
+        assert await host.ledger.pending_actions([1], count_max=9) == []
+    finally:
+        await pool.close()
+        await shard.close()

@@ -35,6 +35,7 @@ from storage.ports import Flush, LeaseView
 from storage.sealing import decode_detail, open_sealed
 from tests.fakes.fake_evidence import FakeEvidence
 from tests.fakes.fake_letters import FakeLetters
+from tests.fakes.fake_psp_events import FakePspEvents
 
 OrderKey = tuple[int, int]
 """(partition_index, order_no)."""
@@ -82,6 +83,7 @@ class FakeBooks:
     """The heads that wrote outcomes or transfers, by partition and batch, in the order of the commits."""
     letters: FakeLetters = field(default_factory=FakeLetters)
     evidence: FakeEvidence = field(default_factory=FakeEvidence)
+    psp_events: FakePspEvents = field(default_factory=FakePspEvents)
     parked: dict[OrderKey, tuple[str, str]] = field(default_factory=dict)
     refused_orders: set[UUID] = field(default_factory=set)
     """Orders with a value that no column holds."""
@@ -173,6 +175,7 @@ class FakeBooks:
             self.refused.setdefault(refused[:3], refused)
         self.letters.write(flush, self.order_keys)
         self.evidence.write(flush)
+        self.psp_events.write(flush, at)
         for progress in flush.progress:
             self.open_orders[progress[:2]] = progress
         for timer in flush.timers:
@@ -202,6 +205,7 @@ class FakeBooks:
         }
         copied = replace(self, **tables, in_doubt=list(self.in_doubt))
         copied.letters = self.letters.copy()
+        copied.psp_events = self.psp_events.copy()
         copied.partitions = {index: replace(held) for index, held in self.partitions.items()}
         return copied
 

@@ -20,6 +20,7 @@ from uuid import UUID
 from payments.accounts import AccountKey
 from payments.defects import InvariantViolation
 from payments.evidence import Evidence
+from payments.psp_events import EventFound
 from payments.rows import TimerKind
 from payments.state import AccountHead, PartitionState
 from runtime.faults import StorageUnavailable
@@ -157,6 +158,13 @@ class FakeLedger:
         await self._reach()
         return self._books.evidence.pending(partition_indexes)[:count_max]
 
+    async def due_psp_events(
+        self, partition_indexes: Sequence[int], *, count_max: int, wait_s_max: float
+    ) -> Sequence[EventFound]:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        return self.due_events_in(self._books, partition_indexes, count_max, wait_s_max)
+
     async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
@@ -201,6 +209,21 @@ class FakeLedger:
         """The statement behind ``note_paused``."""
         books.letters.paused -= set(partition_indexes)
         books.letters.paused |= set(paused)
+
+    @staticmethod
+    def due_events_in(
+        books: FakeBooks, partition_indexes: Sequence[int], count_max: int, wait_s_max: float
+    ) -> Sequence[EventFound]:
+        """The statement behind ``due_psp_events``."""
+        return books.psp_events.due(
+            partition_indexes,
+            books.now(),
+            count_max=count_max,
+            wait_s_max=wait_s_max,
+            order_keys=books.order_keys,
+            attempts=books.attempts,
+            outcomes=books.outcomes,
+        )
 
     @staticmethod
     def heads_in(

@@ -245,6 +245,15 @@ def _charge_of_another_merchant(scene: Scene) -> None:
     scene.oracle.change(scene.charge_index("paid"), merchant="mrc_other")
 
 
+def _evidence_uncharged(scene: Scene) -> None:
+    scene.oracle.change(scene.charge_index("paid"), captured=0, status=ChargeStatus.VOIDED)
+
+
+def _evidence_charged(scene: Scene) -> None:
+    amount = scene.oracle.rows[scene.charge_index("failed")].amount
+    scene.oracle.change(scene.charge_index("failed"), captured=amount, status=ChargeStatus.CAPTURED)
+
+
 def _charge_of_no_order(scene: Scene) -> None:
     # A right key of an order that was never accepted: derived here as the engine does.
     row = scene.oracle.rows[scene.charge_index("paid")]
@@ -268,6 +277,9 @@ WRONG_RECORDS: Mapping[str, tuple[Callable[[Scene], None], str, str | None]] = {
     "charge_refunded": (_charge_refunded, "charges_are_booked", "paid"),
     "charge_voided": (_charge_not_captured, "charges_are_booked", "paid"),
     "decline_charged": (_decline_charged, "charges_are_booked", "failed"),
+    "evidence_uncharged": (_evidence_uncharged, "evidence_is_charged", "paid"),
+    "evidence_charged": (_evidence_charged, "evidence_is_charged", "failed"),
+    "evidence_amount": (_charge_other_amount, "evidence_is_charged", "paid"),
     "charged_by_two_attempts": (_charged_by_two_attempts, "orders_charged_once", "paid"),
     "charged_under_a_foreign_key": (_charged_under_a_foreign_key, "orders_charged_once", "paid"),
     "foreign_key": (_charged_under_a_foreign_key, "charges_are_booked", None),

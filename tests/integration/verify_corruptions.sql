@@ -372,3 +372,125 @@ UPDATE dead_letter_action SET action = 2 WHERE dead_letter_no = 3;
 -- parked_and_ended --
 -- named by parked_orders of paid
 INSERT INTO parked_order VALUES ({paid_p}, {paid_n}, 'kills_host', '');
+
+-- letter_action_forgotten --
+-- named by letter_actions
+DELETE FROM dead_letter_result WHERE dead_letter_no = 2;
+
+-- letter_action_waits_for_ever --
+-- named by letter_actions
+INSERT INTO dead_letter_pending SELECT partition_index, action_no FROM dead_letter_action
+WHERE dead_letter_no = 2;
+
+-- evidence_forgotten --
+-- named by evidence of paid
+DELETE FROM evidence_result WHERE evidence_no = 1;
+
+-- evidence_waits_for_ever --
+-- named by evidence of paid
+INSERT INTO evidence_pending SELECT partition_index, evidence_no FROM evidence WHERE evidence_no = 1;
+
+-- evidence_lost_its_place --
+-- named by evidence
+DELETE FROM evidence_pending;
+
+-- evidence_accepted_of_an_open_order --
+-- named by evidence of open
+UPDATE evidence_result SET result = 1 WHERE evidence_no = 3;
+
+-- evidence_of_another_amount --
+-- named by evidence of paid
+UPDATE evidence SET captured_minor = captured_minor + 1 WHERE evidence_no = 1;
+
+-- evidence_said_not_charged --
+-- named by evidence of paid
+UPDATE evidence SET result = 2 WHERE evidence_no = 1;
+
+-- evidence_said_charged --
+-- named by evidence of failed
+UPDATE evidence SET result = 1 WHERE evidence_no = 2;
+
+-- evidence_of_another_attempt --
+-- named by evidence of paid
+UPDATE evidence SET attempt_no = 2 WHERE evidence_no = 1;
+
+-- evidence_in_another_batch --
+-- named by evidence of paid
+UPDATE evidence_result SET batch_seq = batch_seq - 1 WHERE evidence_no = 1;
+
+-- evidence_not_audited --
+-- named by evidence of paid
+DELETE FROM audit WHERE detail ->> 'evidence_no' = '1';
+
+-- evidence_with_another_text --
+-- named by evidence of paid
+UPDATE evidence SET text = 'seen somewhere else' WHERE evidence_no = 1;
+
+-- evidence_result_from_nowhere --
+-- named by evidence
+ALTER TABLE evidence_result DROP CONSTRAINT evidence_result_evidence_no_fkey;
+INSERT INTO evidence_result VALUES (99, 0, 1, 2, '');
+
+-- evidence_accepted_twice --
+-- named by ended_by_one_word of paid
+INSERT INTO evidence_result SELECT evidence_no, partition_index, 1, 1, '' FROM evidence
+WHERE evidence_no = 4;
+UPDATE evidence SET partition_index = {paid_p}, order_no = {paid_n} WHERE evidence_no = 4;
+
+-- order_ended_by_evidence_and_event --
+-- named by ended_by_one_word of paid
+UPDATE psp_event_result SET result = 1 WHERE result = 2;
+
+-- event_kept_twice --
+-- named by ended_by_one_word
+INSERT INTO psp_event SELECT partition_index, md5('other')::uuid, psp, event_id, order_uuid, attempt_no,
+    result, reference, captured_minor, currency, failure_code, decline_code, message, effective_at,
+    accepted_at FROM psp_event WHERE event_id = 'evt_1';
+
+-- event_forgotten --
+-- named by psp_events of paid
+DELETE FROM psp_event_result WHERE result = 2;
+
+-- event_lost_its_place --
+-- named by psp_events of open
+DELETE FROM psp_event_pending;
+
+-- event_waits_for_ever --
+-- named by psp_events of paid
+INSERT INTO psp_event_pending SELECT partition_index, event_uuid FROM psp_event_result WHERE result = 2;
+
+-- event_of_another_amount --
+-- named by psp_events of paid
+UPDATE psp_event SET captured_minor = captured_minor + 1 WHERE event_id = 'evt_2';
+
+-- event_of_another_currency --
+-- named by psp_events of paid
+UPDATE psp_event SET currency = 'SEK' WHERE event_id = 'evt_2';
+
+-- event_of_a_decline --
+-- named by psp_events of paid
+UPDATE psp_event SET result = 2 WHERE event_id = 'evt_2';
+
+-- event_of_another_psp --
+-- named by psp_events of paid
+UPDATE psp_event SET psp = 'elsewhere' WHERE event_id = 'evt_2';
+
+-- event_applied_in_another_batch --
+-- named by psp_events
+UPDATE psp_event_result SET batch_seq = batch_seq - 1 WHERE result = 1;
+
+-- event_applied_to_an_open_order --
+-- named by psp_events of open
+INSERT INTO psp_event_result
+SELECT told.partition_index, event_uuid, 1, {open_n}, 1, '' FROM psp_event AS told
+WHERE event_id = 'evt_3';
+DELETE FROM psp_event_pending;
+
+-- event_not_audited --
+-- named by psp_events
+DELETE FROM audit WHERE action = 'payment.psp_event';
+
+-- event_result_from_nowhere --
+-- named by psp_events
+ALTER TABLE psp_event_result DROP CONSTRAINT psp_event_result_partition_index_event_uuid_fkey;
+INSERT INTO psp_event_result VALUES (0, md5('nowhere')::uuid, 1, NULL, 5, '');

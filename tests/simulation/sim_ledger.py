@@ -11,6 +11,7 @@ from uuid import UUID
 from payments.accounts import AccountKey
 from payments.defects import InvariantViolation
 from payments.evidence import Evidence
+from payments.psp_events import EventFound
 from payments.state import AccountHead, PartitionState
 from runtime.faults import StorageUnavailable
 from storage.ports import (
@@ -200,6 +201,15 @@ class SimLedger:
         """See ``storage.ports.OwnerLedger``."""
         asked = tuple(partition_indexes)
         return await self._reader.fetch(lambda books: books.evidence.pending(asked)[:count_max])
+
+    async def due_psp_events(
+        self, partition_indexes: Sequence[int], *, count_max: int, wait_s_max: float
+    ) -> Sequence[EventFound]:
+        """See ``storage.ports.OwnerLedger``."""
+        asked = tuple(partition_indexes)
+        return await self._reader.fetch(
+            lambda books: FakeLedger.due_events_in(books, asked, count_max, wait_s_max)
+        )
 
     async def note_paused(self, partition_indexes: Sequence[int], paused: Sequence[int]) -> None:
         """See ``storage.ports.OwnerLedger``."""

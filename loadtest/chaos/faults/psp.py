@@ -23,6 +23,16 @@ def _share_of(token: str, low: float, high: float) -> Callable[[random.Random], 
     return lambda draw: {"rates": {token: round(draw.uniform(low, high), 2)}}
 
 
+def _webhooks(**wrong: float) -> Callable[[random.Random], Body]:
+    """Outcomes become unknown, and are told by webhooks that go wrong so."""
+
+    def body(draw: random.Random) -> Body:
+        share = round(draw.uniform(0.2, 0.4), 2)
+        return {"rates": {"tok_charge_then_timeout": share}, "webhooks": dict(wrong)}
+
+    return body
+
+
 BODIES: Mapping[str, Callable[[random.Random], Body]] = {
     # Beyond the time after which a call counts as unanswered, and well below it.
     "slow": lambda draw: {"slow_ms": draw.choice((1_000, 3_000, 7_000))},
@@ -34,6 +44,11 @@ BODIES: Mapping[str, Callable[[random.Random], Body]] = {
     "lies": _share_of("tok_lie_not_found", 0.2, 0.6),
     # For ever: each of them waits for the settlement file, or for a person.
     "stored_500": _share_of("tok_stored_500", 0.02, 0.05),
+    "webhook_duplicate": _webhooks(duplicate=1.0),
+    "webhook_reorder": _webhooks(reorder=1.0, delay_ms=500),
+    "webhook_delay": _webhooks(delay_ms=8_000),
+    "webhook_forge": _webhooks(forge=1.0),
+    "webhook_replay": _webhooks(replay=1.0),
 }
 """What the switch is set to, by the step of the cell."""
 

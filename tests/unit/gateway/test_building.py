@@ -13,11 +13,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.building import GatewayProcess, gateway_settings
 from gateway.resending import Resending
 from gateway.settings import GatewaySettingsInvalid
 from payments.mode import Mode
+from psp.webhooks import Refusal, signature_of
 from runtime.config import Config, ConfigError, load_config
 from tests.unit.gateway.stack import settings
 
@@ -101,6 +103,35 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, object]) -> 
     """A relation that can't hold stops the start."""
     with pytest.raises(GatewaySettingsInvalid):
         settings(**changes)
+
+
+def test_webhooks_are_taken_from_psps_with_a_secret(tmp_path: Path) -> None:
+    """Every file's secret counts, so that one can follow another; without any the PSP sends none."""
+    assert gateway_settings(_config(tmp_path), "gateway-0").webhooks == {}
+    for name in ("old", "new"):
+        (tmp_path / name).write_text(name * 10)
+    source = gateway_settings(_with_secrets(tmp_path, "old", "new"), "g").webhooks["simulator"]
+    for name in ("old", "new"):
+        signature = signature_of((name * 10).encode(), "a", 100, b"{}")
+        assert source.verifier.refusal("a", "100", signature, b"{}", now_s=100) is None
+        refusal = source.verifier.refusal("a", "100", signature, b"{}", now_s=500)
+        assert refusal is Refusal.TIMESTAMP
+
+
+def test_a_webhook_secret_that_can_not_be_used_is_refused(tmp_path: Path) -> None:
+    """One too short to sign by, and one for a PSP that sends no webhooks."""
+    (tmp_path / "short").write_text("short")
+    with pytest.raises(ConfigError, match="24 bytes"):
+        gateway_settings(_with_secrets(tmp_path, "short"), "g")
+    (tmp_path / "long").write_text("x" * 40)
+    with pytest.raises(ConfigError, match="no webhooks"):
+        gateway_settings(_with_secrets(tmp_path, "long", kind="in_process"), "g")
+
+
+def _with_secrets(folder: Path, *files: str, kind: str = "simulator") -> Config:
+    config = _config(folder)
+    psp = replace(config.psps[0], kind=kind, webhook_secret_files=list(files))
+    return replace(config, psps=[psp])
 
 
 async def test_a_watch_that_died_ends_the_process(

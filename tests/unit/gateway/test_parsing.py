@@ -13,8 +13,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.authentication import parse_bearer
 from gateway.bodies import decode_body
+from gateway.card_search import has_card_number
 from gateway.checks import of_replication
-from gateway.door import has_card_number
 from gateway.parameters import LIMIT_MAX, METADATA_FILTERS_MAX, payment_filter, read_limit
 from gateway.problems import Code, Problem
 from gateway.request_headers import prefer_wait_s, read_idempotency_key

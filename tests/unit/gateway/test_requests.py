@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway import door
+from gateway import card_search
 from gateway.bodies import decode_body
 from gateway.door import new_request_id
 from gateway.payment_requests import PAYMENT_DECODER, PaymentRequest, payment_refusal
@@ -363,12 +363,12 @@ async def test_no_header_with_a_card_number_is_remembered(stack: GatewayStack) -
     """Headers that repeat are searched once when they are clean, and each time when they are not."""
     headers = {"User-Agent": "shop/1.0"}
     assert (await stack.request("GET", "/v1/payments", headers=headers)).status == 200
-    kept = door._check_clean.cache_info()
+    kept = card_search._check_clean.cache_info()
     for _ in range(2):
         answer = await stack.request("GET", "/v1/payments", headers={"User-Agent": f"shop {PAN}"})
         assert (answer.status, answer.code) == (422, "pan_not_accepted")
     assert (await stack.request("GET", "/v1/payments", headers=headers)).status == 200
-    now = door._check_clean.cache_info()
+    now = card_search._check_clean.cache_info()
     assert now.currsize == kept.currsize
     assert now.hits > kept.hits
 

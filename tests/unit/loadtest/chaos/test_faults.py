@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -28,13 +29,14 @@ from loadtest.chaos.faults.network import EdgeFails, drawn_mode
 from loadtest.chaos.faults.node import NodeDown
 from loadtest.chaos.faults.port import Scene
 from loadtest.chaos.faults.processes import AtStep, Freeze, Kill
-from loadtest.chaos.faults.psp import PspMisbehaves
+from loadtest.chaos.faults.psp import BODIES, PspMisbehaves
 from loadtest.chaos.proc import has_ended, is_running, is_stopped
 from loadtest.chaos.proxy.modes import EdgeState, Mode, ModeName, Route
 from loadtest.chaos.routing import Routing
 from loadtest.chaos.stack import ChaosStack
 from ops.local.layout import StackHome
 from ops.stack.state import ProcessRecord, Role
+from psp.simulator.wire import Faults
 
 SLEEPER = "import time; time.sleep(60)"
 PARENT = f"""
@@ -289,6 +291,13 @@ async def test_a_psp_is_told_and_told_again() -> None:
             assert told[-1] == {}
     with pytest.raises(NotNow):
         await PspMisbehaves(scene(Simulator(port), FaultKind.PSP, "psp_a", "down")).begin()
+
+
+@pytest.mark.parametrize("step", PSP_STEPS)
+def test_the_simulator_knows_each_fault(step: str) -> None:
+    """What a cell wants is a fault that the simulator's switch takes, and is not nothing."""
+    wanted = msgspec.json.encode(BODIES[step](random.Random(1)))
+    assert msgspec.json.decode(wanted, type=Faults) != Faults()
 
 
 async def test_a_psp_without_the_switch_is_a_reason() -> None:
