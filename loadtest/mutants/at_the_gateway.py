@@ -142,14 +142,16 @@ AT_THE_GATEWAY = (
         name="ack_before_wait",
         defect="202 goes out when the primary has the order, without waiting for the replica",
         breaks=("I1", "I28"),
-        mix="stores",
+        mix="freeze",
+        cells=("freeze/redis_replica/under_load",),
         put_in=_ack_before_wait,
     ),
     Mutant(
         name="wait_count_unchecked",
         defect="the gateway waits for the replica, and takes any count in the answer for enough",
         breaks=("I1", "I28"),
-        mix="stores",
+        mix="freeze",
+        cells=("freeze/redis_replica/under_load",),
         put_in=_wait_count_unchecked,
     ),
     Mutant(
@@ -157,6 +159,7 @@ AT_THE_GATEWAY = (
         defect="an order that admission refused is answered 202",
         breaks=("I1", "I22"),
         mix="kill",
+        cells=("kill/host/under_load",),
         put_in=_full_is_accepted,
     ),
     Mutant(

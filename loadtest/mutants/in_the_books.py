@@ -173,7 +173,8 @@ IN_THE_BOOKS = (
         name="balance_written_from_memory",
         defect="balances are written as memory has them, which is kept while others own the partition",
         breaks=("I8", "I7"),
-        mix="kill",
+        mix="freeze",
+        cells=("freeze/host/past_lease",),
         put_in=_balance_written_from_memory,
     ),
     Mutant(
@@ -188,6 +189,7 @@ IN_THE_BOOKS = (
         defect="the event of an order's end is written a moment after the COMMIT that ended it",
         breaks=("I19",),
         mix="kill",
+        cells=("kill/host/flush_committed",),
         put_in=_last_event_after_commit,
     ),
     Mutant(
@@ -202,6 +204,7 @@ IN_THE_BOOKS = (
         defect="an order that was decided after a takeover posts its charge twice",
         breaks=("I5", "I6"),
         mix="kill",
+        cells=("kill/host/before_psp_call",),
         put_in=_charge_posted_again_at_takeover,
     ),
     Mutant(
@@ -210,6 +213,7 @@ IN_THE_BOOKS = (
         # None by number: the books contradict themselves.
         breaks=(),
         mix="kill",
+        cells=("kill/host/before_psp_call",),
         put_in=_fee_lost_at_takeover,
     ),
 )

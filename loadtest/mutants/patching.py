@@ -28,7 +28,11 @@ class Mutant:
     Empty: none by number, but the books contradict themselves.
     """
     mix: str
-    """The mix of faults under which it shows."""
+    """The mix of faults under which it shows on real servers."""
+    cells: tuple[str, ...] = ()
+    """The fault of that mix which it needs, as patterns of cells; none: the load alone, or the whole mix."""
+    is_simulated: bool = True
+    """Whether the simulation can show it: it has no SQL, no Lua, no driver, and asks for no order."""
     put_in: Callable[[], None]
 
 
