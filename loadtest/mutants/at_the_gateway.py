@@ -174,6 +174,7 @@ AT_THE_GATEWAY = (
         defect="GET answers 404 for an accepted order that only the queue holds",
         breaks=("I15", "I16"),
         mix="none",
+        is_simulated=False,
         put_in=_queued_order_not_found,
     ),
     Mutant(
@@ -195,6 +196,7 @@ AT_THE_GATEWAY = (
         defect="every other look-up for idempotency reads a copy of the books that is ten seconds late",
         breaks=("I13", "I15", "I16"),
         mix="none",
+        is_simulated=False,
         put_in=_look_ups_from_a_late_copy,
     ),
 )

@@ -175,6 +175,7 @@ IN_THE_BOOKS = (
         breaks=("I8", "I7"),
         mix="freeze",
         cells=("freeze/host/past_lease",),
+        is_simulated=False,
         put_in=_balance_written_from_memory,
     ),
     Mutant(

@@ -32,7 +32,7 @@ class Mutant:
     cells: tuple[str, ...] = ()
     """The fault of that mix which it needs, as patterns of cells; none: the load alone, or the whole mix."""
     is_simulated: bool = True
-    """Whether the simulation can show it: it has no SQL, no Lua, no driver, and asks for no order."""
+    """False: it is in SQL, Lua or a wall clock, or asks for an order, which the simulation has not."""
     put_in: Callable[[], None]
 
 
