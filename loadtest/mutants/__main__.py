@@ -62,7 +62,7 @@ def list_all(is_json: bool) -> None:
 )
 @click.option("--seeds", type=click.IntRange(1, 100_000), default=SEEDS_MAX, show_default=True)
 @click.option("--mix", help="On servers, under this whole mix, whatever the catalogue says.")
-@click.option("--minutes", type=click.FloatRange(0.1, 600), default=0.4, show_default=True)
+@click.option("--minutes", type=click.FloatRange(0.1, 600), default=0.2, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the runs on servers.")
 @click.option(
     "--controls/--no-controls",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from loadtest.mutants.patching import Mutant, change_script, replace_attribute
-from runtime.clock import SystemClock
+from runtime.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from gateway.finding import Finding
@@ -108,9 +108,9 @@ def _merchant_left_out() -> None:
 class _LateEveryOtherTime:
     """Queries of which every other one sees what a standby would show that replays ten seconds late."""
 
-    def __init__(self, queries: PaymentQueries) -> None:
+    def __init__(self, queries: PaymentQueries, clock: Clock) -> None:
         self._queries = queries
-        self._clock = SystemClock()
+        self._clock = clock
         self._asked_count = 0
 
     async def orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOrder]:
@@ -132,7 +132,7 @@ def _look_ups_from_a_late_copy() -> None:
     build = Lookups.__init__
 
     def build_on_late(lookups: Lookups, queries: PaymentQueries, **rest: Any) -> None:
-        build(lookups, _LateEveryOtherTime(queries), **rest)
+        build(lookups, _LateEveryOtherTime(queries, rest["clock"]), **rest)
 
     replace_attribute(Lookups, "__init__", build_on_late)
 
@@ -196,7 +196,6 @@ AT_THE_GATEWAY = (
         defect="every other look-up for idempotency reads a copy of the books that is ten seconds late",
         breaks=("I13", "I15", "I16"),
         mix="none",
-        is_simulated=False,
         put_in=_look_ups_from_a_late_copy,
     ),
 )

@@ -32,7 +32,7 @@ class Mutant:
     cells: tuple[str, ...] = ()
     """The fault of that mix which it needs, as patterns of cells; none: the load alone, or the whole mix."""
     is_simulated: bool = True
-    """False: it is in SQL, Lua or a wall clock, or asks for an order, which the simulation has not."""
+    """False: it is in SQL alone, or in what GET answers, which the simulation has not."""
     put_in: Callable[[], None]
 
 

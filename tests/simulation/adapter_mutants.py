@@ -59,7 +59,17 @@ def _wait_count_unchecked() -> None:
 
 
 def _duplicate_does_not_write() -> None:
-    replace_attribute(fake_queue, "touch", lambda *_given: None)
+    append, touch = fake_queue.append_entry, fake_queue.touch
+
+    def append_reading(server: FakeQueueServer, entry: QueueEntry) -> AppendResult:
+        # Only here: what looks a record up goes on writing.
+        replace_attribute(fake_queue, "touch", lambda *_given: None)
+        try:
+            return append(server, entry)
+        finally:
+            replace_attribute(fake_queue, "touch", touch)
+
+    replace_attribute(sim_redis, "append_entry", append_reading)
 
 
 def _second_body_wins() -> None:

@@ -17,7 +17,7 @@ from tests.simulation.__main__ import try_script
 from tests.simulation.adapter_mutants import COUNTERPARTS
 from tests.simulation.checks import check
 from tests.simulation.loop import running_loop
-from tests.simulation.records import Evidence, PspRecord
+from tests.simulation.records import Evidence, PspRecord, frozen_replicas
 from tests.simulation.script import Fault, Knobs, Operation, Script, draw
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import World, _log_into, run
@@ -168,6 +168,16 @@ def test_the_checks_see_what_is_left_in_the_queue(evidence: Evidence) -> None:
     """A message that nobody removed shows, and a bad one that nobody kept."""
     poison = [PoisonRecord(1, 0, "1-0", "poison")]
     assert {"I22", "I21"} <= _invariants(evidence._replace(queued=[(0, "1-0")], poison=poison))
+
+
+def test_the_checks_see_an_answer_that_one_copy_held(evidence: Evidence) -> None:
+    """Accepted before an owner took it in: sound with a replica, and not while that is frozen."""
+    accepted = next(event for event in evidence.history.events if event.status == 202)
+    began_s = accepted.at_ns / 1e9 - 1.0
+    frozen = frozen_replicas([(began_s, began_s + 4.0)])
+    later = frozen_replicas([(began_s + 60.0, began_s + 64.0)])
+    assert "I28" in _invariants(evidence._replace(faults=frozen))
+    assert "I28" not in _invariants(evidence._replace(faults=later))
 
 
 def test_the_checks_see_two_answers_to_one_key(evidence: Evidence) -> None:
