@@ -13,7 +13,7 @@ import msgspec
 
 from loadtest.mutants.catalogue import MUTANTS
 from loadtest.mutants.children import Servers, Simulation, has_simulation, scenario_of
-from loadtest.mutants.outcomes import Run
+from loadtest.mutants.outcomes import Run, Where
 from loadtest.mutants.patching import Mutant
 from loadtest.mutants.remembering import Memory, sources_digest
 from loadtest.mutants.running import Trial, Trying, is_clean
@@ -102,8 +102,15 @@ def run(
         run_servers=None
         if on == SIMULATION
         else Servers(seed=seed, minutes=minutes, environment=os.environ),
-        settings={"seeds": seeds, "minutes": minutes, "seed": seed},
-        memory=Memory(directory, sources_digest(), is_read=not again),
+        settings={
+            Where.SIMULATION: {"seeds": seeds, "sources": sources_digest(Where.SIMULATION)},
+            Where.SERVERS: {
+                "minutes": minutes,
+                "seed": seed,
+                "sources": sources_digest(Where.SERVERS),
+            },
+        },
+        memory=Memory(directory, is_read=not again),
         has_controls=controls,
         tell=output.progress,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
@@ -55,8 +56,8 @@ class Trying:
 
     simulate: Simulate | None
     run_servers: RunServers | None
-    settings: Mapping[str, object]
-    """What the runs depend on beside mutant and scenario, so that a kept run is the same."""
+    settings: Mapping[Where, Mapping[str, object]]
+    """What runs depend on beside mutant and scenario, so that a kept run is the same."""
     memory: Memory
     has_controls: bool
     tell: Tell
@@ -82,8 +83,8 @@ class Trying:
         simulate, found = self.simulate, list[tuple[Mutant, Run]]()
         for mutant in mutants:
             if mutant.is_simulated:
-                what = {"simulated": mutant.name}
-                run = self._once(what, lambda name=mutant.name: simulate(name, None), _is_caught)  # type: ignore[misc]
+                make = partial(simulate, mutant.name, None)
+                run = self._once(Where.SIMULATION, {"mutant": mutant.name}, make, _is_caught)
                 self._say(mutant.name, run)
                 found.append((mutant, run))
         seeds = max((run.seed_count for _, run in found if _is_caught(run)), default=0)
@@ -92,8 +93,8 @@ class Trying:
             yield mutant, _void(run, refusal) if refusal and _is_caught(run) else run
 
     def _control_of_seeds(self, simulate: Simulate, seeds: int) -> str:
-        what = {"seeds_without_a_defect": seeds}
-        control = self._once(what, lambda: simulate(None, seeds), is_clean)
+        what = {"mutant": None, "control_seeds": seeds}
+        control = self._once(Where.SIMULATION, what, lambda: simulate(None, seeds), is_clean)
         return self._noted(control)
 
     def _on_servers(self, mutant: Mutant, run_servers: RunServers) -> Run:
@@ -103,8 +104,10 @@ class Trying:
             refusal = self._control_of(scenario, given, run_servers)
             if refusal:
                 return _void(_NOT_TRIED, refusal)
-        what = {"on_servers": mutant.name, **given}
-        run = self._once(what, lambda: run_servers(scenario, mutant.name), _is_caught)
+        what = {"mutant": mutant.name, **given}
+        run = self._once(
+            Where.SERVERS, what, lambda: run_servers(scenario, mutant.name), _is_caught
+        )
         self._say(mutant.name, run)
         return run
 
@@ -114,13 +117,19 @@ class Trying:
         known = self._controls.get(str(scenario))
         if known is not None:
             return _refusal(known)
-        what = {"servers_without_a_defect": True, **given}
-        return self._noted(self._once(what, lambda: run_servers(scenario, None), is_clean))
+        what = {"mutant": None, **given}
+        control = self._once(Where.SERVERS, what, lambda: run_servers(scenario, None), is_clean)
+        return self._noted(control)
 
     def _once(
-        self, what: Mapping[str, object], make: Callable[[], Run], is_kept: Callable[[Run], bool]
+        self,
+        where: Where,
+        what: Mapping[str, object],
+        make: Callable[[], Run],
+        is_kept: Callable[[Run], bool],
     ) -> Run:
-        return self.memory.once({**what, **self.settings}, make, is_kept=is_kept)
+        whole = {"where": where.value, **what, **self.settings[where]}
+        return self.memory.once(whole, make, is_kept=is_kept)
 
     def _noted(self, control: Run) -> str:
         self._controls[control.scenario] = control

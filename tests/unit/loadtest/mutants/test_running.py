@@ -17,7 +17,7 @@ from loadtest.mutants.catalogue import MUTANTS
 from loadtest.mutants.children import Scenario, Servers, Simulation
 from loadtest.mutants.outcomes import Outcome, Run, Where
 from loadtest.mutants.patching import Mutant
-from loadtest.mutants.remembering import Memory
+from loadtest.mutants.remembering import Memory, sources_digest
 from loadtest.mutants.running import Trying, is_clean
 
 KILLED = Scenario(mix="kill", cells=("kill/host/under_load",))
@@ -68,11 +68,12 @@ class Machines:
         return a_run(outcome, Where.SERVERS, str(scenario))
 
     def trying(self, directory: Path | None = None, sources: str = "s", **changed: Any) -> Trying:
+        settings = {where: {"sources": sources} for where in Where}
         given: dict[str, Any] = {
             "simulate": self.simulate,
             "run_servers": self.run_servers,
-            "settings": {"seed": 1},
-            "memory": Memory(directory, sources),
+            "settings": settings,
+            "memory": Memory(directory),
             "has_controls": True,
             "tell": lambda _: None,
         }
@@ -161,8 +162,25 @@ def test_what_was_shown_is_kept_and_the_rest_is_tried_again(tmp_path: Path) -> N
     machines.trying(tmp_path, sources="others").run(MUTANTS_TRIED)
     assert ("simulation", "early", None) in machines.tried
     machines.tried.clear()
-    machines.trying(tmp_path, settings={"seed": 2}).run(MUTANTS_TRIED)
+    unread = Memory(tmp_path, is_read=False)
+    machines.trying(tmp_path, memory=unread).run(MUTANTS_TRIED)
     assert ("simulation", "early", None) in machines.tried
+
+
+def test_a_change_of_sources_changes_their_digest(tmp_path: Path) -> None:
+    """Of what a run executes, and of nothing else: the simulation has no servers, servers no simulation."""
+    for name in ("payments/a.py", "storage/sql/b.sql", "tests/simulation/c.py", "ops/d.py"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_text("one")
+    before = {where: sources_digest(where, tmp_path) for where in Where}
+    (tmp_path / "tests/simulation/c.py").write_text("two")
+    assert sources_digest(Where.SERVERS, tmp_path) == before[Where.SERVERS]
+    assert sources_digest(Where.SIMULATION, tmp_path) != before[Where.SIMULATION]
+    (tmp_path / "tests/simulation/c.py").write_text("one")
+    assert sources_digest(Where.SIMULATION, tmp_path) == before[Where.SIMULATION]
+    (tmp_path / "storage/sql/b.sql").write_text("two")
+    assert all(sources_digest(where, tmp_path) != before[where] for where in Where)
 
 
 def test_one_way_alone() -> None:
