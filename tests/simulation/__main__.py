@@ -15,7 +15,9 @@ import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +25,7 @@ import msgspec
 
 from loadtest.mutants.catalogue import MUTANTS
 from tests.simulation.adapter_mutants import put_in
+from tests.simulation.checks import UNKNOWN
 from tests.simulation.script import FAULT_KINDS, Script, draw
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import Outcome, run
@@ -77,8 +80,9 @@ def failure_of(first: Outcome, second: Outcome) -> str:
 
 
 def violated_by(outcome: Outcome) -> tuple[str, ...]:
-    """Return which invariants do not hold, each once."""
-    return tuple(dict.fromkeys(violation.invariant for violation in outcome.violations))
+    """Return what does not hold, each once."""
+    found = [each for each in outcome.violations if not each.detail.startswith(UNKNOWN)]
+    return tuple(dict.fromkeys(violation.invariant for violation in found))
 
 
 class Shown(NamedTuple):
@@ -104,7 +108,7 @@ def main() -> int:
     started_s = time.monotonic()
     verdicts: list[Verdict] = []
     failed: list[Verdict] = []
-    with ProcessPoolExecutor(arguments.jobs, initializer=_begin) as pool:
+    with _processes(arguments.jobs) as pool:
         for verdict in pool.map(_try_seed, seeds, chunksize=1):
             verdicts.append(verdict)
             if verdict.failure:
@@ -124,14 +128,13 @@ def main() -> int:
 
 def _try_mutant(name: str, seeds: range, jobs: int, *, is_json: bool) -> int:
     """Run seeds once each, with a defect, until one shows it. Returns 1 when none does."""
-    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(name,)) as pool:
+    with _processes(jobs, name) as pool:
         for seed, shown in zip(seeds, pool.map(_try_seed_once, seeds, chunksize=1), strict=True):
             if shown.is_caught:
                 if is_json:
                     _tell(len(seeds), seed, shown)
                 else:
                     print(f"{name}: caught by seed {seed}: {shown.failure}")
-                pool.shutdown(cancel_futures=True)
                 return 0
     if is_json:
         _tell(len(seeds), None, None)
@@ -157,6 +160,16 @@ def _arguments() -> argparse.Namespace:
         "--keep", type=Path, default=Path("var/simulation"), help="where failing scripts are kept"
     )
     return parser.parse_args()
+
+
+@contextmanager
+def _processes(jobs: int, mutant: str = "") -> Iterator[ProcessPoolExecutor]:
+    """Start processes that run seeds; whatever ends the work early, they run no further one."""
+    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(mutant,)) as pool:
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _begin(mutant: str = "") -> None:

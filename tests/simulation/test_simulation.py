@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,9 +14,9 @@ import pytest
 from loadtest.checker.records import PoisonRecord
 from loadtest.mutants.catalogue import MUTANTS
 from payments.rows import TransferKind
-from tests.simulation.__main__ import try_script
+from tests.simulation.__main__ import Shown, try_script, violated_by
 from tests.simulation.adapter_mutants import COUNTERPARTS
-from tests.simulation.checks import check
+from tests.simulation.checks import Violation, check
 from tests.simulation.loop import running_loop
 from tests.simulation.records import Evidence, PspRecord, frozen_replicas
 from tests.simulation.script import Fault, Knobs, Operation, Script, draw
@@ -59,6 +60,20 @@ def test_a_mutant_is_caught() -> None:
     )
     assert caught.returncode == 0, caught.stderr[-2_000:]
     assert "fingerprint_not_compared: caught by seed" in caught.stdout
+
+
+def test_only_an_invariant_that_is_violated_catches_a_mutant() -> None:
+    """Neither what could not be looked at, nor that a process stopped by itself."""
+    found = [
+        Violation("defect", "a partition stopped"),
+        Violation("I5", "unknown: the record could not be read"),
+        Violation("I13", "two answers"),
+        Violation("I13", "two more"),
+    ]
+    outcome = replace(run(draw(2)), violations=found)
+    assert violated_by(outcome) == ("defect", "I13")
+    assert Shown("", violated_by(outcome)).is_caught
+    assert not Shown("", violated_by(replace(outcome, violations=found[:2]))).is_caught
 
 
 @pytest.mark.parametrize("name", COUNTERPARTS)
