@@ -136,7 +136,6 @@ AT_THE_FENCE = (
         mix="freeze",
         # COMMITs wait for the standby until they count as unanswered, and are made all the same.
         cells=("freeze/postgres_standby/under_load",),
-        is_simulated=False,
         put_in=_settled_again_after_unknown,
     ),
     Mutant(
