@@ -207,8 +207,8 @@ def _disk() -> Iterator[Cell]:
 def _psp() -> Iterator[Cell]:
     for target in PSPS:
         for step in PSP_STEPS:
-            # Webhooks of a few seconds are many already, and no call waits for one.
-            hold_s = 3.0 if step.startswith("webhook_") else PAST_TIMEOUTS_S
+            # Webhooks of a second are dozens already, and no call waits for one.
+            hold_s = 1.5 if step.startswith("webhook_") else PAST_TIMEOUTS_S
             yield Cell(fault=FaultKind.PSP, target=target, step=step, hold_s=hold_s)
 
 

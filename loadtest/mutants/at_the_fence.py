@@ -110,6 +110,7 @@ AT_THE_FENCE = (
         defect="a flush passes whatever epoch and batch it was decided on, on any connection",
         breaks=("I20", "I8", "I12", "I26"),
         mix="freeze",
+        cells=("freeze/host/flush_before_commit",),
         put_in=_fence_skipped,
     ),
     Mutant(
@@ -117,6 +118,7 @@ AT_THE_FENCE = (
         defect="who takes a partition over from another owner goes on under that one's epoch",
         breaks=("I20",),
         mix="kill",
+        cells=("kill/host/under_load",),
         put_in=_epoch_kept_at_takeover,
     ),
     Mutant(
@@ -124,13 +126,16 @@ AT_THE_FENCE = (
         defect="a server that started is read before a standby confirmed what it shows",
         breaks=("I1", "I12"),
         mix="stores",
+        cells=("kill/postgres_primary/under_load",),
         put_in=_read_before_marker,
     ),
     Mutant(
         name="settled_again_after_unknown",
         defect="a flush is made repeatable and repeated after an unknown COMMIT; balances are added again",
         breaks=("I8",),
-        mix="network",
+        mix="freeze",
+        # COMMITs wait for the standby until they count as unanswered, and are made all the same.
+        cells=("freeze/postgres_standby/under_load",),
         put_in=_settled_again_after_unknown,
     ),
     Mutant(
@@ -138,6 +143,7 @@ AT_THE_FENCE = (
         defect="a COMMIT without an answer counts as made: memory, calls, removal follow",
         breaks=("I1", "I6", "I22"),
         mix="network",
+        cells=("network/host->postgres/reset",),
         put_in=_unknown_commit_taken_for_done,
     ),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from loadtest.mutants.patching import Mutant, change_script, replace_attribute
-from runtime.clock import SystemClock
+from runtime.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from gateway.finding import Finding
@@ -108,9 +108,9 @@ def _merchant_left_out() -> None:
 class _LateEveryOtherTime:
     """Queries of which every other one sees what a standby would show that replays ten seconds late."""
 
-    def __init__(self, queries: PaymentQueries) -> None:
+    def __init__(self, queries: PaymentQueries, clock: Clock) -> None:
         self._queries = queries
-        self._clock = SystemClock()
+        self._clock = clock
         self._asked_count = 0
 
     async def orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOrder]:
@@ -132,7 +132,7 @@ def _look_ups_from_a_late_copy() -> None:
     build = Lookups.__init__
 
     def build_on_late(lookups: Lookups, queries: PaymentQueries, **rest: Any) -> None:
-        build(lookups, _LateEveryOtherTime(queries), **rest)
+        build(lookups, _LateEveryOtherTime(queries, rest["clock"]), **rest)
 
     replace_attribute(Lookups, "__init__", build_on_late)
 
@@ -142,14 +142,16 @@ AT_THE_GATEWAY = (
         name="ack_before_wait",
         defect="202 goes out when the primary has the order, without waiting for the replica",
         breaks=("I1", "I28"),
-        mix="stores",
+        mix="freeze",
+        cells=("freeze/redis_replica/under_load",),
         put_in=_ack_before_wait,
     ),
     Mutant(
         name="wait_count_unchecked",
         defect="the gateway waits for the replica, and takes any count in the answer for enough",
         breaks=("I1", "I28"),
-        mix="stores",
+        mix="freeze",
+        cells=("freeze/redis_replica/under_load",),
         put_in=_wait_count_unchecked,
     ),
     Mutant(
@@ -157,6 +159,7 @@ AT_THE_GATEWAY = (
         defect="an order that admission refused is answered 202",
         breaks=("I1", "I22"),
         mix="kill",
+        cells=("kill/host/under_load",),
         put_in=_full_is_accepted,
     ),
     Mutant(
@@ -171,6 +174,7 @@ AT_THE_GATEWAY = (
         defect="GET answers 404 for an accepted order that only the queue holds",
         breaks=("I15", "I16"),
         mix="none",
+        is_simulated=False,
         put_in=_queued_order_not_found,
     ),
     Mutant(

@@ -97,6 +97,7 @@ AT_THE_OWNER = (
         defect="only the queue's key records tell a repeated order, and the books are not asked",
         breaks=("I22", "I26"),
         mix="kill",
+        cells=("kill/host/before_removal",),
         put_in=_known_orders_not_asked,
     ),
     Mutant(
@@ -104,6 +105,7 @@ AT_THE_OWNER = (
         defect="an attempt of an earlier owner may be left for another PSP, as if it had not run",
         breaks=("I4", "I6"),
         mix="kill",
+        cells=("kill/host/after_psp_call",),
         put_in=_inherited_counts_as_clean,
     ),
     Mutant(
@@ -111,6 +113,7 @@ AT_THE_OWNER = (
         defect="an attempt that timed out and is then refused counts as one that never ran",
         breaks=("I4", "I6"),
         mix="psp",
+        cells=("psp/psp_?/charge_then_refuse",),
         put_in=_unknown_does_not_taint,
     ),
     Mutant(
@@ -118,6 +121,7 @@ AT_THE_OWNER = (
         defect="a new owner sends what it inherited under a PSP key of its own",
         breaks=("I4", "I6"),
         mix="kill",
+        cells=("kill/host/after_psp_call",),
         put_in=_key_of_the_owner,
     ),
     Mutant(
@@ -125,6 +129,7 @@ AT_THE_OWNER = (
         defect="a message that can't be decoded is removed without a dead letter",
         breaks=("I21", "I22"),
         mix="poison",
+        cells=("poison/stream/payload_garbage",),
         put_in=_poison_dropped,
     ),
 )

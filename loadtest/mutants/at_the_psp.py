@@ -65,6 +65,7 @@ AT_THE_PSP = (
         defect="a charge that timed out, or whose connection broke, counts as declined",
         breaks=("I5", "I6"),
         mix="psp",
+        cells=("psp/psp_?/charge_then_timeout",),
         put_in=_unknown_is_declined,
     ),
     Mutant(
@@ -72,6 +73,7 @@ AT_THE_PSP = (
         defect="a PSP that does not find a key is taken at its word: the order ends, uncharged",
         breaks=("I5", "I6"),
         mix="psp",
+        cells=("psp/psp_?/lies",),
         put_in=_not_found_is_proof,
     ),
     Mutant(
@@ -79,6 +81,7 @@ AT_THE_PSP = (
         defect="a charge without an answer is sent once more under a new key",
         breaks=("I4", "I6"),
         mix="psp",
+        cells=("psp/psp_?/charge_then_timeout",),
         put_in=_time_out_under_a_new_key,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,17 +44,22 @@ _EVENTS_LATE_S = 0.1
 
 
 def _balance_written_from_memory() -> None:
-    from payments.book import PartitionBook
-    from payments.posting import Posting
     from storage import lane
 
     def change(sql: str) -> str:
         return replace_text(replace_text(sql, _FOLDED, _WRITTEN), _SAME_VERSION, "")
 
     change_statement(lane, "write_flush", change)
-    finish = Posting.finish
-    build = PartitionBook.__init__
     kept: dict[int, Any] = {}
+    post_absolute()
+    keep_accounts(lambda: kept)
+
+
+def post_absolute() -> None:
+    """Have a flush bring balances as they are to be, not what is added to them. Half a mutant."""
+    from payments.posting import Posting
+
+    finish = Posting.finish
 
     def finish_absolute(posting: Posting) -> None:
         finish(posting)
@@ -68,12 +73,23 @@ def _balance_written_from_memory() -> None:
             for row in decided.slices
         ]
 
+    replace_attribute(Posting, "finish", finish_absolute)
+
+
+def keep_accounts(of_process: Callable[[], dict[int, Any]]) -> None:
+    """Have a process remember the accounts of partitions that it gave up. Half a mutant.
+
+    ``of_process`` returns the memory of the present process, by partition.
+    """
+    from payments.book import PartitionBook
+
+    build = PartitionBook.__init__
+
     def build_on_kept(book: PartitionBook, *given: Any, **named: Any) -> None:
         build(book, *given, **named)
-        accounts = kept.setdefault(book.head.partition_index, OrderedDict())
+        accounts = of_process().setdefault(book.head.partition_index, OrderedDict())
         replace_attribute(book, "_accounts", accounts)
 
-    replace_attribute(Posting, "finish", finish_absolute)
     replace_attribute(PartitionBook, "__init__", build_on_kept)
 
 
@@ -174,6 +190,8 @@ IN_THE_BOOKS = (
         defect="balances are written as memory has them, which is kept while others own the partition",
         breaks=("I8", "I7"),
         mix="kill",
+        # Whoever outlives two kills of the other takes its partitions twice, and remembers the first time.
+        cells=("kill/host/under_load", "kill/host/*_intake_commit", "kill/host/after_removal"),
         put_in=_balance_written_from_memory,
     ),
     Mutant(
@@ -188,6 +206,7 @@ IN_THE_BOOKS = (
         defect="the event of an order's end is written a moment after the COMMIT that ended it",
         breaks=("I19",),
         mix="kill",
+        cells=("kill/host/flush_committed",),
         put_in=_last_event_after_commit,
     ),
     Mutant(
@@ -202,6 +221,7 @@ IN_THE_BOOKS = (
         defect="an order that was decided after a takeover posts its charge twice",
         breaks=("I5", "I6"),
         mix="kill",
+        cells=("kill/host/before_psp_call",),
         put_in=_charge_posted_again_at_takeover,
     ),
     Mutant(
@@ -210,6 +230,7 @@ IN_THE_BOOKS = (
         # None by number: the books contradict themselves.
         breaks=(),
         mix="kill",
+        cells=("kill/host/before_psp_call",),
         put_in=_fee_lost_at_takeover,
     ),
 )

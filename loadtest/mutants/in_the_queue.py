@@ -126,7 +126,8 @@ IN_THE_QUEUE = (
         name="duplicate_does_not_write",
         defect="the append script only reads for a duplicate, so its WAIT proves nothing",
         breaks=("I1", "I28"),
-        mix="stores",
+        mix="freeze",
+        cells=("freeze/redis_replica/under_load",),
         put_in=_duplicate_does_not_write,
     ),
     Mutant(
@@ -134,6 +135,7 @@ IN_THE_QUEUE = (
         defect="another request under the key of a waiting order is refused, and its amount is charged",
         breaks=("I1", "I3", "I13"),
         mix="kill",
+        cells=("kill/host/under_load",),
         put_in=_second_body_wins,
     ),
     Mutant(
@@ -141,6 +143,7 @@ IN_THE_QUEUE = (
         defect="streams are kept short by trimming what is oldest, read or not",
         breaks=("I1", "I22"),
         mix="kill",
+        cells=("kill/host/under_load",),
         put_in=_stream_trimmed_by_length,
     ),
     Mutant(
@@ -148,6 +151,7 @@ IN_THE_QUEUE = (
         defect="messages are removed when they are read, before their intake is committed",
         breaks=("I1", "I22"),
         mix="kill",
+        cells=("kill/host/before_intake_commit",),
         put_in=_removed_before_commit,
     ),
     Mutant(
@@ -155,6 +159,7 @@ IN_THE_QUEUE = (
         defect="a removal deletes everything up to the last message read, taken in or not",
         breaks=("I1", "I22"),
         mix="kill",
+        cells=("kill/host/before_intake_commit",),
         put_in=_removed_up_to_the_last_read,
     ),
     Mutant(
@@ -162,6 +167,7 @@ IN_THE_QUEUE = (
         defect="a new owner reads on from where the one before stopped reading",
         breaks=("I1", "I22", "I26"),
         mix="kill",
+        cells=("kill/host/before_intake_commit",),
         put_in=_cursor_stored,
     ),
 )

@@ -28,7 +28,11 @@ class Mutant:
     Empty: none by number, but the books contradict themselves.
     """
     mix: str
-    """The mix of faults under which it shows."""
+    """The mix of faults under which it shows on real servers."""
+    cells: tuple[str, ...] = ()
+    """The fault of that mix which it needs, as patterns of cells; none: the load alone, or the whole mix."""
+    is_simulated: bool = True
+    """False: it is in SQL alone, or in what GET answers, which the simulation has not."""
     put_in: Callable[[], None]
 
 

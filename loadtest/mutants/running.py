@@ -1,199 +1,167 @@
-"""Trying mutants: one run of ``tally chaos`` each, and what became of it.
+"""Trying mutants: the simulation first, since it is cheap; real servers with one fault where it shows nothing.
 
-A mutant is caught when the run finds a violation. That says something only if the product without a
-defect passes the same run, so each mix is run once without one first: the control.
+A mutant is caught when a run finds a violation. That says something only if the product without a
+defect passes the same: all seeds up to the last that showed a mutant, and each scenario on servers.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
+from loadtest.mutants.children import Scenario, scenario_of
+from loadtest.mutants.outcomes import Outcome, Run, Where
 from loadtest.mutants.patching import Mutant
-from runtime.mutation import MUTANT_VARIABLE, TEST_STACK_VARIABLE
+from loadtest.mutants.remembering import Memory
 
-# What ``tally chaos`` ends with.
-EXIT_VALID = 0
-EXIT_VIOLATED = 1
-
-# Beside the minutes of faults a run starts a stack, hits each cell once, and waits until all is quiet.
-RUN_EXTRA_S = 1_200.0
-# A run that was interrupted still ends its servers.
-INTERRUPTED_S = 120.0
-
-_INVARIANT = re.compile(r"\bI(?:[1-9]|1\d|2[0-8])\b", re.ASCII)
-_NAME_MEMBERS = ("invariant", "number", "name", "id")
-
-
-class Outcome(StrEnum):
-    """What became of one mutant."""
-
-    CAUGHT = "caught"
-    MISSED = "missed"
-    VOID = "void"
-    """The run, or its control, came to no verdict: nothing is shown."""
-
-
-class ChaosRun(NamedTuple):
-    """How one child ended. ``exit_code`` is None for one that had to be stopped."""
-
-    exit_code: int | None
-    document: Mapping[str, Any] | None
-    """What it printed, None when that was no JSON object."""
-
-
-RunChaos = Callable[[str, str | None], ChaosRun]
-"""Takes a mix and a mutant's name, None for the control."""
+Simulate = Callable[[str | None, int | None], Run]
+"""Takes a mutant's name; or None, and how many seeds are to hold without one."""
+RunServers = Callable[[Scenario, str | None], Run]
+"""Takes a mutant's name, None for the control."""
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One mutant's result. ``seen_by``: the invariants violated, and ``verify`` for the books' own word."""
+    """One mutant's last run, which is the one that caught it, if any did."""
 
     mutant: Mutant
-    outcome: Outcome
-    seen_by: tuple[str, ...] = ()
-    reason: str = ""
-    """Why it is void, or what the run said of the violation."""
+    run: Run
 
 
-def try_mutants(
-    mutants: Sequence[Mutant], run: RunChaos, *, has_controls: bool
-) -> Iterator[Result]:
-    """Run each mutant, and each mix without one before its first mutant."""
-    refused: dict[str, str] = {}
-    for mutant in mutants:
-        mix = mutant.mix
-        if mix not in refused:
-            refused[mix] = _refusal(run(mix, None)) if has_controls else ""
-        if refused[mix]:
-            reason = f"without a defect the mix {mix} is not valid: {refused[mix]}"
-            yield Result(mutant=mutant, outcome=Outcome.VOID, reason=reason)
-        else:
-            yield judged(mutant, run(mix, mutant.name))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Everything that came out. ``controls``: runs without a defect."""
+
+    results: Sequence[Result]
+    controls: Sequence[Run]
+
+    @property
+    def caught_count(self) -> int:
+        return sum(result.run.outcome is Outcome.CAUGHT for result in self.results)
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether every mutant was caught, and no control showed anything."""
+        are_clean = all(is_clean(control) for control in self.controls)
+        return are_clean and self.caught_count == len(self.results)
 
 
-def judged(mutant: Mutant, run: ChaosRun) -> Result:
-    """Say what a run with a mutant shows."""
-    if run.exit_code == EXIT_VALID:
-        return Result(mutant=mutant, outcome=Outcome.MISSED)
-    if run.exit_code != EXIT_VIOLATED or run.document is None:
-        return Result(mutant=mutant, outcome=Outcome.VOID, reason=_how_it_ended(run))
-    # Also a command that failed for a reason of its own may end with 1.
-    if run.document.get("verdict") != "violated":
-        reason = f"exit code 1 with the verdict {run.document.get('verdict')!r}"
-        return Result(mutant=mutant, outcome=Outcome.VOID, reason=reason)
-    reasons = _texts(run.document.get("reasons"))
-    return Result(
-        mutant=mutant,
-        outcome=Outcome.CAUGHT,
-        seen_by=seen_by(run.document),
-        reason=reasons[0] if reasons else "",
-    )
+@dataclass(slots=True, kw_only=True)
+class Trying:
+    """One trial. ``simulate`` is None where the simulation is left out."""
 
+    simulate: Simulate | None
+    run_servers: RunServers | None
+    settings: Mapping[Where, Mapping[str, object]]
+    """What runs depend on beside mutant and scenario, so that a kept run is the same."""
+    memory: Memory
+    has_controls: bool
+    tell: Tell
+    _controls: dict[str, Run] = field(default_factory=dict)
 
-def seen_by(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the invariants that a document calls violated, in the order of their numbers."""
-    found = set(_violated(document))
-    for text in _texts(document.get("reasons")):
-        found.update(_INVARIANT.findall(text))
-    verify = document.get("verify")
-    checks = verify.get("checks") if isinstance(verify, Mapping) else None
-    failed = [c for c in checks or () if isinstance(c, Mapping) and _has_violations(c)]
-    books = ("verify",) if failed else ()
-    return (*sorted(found, key=lambda name: int(name[1:])), *books)
+    def run(self, mutants: Sequence[Mutant]) -> Trial:
+        """Try each mutant."""
+        found = {mutant.name: run for mutant, run in self._simulated(mutants)}
+        for mutant in sorted(mutants, key=lambda each: str(scenario_of(each))):
+            if self.run_servers is None:
+                break
+            if mutant.name in found and found[mutant.name].outcome is Outcome.CAUGHT:
+                continue
+            found[mutant.name] = self._on_servers(mutant, self.run_servers)
+        results = [
+            Result(mutant=mutant, run=found.get(mutant.name, _NOT_TRIED)) for mutant in mutants
+        ]
+        return Trial(results=results, controls=list(self._controls.values()))
 
+    def _simulated(self, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, Run]]:
+        if self.simulate is None:
+            return
+        simulate, found = self.simulate, list[tuple[Mutant, Run]]()
+        for mutant in mutants:
+            if mutant.is_simulated:
+                make = partial(simulate, mutant.name, None)
+                run = self._once(Where.SIMULATION, {"mutant": mutant.name}, make, _is_caught)
+                self._say(mutant.name, run)
+                found.append((mutant, run))
+        seeds = max((run.seed_count for _, run in found if _is_caught(run)), default=0)
+        refusal = self._control_of_seeds(simulate, seeds) if seeds and self.has_controls else ""
+        for mutant, run in found:
+            yield mutant, _void(run, refusal) if refusal and _is_caught(run) else run
 
-class ChaosCommand:
-    """Runs ``tally chaos`` as a child, with a defect in its gateways and hosts."""
+    def _control_of_seeds(self, simulate: Simulate, seeds: int) -> str:
+        what = {"mutant": None, "control_seeds": seeds}
+        control = self._once(Where.SIMULATION, what, lambda: simulate(None, seeds), is_clean)
+        return self._noted(control)
 
-    def __init__(
+    def _on_servers(self, mutant: Mutant, run_servers: RunServers) -> Run:
+        scenario = scenario_of(mutant)
+        given = {"mix": scenario.mix, "cells": scenario.cells}
+        if self.has_controls:
+            refusal = self._control_of(scenario, given, run_servers)
+            if refusal:
+                return _void(_NOT_TRIED, refusal)
+        what = {"mutant": mutant.name, **given}
+        run = self._once(
+            Where.SERVERS, what, lambda: run_servers(scenario, mutant.name), _is_caught
+        )
+        self._say(mutant.name, run)
+        return run
+
+    def _control_of(
+        self, scenario: Scenario, given: Mapping[str, object], run_servers: RunServers
+    ) -> str:
+        known = self._controls.get(str(scenario))
+        if known is not None:
+            return _refusal(known)
+        what = {"mutant": None, **given}
+        control = self._once(Where.SERVERS, what, lambda: run_servers(scenario, None), is_clean)
+        return self._noted(control)
+
+    def _once(
         self,
-        *,
-        seed: int,
-        minutes: float,
-        environment: Mapping[str, str],
-        command: Sequence[str] = (sys.executable, "-P", "-m", "ops.cli", "chaos"),
-    ) -> None:
-        self._arguments = (*("--seed", str(seed)), *("--minutes", f"{minutes:g}"), "--json")
-        self._seconds_max = minutes * 60 + RUN_EXTRA_S
-        self._environment = environment
-        self._command = command
+        where: Where,
+        what: Mapping[str, object],
+        make: Callable[[], Run],
+        is_kept: Callable[[Run], bool],
+    ) -> Run:
+        whole = {"where": where.value, **what, **self.settings[where]}
+        return self.memory.once(whole, make, is_kept=is_kept)
 
-    def __call__(self, mix: str, mutant_name: str | None) -> ChaosRun:
-        """Run it to its end. What it says about its progress goes to stderr."""
-        environment = dict(self._environment)
-        environment.pop(MUTANT_VARIABLE, None)
-        environment[TEST_STACK_VARIABLE] = "1"
-        if mutant_name is not None:
-            environment[MUTANT_VARIABLE] = mutant_name
-        arguments = [*self._command, "--mix", mix, *self._arguments]
-        with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE) as child:
-            try:
-                printed, _ = child.communicate(timeout=self._seconds_max)
-            except subprocess.TimeoutExpired:
-                _stop(child)
-                return ChaosRun(None, None)
-            except BaseException:
-                _stop(child)
-                raise
-        return ChaosRun(child.returncode, _object(printed))
+    def _noted(self, control: Run) -> str:
+        self._controls[control.scenario] = control
+        self._say("no defect", control)
+        return _refusal(control)
+
+    def _say(self, name: str, run: Run) -> None:
+        word = (
+            run.outcome.value if name != "no defect" else "clean" if is_clean(run) else "not clean"
+        )
+        seen = ", ".join(run.seen_by) or run.reason
+        self.tell(f"{name}: {word} in {run.where}, {run.scenario}{f' ({seen})' if seen else ''}")
 
 
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    """Have the run end its own servers, and kill it only if it does not."""
-    os.kill(child.pid, signal.SIGINT)
-    try:
-        child.communicate(timeout=INTERRUPTED_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
+_NOT_TRIED = Run(outcome=Outcome.VOID, where=Where.SERVERS, scenario="", reason="it was not tried")
 
 
-def _object(printed: bytes) -> Mapping[str, Any] | None:
-    try:
-        document = msgspec.json.decode(printed)
-    except msgspec.DecodeError:
-        return None
-    return document if isinstance(document, dict) else None
+def is_clean(run: Run) -> bool:
+    """Whether a run without a defect showed none, which is what it is for."""
+    return run.outcome is Outcome.MISSED
 
 
-def _refusal(run: ChaosRun) -> str:
-    """Why a control proves nothing; empty when it is valid."""
-    return "" if run.exit_code == EXIT_VALID else _how_it_ended(run)
+def _is_caught(run: Run) -> bool:
+    return run.outcome is Outcome.CAUGHT
 
 
-def _how_it_ended(run: ChaosRun) -> str:
-    if run.exit_code is None:
-        return "the run did not end"
-    reasons = _texts(run.document.get("reasons")) if run.document is not None else []
-    return "; ".join([f"exit code {run.exit_code}", *reasons[:3]])
+def _refusal(control: Run) -> str:
+    """Why what a control stands for shows nothing; empty when it was clean."""
+    if is_clean(control):
+        return ""
+    return f"without a defect {control.scenario} is not clean: {control.reason}"
 
 
-def _violated(node: object, name: str | None = None) -> Iterator[str]:
-    """Find invariants with violations anywhere in a document: named by a member, or by where they stand."""
-    if isinstance(node, Mapping):
-        named = next((node[member] for member in _NAME_MEMBERS if member in node), name)
-        if isinstance(named, str) and _INVARIANT.fullmatch(named) and _has_violations(node):
-            yield named
-        for key, value in node.items():
-            yield from _violated(value, key if isinstance(key, str) else None)
-    elif isinstance(node, list):
-        for item in node:
-            yield from _violated(item)
-
-
-def _has_violations(node: Mapping[str, object]) -> bool:
-    return bool(node.get("violated") or node.get("violations") or node.get("violated_count"))
-
-
-def _texts(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+def _void(run: Run, reason: str) -> Run:
+    return msgspec.structs.replace(run, outcome=Outcome.VOID, seen_by=(), reason=reason)

@@ -2,6 +2,7 @@
 
 Ranges make it resumable: ``--first 500 --seeds 500`` goes on where 500 ended. With ``--mutant NAME``
 a defect of ``loadtest.mutants`` is put in first, and the seeds end at the one that shows it.
+``--json`` prints the verdict alone, for ``python -m loadtest.mutants run``.
 """
 
 from __future__ import annotations
@@ -9,22 +10,29 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import re
 import sys
 import time
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from loadtest.mutants.catalogue import MUTANTS
 from tests.simulation.adapter_mutants import put_in
+from tests.simulation.checks import UNKNOWN
 from tests.simulation.script import FAULT_KINDS, Script, draw
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import Outcome, run
 
 # Strings hash alike in every process that runs a seed.
 HASH_SEED = "0"
+_NUMBERED = re.compile(r"I\d+")
 # A failing run's last effects, as many as fit on a few screens.
 TAIL_LINES = 60
 
@@ -35,6 +43,8 @@ class Verdict(NamedTuple):
     seed: int
     failure: str
     """Empty: everything held, twice, by the same steps."""
+    violated: tuple[str, ...]
+    """What does not hold, by number; ``defect`` and the like for what stopped by itself."""
     step_count: int
     order_count: int
     charge_count: int
@@ -50,6 +60,7 @@ def try_script(script: Script) -> Verdict:
     return Verdict(
         seed=script.seed,
         failure=failure_of(first, second),
+        violated=violated_by(first),
         step_count=first.step_count,
         order_count=first.order_count,
         charge_count=first.charge_count,
@@ -68,6 +79,24 @@ def failure_of(first: Outcome, second: Outcome) -> str:
     return ""
 
 
+def violated_by(outcome: Outcome) -> tuple[str, ...]:
+    """Return what does not hold, each once."""
+    found = [each for each in outcome.violations if not each.detail.startswith(UNKNOWN)]
+    return tuple(dict.fromkeys(violation.invariant for violation in found))
+
+
+class Shown(NamedTuple):
+    """What one seed with a defect shows."""
+
+    failure: str
+    violated: tuple[str, ...]
+
+    @property
+    def is_caught(self) -> bool:
+        """Whether an invariant says so: that a process stopped by itself is no checker's merit."""
+        return any(_NUMBERED.fullmatch(name) for name in self.violated)
+
+
 def main() -> int:
     """Run what the command line asks for. Returns 1 when a seed fails."""
     arguments = _arguments()
@@ -75,33 +104,48 @@ def main() -> int:
         return _report(try_script(Script.from_json(arguments.replay.read_bytes())), None)
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     if arguments.mutant:
-        return _try_mutant(arguments.mutant, seeds, arguments.jobs)
+        return _try_mutant(arguments.mutant, seeds, arguments.jobs, is_json=arguments.is_json)
     started_s = time.monotonic()
     verdicts: list[Verdict] = []
     failed: list[Verdict] = []
-    with ProcessPoolExecutor(arguments.jobs, initializer=_begin) as pool:
+    with _processes(arguments.jobs) as pool:
         for verdict in pool.map(_try_seed, seeds, chunksize=1):
             verdicts.append(verdict)
             if verdict.failure:
                 failed.append(verdict)
-                print(f"\nseed {verdict.seed}: {verdict.failure}", flush=True)
+                if not arguments.is_json:
+                    print(f"\nseed {verdict.seed}: {verdict.failure}", flush=True)
             _show_progress(verdicts, failed, len(seeds), started_s)
+    if arguments.is_json:
+        first = failed[0] if failed else None
+        _tell(len(seeds), first and first.seed, first and Shown(first.failure, first.violated))
+        return int(bool(failed))
     _summarize(verdicts, time.monotonic() - started_s, arguments.jobs)
     if failed:
         return _report(failed[0], arguments.keep)
     return 0
 
 
-def _try_mutant(name: str, seeds: range, jobs: int) -> int:
+def _try_mutant(name: str, seeds: range, jobs: int, *, is_json: bool) -> int:
     """Run seeds once each, with a defect, until one shows it. Returns 1 when none does."""
-    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(name,)) as pool:
-        for seed, failure in zip(seeds, pool.map(_try_seed_once, seeds, chunksize=1), strict=True):
-            if failure:
-                print(f"{name}: caught by seed {seed}: {failure}")
-                pool.shutdown(cancel_futures=True)
+    with _processes(jobs, name) as pool:
+        for seed, shown in zip(seeds, pool.map(_try_seed_once, seeds, chunksize=1), strict=True):
+            if shown.is_caught:
+                if is_json:
+                    _tell(len(seeds), seed, shown)
+                else:
+                    print(f"{name}: caught by seed {seed}: {shown.failure}")
                 return 0
-    print(f"{name}: not caught by {len(seeds)} seeds")
+    if is_json:
+        _tell(len(seeds), None, None)
+    else:
+        print(f"{name}: not caught by {len(seeds)} seeds")
     return 1
+
+
+def _tell(seed_count: int, seed: int | None, shown: Shown | None) -> None:
+    found = {} if shown is None else {"violated": shown.violated, "what": shown.failure}
+    print(msgspec.json.encode({"seeds": seed_count, "seed": seed, **found}).decode())
 
 
 def _arguments() -> argparse.Namespace:
@@ -111,10 +155,21 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="a defect to put in")
     parser.add_argument("--replay", type=Path, help="a kept script to run instead")
+    parser.add_argument("--json", dest="is_json", action="store_true", help="the verdict alone")
     parser.add_argument(
         "--keep", type=Path, default=Path("var/simulation"), help="where failing scripts are kept"
     )
     return parser.parse_args()
+
+
+@contextmanager
+def _processes(jobs: int, mutant: str = "") -> Iterator[ProcessPoolExecutor]:
+    """Start processes that run seeds; whatever ends the work early, they run no further one."""
+    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(mutant,)) as pool:
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _begin(mutant: str = "") -> None:
@@ -130,12 +185,12 @@ def _try_seed(seed: int) -> Verdict:
     return try_script(draw(seed))
 
 
-def _try_seed_once(seed: int) -> str:
+def _try_seed_once(seed: int) -> Shown:
     try:
         outcome = run(draw(seed))
     except Exception as error:  # whatever a defect ends a run with
-        return f"the run ended: {error!r}"
-    return failure_of(outcome, outcome)
+        return Shown(f"the run ended: {error!r}", ())
+    return Shown(failure_of(outcome, outcome), violated_by(outcome))
 
 
 def _show_progress(

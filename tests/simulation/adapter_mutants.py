@@ -21,8 +21,9 @@ from tests.fakes import fake_queue
 from tests.fakes.fake_books import FakeBooks
 from tests.fakes.fake_queue_server import FakeCopy, FakeQueueServer, StreamId, parsed_id
 from tests.simulation import sim_redis
+from tests.simulation.flush_mutants import FLUSH_COUNTERPARTS
 from tests.simulation.sim_ledger import SimLane
-from tests.simulation.sim_postgres import PgSession, SimPostgres
+from tests.simulation.sim_postgres import SimPostgres
 from tests.simulation.sim_psp import SimPsp
 from tests.simulation.sim_queue import SimGatewayQueue, SimOwnerQueue
 from tests.simulation.sim_redis import SimRedis
@@ -59,7 +60,17 @@ def _wait_count_unchecked() -> None:
 
 
 def _duplicate_does_not_write() -> None:
-    replace_attribute(fake_queue, "touch", lambda *_given: None)
+    append, touch = fake_queue.append_entry, fake_queue.touch
+
+    def append_reading(server: FakeQueueServer, entry: QueueEntry) -> AppendResult:
+        # Only here: what looks a record up goes on writing.
+        replace_attribute(fake_queue, "touch", lambda *_given: None)
+        try:
+            return append(server, entry)
+        finally:
+            replace_attribute(fake_queue, "touch", touch)
+
+    replace_attribute(sim_redis, "append_entry", append_reading)
 
 
 def _second_body_wins() -> None:
@@ -136,19 +147,6 @@ def _cursor_stored() -> None:
         return messages
 
     replace_attribute(SimOwnerQueue, "read", read_on)
-
-
-def _fence_skipped() -> None:
-    replace_attribute(FakeBooks, "fenced_out", lambda _books, _flush: frozenset())
-    opened = vars(SimLane)["_open"]
-
-    async def open_pledged(lane: SimLane) -> PgSession:
-        session: PgSession = await opened(lane)
-        pledged = vars(lane)["_pledged"]
-        pledged.update(dict.fromkeys(pledged, session))
-        return session
-
-    replace_attribute(SimLane, "_open", open_pledged)
 
 
 def _epoch_kept_at_takeover() -> None:
@@ -228,6 +226,7 @@ def _time_out_under_a_new_key() -> None:
 
 
 COUNTERPARTS: Mapping[str, Callable[[], None]] = {
+    **FLUSH_COUNTERPARTS,
     "ack_before_wait": _ack_before_wait,
     "wait_count_unchecked": _wait_count_unchecked,
     "duplicate_does_not_write": _duplicate_does_not_write,
@@ -235,7 +234,6 @@ COUNTERPARTS: Mapping[str, Callable[[], None]] = {
     "stream_trimmed_by_length": _stream_trimmed_by_length,
     "removed_up_to_the_last_read": _removed_up_to_the_last_read,
     "cursor_stored": _cursor_stored,
-    "fence_skipped": _fence_skipped,
     "epoch_kept_at_takeover": _epoch_kept_at_takeover,
     "read_before_marker": _read_before_marker,
     "last_event_after_commit": _last_event_after_commit,

@@ -13,6 +13,7 @@ from gateway.problems import Code
 from loadtest.checker.books_rows import books_records, snapshot_record
 from loadtest.checker.records import (
     ChargeRecord,
+    FaultPhase,
     FaultRecord,
     PoisonRecord,
     QueueLeft,
@@ -96,6 +97,18 @@ def records_of(evidence: Evidence) -> Records:
         not_shown=_NOT_SHOWN,
         **rows,
     )
+
+
+def frozen_replicas(spans_s: Sequence[tuple[float, float]]) -> list[FaultRecord]:
+    """Return when the queue had one copy that took writes, as the checker looks for it.
+
+    Not the plan's faults: of two freezes that overlap the first to end thaws, and so does a promotion.
+    """
+    return [
+        FaultRecord(to_ns(at_s), f"freeze/redis_replica/{number}", phase)
+        for number, span_s in enumerate(spans_s)
+        for at_s, phase in zip(span_s, (FaultPhase.BEGIN, FaultPhase.END), strict=True)
+    ]
 
 
 def snapshot_of(books: FakeBooks, at_s: float) -> SnapshotRecord:

@@ -62,6 +62,9 @@ class SimRedis(FakeQueueServer):
         self.id_clock_ms_max: int | None = None
         """Beyond it the clock that ids are made of stands still: ids then follow each other alone, so
         that a promotion gives the lost ones out again."""
+        self.frozen_s: list[tuple[float, float]] = []
+        """When the replica was frozen, from when until when; a freeze that lasts is not there yet."""
+        self._frozen_since_s = 0.0
         self.incarnation = 0
         self.promotion_count = 0
         self._start_primary()
@@ -220,9 +223,19 @@ class SimRedis(FakeQueueServer):
 
     # --- faults ---------------------------------------------------------------------------------------
 
+    def freeze_replica(self) -> None:
+        if not self.is_replica_frozen:
+            self.is_replica_frozen = True
+            self._frozen_since_s = self._time.time()
+
     def thaw_replica(self) -> None:
-        self.is_replica_frozen = False
+        self._note_thaw()
         self._replicate()
+
+    def _note_thaw(self) -> None:
+        if self.is_replica_frozen:
+            self.is_replica_frozen = False
+            self.frozen_s.append((self._frozen_since_s, self._time.time()))
 
     def crash(self) -> None:
         """Kill the primary: its memory is gone, and some of what it had not synced may have been written."""
@@ -258,7 +271,7 @@ class SimRedis(FakeQueueServer):
         if not self.is_replica_whole:
             self.restart()
             return
-        self.is_replica_frozen = False
+        self._note_thaw()
         lost_count = self.fsynced - self.replica_offset
         del self._log[self.replica_offset :]
         self.copy, self.disk = self.replica, deepcopy(self.replica)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,11 +14,11 @@ import pytest
 from loadtest.checker.records import PoisonRecord
 from loadtest.mutants.catalogue import MUTANTS
 from payments.rows import TransferKind
-from tests.simulation.__main__ import try_script
+from tests.simulation.__main__ import Shown, try_script, violated_by
 from tests.simulation.adapter_mutants import COUNTERPARTS
-from tests.simulation.checks import check
+from tests.simulation.checks import Violation, check
 from tests.simulation.loop import running_loop
-from tests.simulation.records import Evidence, PspRecord
+from tests.simulation.records import Evidence, PspRecord, frozen_replicas
 from tests.simulation.script import FAULT_KINDS, Fault, Knobs, Operation, Script, draw
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import World, _log_into, run
@@ -68,6 +69,20 @@ def test_a_mutant_is_caught() -> None:
     )
     assert caught.returncode == 0, caught.stderr[-2_000:]
     assert "fingerprint_not_compared: caught by seed" in caught.stdout
+
+
+def test_only_an_invariant_that_is_violated_catches_a_mutant() -> None:
+    """Neither what could not be looked at, nor that a process stopped by itself."""
+    found = [
+        Violation("defect", "a partition stopped"),
+        Violation("I5", "unknown: the record could not be read"),
+        Violation("I13", "two answers"),
+        Violation("I13", "two more"),
+    ]
+    outcome = replace(run(draw(2)), violations=found)
+    assert violated_by(outcome) == ("defect", "I13")
+    assert Shown("", violated_by(outcome)).is_caught
+    assert not Shown("", violated_by(replace(outcome, violations=found[:2]))).is_caught
 
 
 @pytest.mark.parametrize("name", COUNTERPARTS)
@@ -177,6 +192,16 @@ def test_the_checks_see_what_is_left_in_the_queue(evidence: Evidence) -> None:
     """A message that nobody removed shows, and a bad one that nobody kept."""
     poison = [PoisonRecord(1, 0, "1-0", "poison")]
     assert {"I22", "I21"} <= _invariants(evidence._replace(queued=[(0, "1-0")], poison=poison))
+
+
+def test_the_checks_see_an_answer_that_one_copy_held(evidence: Evidence) -> None:
+    """Accepted before an owner took it in: sound with a replica, and not while that is frozen."""
+    accepted = next(event for event in evidence.history.events if event.status == 202)
+    began_s = accepted.at_ns / 1e9 - 1.0
+    frozen = frozen_replicas([(began_s, began_s + 4.0)])
+    later = frozen_replicas([(began_s + 60.0, began_s + 64.0)])
+    assert "I28" in _invariants(evidence._replace(faults=frozen))
+    assert "I28" not in _invariants(evidence._replace(faults=later))
 
 
 def test_the_checks_see_two_answers_to_one_key(evidence: Evidence) -> None:

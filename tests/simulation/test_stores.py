@@ -66,6 +66,25 @@ def test_a_restart_in_place_keeps_what_was_acknowledged() -> None:
         assert queue.append(1)
 
 
+def test_when_the_replica_was_frozen_is_known() -> None:
+    """From the first freeze to the first thaw or promotion, whatever froze and thawed meanwhile."""
+    with running_loop(1) as loop:
+        queue = Queue(loop)
+        began_s = loop.time()
+        for act in (
+            queue.redis.freeze_replica,
+            queue.redis.freeze_replica,
+            queue.redis.thaw_replica,
+            queue.redis.thaw_replica,
+            queue.redis.freeze_replica,
+            queue.redis.promote,
+        ):
+            act()
+            queue.run(asyncio.sleep(1))
+        spans_s = [(round(a - began_s), round(b - began_s)) for a, b in queue.redis.frozen_s]
+        assert spans_s == [(0, 2), (4, 5)]
+
+
 def test_a_promotion_loses_what_only_the_old_primary_had_and_uses_ids_again() -> None:
     """An order that was read but never proven is gone, and its id names another one."""
     with running_loop(1) as loop:

@@ -23,7 +23,7 @@ from tests.simulation.faults import Director
 from tests.simulation.loop import CELL, SimLoop, SimulationStuck, running_loop
 from tests.simulation.net import Net, Weather
 from tests.simulation.processes import BASE_TIME, GatewayProcess, HostProcess, SimProcess, Stores
-from tests.simulation.records import Evidence, snapshot_of, to_ns
+from tests.simulation.records import Evidence, frozen_replicas, snapshot_of, to_ns
 from tests.simulation.script import Knobs, Operation, Script
 
 # After everything healed: the longest wait for a retry is seconds, a lease's lapse and a claim are two.
@@ -190,7 +190,7 @@ class World:
             fences=self.stores.postgres.fences,
             poison=self._poison_records,
             snapshots=self._snapshots,
-            faults=self.director.record,
+            faults=[*self.director.record, *frozen_replicas(self.stores.redis.frozen_s)],
             seed=self.script.seed,
             quiesced_s=self._quiesced_s,
             began_at=BASE_TIME,
