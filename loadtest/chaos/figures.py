@@ -38,6 +38,8 @@ class Request(NamedTuple):
     """Answered by the business: anything but a time-out, a reset, a 5xx or a 429."""
     is_held: bool = False
     """Whether its answer was asked to wait for the outcome."""
+    is_refused: bool = False
+    """Served by a refusal of the request itself, which takes no store."""
 
     @property
     def took_ns(self) -> int:
@@ -62,7 +64,7 @@ class FaultFigures(msgspec.Struct, frozen=True, kw_only=True):
     outage_s: float
     """From the first request that failed to the last; 0 when none did."""
     accept_gap_s: float
-    """The longest time in which no request was answered by the business."""
+    """The longest time in which no payment was accepted, repeated or declined."""
     recovery_s: float | None
     """From its begin until 95 % of what was served before was served in time again; None: never."""
     p99_ms: float | None
@@ -151,12 +153,13 @@ def _outage_s(failed: Sequence[Request]) -> float:
 
 
 def accept_gap_s(requests: Sequence[Request], begin_ns: int, until_ns: int) -> float:
-    """The longest time between two answers to ``requests``, which were all sent between those times."""
+    """The longest time between two answers that took a store, of requests sent between those times."""
     if not requests:
         return 0.0
     # Where the load ends, nobody waits for an answer any more.
     until_ns = min(until_ns, requests[-1].sent_ns)
-    answers = sorted(one.ended_ns for one in requests if one.is_served and one.ended_ns < until_ns)
+    accepted = (one for one in requests if one.is_served and not one.is_refused)
+    answers = sorted(one.ended_ns for one in accepted if one.ended_ns < until_ns)
     times_ns = [begin_ns, *answers, max(begin_ns, until_ns)]
     return _seconds(max(later - sooner for sooner, later in itertools.pairwise(times_ns)))
 

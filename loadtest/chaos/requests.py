@@ -15,6 +15,9 @@ _INVOKE = "invoke"
 # Too many requests, and everything that is the server's own fault.
 _TOO_MANY = 429
 _SERVER = 500
+# The request itself was wrong; but a decline is what became of a payment.
+_REFUSED = 400
+_DECLINED = 402
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -47,5 +50,6 @@ def requests_from(events: Iterable[_Event]) -> list[Request]:
             sent[event.op] = event.at_ns, event.wait_s > 0
         elif (begun := sent.pop(event.op, None)) is not None:
             is_served = 0 < event.status < _SERVER and event.status != _TOO_MANY
-            found.append(Request(begun[0], event.at_ns, is_served, begun[1]))
+            is_refused = is_served and event.status >= _REFUSED and event.status != _DECLINED
+            found.append(Request(begun[0], event.at_ns, is_served, begun[1], is_refused))
     return sorted(found)

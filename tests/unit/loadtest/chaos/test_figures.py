@@ -250,3 +250,17 @@ def test_what_settles_after_the_load_is_no_gap() -> None:
     run = run_of(steady(30.0), samples)
     (one,) = figures_of(run, [line(20.0, BEGIN), line(22.0, END)])
     assert one.settle_gap_s == pytest.approx(1.0)
+
+
+def test_a_refusal_of_a_wrong_request_accepts_nothing() -> None:
+    """A card number is refused with every store away; a declined payment was one."""
+    events = [
+        *(_Event(op=op, at_ns=op, kind="post") for op in (1, 2, 3)),
+        _Event(op=1, type="fail", at_ns=5, status=422),
+        _Event(op=2, type="ok", at_ns=6, status=402),
+        _Event(op=3, type="ok", at_ns=7, status=202),
+    ]
+    assert [one.is_refused for one in requests_from(events)] == [True, False, False]
+    refused = [one._replace(is_refused=12 * NS <= one.sent_ns < 15 * NS) for one in steady(60.0)]
+    (one,) = figures_of(run_of(refused), [line(10.0, BEGIN), line(12.0, END)])
+    assert one.accept_gap_s == pytest.approx(3.0, abs=0.05)
