@@ -205,7 +205,8 @@ SELECT count(*) AS result_count FROM brought;
 -- write_psp_events --
 -- Events of PSPs ($1), kept once each, and what became of events ($2), in the flush's transaction, after
 -- its fence was passed. A new event without a result waits, unless $3 of its partition wait already:
--- then it is set down as unmatched (5), so that what waits stays bounded.
+-- then it is set down as unmatched (5), so that what waits stays bounded. Ignored (3) is said of what
+-- came just now: where the books hold an event of that name, that one stands, which may tell an end.
 WITH brought AS MATERIALIZED (
     SELECT DISTINCT ON (partition_index, event_uuid) * FROM unnest($1::flush_psp_event[])
 ), kept AS (
@@ -219,7 +220,10 @@ WITH brought AS MATERIALIZED (
     RETURNING partition_index, event_uuid
 ), ended AS MATERIALIZED (
     SELECT DISTINCT ON (partition_index, event_uuid) *
-    FROM unnest($2::flush_psp_event_result[])
+    FROM unnest($2::flush_psp_event_result[]) AS judged
+    WHERE result <> 3 OR EXISTS (
+        SELECT FROM kept
+        WHERE kept.partition_index = judged.partition_index AND kept.event_uuid = judged.event_uuid)
     ORDER BY partition_index, event_uuid, result
 ), full_up AS MATERIALIZED (
     SELECT asked.partition_index

@@ -36,7 +36,13 @@ class FakePspEvents:
 
     def write(self, flush: Flush, at: datetime) -> None:
         """Keep the first row and the first result of each event."""
-        ended = {row[:2] for row in flush.psp_event_results}
+        fresh = {row[:2] for row in flush.psp_events} - self.rows.keys()
+        results = [
+            row
+            for row in flush.psp_event_results
+            if row.result != EventVerdict.IGNORED or row[:2] in fresh
+        ]
+        ended = {row[:2] for row in results}
         counts: dict[int, int] = {}
         for index, _ in self.waiting:
             counts[index] = counts.get(index, 0) + 1
@@ -52,7 +58,7 @@ class FakePspEvents:
             else:
                 full = "too many events wait already"
                 self.results[key] = PspEventResultRow(*key, 0, None, EventVerdict.UNMATCHED, full)
-        for result in flush.psp_event_results:
+        for result in results:
             self.results.setdefault(result[:2], result)
             self.waiting.pop(result[:2], None)
 
