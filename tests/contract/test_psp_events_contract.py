@@ -192,7 +192,9 @@ async def test_an_ended_order_is_told_with_its_end(shard: Shard) -> None:
 
 
 async def test_what_waits_is_bounded(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When as many events of a partition wait as may, a new one is set down as unmatched at once."""
+    """When as many events of a partition wait as may, a new one is set down as unmatched at once. Those
+    whose orders never came leave room for those whose orders are here.
+    """
     monkeypatch.setattr(lane, "PSP_EVENTS_WAITING_MAX", 2)
     if isinstance(shard, FakeShard):
         shard.books.psp_events.waiting_max = 2
@@ -205,6 +207,12 @@ async def test_what_waits_is_bounded(shard: Shard, monkeypatch: pytest.MonkeyPat
     assert await shard.count("psp_event") == 3
     assert await shard.count("psp_event_pending") == 2
     assert await shard.count("psp_event_result") == 1
+    for number in (4, 5, 6):
+        flush = writer.take_in()
+        flush.psp_events += rows(an_event(writer.order_uuid(number), f"evt_{number}"))
+        await host.ledger.lanes[0].append(flush)
+    assert await shard.count("psp_event_pending") == 4
+    assert await shard.count("psp_event_result") == 2
 
 
 @pytest.mark.integration

@@ -34,7 +34,9 @@ class FakePspEvents:
             dict(self.rows), dict(self.waiting), dict(self.results), self.waiting_max
         )
 
-    def write(self, flush: Flush, at: datetime) -> None:
+    def write(
+        self, flush: Flush, at: datetime, order_keys: Mapping[UUID, tuple[int, int]]
+    ) -> None:
         """Keep the first row and the first result of each event."""
         fresh = {row[:2] for row in flush.psp_events} - self.rows.keys()
         results = [
@@ -53,7 +55,8 @@ class FakePspEvents:
             self.rows[key] = (row, at)
             if key in ended:
                 continue
-            if counts.get(key[0], 0) < self.waiting_max:
+            places = self.waiting_max * (2 if row.order_uuid in order_keys else 1)
+            if counts.get(key[0], 0) < places:
                 self.waiting[key] = (at, 0)
             else:
                 full = "too many events wait already"
