@@ -34,9 +34,7 @@ class FakePspEvents:
             dict(self.rows), dict(self.waiting), dict(self.results), self.waiting_max
         )
 
-    def write(
-        self, flush: Flush, at: datetime, order_keys: Mapping[UUID, tuple[int, int]]
-    ) -> None:
+    def write(self, flush: Flush, at: datetime, order_keys: Mapping[UUID, tuple[int, int]]) -> None:
         """Keep the first row and the first result of each event."""
         fresh = {row[:2] for row in flush.psp_events} - self.rows.keys()
         results = [
