@@ -216,6 +216,30 @@ async def test_what_waits_is_bounded(shard: Shard, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.integration
+async def test_what_hardly_ever_comes_is_looked_at_rarely(servers: SharedServers) -> None:
+    """Orders are written before their calls: an event without one is left alone for minutes in the end."""
+    admin_dsn = await copy_of_installed_books(servers, DATABASE)
+    shard = PostgresShard(
+        servers.dsn(DATABASE, role="tally_owner", password=PASSWORDS.owner), admin_dsn
+    )
+    try:
+        host = shard.host()
+        writer = await host.writer(1)
+        flush = writer.take_in()
+        flush.psp_events += rows(an_event(writer.order_uuid(1)), an_event(UUID(int=9), "evt_other"))
+        await host.ledger.lanes[0].append(flush)
+        await shard.ask("UPDATE psp_event_pending SET look_count = 10")
+        assert len(await due(host)) == 2
+        waits = await shard.ask(
+            "SELECT event_id, round(extract(epoch FROM due_at - now()) / 4)::integer AS wait"
+            " FROM psp_event_pending JOIN psp_event USING (partition_index, event_uuid)"
+        )
+        assert {row["event_id"]: row["wait"] for row in waits} == {"evt_a": 1, "evt_other": 225}
+    finally:
+        await shard.close()
+
+
+@pytest.mark.integration
 async def test_looking_at_events_holds_up_no_flush(servers: SharedServers) -> None:
     """It passes over what another flush is ending, and what intake asks for does not wait behind it."""
     admin_dsn = await copy_of_installed_books(servers, DATABASE)

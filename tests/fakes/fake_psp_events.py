@@ -14,7 +14,7 @@ from storage.ports import PSP_EVENTS_WAITING_MAX, Flush
 
 EventKey = tuple[int, UUID]
 
-WAIT_S_MAX = 30
+WAIT_S_MAX = 900
 WAIT_S_MAX_WITH_ORDER = 4
 
 
