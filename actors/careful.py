@@ -59,6 +59,8 @@ class _Stalled:
     next_pass_at_s: float = 0.0
     is_head_done: bool = False
     answers: list[CallAnswer] = field(default_factory=list)
+    with_evidence: set[int] = field(default_factory=set)
+    """Orders of which evidence is among the answers."""
 
     def begin_pass(self, at_s: float) -> None:
         """Look at the stream from its beginning again, not before that monotonic time."""
@@ -129,6 +131,11 @@ class Care:
         stalled = self._stalled.get(answer.partition_index)
         if stalled is None or answer.order_no not in stalled.unanswered:
             return False
+        if answer.is_evidence:
+            if answer.order_no in stalled.with_evidence:
+                # One at a time: it comes again, and again while a child takes its time.
+                return True
+            stalled.with_evidence.add(answer.order_no)
         stalled.answers.append(answer)
         return True
 
@@ -249,7 +256,10 @@ class Care:
                 # what becomes of the answer.
                 self._on_parked(partition_index, answer.order_no)
             stalled.answers.pop(0)
-            stalled.unanswered.discard(answer.order_no)
+            stalled.with_evidence.discard(answer.order_no)
+            if not (answer.is_evidence and is_safe):
+                # Evidence may have to wait, and then shows nothing of how the order ends.
+                stalled.unanswered.discard(answer.order_no)
 
 
 def _digest(message: Message) -> bytes:

@@ -90,7 +90,7 @@ class PartitionHost:
             incarnation,
         )
         self._letters = LetterDesk(
-            ports.ledger, self._lanes, self._working, self._reader.reread, ports.clock
+            ports.ledger, self._lanes, self._working, self._reader.reread, self._care, ports.clock
         )
         self._resumer = self._new_resumer(ledger_clock)
         self.parts = self._parts()

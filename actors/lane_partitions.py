@@ -144,17 +144,13 @@ class LanePartitions:
             inbox.add_answer(answer, self._clock.monotonic_s())
             self.work_arrived.set()
 
-    def offer_evidence(self, said: CallAnswer) -> bool:
-        """Keep evidence; False while a call for its order is on its way: that one is waited for.
+    def admits_evidence(self, said: CallAnswer) -> bool:
+        """Whether evidence may be offered: not while a call for its order is on its way, which is waited for.
 
         For a resting partition it would only pile up: it is offered again.
         """
-        if said.partition_index in self.resting or self._calls.is_busy(
-            said.partition_index, said.order_no
-        ):
-            return False
-        self.offer_answer(said)
-        return True
+        index = said.partition_index
+        return index not in self.resting and not self._calls.is_busy(index, said.order_no)
 
     def offer_due(self, partition_index: int, order_no: int, step: TimerKind) -> None:
         """Note a timer whose time has come. It stays due in the ledger until a flush replaces it."""

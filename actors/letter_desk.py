@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from actors.careful import Care
 from actors.lane_worker import LaneWorker
 from actors.setting_aside import action_message
 from payments.event_judging import answer_of
+from payments.open_order import CallAnswer
 from runtime.clock import Clock
 from storage.ports import OwnerLedger, StorageUnavailable
 
@@ -40,12 +42,14 @@ class LetterDesk:
         lanes: Sequence[LaneWorker],
         working: Callable[[], frozenset[int]],
         reread: Callable[[frozenset[int]], None],
+        care: Care,
         clock: Clock,
     ) -> None:
         self._ledger = ledger
         self._lanes = lanes
         self._working = working
         self._reread = reread
+        self._care = care
         self._clock = clock
         self._offered_at_s: dict[int, float] = {}
         self._evidence_offered_at_s: dict[int, float] = {}
@@ -107,8 +111,7 @@ class LetterDesk:
         for evidence in pending:
             offered_at_s = offered_before.get(evidence.evidence_no)
             if offered_at_s is None or now_s - offered_at_s > OFFERED_AGAIN_S:
-                lane = self._lanes[evidence.partition_index % len(self._lanes)]
-                if not lane.partitions.offer_evidence(evidence.answer()):
+                if not self._offer(evidence.answer()):
                     continue
                 offered_at_s = now_s
             self._evidence_offered_at_s[evidence.evidence_no] = offered_at_s
@@ -121,7 +124,15 @@ class LetterDesk:
             )
             for event in found:
                 if event.order_no is not None or event.is_overdue:
-                    lane = self._lanes[event.partition_index % len(self._lanes)]
-                    lane.partitions.offer_evidence(answer_of(event))
+                    self._offer(answer_of(event))
             if len(found) < EVENTS_READ_MAX:
                 return
+
+    def _offer(self, said: CallAnswer) -> bool:
+        """Offer evidence, or have it tried first: False where it has to come again."""
+        partitions = self._lanes[said.partition_index % len(self._lanes)].partitions
+        if not partitions.admits_evidence(said):
+            return False
+        if not self._care.takes_answer(said):
+            partitions.offer_answer(said)
+        return True

@@ -17,6 +17,10 @@ from storage.queue_ports import QueueEntry
 # as many ordinary orders need.
 BYTES_MAX = 256 * 1024**2
 
+# PSPs' events have this part of the places: of repetitions comes no report, and the books are not asked
+# for them. Beyond it the oldest are forgotten, so that however many come they take no order's place.
+EVENTS_PART = 5
+
 
 class _Kept(NamedTuple):
     entry: QueueEntry
@@ -32,6 +36,9 @@ class Unreported:
         self._bytes_max = bytes_max
         self._bytes = 0
         self._kept: OrderedDict[UUID, _Kept] = OrderedDict()
+        self._event_count_max = count_max // EVENTS_PART
+        # A dict as an ordered set: the oldest first.
+        self._events: dict[UUID, None] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -45,11 +52,15 @@ class Unreported:
         return order_uuid in self._kept
 
     def keep(self, entry: QueueEntry, now_s: float) -> None:
-        """Keep an order that is about to be acknowledged."""
+        """Keep an order, or an event, that is about to be acknowledged."""
         self._forget(entry.order_uuid)
         size_bytes = sum(map(len, entry.fields))
         self._kept[entry.order_uuid] = _Kept(entry, now_s, size_bytes)
         self._bytes += size_bytes
+        if entry.is_event:
+            self._events[entry.order_uuid] = None
+            if len(self._events) > self._event_count_max:
+                self._forget(next(iter(self._events)))
 
     def reported(self, order_uuids: Iterable[UUID]) -> None:
         """Forget orders that the books hold now."""
@@ -85,6 +96,8 @@ class Unreported:
         kept = self._kept.pop(order_uuid, None)
         if kept is not None:
             self._bytes -= kept.size_bytes
+            if kept.entry.is_event:
+                del self._events[order_uuid]
 
     def _first(self, count_max: int) -> Iterable[tuple[UUID, _Kept]]:
         for _, item in zip(range(count_max), self._kept.items(), strict=False):

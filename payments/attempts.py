@@ -8,7 +8,7 @@ nothing: the request may still sit in a frozen owner's socket.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import MAXYEAR, datetime
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -55,18 +55,25 @@ class PspAnswer(NamedTuple):
     def storable(self) -> PspAnswer:
         """Return the answer as the books can hold it, whatever the PSP wrote.
 
-        Postgres refuses a zero character, and a time without a zone has no meaning; neither may
-        stop the partition that has to hear what became of the charge.
+        Postgres refuses a zero character, a time without a zone has no meaning, and one at the end of
+        the calendar none in UTC; nothing of it may stop the partition that has to hear what became of the charge.
         """
         return self._replace(
             reference=_printable(self.reference),
             decline_code=_printable(self.decline_code),
             message=_printable(self.message) or "",
             next_action_url=_printable(self.next_action_url),
-            effective_at=self.effective_at
-            if self.effective_at is not None and self.effective_at.utcoffset() is not None
-            else None,
+            effective_at=self.effective_at if is_storable_time(self.effective_at) else None,
         )
+
+
+def is_storable_time(at: datetime | None) -> bool:
+    """Whether it is a time that the books can hold: with a zone, and in UTC a date of the calendar.
+
+    The first and the last year are none: there a zone leads out of it, and the last of its moments
+    stands for no end of time at all.
+    """
+    return at is not None and at.utcoffset() is not None and 1 < at.year < MAXYEAR
 
 
 def _printable(text: str | None) -> str | None:

@@ -141,8 +141,13 @@ class Decided:
         )
 
     def note_events(self, events: Sequence[PspEvent]) -> None:
-        """Keep PSPs' events. What tells no end has its result at once; the others are judged later."""
+        """Keep PSPs' events, the first of each name. What tells no end has its result at once, unless the
+        books hold that name already; the others are judged later.
+        """
+        first: dict[UUID, PspEvent] = {}
         for event in events:
+            first.setdefault(event.event_uuid, event)
+        for event in first.values():
             self.psp_events.append(PspEventRow(self.partition_index, *event[:-1]))
             if not ResultClass(event.result).is_definitive:
                 self.end_event(event.event_uuid, None, EventVerdict.IGNORED, "it tells no end")

@@ -80,11 +80,23 @@ def after_event(
         return None if found.ended is None else _of_ended(event, found.ended)
     if event.attempt_no != order.attempt.attempt_no:
         return _of_left(event) if event.attempt_no < order.attempt.attempt_no else None
-    if order.is_outcome_known and order.status is not PaymentState.REQUIRES_ACTION:
+    if order.is_outcome_known and not _comes_first(order, event):
         # A call is on its way, or about to be: what it is told comes first.
         return None
     verdict = after_evidence(order, said, now=now, epoch=epoch, terms=terms, policy=policy)
     return verdict if isinstance(verdict, Ended) else EventEnd(EventVerdict.CONTRADICTS, verdict)
+
+
+def _comes_first(order: OpenOrder, event: PspEvent) -> bool:
+    """Whether an event may end an order that is asked for, or sent, some time later: between two calls.
+
+    A charge may, also one of an attempt that was refused: the PSP's "it did not run" would let it go to
+    another PSP, and be charged twice.
+    """
+    if order.status is PaymentState.REQUIRES_ACTION:
+        return True
+    has_paused = order.attempt.try_count > 0 or order.parked is not None
+    return has_paused and event.result == ResultClass.APPROVED
 
 
 def _overdue(found: EventFound, result: EventVerdict, detail: str) -> EventEnd | None:

@@ -11,7 +11,6 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from payments.attempts import PspAnswer, ResultClass
-from payments.lifecycle import PaymentState
 from payments.next_step import Ended, after_answer
 from payments.open_order import CallAnswer, OpenOrder
 from payments.psp_terms import PspTerms
@@ -86,8 +85,8 @@ def after_evidence(
 ) -> Ended | str:
     """Return how the order ends by it, or why it is refused: then nothing of the order changes.
 
-    What the PSP itself told by a webhook may also end an order that waits for its buyer, and may say
-    that the key is canceled.
+    What the PSP itself told by a webhook may also say that the key is canceled, and may end an order
+    whose outcome is not unknown: when, is decided before (``payments.event_judging``).
     """
     answer = said.answer
     is_psps_word = said.event is not None
@@ -95,9 +94,7 @@ def after_evidence(
         return "the order is not open: it has ended, or is parked"
     if said.attempt_no != order.attempt.attempt_no:
         return f"it is about attempt {said.attempt_no}; the order's is {order.attempt.attempt_no}"
-    if order.is_outcome_known and not (
-        is_psps_word and order.status is PaymentState.REQUIRES_ACTION
-    ):
+    if order.is_outcome_known and not is_psps_word:
         return "the outcome is not unknown"
     if answer.result not in EVIDENCE_RESULTS and not (is_psps_word and answer.result.is_definitive):
         return "it does not tell what became of the charge"

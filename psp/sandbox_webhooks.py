@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -21,6 +22,9 @@ _RESULTS: Mapping[ChargeStatus | None, ResultClass] = {
     ChargeStatus.REQUIRES_ACTION: ResultClass.REQUIRES_ACTION,
 }
 
+# The library names types and places, and the value where it is none of an enum's: what a body holds.
+_QUOTED = re.compile(r" '.*'", re.DOTALL)
+
 _BODY = msgspec.json.Decoder(WebhookBody)
 
 
@@ -29,7 +33,7 @@ def read_sandbox_webhook(body: bytes) -> PspNotice | None:
     try:
         told = _BODY.decode(body)
     except msgspec.ValidationError as invalid:
-        raise WebhookUnreadable(str(invalid)) from None
+        raise WebhookUnreadable(_QUOTED.sub("", str(invalid))) from None
     except UNREADABLE:
         raise WebhookUnreadable("it is no JSON") from None
     if not told.type.startswith(TYPE_PREFIX):

@@ -22,7 +22,7 @@ from uuid import UUID
 
 import msgspec
 
-from payments.attempts import ResultClass
+from payments.attempts import ResultClass, is_storable_time
 from payments.currencies import EXPONENTS
 from payments.defects import InvariantViolation
 from payments.identity import ATTEMPT_NO_MAX
@@ -170,8 +170,8 @@ def problem_of_event(event: PspEvent) -> str | None:
         return f"captured_minor is outside 0..{AMOUNT_MINOR_MAX}"
     if event.currency is not None and event.currency not in EXPONENTS:
         return "currency is not one of ISO 4217"
-    if event.effective_at is not None and event.effective_at.utcoffset() is None:
-        return "effective_at has no zone"
+    if event.effective_at is not None and not is_storable_time(event.effective_at):
+        return "effective_at has no zone, or is no date in UTC"
     if event.event_uuid != event_uuid(event.psp, event.event_id):
         return "event_uuid does not follow from psp and event_id"
     if REPLY_TO.fullmatch(event.reply_to.encode(errors="replace")) is None:

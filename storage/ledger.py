@@ -23,6 +23,9 @@ from storage.sql_files import load_statements
 
 _SQL = load_statements("ledger.sql")
 
+# A look at events postpones them, which is no fact that a copy must hold: nobody waits for the standby.
+_LOOK_SETTINGS = {**INDEX_LOOPS, "synchronous_commit": "local"}
+
 
 class PostgresLedger:
     """Implements ``storage.ports.OwnerLedger`` on the primary of one shard."""
@@ -32,6 +35,8 @@ class PostgresLedger:
     ) -> None:
         self._lanes = [PostgresLane(connector, probe=probe) for _ in range(lane_count)]
         self._reader = Reader(connector, INDEX_LOOPS)
+        # Apart from the reader that every flush asks: it writes, and reads pages of hundreds.
+        self._event_reader = Reader(connector, _LOOK_SETTINGS)
 
     @property
     def lanes(self) -> Sequence[PostgresLane]:
@@ -134,7 +139,7 @@ class PostgresLedger:
         self, partition_indexes: Sequence[int], *, count_max: int, wait_s_max: float
     ) -> Sequence[EventFound]:
         """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
-        rows = await self._reader.fetch(
+        rows = await self._event_reader.fetch(
             _SQL["due_psp_events"], list(partition_indexes), count_max, wait_s_max
         )
         return list(map(_event_found, rows))
@@ -153,6 +158,7 @@ class PostgresLedger:
         for lane in self._lanes:
             await lane.close()
         await self._reader.close()
+        await self._event_reader.close()
 
 
 _EVENT_COLUMNS = PspEvent._fields[:-1]

@@ -114,8 +114,9 @@ class DueTimer:
     kind: int
 
 
-# Events of one partition that wait for their orders. Those of our own keys whose order is not here are few;
-# this many are 5 MB, and a look at each takes half a minute.
+# Events of one partition that wait for their orders. Those of our own keys whose order is not here are few,
+# unless another deployment has the same account; this many are 5 MB.
+# As many more may wait whose order is here.
 PSP_EVENTS_WAITING_MAX = 10_000
 
 

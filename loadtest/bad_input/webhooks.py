@@ -57,7 +57,9 @@ def webhook_forged(draw: Draw) -> BadRequest:
 def webhook_header(draw: Draw) -> BadRequest:
     """A header missing, empty, or none of its form."""
     name = draw.choice(("webhook-id", "webhook-timestamp", "webhook-signature"))
-    value = draw.choice((None, b"", b"-1", b"1e9", b"v1,", b"v2," + b"A" * 44, b"v1 " * 200))
+    value = draw.choice(
+        (None, b"", b"-1", b"1e9", b"v1,", b"v2," + b"A" * 44, b"v1 " * 200, b"v1,\xff")
+    )
     return post(draw, _event(draw), target=TARGET, changes=_headers(draw, {name: value}))
 
 

@@ -205,7 +205,9 @@ SELECT count(*) AS result_count FROM brought;
 -- write_psp_events --
 -- Events of PSPs ($1), kept once each, and what became of events ($2), in the flush's transaction, after
 -- its fence was passed. A new event without a result waits, unless $3 of its partition wait already:
--- then it is set down as unmatched (5), so that what waits stays bounded.
+-- then it is set down as unmatched (5), so that what waits stays bounded. Those whose order is here are
+-- judged soon, and have as many places more: others, which wait for days, don't take theirs. Ignored (3) is said of what
+-- came just now: where the books hold an event of that name, that one stands, which may tell an end.
 WITH brought AS MATERIALIZED (
     SELECT DISTINCT ON (partition_index, event_uuid) * FROM unnest($1::flush_psp_event[])
 ), kept AS (
@@ -216,21 +218,31 @@ WITH brought AS MATERIALIZED (
         captured_minor, currency, failure_code, decline_code, message, effective_at, accepted_at
     FROM brought
     ON CONFLICT DO NOTHING
-    RETURNING partition_index, event_uuid
+    RETURNING partition_index, event_uuid, order_uuid
 ), ended AS MATERIALIZED (
     SELECT DISTINCT ON (partition_index, event_uuid) *
-    FROM unnest($2::flush_psp_event_result[])
+    FROM unnest($2::flush_psp_event_result[]) AS judged
+    WHERE result <> 3 OR EXISTS (
+        SELECT FROM kept
+        WHERE kept.partition_index = judged.partition_index AND kept.event_uuid = judged.event_uuid)
     ORDER BY partition_index, event_uuid, result
 ), full_up AS MATERIALIZED (
-    SELECT asked.partition_index
+    SELECT asked.partition_index, counted.waiting_count
     FROM (SELECT DISTINCT partition_index FROM kept) AS asked
-    WHERE $3 <= (
-        SELECT count(*) FROM (
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS waiting_count FROM (
             SELECT FROM psp_event_pending AS waiting
-            WHERE waiting.partition_index = asked.partition_index LIMIT $3) AS counted)
+            WHERE waiting.partition_index = asked.partition_index LIMIT 2 * $3) AS found
+    ) AS counted
+    WHERE counted.waiting_count >= $3
 ), fresh AS MATERIALIZED (
     SELECT partition_index, event_uuid, EXISTS (
-        SELECT FROM full_up WHERE full_up.partition_index = kept.partition_index) AS is_too_many
+        SELECT FROM full_up
+        WHERE full_up.partition_index = kept.partition_index
+            AND (full_up.waiting_count >= 2 * $3 OR NOT EXISTS (
+                SELECT FROM payment_order AS o
+                WHERE o.partition_index = kept.partition_index AND o.order_uuid = kept.order_uuid))
+    ) AS is_too_many
     FROM kept
     WHERE NOT EXISTS (
         SELECT FROM ended

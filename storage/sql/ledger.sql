@@ -55,13 +55,16 @@ LIMIT $2;
 -- due_psp_events --
 -- Events whose turn it is, the longest due first, with what the books hold of their orders. They are
 -- postponed in the same statement, so that those that can't be judged yet make room for others: each
--- time for twice as long, up to 4 s where the order is here, and up to 30 s where it is not.
+-- time for twice as long, up to 4 s where the order is here, and up to 15 min where it is not: orders are
+-- written before their calls, so it hardly ever comes, and ten thousands may wait. One whose
+-- result is being written is passed over: waiting for that flush could only tell what is no more.
 WITH due AS MATERIALIZED (
     SELECT waiting.partition_index, waiting.event_uuid, waiting.look_count
     FROM psp_event_pending AS waiting
     WHERE waiting.partition_index = ANY ($1::smallint[]) AND waiting.due_at <= statement_timestamp()
     ORDER BY waiting.due_at
     LIMIT $2
+    FOR UPDATE SKIP LOCKED
 ), found AS MATERIALIZED (
     SELECT due.partition_index, due.look_count, event.event_uuid, event.psp, event.event_id,
         event.order_uuid, event.attempt_no, event.result, event.reference, event.captured_minor,
@@ -85,7 +88,7 @@ WITH due AS MATERIALIZED (
     UPDATE psp_event_pending AS waiting
     SET look_count = least(found.look_count + 1, 10),
         due_at = statement_timestamp() + interval '1 second' * least(
-            power(2, found.look_count), CASE WHEN found.order_no IS NULL THEN 30 ELSE 4 END)
+            power(2, found.look_count), CASE WHEN found.order_no IS NULL THEN 900 ELSE 4 END)
     FROM found
     WHERE waiting.partition_index = found.partition_index
         AND waiting.event_uuid = found.event_uuid

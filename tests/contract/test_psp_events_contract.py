@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
@@ -139,6 +140,22 @@ async def test_an_event_with_a_result_never_waits(shard: Shard) -> None:
     assert await shard.count("psp_event_pending") == 0
 
 
+async def test_a_repetition_that_tells_no_end_takes_none_away(shard: Shard) -> None:
+    """Under the name of an event that waits, or was judged, "processing" may follow: the first stands."""
+    host = shard.host()
+    writer = await host.writer(1)
+    flush = writer.take_in()
+    event = an_event(writer.order_uuid(1))
+    flush.psp_events += rows(event)
+    await host.ledger.lanes[0].append(flush)
+    flush = writer.take_in()
+    flush.psp_events += rows(event._replace(result=ResultClass.UNKNOWN))
+    flush.psp_event_results.append(a_result(event, EventVerdict.IGNORED, order_no=None))
+    await host.ledger.lanes[0].append(flush)
+    assert await shard.count("psp_event_result") == 0
+    assert [each.event for each in await due(host)] == [event]
+
+
 async def test_what_was_looked_at_makes_room(shard: Shard) -> None:
     """An event that can't be judged yet comes again after a second, then two: others have their turn."""
     host = shard.host()
@@ -175,7 +192,9 @@ async def test_an_ended_order_is_told_with_its_end(shard: Shard) -> None:
 
 
 async def test_what_waits_is_bounded(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When as many events of a partition wait as may, a new one is set down as unmatched at once."""
+    """When as many events of a partition wait as may, a new one is set down as unmatched at once. Those
+    whose orders never came leave room for those whose orders are here.
+    """
     monkeypatch.setattr(lane, "PSP_EVENTS_WAITING_MAX", 2)
     if isinstance(shard, FakeShard):
         shard.books.psp_events.waiting_max = 2
@@ -188,6 +207,68 @@ async def test_what_waits_is_bounded(shard: Shard, monkeypatch: pytest.MonkeyPat
     assert await shard.count("psp_event") == 3
     assert await shard.count("psp_event_pending") == 2
     assert await shard.count("psp_event_result") == 1
+    for number in (4, 5, 6):
+        flush = writer.take_in()
+        flush.psp_events += rows(an_event(writer.order_uuid(number), f"evt_{number}"))
+        await host.ledger.lanes[0].append(flush)
+    assert await shard.count("psp_event_pending") == 4
+    assert await shard.count("psp_event_result") == 2
+
+
+@pytest.mark.integration
+async def test_what_hardly_ever_comes_is_looked_at_rarely(servers: SharedServers) -> None:
+    """Orders are written before their calls: an event without one is left alone for minutes in the end."""
+    admin_dsn = await copy_of_installed_books(servers, DATABASE)
+    shard = PostgresShard(
+        servers.dsn(DATABASE, role="tally_owner", password=PASSWORDS.owner), admin_dsn
+    )
+    try:
+        host = shard.host()
+        writer = await host.writer(1)
+        flush = writer.take_in()
+        flush.psp_events += rows(an_event(writer.order_uuid(1)), an_event(UUID(int=9), "evt_other"))
+        await host.ledger.lanes[0].append(flush)
+        await shard.ask("UPDATE psp_event_pending SET look_count = 10")
+        assert len(await due(host)) == 2
+        waits = await shard.ask(
+            "SELECT event_id, round(extract(epoch FROM due_at - now()) / 4)::integer AS wait"
+            " FROM psp_event_pending JOIN psp_event USING (partition_index, event_uuid)"
+        )
+        assert {row["event_id"]: row["wait"] for row in waits} == {"evt_a": 1, "evt_other": 225}
+    finally:
+        await shard.close()
+
+
+@pytest.mark.integration
+async def test_looking_at_events_holds_up_no_flush(servers: SharedServers) -> None:
+    """It passes over what another flush is ending, and what intake asks for does not wait behind it."""
+    admin_dsn = await copy_of_installed_books(servers, DATABASE)
+    owner = servers.dsn(DATABASE, role="tally_owner", password=PASSWORDS.owner)
+    shard = PostgresShard(owner, admin_dsn)
+    connection = await asyncpg.connect(admin_dsn)
+    try:
+        host = shard.host()
+        writer = await host.writer(1)
+        flush = writer.take_in()
+        event, other = an_event(writer.order_uuid(1)), an_event(UUID(int=9), "evt_other")
+        flush.psp_events += rows(event, other)
+        await host.ledger.lanes[0].append(flush)
+        async with connection.transaction():
+            ending = "DELETE FROM psp_event_pending WHERE event_uuid = $1"
+            await connection.execute(ending, event.event_uuid)
+            async with asyncio.timeout(3):
+                assert [each.event for each in await due(host)] == [other]
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE psp_event_pending")
+            looking = asyncio.create_task(due(host))
+            async with asyncio.timeout(3):
+                known = await host.ledger.known_orders([(1, writer.order_uuid(1))])
+            assert set(known.fingerprints) == {writer.order_uuid(1)}
+            assert not looking.done()
+        await looking
+    finally:
+        await connection.close()
+        await shard.close()
 
 
 @pytest.mark.integration

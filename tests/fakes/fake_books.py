@@ -175,7 +175,7 @@ class FakeBooks:
             self.refused.setdefault(refused[:3], refused)
         self.letters.write(flush, self.order_keys)
         self.evidence.write(flush)
-        self.psp_events.write(flush, at)
+        self.psp_events.write(flush, at, self.order_keys)
         for progress in flush.progress:
             self.open_orders[progress[:2]] = progress
         for timer in flush.timers:

@@ -14,7 +14,7 @@ from storage.ports import PSP_EVENTS_WAITING_MAX, Flush
 
 EventKey = tuple[int, UUID]
 
-WAIT_S_MAX = 30
+WAIT_S_MAX = 900
 WAIT_S_MAX_WITH_ORDER = 4
 
 
@@ -34,9 +34,15 @@ class FakePspEvents:
             dict(self.rows), dict(self.waiting), dict(self.results), self.waiting_max
         )
 
-    def write(self, flush: Flush, at: datetime) -> None:
+    def write(self, flush: Flush, at: datetime, order_keys: Mapping[UUID, tuple[int, int]]) -> None:
         """Keep the first row and the first result of each event."""
-        ended = {row[:2] for row in flush.psp_event_results}
+        fresh = {row[:2] for row in flush.psp_events} - self.rows.keys()
+        results = [
+            row
+            for row in flush.psp_event_results
+            if row.result != EventVerdict.IGNORED or row[:2] in fresh
+        ]
+        ended = {row[:2] for row in results}
         counts: dict[int, int] = {}
         for index, _ in self.waiting:
             counts[index] = counts.get(index, 0) + 1
@@ -47,12 +53,13 @@ class FakePspEvents:
             self.rows[key] = (row, at)
             if key in ended:
                 continue
-            if counts.get(key[0], 0) < self.waiting_max:
+            places = self.waiting_max * (2 if row.order_uuid in order_keys else 1)
+            if counts.get(key[0], 0) < places:
                 self.waiting[key] = (at, 0)
             else:
                 full = "too many events wait already"
                 self.results[key] = PspEventResultRow(*key, 0, None, EventVerdict.UNMATCHED, full)
-        for result in flush.psp_event_results:
+        for result in results:
             self.results.setdefault(result[:2], result)
             self.waiting.pop(result[:2], None)
 

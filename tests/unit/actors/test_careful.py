@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
+from actors import letter_desk
 from actors.sacrificing import AnswerJob, MessageJob
+from payments.attempts import ResultClass
 from payments.partitioning import partition_index
+from payments.retry_policy import RetryRule, Strategy
 from runtime.crash_points import CrashPoints
 from storage.envelope import queue_entry
 from storage.ports import STALLS_BEFORE_CARE
 from storage.queue import REMOVAL_AGE_S_MAX
-from tests.fakes.fake_host import PARTITION_COUNT, World
+from tests.fakes.fake_host import PARTITION_COUNT, QUICK, World
 from tests.fakes.fake_sacrifice import FakeSacrifice
 from tests.queue_commands import a_command
 
@@ -132,6 +136,35 @@ async def test_an_order_whose_answer_ends_hosts_is_parked() -> None:
         world.unparking.wishes.add(key)
         await world.until(lambda: world.status_of(victim) is not None)
     assert not world.books.parked
+
+
+async def test_evidence_that_ends_hosts_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What people, or a PSP's events, say of an order whose hosts died is decided in a child before, too."""
+    monkeypatch.setattr(letter_desk, "LOOK_EVERY_S", 0.01)
+    world = World(
+        policy=replace(QUICK, unknown=RetryRule(strategy=Strategy.FIXED, first_ms=600_000))
+    )
+    async with world.running(world.host("host-0")):
+        orders = [await world.post(token="tok_timeout_before") for _ in range(4)]
+        rows = world.books.open_orders
+        await world.until(lambda: sum(not row.is_outcome_known for row in rows.values()) == 4)
+    victim, *others = orders
+    key = world.books.order_keys[victim]
+
+    def is_deadly(job: object) -> bool:
+        if not isinstance(job, AnswerJob) or not job.answer.is_evidence:
+            return False
+        return (job.head.partition_index, job.order.order_no) == key
+
+    world.sacrifice = FakeSacrifice(is_deadly)
+    evidence = world.books.evidence
+    for order in orders:
+        evidence.give(world.books.order_keys[order], result=ResultClass.DECLINED_FINAL)
+    hosts_died(world)
+    async with world.running(world.host("host-1")):
+        await world.until(lambda: all(world.status_of(order) for order in others))
+        await world.until(lambda: key in world.books.parked)
+        assert world.status_of(victim) is None
 
 
 @pytest.mark.parametrize("has_died", [False, True])

@@ -89,6 +89,7 @@ async def test_a_call_that_began_after_the_offer_is_waited_for() -> None:
     partitions = host.parts.lanes[key[0] % 2].partitions
     world.books.evidence.give(key, result=ResultClass.DECLINED_FINAL)
     (given,) = world.books.evidence.pending([key[0]])
-    assert partitions.offer_evidence(given.answer())
+    assert partitions.admits_evidence(given.answer())
+    partitions.offer_answer(given.answer())
     host.calls._busy.add(key)
     assert not partitions.take([key[0]], count_max=9)[key[0]].answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,7 @@ from tests.unit.gateway.stack import PARTITION_COUNT, Answered, GatewayStack, se
 
 NEW, OLD = b"n" * 32, b"o" * 32
 PATH = "/v1/psp/simulator/webhooks"
+AT = b"2026-11-26T00:00:00Z"
 ORDER = UUID("00000000-0000-5000-8000-00000000abcd")
 
 
@@ -159,6 +161,27 @@ async def test_one_header_sent_twice_is_none(stack: GatewayStack) -> None:
         assert answer.status == 403
 
 
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+async def test_bytes_that_are_no_text_are_no_signature(stack: GatewayStack, name: str) -> None:
+    """Anybody may send them: they are refused like any other forgery, and are no failure of ours."""
+    body = a_body()
+    at_s = int(stack.clock.now().timestamp())
+    values = {
+        "webhook-id": b"msg_a",
+        "webhook-timestamp": b"%d" % at_s,
+        "webhook-signature": signature_of(NEW, "msg_a", at_s, body).encode(),
+    }
+    values[name] += b" v1,\xff"
+    headers = {**values, "content-type": b"application/json", "content-length": b"%d" % len(body)}
+    head = b"".join(b"%b: %b\r\n" % (name.encode(), value) for name, value in headers.items())
+    host, port = stack.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST %b HTTP/1.1\r\nHost: a\r\n%b\r\n%b" % (PATH.encode(), head, body))
+    answer = await reader.readuntil(b"\r\n")
+    writer.close()
+    assert answer.split()[1] == (b"202" if name == "webhook-signature" else b"403")
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
@@ -166,6 +189,7 @@ async def test_one_header_sent_twice_is_none(stack: GatewayStack) -> None:
         (b"[" * 30_000, 400, "webhook_invalid"),
         (b"\xff", 400, "webhook_invalid"),
         (a_body("e" * 255).replace(b"USD", b"U\\u0000"), 400, "webhook_invalid"),
+        (a_body().replace(b'"captured"', b'"pigeon"', 1), 400, "webhook_invalid"),
         (a_body("4111111111111111"), 422, "pan_not_accepted"),
         (b" " * 70_000, 413, "body_too_large"),
     ],
@@ -177,7 +201,17 @@ async def test_a_signed_body_that_is_no_event_is_refused(
     answer = await send(stack, body)
     assert (answer.status, answer.code) == (status, code)
     assert b"4111111111111111" not in answer.body
+    assert b"pigeon" not in answer.body
     assert queued(stack) == []
+
+
+@pytest.mark.parametrize("at", [b"0001-01-01T00:00:00+14:00", b"9999-12-31T23:59:59.999999-14:00"])
+async def test_a_time_beyond_the_calendar_is_left_out(stack: GatewayStack, at: bytes) -> None:
+    """The PSP's word counts without it: what it says of the charge must not be lost."""
+    body = a_body().replace(b'"at":"' + AT, b'"at":"' + at)
+    assert (await send(stack, body)).status == 202
+    ((_, event),) = queued(stack)
+    assert (event.result, event.effective_at) == (ResultClass.APPROVED, None)
 
 
 @pytest.mark.parametrize(

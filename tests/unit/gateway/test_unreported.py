@@ -31,6 +31,23 @@ def test_orders_are_bounded_by_count() -> None:
     assert kept.all() == [entries[1]]
 
 
+def test_events_take_no_orders_place() -> None:
+    """Of PSPs' events a part is kept, the latest; an order is never forgotten for one."""
+    kept = Unreported(10)
+    order = _entry(10)
+    events = [_entry(10)._replace(is_event=True) for _ in range(20)]
+    kept.keep(order, 0.0)
+    for event in events:
+        kept.keep(event, 1.0)
+        kept.keep(event, 2.0)
+    assert kept.has_room_for(7)
+    assert kept.all() == [order, *events[-2:]]
+    kept.forget_events(kept.all(), 3.0)
+    kept.keep(events[0], 4.0)
+    kept.reported([event.order_uuid for event in events])
+    assert kept.all() == [order]
+
+
 def test_orders_are_bounded_by_size() -> None:
     """Large orders fill the memory meant for many small ones; reports give it free, repeats count once."""
     kept = Unreported(1_000, bytes_max=100)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,4 +70,15 @@ def test_a_storable_answer_has_only_what_postgres_takes(text: str, url: str, at:
         kept.encode()
     assert answer.effective_at is None
     proper = answer._replace(effective_at=AT)
+    assert proper.storable() == proper
+
+
+@pytest.mark.parametrize("hours", [-14, 0, 14])
+@pytest.mark.parametrize(("year", "inward"), [(1, 1), (9999, -1)])
+def test_a_time_at_the_end_of_the_calendar_is_left_out(year: int, inward: int, hours: int) -> None:
+    """In UTC it may have no date, or stand for no end of time: a year from there it is as good as any."""
+    edge = AT.replace(year=year, tzinfo=timezone(timedelta(hours=hours)))
+    answer = PspAnswer(result=ResultClass.APPROVED, effective_at=edge)
+    assert answer.storable().effective_at is None
+    proper = answer._replace(effective_at=edge.replace(year=year + inward))
     assert proper.storable() == proper

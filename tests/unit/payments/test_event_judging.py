@@ -134,6 +134,42 @@ def test_an_event_waits_for_the_call_on_its_way() -> None:
     assert tell(world, event) == (EventVerdict.AGREES, "")
 
 
+@pytest.mark.parametrize("is_parked", [False, True])
+def test_a_charge_by_an_attempt_that_was_refused_settles(is_parked: bool) -> None:
+    """A PSP may have charged what it said did not run: by its event the order ends, and never goes on
+    to another PSP, where it would be charged again.
+    """
+    world = BookWorld(psps=("psp", "other"))
+    world.post(ORDER)
+    world.carry_out(world.calls[0], Deed.REFUSE)
+    if is_parked:
+        world.refusing = frozenset({"psp", "other"})
+        world.wait(60)
+        for call in world.calls:
+            world.refuse(call)
+    assert not world.calls
+    assert tell(world, CHARGED._replace(captured_minor=7))[0] == EventVerdict.CONTRADICTS  # type: ignore[index]
+    assert world.status_of(ORDER.order_uuid) is None
+    assert tell(world, DECLINED) is None
+    charged = CHARGED._replace(event_uuid=UUID(int=5))
+    assert tell(world, charged) == (EventVerdict.APPLIED, "")
+    assert world.status_of(ORDER.order_uuid) is PaymentState.SUCCEEDED
+    world.refusing = frozenset({"psp"})
+    for _ in range(3):
+        world.wait(100_000)
+        assert not world.calls
+    assert not world.psp.charges
+
+
+def test_of_one_name_the_first_event_stands() -> None:
+    """Two events that came under one name in one batch: the first is kept, with its result."""
+    world = an_unknown()
+    later = CHARGED._replace(result=ResultClass.UNKNOWN)
+    decided = world.take(psp_events=[CHARGED, later])
+    assert [row.result for row in decided.psp_events] == [ResultClass.APPROVED]
+    assert not decided.psp_event_results
+
+
 def test_a_buyer_who_has_acted_is_told_by_the_event() -> None:
     """An order that waits for its buyer ends by the PSP's word, without being asked for."""
     world = BookWorld()

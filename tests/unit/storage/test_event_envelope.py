@@ -82,6 +82,8 @@ def test_a_message_is_a_command_or_an_event() -> None:
         {"message": "x" * 201},
         {"decline_code": "x" * 65},
         {"effective_at": AT.replace(tzinfo=None)},
+        {"effective_at": AT.replace(year=1)},
+        {"effective_at": AT.replace(year=9999)},
         {"reply_to": "a b"},
     ],
 )
