@@ -81,10 +81,12 @@ class Worker:
 @pytest.mark.parametrize("deadly_number", range(8))
 def test_a_test_that_ends_its_worker_runs_once_as_all_others(deadly_number: int) -> None:
     """Whichever it is: it fails, and a fresh worker goes on with what is left, not with that test."""
-    names = ("tests/contract/test_a.py", "tests/contract/test_b.py", "tests/unit/c/test_c.py")
-    ids = [
-        f"{name}::test_{number}" for name, count in zip(names, (2, 3, 3)) for number in range(count)
-    ]
+    counts = {
+        "tests/contract/test_a.py": 2,
+        "tests/contract/test_b.py": 3,
+        "tests/unit/c/test_c.py": 3,
+    }
+    ids = [f"{name}::test_{number}" for name, count in counts.items() for number in range(count)]
     deadly, record = ids[deadly_number], list[str]()
     config = SimpleNamespace(
         getvalue=lambda _: ["popen"], option=SimpleNamespace(loadscopereorder=True)
