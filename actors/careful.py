@@ -151,6 +151,9 @@ class Care:
                     await asyncio.sleep(STORE_RETRY_S)
 
     async def _step(self, partition_index: int, stalled: _Stalled) -> None:
+        if self._stalled.get(partition_index) is not stalled:
+            # Lost and claimed again while another partition's entries were tried.
+            return
         lane = self._lane_of(partition_index)
         if partition_index not in lane.partitions.indexes:
             # Given up, or lost, in the meantime.

@@ -29,6 +29,8 @@ ENTRY_S_MAX = 3.0
 ENDED_LATE_S = 2.0
 # An entry is only deadly if it ends a fork each time: what ended one may have been the machine.
 TRIES = 2
+# A child reads as fast as a pipe carries; only one that is stopped does not.
+SEND_S_MAX = 10.0
 # Imports take a second on an idle machine.
 START_S_MAX = 30.0
 # More children that never got ready mean that the machine, or this code, is at fault: no entry is.
@@ -132,10 +134,14 @@ class ChildProcessSacrifice:
 
     async def _survived_in_a_row(self, jobs: Sequence[Job]) -> int:
         """Return how many of these were tried before the first that ended a fork, all in one exchange."""
+        if self._child is not None and self._child.process.returncode is not None:
+            # Whatever ended it while nothing was tried says nothing about these.
+            await self._end()
         child = self._child or await self._start()
         count = 0
         try:
-            await _send(child, jobs)
+            async with asyncio.timeout(SEND_S_MAX):
+                await _send(child, jobs)
             while count < len(jobs):
                 async with asyncio.timeout(ENTRY_S_MAX + ENDED_LATE_S):
                     if await child.from_child.readexactly(1) != SURVIVED:
@@ -151,13 +157,17 @@ class ChildProcessSacrifice:
 
     async def _start(self) -> _Child:
         for _ in range(STARTS_MAX):
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-P", "-m", "actors", "sacrifice"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *("-P", "-m", "actors", "sacrifice"),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except OSError as fault:
+                # No memory, process or file left: the machine's fault, and no reason for the host to die.
+                raise SacrificeUnavailable(str(fault)) from fault
             if process.stdin is None or process.stdout is None:
                 raise SacrificeUnavailable("the child has no pipes")
             child = self._child = _Child(process, process.stdin, process.stdout)
@@ -168,6 +178,10 @@ class ChildProcessSacrifice:
                         return child
             except (asyncio.IncompleteReadError, OSError, TimeoutError):
                 pass
+            except BaseException:
+                # That it is ready would be taken for a verdict.
+                await self._end()
+                raise
             await self._end()
         raise SacrificeUnavailable(f"none of {STARTS_MAX} child processes got ready")
 

@@ -86,6 +86,8 @@ class ReadThroughCache(Generic[K, V]):
     def put(self, key: K, value: V) -> None:
         """Keep a value that was just written to the source."""
         self._absent_at_s.pop(key, None)
+        # What a read that is still under way brings is from before.
+        self._loading.pop(key, None)
         self._cached[key] = _Cached(value, self._clock.monotonic_s())
         self._cached.move_to_end(key)
         if len(self._cached) > self._count_max:
@@ -106,13 +108,17 @@ class ReadThroughCache(Generic[K, V]):
         return await asyncio.shield(loading)
 
     def _loaded(self, key: K, done: asyncio.Future[V | None]) -> None:
-        del self._loading[key]
+        is_latest = self._loading.get(key) is done
+        if is_latest:
+            del self._loading[key]
         if done.cancelled():
             return
         if done.exception() is not None:
             self._failed_at_s = self._clock.monotonic_s()
             return
         self._failed_at_s = None
+        if not is_latest:
+            return
         value = done.result()
         if value is not None:
             self.put(key, value)

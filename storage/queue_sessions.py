@@ -38,10 +38,13 @@ class _SingleSession:
 
         redis-py asks only whether it ever disconnected by itself. A peer's reset closes the transport of
         a connection on which nobody reads just then, and uvloop answers the next write to it with a
-        RuntimeError, which nobody takes for a lost connection.
+        RuntimeError, which nobody takes for a lost connection. A peer that was killed closes its side
+        alone: whatever is written then is lost.
         """
-        writer = self._writer
-        return self._reader is not None and writer is not None and not writer.transport.is_closing()
+        reader, writer = self._reader, self._writer
+        if reader is None or writer is None or reader.at_eof():
+            return False
+        return not writer.transport.is_closing()
 
     async def connect_check_health(
         self, check_health: bool = True, retry_socket_connect: bool = True

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 STACK_GROUP = "stack"
 """Of the modules that share the session's stack: it takes seconds to start, and its share of the machine."""
@@ -64,6 +65,22 @@ class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
         super().__init__(config, log)
         # Otherwise the groups with the most tests go first, which are the quickest.
         config.option.loadscopereorder = False
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Deal out again what a worker left, but not the test that ended it, which would end the next one.
+
+        Returns that test, which fails.
+        """
+        groups: dict[str, dict[str, bool]] = self.assigned_work[node]
+        left = (test for tests in groups.values() for test, is_over in tests.items() if not is_over)
+        if (ended_it := next(left, None)) is not None:
+            groups[group_of(ended_it)][ended_it] = True
+        # A worker that is dealt a group with nothing left in it would never ask for another one.
+        self.assigned_work[node] = {
+            group: tests for group, tests in groups.items() if not all(tests.values())
+        }
+        super().remove_node(node)
+        return ended_it
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)

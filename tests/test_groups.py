@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
-from tests.groups import group_of, rank_of, stack_modules
+from tests.groups import GroupScheduling, group_of, rank_of, stack_modules
 
 
 @pytest.mark.parametrize("turn", range(6))
@@ -42,3 +46,67 @@ def test_the_modules_that_share_the_stack_are_found() -> None:
     names = {path.removeprefix("tests/acceptance/test_") for path in stack_modules()}
     assert names >= {"top.py", "up_down.py"}
     assert names.isdisjoint({"evidence.py", "store_failures.py"})
+
+
+class Worker:
+    """Runs what it is dealt, in its order, and notes it in a record of all workers."""
+
+    def __init__(self, name: str, record: list[str], deadly: str) -> None:
+        self.gateway = SimpleNamespace(id=name)
+        self.shutting_down = False
+        self.has_died = False
+        self._record = record
+        self._deadly = deadly
+        self._dealt: list[int] = []
+
+    def send_runtest_some(self, indexes: Sequence[int]) -> None:
+        self._dealt += indexes
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+    def run_next(self, ids: Sequence[str], scheduling: Any) -> bool:
+        """Run one test; False when nothing is left to do."""
+        if not self._dealt:
+            return False
+        index = self._dealt.pop(0)
+        self._record.append(ids[index])
+        if ids[index] == self._deadly:
+            self.has_died = True
+        else:
+            scheduling.mark_test_complete(self, index)
+        return True
+
+
+@pytest.mark.parametrize("deadly_number", range(8))
+def test_a_test_that_ends_its_worker_runs_once_as_all_others(deadly_number: int) -> None:
+    """Whichever it is: it fails, and a fresh worker goes on with what is left, not with that test."""
+    counts = {
+        "tests/contract/test_a.py": 2,
+        "tests/contract/test_b.py": 3,
+        "tests/unit/c/test_c.py": 3,
+    }
+    ids = [f"{name}::test_{number}" for name, count in counts.items() for number in range(count)]
+    deadly, record = ids[deadly_number], list[str]()
+    config = SimpleNamespace(
+        getvalue=lambda _: ["popen"], option=SimpleNamespace(loadscopereorder=True)
+    )
+    scheduling: Any = GroupScheduling(cast(pytest.Config, config))
+
+    def run_to_end(name: str) -> Worker:
+        worker = Worker(name, record, deadly)
+        scheduling.add_node(worker)
+        scheduling.add_node_collection(worker, ids)
+        scheduling.schedule()
+        while worker.run_next(ids, scheduling) and not worker.has_died:
+            pass
+        return worker
+
+    first = run_to_end("gw0")
+    assert first.has_died
+    assert scheduling.remove_node(first) == deadly
+    if scheduling.has_pending:
+        second = run_to_end("gw1")
+        assert scheduling.remove_node(second) is None
+    assert sorted(record) == sorted(ids)
+    assert not scheduling.has_pending

@@ -149,7 +149,8 @@ class RayService:
 
     def problems(self) -> Mapping[str, str | None]:
         """What is amiss without being this service's death, by process; None where nothing is."""
-        is_away = self._head is not None and self._vitals.is_control_away(time.monotonic())
+        # Where Ray is dead as a whole it takes its control service along: then nothing goes on.
+        is_away = self.is_alive() and self._vitals.is_control_away(time.monotonic())
         return {CONTROL_SERVICE: CONTROL_AWAY if is_away else None}
 
     def _records(self) -> Sequence[ProcessRecord]:

@@ -125,7 +125,8 @@ class Keeper:
 
     def _end(self) -> None:
         """Stop the node process, then kill whatever is left until nothing is."""
-        if self._raylet is not None:
+        # The signal to end may come right after its death was waited for.
+        if self._raylet in children():
             os.kill(self._raylet, signal.SIGTERM)
             give_up_at_s = time.monotonic() + STOP_TIMEOUT_S
             while time.monotonic() < give_up_at_s:

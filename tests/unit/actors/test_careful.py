@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 from uuid import uuid4
 
 import pytest
 
 from actors import letter_desk
+from actors.careful import Care
+from actors.lane_worker import LaneWorker
 from actors.sacrificing import AnswerJob, MessageJob
 from payments.attempts import ResultClass
 from payments.partitioning import partition_index
 from payments.retry_policy import RetryRule, Strategy
+from payments.state import PartitionState
 from runtime.crash_points import CrashPoints
 from storage.envelope import queue_entry
 from storage.ports import STALLS_BEFORE_CARE
 from storage.queue import REMOVAL_AGE_S_MAX
 from tests.fakes.fake_host import PARTITION_COUNT, QUICK, World
+from tests.fakes.fake_ledger import FakeLedger, FakeOwnership
+from tests.fakes.fake_queue import FakeOwnerQueue
 from tests.fakes.fake_sacrifice import FakeSacrifice
 from tests.queue_commands import a_command
 
@@ -204,3 +211,30 @@ async def test_care_begins_before_the_reader_sees_the_partition() -> None:
         await world.until(lambda: len(world.books.letters.rows) == 1)
         await world.until(lambda: not any(world.server.copy.streams.values()))
     assert survivor.met_count == 0
+
+
+async def test_a_look_that_is_out_of_date_ends_no_new_care() -> None:
+    """While one partition's entries are tried, another one may go and come back, suspicious anew."""
+    world = World()
+    lane = SimpleNamespace(partitions=SimpleNamespace(indexes=frozenset({1})))
+    care = Care(
+        sacrifice=FakeSacrifice(deadly_message),
+        queue=FakeOwnerQueue(world.server),
+        ownership=FakeOwnership(world.books, FakeLedger(world.books, lane_count=1)),
+        lane_of=lambda _: cast(LaneWorker, lane),
+        working=lambda: frozenset({1}),
+        on_parked=lambda _index, _order: None,
+        clock=world.clock,
+    )
+    state = PartitionState(
+        head=world.books.partitions[1].head,
+        open_orders=[],
+        recorded_at=world.clock.now(),
+        stall_count=STALLS_BEFORE_CARE,
+    )
+    care.claimed(state, is_own=False)
+    before = care._stalled[1]
+    before.is_head_done = True
+    care.claimed(state, is_own=False)
+    await care._step(1, before)
+    assert care.unread == {1}

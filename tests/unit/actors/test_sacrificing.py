@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -129,3 +130,66 @@ async def test_a_child_that_never_gets_ready_condemns_nobody() -> None:
     with pytest.raises(SacrificeUnavailable):
         await broken.survivors([a_job()])
     assert broken.killed_count == 0
+
+
+async def test_a_machine_that_starts_no_process_condemns_nobody(
+    sacrifice: ChildProcessSacrifice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host must not die of it: it tries again later, as with a store that is away."""
+
+    async def refused(*_arguments: object, **_options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "create_subprocess_exec", refused)
+        with pytest.raises(SacrificeUnavailable, match="temporarily unavailable"):
+            await sacrifice.survivors([a_job()])
+    assert await sacrifice.survivors([a_job()]) == [True]
+    assert sacrifice.killed_count == 0
+
+
+async def test_who_gives_up_while_a_child_starts_leaves_no_verdict_behind(
+    sacrifice: ChildProcessSacrifice,
+) -> None:
+    """The next jobs get verdicts of their own, not what the child had still to say."""
+    given_up = asyncio.create_task(sacrifice.survivors([a_job()]))
+    async with asyncio.timeout(10):
+        while sacrifice._child is None:
+            await asyncio.sleep(0.001)
+    child = sacrifice._child
+    given_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    assert await sacrifice.survivors([a_job(MARK), a_job(), a_job(MARK)]) == [False, True, False]
+    assert child.process.returncode is not None
+
+
+async def test_a_child_that_died_while_idle_costs_the_next_entry_no_try(
+    sacrifice: ChildProcessSacrifice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was being tried: the next entry still has all its tries."""
+    monkeypatch.setattr(sacrificing, "TRIES", 1)
+    assert await sacrifice.survivors([a_job()]) == [True]
+    child = sacrifice._child
+    assert child is not None
+    os.killpg(child.process.pid, signal.SIGKILL)
+    async with asyncio.timeout(10):
+        await child.process.wait()
+    assert await sacrifice.survivors([a_job()]) == [True]
+    assert sacrifice.killed_count == 0
+
+
+async def test_a_child_that_reads_nothing_holds_nobody_up_for_ever(
+    sacrifice: ChildProcessSacrifice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is larger than a pipe waits for a reader: a stopped child is ended, and another one tries."""
+    monkeypatch.setattr(sacrificing, "SEND_S_MAX", 0.2)
+    assert await sacrifice.survivors([a_job()]) == [True]
+    child, fork = sacrifice._child, fork_of(sacrifice)
+    assert child is not None
+    os.kill(fork, signal.SIGSTOP)
+    jobs = [a_job("order " * 60) for _ in range(1000)]
+    async with asyncio.timeout(20):
+        assert all(await sacrifice.survivors(jobs))
+    assert sacrifice._child is not child
+    assert sacrifice.killed_count == 0

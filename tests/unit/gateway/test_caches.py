@@ -162,3 +162,17 @@ async def test_a_source_that_just_failed_is_not_asked_for_each_request(
     source.values["a"] = "9"
     clock.pass_s(ASK_AGAIN_S)
     assert await cache.get("a") == "9"
+
+
+@pytest.mark.parametrize("key", ["new", "a"])
+async def test_what_was_written_outlives_a_read_from_before(
+    cache: ReadThroughCache[str, str], source: Source, key: str
+) -> None:
+    """Whoever was told that it exists must not hear from the same cache that it does not."""
+    before = asyncio.create_task(cache.get(key))
+    await asyncio.sleep(0)
+    source_said = source.values.get(key)
+    cache.put(key, "written")
+    assert await before == source_said
+    assert cache.fresh(key) == await cache.get(key) == "written"
+    assert source.asked == [key]

@@ -213,3 +213,20 @@ async def test_a_control_service_that_died_is_told_until_another_one_answers(
     with socket.create_server(("127.0.0.1", port)):
         ray.processes()
     assert ray.problems() == {CONTROL_SERVICE: None}
+
+
+async def test_nothing_is_said_to_go_on_where_ray_died_as_a_whole(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch, home: StackHome
+) -> None:
+    """Its keeper ends the control service along with the node; then hosts and payments are gone, too."""
+    marks = {STACK_ID_VARIABLE: home.stack_id(), PART_VARIABLE: RAY_PART}
+    monkeypatch.setattr(ray_head, "ProcessService", ProcessesOfHead(processes, marks))
+    monkeypatch.setattr(ray_head, "run_tool", started)
+    ray = RayService(home, dict.fromkeys(PORT_NAMES, 7400), {})
+    await ray.start(lambda _: None)
+    for title in (NODE_PROCESS, CONTROL_SERVICE):
+        processes.kill(title)
+    ray.processes()
+    assert not ray.is_alive()
+    assert "and all hosts with it" in ray.describe_death()
+    assert ray.problems() == {CONTROL_SERVICE: None}

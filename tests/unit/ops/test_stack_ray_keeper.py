@@ -28,6 +28,19 @@ from runtime.logs import configure_logs
 configure_logs(process_name="ray")
 sys.exit(Keeper(sys.argv[1:], deaths=Deaths(), sleep=lambda _: None).run())
 """
+# SIGTERM came between the node's death and what follows it: the node is reaped, and still remembered.
+LATE = """
+import subprocess
+from ops.local.pidfile import identity_of
+from ops.stack.deaths import Deaths
+from ops.stack.ray_keeper import Keeper
+keeper = Keeper([], deaths=Deaths())
+node, rest = (subprocess.Popen(["/bin/sleep", seconds]) for seconds in ("0", "60"))
+keeper._raylet = node.pid
+node.wait()
+keeper._end()
+assert identity_of(rest.pid) is None
+"""
 TIMEOUT_S = 10.0
 
 
@@ -138,3 +151,8 @@ def test_a_node_that_is_not_whole_is_a_failure() -> None:
     )
     assert done.returncode == 1
     assert json.loads(done.stderr)["event"] == "ray_node_incomplete"
+
+
+def test_a_stop_right_after_the_nodes_death_ends_the_rest() -> None:
+    """A process id that was waited for is nobody's any more: it is left alone, and the rest is killed."""
+    subprocess.run([sys.executable, "-c", LATE], check=True, timeout=TIMEOUT_S)

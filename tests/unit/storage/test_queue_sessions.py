@@ -39,11 +39,12 @@ class Server:
                 for _ in range(data.count(b"PING")):
                     writer.write(b"+PONG\r\n")
 
-    async def reset(self) -> None:
-        """Reset every connection, and let the other side hear of it."""
+    async def end(self, *, is_reset: bool = True) -> None:
+        """End every connection by a reset, or as a process that is killed does; let the other side hear of it."""
         for writer in self.writers:
-            ours: socket.socket = writer.get_extra_info("socket")
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)
+            if is_reset:
+                ours: socket.socket = writer.get_extra_info("socket")
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)
             writer.transport.abort()
         self.writers.clear()
         await asyncio.sleep(0.05)
@@ -68,10 +69,12 @@ LOOPS = pytest.mark.parametrize(
     "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
 )
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
+ENDS = pytest.mark.parametrize("is_reset", [True, False], ids=["reset", "closed"])
 
 
+@ENDS
 @LOOPS
-def test_a_session_that_was_reset_while_idle_is_over(new_loop: NewLoop) -> None:
+def test_a_session_that_ended_while_idle_is_over(new_loop: NewLoop, is_reset: bool) -> None:
     """Whoever writes next is told that the connection is lost, by whatever loop, and not of a defect."""
 
     async def play() -> None:
@@ -81,19 +84,20 @@ def test_a_session_that_was_reset_while_idle_is_over(new_loop: NewLoop) -> None:
             session = new_session(settings, address)
             await session.connect()  # type: ignore[no-untyped-call]
             assert await converse(session, [("PING",)]) == [b"PONG"]
-            await server.reset()
+            await server.end(is_reset=is_reset)
             assert not session.is_connected
             with pytest.raises(RedisConnectionError):
                 await converse(session, [("PING",)])
             session.abort()
-            await server.reset()
+            await server.end()
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(play())
 
 
+@ENDS
 @LOOPS
-def test_a_reset_between_two_exchanges_costs_neither(new_loop: NewLoop) -> None:
+def test_an_end_between_two_exchanges_costs_neither(new_loop: NewLoop, is_reset: bool) -> None:
     """The lost session is noticed before anything is sent on it, so a new one can carry the exchange."""
 
     async def play() -> None:
@@ -107,7 +111,7 @@ def test_a_reset_between_two_exchanges_costs_neither(new_loop: NewLoop) -> None:
             queue = QueueConnection(settings, locate)
             async with queue.turn:
                 first = await queue.open()
-                await server.reset()
+                await server.end(is_reset=is_reset)
                 try:
                     assert await queue.exchange([("PING",)]) == [b"PONG"]
                 except StorageUnavailable as lost:
@@ -115,7 +119,7 @@ def test_a_reset_between_two_exchanges_costs_neither(new_loop: NewLoop) -> None:
                 assert queue.session is not None
                 assert queue.session.generation > first.generation
                 queue.drop()
-            await server.reset()
+            await server.end()
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(play())
