@@ -56,6 +56,11 @@ class _SingleSession:
             check_health=check_health, retry_socket_connect=retry_socket_connect
         )
 
+    async def disconnect(self, *arguments: Any, **options: Any) -> None:
+        """Close the socket also where the session is over: redis-py closes what is connected alone."""
+        self.abort()
+        await super().disconnect(*arguments, **options)  # type: ignore[misc]
+
     def abort(self) -> None:
         """Close the socket at once: closing it in order would wait for a frozen server to read."""
         if self._writer is not None:
