@@ -25,7 +25,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -49,6 +49,8 @@ from storage.sealing import (
     open_sealed,
     seal,
 )
+
+T = TypeVar("T")
 
 __all__ = [
     "VERSION_AND_FLAG_NOW",
@@ -213,12 +215,7 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
     Everything is checked again: the stream is written by gateways of other versions, and by anyone
     who can reach it. Whoever has read the header of these very fields hands it in.
     """
-    names = raw[0::2]
-    if len(raw) % 2 != 0 or len(set(names)) != len(names):
-        raise EnvelopeUnreadable(
-            "fields_malformed", f"{len(raw)} names and values, or a name twice"
-        )
-    fields = dict(zip(names, raw[1::2], strict=True))
+    fields = fields_of(raw)
     header = header or read_header(raw)
     if header.kind != KIND_PAYMENT:
         raise EnvelopeUnreadable("command_unknown", "field c names no command of this version")
@@ -233,7 +230,7 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
         raise EnvelopeUnreadable("field_unreadable", "t")
     if header.reply_to is None:
         raise EnvelopeUnreadable("field_unreadable", "r")
-    payload = _decode_payload(fields)
+    payload = decode_payload(fields, _payload_decoder, bytes_max=PAYLOAD_BYTES_MAX)
     if len(payload.idempotency_key) != 16:
         raise EnvelopeUnreadable("value_out_of_range", "idempotency_key is not 16 bytes")
     command = PaymentCommand(
@@ -270,16 +267,27 @@ def stated_version(stated: bytes) -> None:
     check_version(int(match[1]), int(match[2]))
 
 
-def _decode_payload(fields: Mapping[bytes, bytes]) -> _Payload:
+def fields_of(raw: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return a stream message's fields by name. Raises EnvelopeUnreadable for a name without a value, or twice."""
+    names = raw[0::2]
+    if len(raw) % 2 != 0 or len(set(names)) != len(names):
+        raise EnvelopeUnreadable(
+            "fields_malformed", f"{len(raw)} names and values, or a name twice"
+        )
+    return dict(zip(names, raw[1::2], strict=True))
+
+
+def decode_payload(
+    fields: Mapping[bytes, bytes], decoder: msgspec.msgpack.Decoder[T], *, bytes_max: int
+) -> T:
+    """Return what field ``p`` holds. Raises EnvelopeUnreadable."""
     payload = fields.get(b"p")
     if payload is None:
         raise EnvelopeUnreadable("field_unreadable", "p")
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        raise EnvelopeUnreadable(
-            "payload_too_large", f"{len(payload)} bytes of {PAYLOAD_BYTES_MAX}"
-        )
+    if len(payload) > bytes_max:
+        raise EnvelopeUnreadable("payload_too_large", f"{len(payload)} bytes of {bytes_max}")
     try:
-        return _payload_decoder.decode(payload)
+        return decoder.decode(payload)
     except DECODE_FAULTS as fault:
         raise EnvelopeUnreadable("payload_malformed", describe(fault)) from None
 

@@ -38,11 +38,13 @@ from storage.envelope import (
     VERSION_AND_FLAG_NOW,
     EnvelopeHeader,
     accepted_at_ms,
+    decode_payload,
+    fields_of,
     read_header,
     stated_version,
 )
 from storage.queue_ports import QueueEntry
-from storage.sealing import DECODE_FAULTS, EnvelopeUnreadable, describe
+from storage.sealing import EnvelopeUnreadable
 
 KIND_PSP_WEBHOOK = b"psp_webhook"
 
@@ -108,12 +110,7 @@ def decode_event(raw: Sequence[bytes], header: EnvelopeHeader | None = None) -> 
 
     Everything is checked again, as it is of a command.
     """
-    names = raw[0::2]
-    if len(raw) % 2 != 0 or len(set(names)) != len(names):
-        raise EnvelopeUnreadable(
-            "fields_malformed", f"{len(raw)} names and values, or a name twice"
-        )
-    fields = dict(zip(names, raw[1::2], strict=True))
+    fields = fields_of(raw)
     header = header or read_header(raw)
     if header.kind != KIND_PSP_WEBHOOK:
         raise EnvelopeUnreadable("command_unknown", "field c names no event of this version")
@@ -124,7 +121,7 @@ def decode_event(raw: Sequence[bytes], header: EnvelopeHeader | None = None) -> 
         raise EnvelopeUnreadable("field_unreadable", "t")
     if header.reply_to is None:
         raise EnvelopeUnreadable("field_unreadable", "r")
-    payload = _decode_payload(fields.get(b"p"))
+    payload = decode_payload(fields, _decoder, bytes_max=PAYLOAD_BYTES_MAX)
     if len(payload.order_uuid) != 16:
         raise EnvelopeUnreadable("value_out_of_range", "order_uuid is not 16 bytes")
     event = PspEvent(
@@ -194,16 +191,3 @@ def _payload_of(event: PspEvent) -> _Payload:
         message=event.message,
         effective_at=event.effective_at,
     )
-
-
-def _decode_payload(payload: bytes | None) -> _Payload:
-    if payload is None:
-        raise EnvelopeUnreadable("field_unreadable", "p")
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        raise EnvelopeUnreadable(
-            "payload_too_large", f"{len(payload)} bytes of {PAYLOAD_BYTES_MAX}"
-        )
-    try:
-        return _decoder.decode(payload)
-    except DECODE_FAULTS as fault:
-        raise EnvelopeUnreadable("payload_malformed", describe(fault)) from None
