@@ -30,11 +30,13 @@ def document(directory: Path) -> dict[str, Any]:
     """The documentation's run of a few cells: a kill at a step, one at any moment, and two on stores."""
     program, *arguments = shlex.split(script_of(RUN_ELSEWHERE))
     assert program == ".venv/bin/tally"
+    return run_of(*arguments, "--directory", str(directory), "--html", str(directory / "page.html"))
+
+
+def run_of(*arguments: str) -> dict[str, Any]:
+    """Return what a run of faults printed as JSON; it has to be valid."""
     done = subprocess.run(
-        [
-            *(sys.executable, "-P", "-m", "ops.cli", *arguments, "--json"),
-            *("--directory", str(directory), "--html", str(directory / "page.html")),
-        ],
+        [sys.executable, "-P", "-m", "ops.cli", *arguments, "--json"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -132,18 +134,7 @@ def test_a_stop_heals_and_leaves_nothing_behind(tmp_path: Path) -> None:
 @pytest.mark.campaign
 def test_a_second_of_each_process_is_no_fault(tmp_path: Path) -> None:
     """Started once more under its own name, neither stack nor host nor gateway does harm."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-P", "-m", "ops.cli", "chaos", "--mix", "double_start", "--json"),
-            *("--minutes", "0.1", "--rate", "20", "--directory", str(tmp_path)),
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stderr}\n{done.stdout[-2_000:]}"
-    coverage = json.loads(done.stdout)["coverage"]
+    options = ("--minutes", "0.1", "--rate", "20", "--directory", str(tmp_path))
+    coverage = run_of("chaos", "--mix", "double_start", *options)["coverage"]
     assert len(coverage) == 3
     assert all(cell["hits"] for cell in coverage.values())
