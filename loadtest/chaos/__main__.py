@@ -18,6 +18,7 @@ from loadtest.chaos.options import RATE_PER_S, SINGLES, Options
 from loadtest.chaos.report_html import render_html
 from loadtest.chaos.report_table import print_report
 from loadtest.chaos.session import Session
+from loadtest.history.directories import new_run_directory
 from ops.local.faults import LocalFault
 from ops.output import Output
 from ops.stack.settings import passed_environment
@@ -47,6 +48,8 @@ def main(is_json: bool, html_path: Path | None, **given: Any) -> None:
     options = Options(**given, environment=passed_environment(os.environ))
     if options.mix != NONE and not options.cells():
         raise click.UsageError(f"no cell of {options.mix} matches {' or '.join(options.patterns)}")
+    if options.directory is not None:
+        new_run_directory(options.directory)
     try:
         document = asyncio.run(_run(options, output))
     except asyncio.CancelledError:

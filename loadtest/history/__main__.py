@@ -12,6 +12,7 @@ import msgspec
 
 from loadtest.checker.collecting import collect
 from loadtest.checker.files import RUN_NAME
+from loadtest.history.directories import new_run_directory
 from loadtest.history.of_stack import StackLoad
 from ops.stack.state import read_state
 
@@ -70,7 +71,7 @@ def main(
     home: Path, directory: Path, seed: int, seconds: float, rate_per_s: float, settle_s_max: float
 ) -> None:
     """Load a running stack and collect its records; `python -m loadtest.checker` checks them."""
-    directory.mkdir(parents=True, exist_ok=True)
+    new_run_directory(directory)
     done = asyncio.run(
         load_home(
             home.absolute(),
