@@ -78,9 +78,10 @@ def tables_of(document: Mapping[str, Any]) -> Iterator[Table]:
 def summary_of(document: Mapping[str, Any]) -> str:
     """All runs in one line."""
     totals = document["totals"]
+    # Single faults belong to no mix, and have goals in place of cells.
+    cells = f" {totals['cells_hit']} of {totals['cells']} cells hit," if totals["cells"] else ""
     return (
-        f"{totals['runs']} runs, {totals['faults']:,} faults, {totals['cells_hit']} of"
-        f" {totals['cells']} cells hit, {totals['requests']:,} requests;"
+        f"{totals['runs']} runs, {totals['faults']:,} faults,{cells} {totals['requests']:,} requests;"
         f" {totals['unknowns_resolved']:,} unknown outcomes resolved, the longest after"
         f" {_number(totals['unknown_s_max'], 1)} s, {totals['unknowns_unresolved']} not."
         f" Verdict: {totals['verdict']}."
