@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -204,7 +202,8 @@ def _printed(
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
     """Have the run end its own servers, and kill it only if it does not."""
-    os.kill(child.pid, signal.SIGINT)
+    # Not SIGINT: whatever a shell started in the background ignores that, its children too.
+    child.terminate()
     try:
         child.communicate(timeout=INTERRUPTED_S)
     except subprocess.TimeoutExpired:

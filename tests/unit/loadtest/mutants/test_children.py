@@ -12,9 +12,10 @@ from loadtest.mutants.outcomes import Outcome, Where
 
 # Prints what it was called with, as a run does, and ends as the mutant's name says.
 FAKE_CHAOS = """
-import json, os, sys, time
+import json, os, signal, sys, time
 name = os.environ.get("TALLY_MUTANT", "")
 if name == "frozen_answer_changes":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     time.sleep(60)
 arguments = [os.environ["TALLY_TEST_STACK"], *sys.argv[1:]]
 verdict = {"": "valid", "ack_before_wait": "violated"}.get(name, "unknown")
@@ -66,7 +67,7 @@ def test_a_run_on_servers_gets_the_defect_and_the_plan(tmp_path: Path) -> None:
 def test_a_run_that_does_not_end_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is interrupted, so that it can end its servers, and shows nothing."""
+    """It is told to end, so that it can end its servers, and shows nothing: also where a shell had it ignore SIGINT."""
     monkeypatch.setattr("loadtest.mutants.children.RUN_EXTRA_S", 0.2)
     command = a_command(tmp_path, FAKE_CHAOS)
     servers = Servers(seed=1, minutes=0.0, environment={}, command=command)
