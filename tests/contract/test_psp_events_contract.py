@@ -335,6 +335,7 @@ async def test_what_a_person_looks_at_is_listed(servers: SharedServers) -> None:
             assert one.state is state
         assert len(await store.odd(None, count_max=2)) == 2
         assert document(listed[0])["tells"] == "approved"
+        assert {(event.payment_id, event.merchant_id) for event in listed} == {(None, None)}
     finally:
         await pool.close()
         await shard.close()
