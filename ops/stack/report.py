@@ -140,14 +140,15 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
         session_count_max=6,
     )
     queries = StatusQueries(pool)
-    ready, hosts, store, counts, trouble, answers.decisions, intent = await asyncio.gather(
-        _in_time(http_status(config.gateway.host, config.gateway.port, "/readyz")),
-        _in_time(queries.hosts()),
-        _in_time(queries.store()),
-        _in_time(queries.counts()),
-        _in_time(queries.trouble()),
-        _in_time(queries.decisions()),
-        _in_time(IntentStore(pool).read()),
+    (ready, hosts, store, counts, trouble), (answers.decisions, intent) = await asyncio.gather(
+        asyncio.gather(
+            _in_time(http_status(config.gateway.host, config.gateway.port, "/readyz")),
+            _in_time(queries.hosts()),
+            _in_time(queries.store()),
+            _in_time(queries.counts()),
+            _in_time(queries.trouble()),
+        ),
+        asyncio.gather(_in_time(queries.decisions()), _in_time(IntentStore(pool).read())),
     )
     if ready != _HTTP_OK:
         reason = "no answer" if ready is None else f"/readyz says {ready}"
