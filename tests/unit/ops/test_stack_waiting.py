@@ -26,7 +26,9 @@ class Books:
     async def fetch(self, statement: str, *_values: object) -> list[dict[str, Any]]:
         """Answer the two questions that are asked."""
         if "host_lease" not in statement:
-            return [] if self._wished is None else [{"key": "host_count", "value": str(self._wished)}]
+            return (
+                [] if self._wished is None else [{"key": "host_count", "value": str(self._wished)}]
+            )
         self.look_count += 1
         rows = [self._host(0, [0, 1])]
         if self.look_count >= self._comes_at_look:
