@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+from collections.abc import Sequence
 from uuid import UUID
 
 from runtime.config import Config
 from storage.opening import read_pool
-from storage.unparking import PostgresUnparking
+from storage.unparking import PostgresUnparking, RestingPayment
 
 _LOOK_EVERY_S = 0.2
 
 
 async def unpark_payment(
     config: Config, payment_id: UUID, *, reason: str, timeout_s: float
-) -> bool | None:
-    """Want a payment to go on, and wait for its owner. Returns whether it does; None if it isn't parked.
+) -> bool | str:
+    """Want a payment to go on, and wait for its owner. Returns whether it does, or why there is nothing to do.
 
     Raises StorageUnavailable.
     """
@@ -31,7 +32,7 @@ async def unpark_payment(
         parked_orders = PostgresUnparking(pool)
         found = await parked_orders.parked(payment_id)
         if not found:
-            return None
+            return not_parked(payment_id, await parked_orders.resting(payment_id))
         for parked in found:
             await parked_orders.want(
                 parked, actor=f"tally payments unpark ({getpass.getuser()})", reason=reason
@@ -44,3 +45,13 @@ async def unpark_payment(
         return True
     finally:
         await pool.close()
+
+
+def not_parked(payment_id: UUID, resting: Sequence[RestingPayment]) -> str:
+    """Return why a payment that is not parked has nothing to be let go."""
+    if not resting:
+        return f"payment {payment_id} is not parked"
+    reasons = ", ".join(sorted({f"{each.reason} ({each.psp})" for each in resting}))
+    return (
+        f"payment {payment_id} is not parked: it waits for PSPs, {reasons}, and goes on by itself"
+    )

@@ -61,7 +61,7 @@ class Letter:
     """Whether an order is shown as processing, or failed, because of it."""
     state: LetterState
     refusal: str | None
-    """Why the last replay came to nothing; None when none did."""
+    """Why the last replay came to nothing; None when none did, or a later one took it in."""
     envelope_bytes: int
     created_at: datetime
 

@@ -40,6 +40,9 @@ class OddEvent(NamedTuple):
     psp: str
     event_id: str
     order_uuid: UUID
+    payment_id: UUID | None
+    """The order's idempotency key; None when the order is not in the books."""
+    merchant_id: str | None
     partition_index: int
     attempt_no: int
     result: int
@@ -68,6 +71,8 @@ class PostgresPspEvents:
                 psp=row["psp"],
                 event_id=row["event_id"],
                 order_uuid=row["order_uuid"],
+                payment_id=row["idempotency_key"],
+                merchant_id=row["merchant_id"],
                 partition_index=row["partition_index"],
                 attempt_no=row["attempt_no"],
                 result=row["told"],

@@ -19,6 +19,9 @@ from storage.sql_files import load_statements
 # or two on books of any size, and rather shows no number than an old one.
 OUTCOME_COUNT_MS_MAX = 1_500
 
+# Nobody closes an event that contradicts: an old one is history, which `tally psp-events list` tells.
+EVENT_DAYS = 7
+
 COUNT_TRANSACTION = f"BEGIN READ ONLY; SET LOCAL statement_timeout = {OUTCOME_COUNT_MS_MAX}"
 
 _SQL = load_statements("status.sql")
@@ -98,8 +101,18 @@ class OrderCounts:
     """Which of the open ones rest."""
     ended_by_status: Mapping[str, int] | None
     """None when there are too many to count in OUTCOME_COUNT_MS_MAX."""
-    dead_letter_count: int | None
-    """None where the role may not see them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """What waits for a person, and makes nothing unhealthy by that."""
+
+    dead_letter_count: int
+    """Neither replayed nor discarded, and nobody has said so yet."""
+    contradicting_event_count: int
+    """PSPs' events that tell otherwise than the books, of the last EVENT_DAYS days."""
+    unmatched_event_count: int
+    """Those that found no order, of the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +148,10 @@ class StatusQueries:
         """Return what people have to look after."""
         return Trouble(**(await self._pool.fetch(_SQL["trouble"]))[0])
 
+    async def decisions(self) -> Decisions:
+        """Return what people have to decide."""
+        return Decisions(**(await self._pool.fetch(_SQL["decisions"], EVENT_DAYS))[0])
+
     async def counts(self) -> OrderCounts:
         """Return the counts; each is exact, but they are not of one moment."""
         open_rows = await self._pool.fetch(_SQL["open_counts"])
@@ -143,7 +160,6 @@ class StatusQueries:
             open_by_status=_by_status(open_rows),
             parked=[_parked(row) for row in parked_rows],
             ended_by_status=await self._pool.run(_ended_by_status),
-            dead_letter_count=await self._pool.run(_dead_letter_count),
         )
 
 
@@ -181,13 +197,6 @@ async def _ended_by_status(session: Session) -> Mapping[str, int] | None:
     # Rolls back what the server has canceled, and ends the read-only transaction otherwise.
     await session.execute("ROLLBACK")
     return counts
-
-
-async def _dead_letter_count(session: Session) -> int | None:
-    if not (await session.fetch(_SQL["may_read_dead_letters"]))[0]["is_allowed"]:
-        return None
-    count: int = (await session.fetch(_SQL["dead_letter_count"]))[0]["letter_count"]
-    return count
 
 
 def _parked(row: asyncpg.Record) -> ParkedCount:

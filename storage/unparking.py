@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from payments.parking import ParkReason
 from storage.read_pool import ReadPool
 from storage.sql_files import load_statements
 
@@ -22,6 +23,14 @@ class ParkedPayment:
     order_uuid: UUID
     reason: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestingPayment:
+    """An open order that goes on by itself once a PSP can be called."""
+
+    psp: str
+    reason: str
 
 
 class Unparking(Protocol):
@@ -54,6 +63,13 @@ class PostgresUnparking:
                 detail=row["detail"],
             )
             for row in rows
+        ]
+
+    async def resting(self, payment: UUID) -> Sequence[RestingPayment]:
+        """Return those of that key, or order id, that wait for PSPs. Raises StorageUnavailable."""
+        return [
+            RestingPayment(psp=row["psp"], reason=ParkReason(row["parked_reason"]).wire)
+            for row in await self._pool.fetch(_SQL["resting"], payment)
         ]
 
     async def want(self, parked: ParkedPayment, *, actor: str, reason: str) -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 import click
 
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.letter_text import field_rows, letter_document, raw_text
 from ops.stated_reasons import reason_option, stated_reason
 from payments.identity import dead_letter_id, parse_dead_letter_id
 from payments.rows import LetterActionKind
@@ -52,7 +53,9 @@ def dead_letters() -> None:
 def _number(_context: click.Context, _parameter: click.Parameter, value: str) -> int:
     number = parse_dead_letter_id(value)
     if number is None:
-        raise click.BadParameter("a dead letter's id looks like dl_c; see: tally dead-letters list")
+        raise click.BadParameter(
+            f"{value!r} is no dead letter's id; they are in: tally dead-letters list"
+        )
     return number
 
 
@@ -76,7 +79,7 @@ def list_letters(
 
     found = _run(context, read)
     if is_json_wanted(output_format, is_json):
-        context.output.json({"dead_letters": [_document(letter) for letter in found]})
+        context.output.json({"dead_letters": [letter_document(letter) for letter in found]})
         return
     rows = [
         (
@@ -125,17 +128,19 @@ def show(
     letter, raw = _run(context, read)
     if letter is None:
         context.fail(f"there is no dead letter {dead_letter_id(letter_no)}")
-    document = _document(letter)
+    document = letter_document(letter)
     if raw is None:
         document["fields"] = None
     elif is_raw:
-        document["fields"] = [repr(part) for part in raw]
+        document["fields"] = [raw_text(part) for part in raw]
     else:
         document["fields"] = redacted(raw)
     if is_json_wanted(output_format, is_json):
         context.output.json(document)
         return
-    context.output.table("", ("", ""), [(name, str(value)) for name, value in document.items()])
+    fields = document.pop("fields")
+    rows = [(name, "" if value is None else str(value)) for name, value in document.items()]
+    context.output.table("", ("", ""), [*rows, *field_rows(fields)])
 
 
 @dead_letters.command()
@@ -179,7 +184,7 @@ def discard(
 
 
 @dead_letters.command()
-@click.option("--partition", "partition_index", type=click.IntRange(0, 32_767), required=True)
+@click.option("--partition", "partition_index", type=click.IntRange(min=0), required=True)
 @click.option(
     "--for",
     "for_s",
@@ -192,6 +197,12 @@ def discard(
 @click.pass_obj
 def accept(context: CommandContext, partition_index: int, for_s: int, reason: str) -> None:
     """Let a partition set aside whatever it can't take in, also most of what comes."""
+
+    partition_count = context.running_state().partition_count
+    if partition_index >= partition_count:
+        raise click.BadParameter(
+            f"the stack has the partitions 0 to {partition_count - 1}", param_hint="--partition"
+        )
 
     async def write(letters: PostgresLetters) -> None:
         await letters.accept(partition_index, for_s=for_s, actor=_actor(), reason=reason)
@@ -235,7 +246,7 @@ def _act(
 
 def _told(context: CommandContext, letter: Letter, *, is_json: bool) -> None:
     if is_json:
-        context.output.json(_document(letter))
+        context.output.json(letter_document(letter))
     else:
         context.output.line(f"{dead_letter_id(letter.dead_letter_no)} is {letter.state.value}")
 
@@ -262,22 +273,3 @@ def _run(context: CommandContext, work: Callable[[PostgresLetters], Awaitable[T]
 
 def _actor() -> str:
     return f"tally dead-letters ({getpass.getuser()})"
-
-
-def _document(letter: Letter) -> dict[str, object]:
-    return {
-        "id": dead_letter_id(letter.dead_letter_no),
-        "state": letter.state.value,
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "attempts": letter.attempt_count,
-        "refusal": letter.refusal,
-        "partition": letter.partition_index,
-        "stream_id": letter.stream_id,
-        "merchant": letter.merchant_id,
-        "mode": None if letter.mode is None else letter.mode.wire,
-        "order_uuid": None if letter.order_uuid is None else str(letter.order_uuid),
-        "is_order": letter.is_order,
-        "bytes": letter.envelope_bytes,
-        "created_at": letter.created_at.isoformat(),
-    }

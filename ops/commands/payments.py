@@ -112,8 +112,8 @@ def unpark(context: CommandContext, payment_id: UUID, reason: str, timeout_s: fl
     unparked = asyncio.run(
         unpark_payment(context.config(), payment_id, reason=reason, timeout_s=timeout_s)
     )
-    if unparked is None:
-        context.fail(f"payment {payment_id} is not parked")
+    if isinstance(unparked, str):
+        context.fail(unparked)
     if not unparked:
         context.fail(f"payment {payment_id} is still parked: its owner has not answered yet")
     context.output.line(f"payment {payment_id} goes on")

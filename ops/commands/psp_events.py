@@ -42,7 +42,8 @@ def list_events(
             event.state.value,
             event.psp,
             event.event_id,
-            str(event.order_uuid),
+            payment_text(event),
+            event.merchant_id or "",
             event.attempt_no,
             ResultClass(event.result).name.lower(),
             f"{event.captured_minor} {event.currency or ''}".strip(),
@@ -51,7 +52,18 @@ def list_events(
         )
         for event in found
     ]
-    heads = ("result", "psp", "event", "order", "attempt", "tells", "minor", "why", "since")
+    heads = (
+        "result",
+        "psp",
+        "event",
+        "payment",
+        "merchant",
+        "attempt",
+        "tells",
+        "minor",
+        "why",
+        "since",
+    )
     context.output.table("PSPs' events", heads, rows)
 
 
@@ -70,12 +82,19 @@ async def _read(context: CommandContext, state: OddState | None, limit: int) -> 
         await pool.close()
 
 
+def payment_text(event: OddEvent) -> str:
+    """Return the id that ``tally payments show`` takes, or that no order of the event is known."""
+    return "unmatched" if event.payment_id is None else str(event.payment_id)
+
+
 def document(event: OddEvent) -> dict[str, object]:
     """An event as JSON shows it."""
     return {
         "result": event.state.value,
         "psp": event.psp,
         "event": event.event_id,
+        "payment": None if event.payment_id is None else str(event.payment_id),
+        "merchant": event.merchant_id,
         "order_uuid": str(event.order_uuid),
         "partition": event.partition_index,
         "attempt": event.attempt_no,

@@ -14,6 +14,7 @@ from ops.disk_use import bytes_text
 from ops.exit_codes import ExitCode
 from ops.output import Output
 from ops.stack.report import status_report
+from ops.stack.status_telling import decisions_text
 from ops.stack.store_report import print_stores
 
 
@@ -36,10 +37,7 @@ def status(context: CommandContext, output_format: str, is_json: bool) -> None:
 
 def _print(document: Mapping[str, Any], output: Output) -> None:
     is_healthy = document["healthy"]
-    output.line(
-        f"{'healthy' if is_healthy else 'NOT healthy'} ({document['phase']})",
-        style="bold green" if is_healthy else "bold red",
-    )
+    output.line(headline(document), style="bold green" if is_healthy else "bold red")
     if document["error"]:
         output.line(document["error"])
     for name, problem in document["problems"].items():
@@ -56,6 +54,7 @@ def _print(document: Mapping[str, Any], output: Output) -> None:
             ("API", document["gateway_url"]),
             ("PSP", document["psp_url"]),
             ("orders", _orders_text(document["orders"])),
+            ("to decide", _decisions_text(document["decisions"])),
             ("data", ", ".join(f"{n} {bytes_text(b)}" for n, b in disk["data_bytes"].items())),
             ("logs", bytes_text(disk["logs_bytes"])),
             ("disk free", bytes_text(disk["free_bytes"])),
@@ -83,11 +82,23 @@ def _print(document: Mapping[str, Any], output: Output) -> None:
         )
 
 
+def headline(document: Mapping[str, Any]) -> str:
+    """Return whether it is healthy, and what waits for a person all the same."""
+    health = "healthy" if document["healthy"] else "NOT healthy"
+    waiting = decisions_text(document["decisions"])
+    return f"{health} ({document['phase']})" + (f"; {waiting}" if waiting else "")
+
+
+def _decisions_text(decisions: Mapping[str, int] | None) -> str:
+    return "unknown" if decisions is None else decisions_text(decisions) or "none"
+
+
 def _orders_text(orders: Mapping[str, Any] | None) -> str:
     if orders is None:
         return "unknown"
     counts = {**(orders["ended"] or {}), **orders["open"]}
     text = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none yet"
-    for parked in orders["parked"]:
-        text += f"; {parked['orders']} parked: {parked['reason']} ({parked['psp']})"
+    for resting in orders["waiting_for_psps"]:
+        waits = "waits" if resting["orders"] == 1 else "wait"
+        text += f"; {resting['orders']} {waits} for PSPs: {resting['reason']} ({resting['psp']})"
     return text if orders["ended"] is not None else f"{text}, and too many ended ones to count"

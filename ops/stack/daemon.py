@@ -148,7 +148,12 @@ class StackDaemon:
         await together(hosts, *(gateway.start(teller.progress) for gateway in gateways))
         self._tell_processes()
         await together_with_death(
-            wait_for_owners(pool, config.deployment.partition_count), self._services()
+            wait_for_owners(
+                pool,
+                config.deployment.partition_count,
+                default_host_count=config.actors.host_count,
+            ),
+            self._services(),
         )
         teller.progress(f"All {config.deployment.partition_count} partitions have an owner")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -20,12 +20,19 @@ from ops.stack.secret_files import (
     read_secret,
 )
 from ops.stack.state import Addresses, Phase, ProcessRecord, Role, StackState, read_state
+from ops.stack.status_telling import (
+    decisions_document,
+    hosts_problem,
+    orders_document,
+    trouble_problems,
+)
 from ops.stack.store_report import space_warnings, store_documents
 from ops.versions import versions
 from runtime.config import Config, ConfigError
 from runtime.faults import StorageUnavailable
+from storage.intent import IntentStore
 from storage.opening import read_pool
-from storage.status import HostStatus, OrderCounts, StatusQueries, StoreStatus, Trouble
+from storage.status import Decisions, HostStatus, OrderCounts, StatusQueries, StoreStatus
 
 T = TypeVar("T")
 
@@ -58,9 +65,8 @@ async def status_report(root: Path, environment: Mapping[str, str]) -> dict[str,
     processes = [record for record in state.processes if record.is_alive()]
     problems = dict(state.problems)
     problems.update(asked.problems)
-    owned_count = sum(len(host.partition_indexes) for host in hosts)
-    if is_running and asked.are_hosts_known and owned_count < state.partition_count:
-        problems["partitions"] = f"{state.partition_count - owned_count} have no owner"
+    if is_running and asked.are_hosts_known:
+        problems.update(_host_problems(hosts, asked.wanted_host_count, state.partition_count))
     stores = store_documents(root, problems, is_running=is_running)
     for name, document in stores.items():
         if is_running and document["one_copy_until"] is not None:
@@ -88,11 +94,27 @@ async def status_report(root: Path, environment: Mapping[str, str]) -> dict[str,
             for host in sorted(hosts, key=lambda host: host.host_name)
         ],
         "processes": [_process(record, names_by_pid) for record in processes],
-        "orders": _orders(asked.counts),
+        "wanted_host_count": asked.wanted_host_count,
+        "orders": orders_document(asked.counts, asked.decisions),
+        "decisions": decisions_document(asked.decisions),
         "standbys": _standbys(asked.store),
         "stores": stores,
         **_common(root, state, config),
     }
+
+
+def _host_problems(
+    hosts: Sequence[HostStatus], wanted_count: int | None, partition_count: int
+) -> dict[str, str]:
+    """Return what is missing of owners and of hosts, by what it is of."""
+    found: dict[str, str] = {}
+    owned_count = sum(len(host.partition_indexes) for host in hosts)
+    if owned_count < partition_count:
+        found["partitions"] = f"{partition_count - owned_count} have no owner"
+    missing = hosts_problem([host.host_name for host in hosts], wanted_count)
+    if missing is not None:
+        found["hosts"] = missing
+    return found
 
 
 class _Answers:
@@ -103,22 +125,9 @@ class _Answers:
         self.are_hosts_known = False
         self.store: StoreStatus | None = None
         self.counts: OrderCounts | None = None
+        self.decisions: Decisions | None = None
+        self.wanted_host_count: int | None = None
         self.problems: dict[str, str] = {}
-
-
-def _told(trouble: Trouble) -> dict[str, str]:
-    """Return the problems that trouble makes, by what they are of."""
-    found: dict[str, str] = {}
-    if trouble.paused:
-        found["intake"] = (
-            f"partitions {list(trouble.paused)} take nothing in: most of it can't be read."
-            " See tally dead-letters list"
-        )
-    if trouble.stalled:
-        found["stalled"] = f"hosts died over partitions {list(trouble.stalled)}: see their logs"
-    if trouble.parked_order_count:
-        found["parked"] = f"{trouble.parked_order_count} orders are parked: see table parked_order"
-    return found
 
 
 async def _ask(config: Config, addresses: Addresses) -> _Answers:
@@ -128,15 +137,18 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
         config.postgres.shards[0],
         "reader",
         application_name="tally status",
-        session_count_max=4,
+        session_count_max=6,
     )
     queries = StatusQueries(pool)
-    ready, hosts, store, counts, trouble = await asyncio.gather(
-        _in_time(http_status(config.gateway.host, config.gateway.port, "/readyz")),
-        _in_time(queries.hosts()),
-        _in_time(queries.store()),
-        _in_time(queries.counts()),
-        _in_time(queries.trouble()),
+    (ready, hosts, store, counts, trouble), (answers.decisions, intent) = await asyncio.gather(
+        asyncio.gather(
+            _in_time(http_status(config.gateway.host, config.gateway.port, "/readyz")),
+            _in_time(queries.hosts()),
+            _in_time(queries.store()),
+            _in_time(queries.counts()),
+            _in_time(queries.trouble()),
+        ),
+        asyncio.gather(_in_time(queries.decisions()), _in_time(IntentStore(pool).read())),
     )
     if ready != _HTTP_OK:
         reason = "no answer" if ready is None else f"/readyz says {ready}"
@@ -146,8 +158,11 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
     else:
         answers.hosts, answers.are_hosts_known = list(hosts), True
     answers.store, answers.counts = store, counts
+    if intent is not None:
+        wished = intent.host_count
+        answers.wanted_host_count = config.actors.host_count if wished is None else wished
     if trouble is not None:
-        answers.problems |= _told(trouble)
+        answers.problems |= trouble_problems(trouble)
     if (
         store is not None
         and store.synchronous_standby_names
@@ -215,20 +230,6 @@ def _process(record: ProcessRecord, names_by_pid: Mapping[int, str]) -> dict[str
     return {"name": name, "pid": record.pid, "role": record.role}
 
 
-def _orders(counts: OrderCounts | None) -> dict[str, Any] | None:
-    if counts is None:
-        return None
-    return {
-        "open": dict(counts.open_by_status),
-        "parked": [
-            {"psp": parked.psp, "reason": parked.reason, "orders": parked.order_count}
-            for parked in counts.parked
-        ],
-        "ended": None if counts.ended_by_status is None else dict(counts.ended_by_status),
-        "dead_letters": counts.dead_letter_count,
-    }
-
-
 def _standbys(store: StoreStatus | None) -> list[dict[str, Any]]:
     if store is None:
         return []
@@ -251,7 +252,9 @@ def _empty(root: Path) -> dict[str, Any]:
         "partition_count": 0,
         "hosts": [],
         "processes": [],
+        "wanted_host_count": None,
         "orders": None,
+        "decisions": None,
         "standbys": [],
         "stores": store_documents(root, {}, is_running=False),
         **_common(root, None, None),

@@ -9,11 +9,13 @@ from typing import Any
 from ops.local.faults import LocalFault
 from ops.stack.services import Service
 from runtime.faults import StorageUnavailable
+from storage.intent import IntentStore
 from storage.read_pool import ReadPool
 from storage.status import HostStatus, StatusQueries
 
 OWNERS_TIMEOUT_S = 60.0
 _LOOK_EVERY_S = 0.2
+_OTHERS_TIMEOUT_S = 10.0
 # Hosts raise their counter every 0.4 s: one that did within this is alive.
 _FRESH_S = 1.5
 
@@ -59,22 +61,36 @@ class Owners:
         )
 
 
-async def wait_for_owners(pool: ReadPool, partition_count: int) -> None:
-    """Return once living hosts own every partition. Raises PartitionsUnowned."""
-    queries = StatusQueries(pool)
+async def wait_for_owners(pool: ReadPool, partition_count: int, *, default_host_count: int) -> None:
+    """Return once living hosts own every partition, and as many live as shall.
+
+    The first host may own everything before the others have started; those are waited for a little
+    and no longer, since payments go on without them. Raises PartitionsUnowned.
+    """
+    queries, intents = StatusQueries(pool), IntentStore(pool)
     owners = Owners()
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + OWNERS_TIMEOUT_S
+    owned_at_s: float | None = None
     missing_count, reason = partition_count, ""
     while loop.time() < deadline_s:
         try:
             living = owners.look(await queries.hosts(), loop.time())
             missing_count, reason = partition_count - sum(map(len, living.values())), ""
+            wished = (await intents.read()).host_count
+            are_all_here = len(living) >= (default_host_count if wished is None else wished)
         except StorageUnavailable as unavailable:
-            reason = f" ({unavailable.reason})"
-        if missing_count == 0:
-            return
+            reason, are_all_here = f" ({unavailable.reason})", False
+            missing_count = missing_count or partition_count  # what was so is not known now
+        if missing_count:
+            owned_at_s = None
+        else:
+            owned_at_s = loop.time() if owned_at_s is None else owned_at_s
+            if are_all_here or loop.time() - owned_at_s >= _OTHERS_TIMEOUT_S:
+                return
         await asyncio.sleep(_LOOK_EVERY_S)
+    if missing_count == 0:
+        return
     raise PartitionsUnowned(missing_count, reason)
 
 

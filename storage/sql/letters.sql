@@ -8,7 +8,8 @@ SELECT * FROM (
         merchant.merchant_id, letter.mode, letter.reason, letter.detail, letter.created_at,
         octet_length(letter.raw_envelope) AS envelope_bytes,
         letter.attempt_count + tried.refused_count AS attempt_count,
-        aside.order_uuid IS NOT NULL AS is_order, tried.refusal,
+        aside.order_uuid IS NOT NULL AS is_order,
+        CASE WHEN NOT tried.is_replayed THEN tried.refusal END AS refusal,
         CASE WHEN tried.is_replayed THEN 'replayed' WHEN tried.is_discarded THEN 'discarded'
             WHEN pending.action = 1 THEN 'replaying' WHEN pending.action = 2 THEN 'discarding'
             ELSE 'waiting' END AS state

@@ -3,7 +3,7 @@
 -- odd --
 -- Those that a person looks at, newest first: by small indexes, however many events there are. $1 is one
 -- result, or NULL for all of these; 0 are those that wait.
-SELECT told.*, found.result AS judged, found.detail, found.at
+SELECT told.*, taken_in.idempotency_key, merchant.merchant_id, found.result AS judged, found.detail, found.at
 FROM (
     (SELECT partition_index, event_uuid, result, detail, recorded_at AS at
      FROM psp_event_result
@@ -19,5 +19,7 @@ JOIN (
         reference, captured_minor, currency, accepted_at
     FROM psp_event
 ) AS told USING (partition_index, event_uuid)
+LEFT JOIN payment_order AS taken_in USING (partition_index, order_uuid)
+LEFT JOIN merchant USING (merchant_no)
 ORDER BY found.at DESC
 LIMIT $2;

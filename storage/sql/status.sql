@@ -52,11 +52,22 @@ ORDER BY tried.psp, resting.parked_reason;
 -- Reads every outcome: bounded by the caller's statement_timeout.
 SELECT status, count(*) AS order_count FROM order_outcome GROUP BY status;
 
--- may_read_dead_letters --
-SELECT has_table_privilege('dead_letter', 'SELECT') AS is_allowed;
-
--- dead_letter_count --
-SELECT count(*) AS letter_count FROM dead_letter;
+-- decisions --
+-- What waits for a person: dead letters that are open and have no action under way, and PSPs' events of
+-- the last $1 days that contradict the books (4) or found no order (5). Nothing ever closes such an event.
+SELECT (
+    SELECT count(letter.dead_letter_no) FROM dead_letter AS letter
+    WHERE NOT EXISTS (
+        SELECT FROM dead_letter_result AS ended
+        WHERE ended.dead_letter_no = letter.dead_letter_no AND ended.result IN (1, 2))
+    AND NOT EXISTS (
+        SELECT FROM dead_letter_pending AS pending JOIN dead_letter_action AS wanted USING (action_no)
+        WHERE wanted.dead_letter_no = letter.dead_letter_no)
+) AS dead_letter_count,
+    count(*) FILTER (WHERE result = 4) AS contradicting_event_count,
+    count(*) FILTER (WHERE result = 5) AS unmatched_event_count
+FROM psp_event_result
+WHERE result IN (4, 5) AND recorded_at > statement_timestamp() - make_interval(days => $1::integer);
 
 -- trouble --
 -- Partitions that take nothing in, or whose last hosts died over them, and orders that nobody touches.

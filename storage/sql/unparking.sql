@@ -7,6 +7,15 @@ FROM parked_order AS parked JOIN payment_order AS taken_in USING (partition_inde
 WHERE taken_in.idempotency_key = $1 OR taken_in.order_uuid = $1
 ORDER BY parked.partition_index, parked.order_no;
 
+-- resting --
+-- Open orders of that key, or order id, that rest until a PSP can be called. By the few that rest.
+SELECT tried.psp, resting.parked_reason
+FROM open_order AS resting
+JOIN payment_order AS taken_in USING (partition_index, order_no)
+JOIN attempt AS tried USING (partition_index, order_no, attempt_no)
+WHERE resting.parked_reason IS NOT NULL
+AND (taken_in.idempotency_key = $1 OR taken_in.order_uuid = $1);
+
 -- want --
 WITH stored AS (
     INSERT INTO intent (key, value)

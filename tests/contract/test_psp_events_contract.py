@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -314,7 +314,8 @@ async def test_what_a_person_looks_at_is_listed(servers: SharedServers) -> None:
         writer = await host.writer(1)
         flush = writer.take_in()
         ids = ("evt_waits", "evt_agrees", "evt_contradicts", "evt_unmatched")
-        events = [an_event(writer.order_uuid(1), event_id) for event_id in ids]
+        orders = [writer.order_uuid(1)] * 3 + [uuid4()]
+        events = [an_event(*named) for named in zip(orders, ids, strict=True)]
         flush.psp_events += rows(*events)
         await host.ledger.lanes[0].append(flush)
         flush = writer.take_in()
@@ -335,6 +336,12 @@ async def test_what_a_person_looks_at_is_listed(servers: SharedServers) -> None:
             assert one.state is state
         assert len(await store.odd(None, count_max=2)) == 2
         assert document(listed[0])["tells"] == "approved"
+        keys = await pool.fetch("SELECT idempotency_key FROM payment_order")
+        assert {event.event_id: event.payment_id for event in listed} == {
+            "evt_waits": keys[0]["idempotency_key"],
+            "evt_contradicts": keys[0]["idempotency_key"],
+            "evt_unmatched": None,
+        }
     finally:
         await pool.close()
         await shard.close()

@@ -14,6 +14,7 @@ from payments.defects import InvariantViolation
 from payments.mode import Mode
 from runtime.faults import StorageUnavailable
 from storage.intent import Intent, IntentStore
+from storage.letters import ABOVE_ALL_LETTERS, PostgresLetters
 from storage.listing import LIST_STATEMENT_MS_MAX, LIST_TRANSACTION
 from storage.queries import PostgresQueries
 from storage.read_pool import ReadPool
@@ -21,9 +22,11 @@ from storage.read_ports import PaymentFilter
 from storage.status import (
     COUNT_TRANSACTION,
     OUTCOME_COUNT_MS_MAX,
+    Decisions,
     ParkedCount,
     StatusQueries,
 )
+from storage.unparking import PostgresUnparking, RestingPayment
 from tests.contract.books_data import (
     EndSample,
     OpenSample,
@@ -43,7 +46,7 @@ async def connection(database_dsn: str) -> AsyncIterator[Connection]:
     await create_books(database_dsn)
     opened = await asyncpg.connect(database_dsn)
     await opened.execute(
-        "TRUNCATE merchant, payment_order, attempt, open_order, order_outcome, dead_letter, audit,"
+        "TRUNCATE merchant, payment_order, attempt, open_order, order_outcome, dead_letter, psp_event, audit,"
         " intent, partition, host_lease RESTART IDENTITY CASCADE"
     )
     yield opened
@@ -199,7 +202,6 @@ async def test_status_tells_stores_hosts_and_counts(
     assert counts.open_by_status == {"processing": 1}
     assert counts.parked == [ParkedCount(psp="psp_1", reason="psp_down", order_count=1)]
     assert counts.ended_by_status == {"succeeded": 2}
-    assert counts.dead_letter_count is None
 
 
 async def test_no_role_of_ours_sees_more_of_standbys_than_their_lag(
@@ -218,13 +220,61 @@ async def test_no_role_of_ours_sees_more_of_standbys_than_their_lag(
             await pool.close()
 
 
-async def test_the_gateway_may_count_dead_letters(pool: ReadPool, connection: Connection) -> None:
-    """A role that may read dead letters gets their number."""
+async def test_the_reader_counts_what_waits_for_a_person(
+    database_dsn: str, pool: ReadPool, connection: Connection
+) -> None:
+    """Letters without a result or an action under way, and odd events of late, by the read-only role."""
     await connection.execute(
         "INSERT INTO dead_letter (partition_index, stream_id, reason, detail, raw_envelope)"
-        " VALUES (0, '1-0', 'payload_malformed', '', '')"
+        " SELECT 0, n || '-0', 'payload_malformed', '', '' FROM generate_series(1, 4) AS n;"
+        "INSERT INTO dead_letter_action (dead_letter_no, partition_index, action, actor, reason)"
+        " SELECT n, 0, 1, 'tests', 'because' FROM generate_series(1, 3) AS n;"
+        # The first was taken in, the second refused, the third is on its way.
+        "INSERT INTO dead_letter_pending SELECT 0, action_no FROM dead_letter_action"
+        " WHERE dead_letter_no = 3;"
+        "INSERT INTO dead_letter_result"
+        " (action_no, dead_letter_no, partition_index, batch_seq, result, detail)"
+        " SELECT action_no, dead_letter_no, 0, 1, CASE dead_letter_no WHEN 1 THEN 1 ELSE 3 END, 'x'"
+        " FROM dead_letter_action WHERE dead_letter_no < 3"
     )
-    assert (await StatusQueries(pool).counts()).dead_letter_count == 1
+    await connection.execute(
+        "INSERT INTO psp_event (partition_index, event_uuid, psp, event_id, order_uuid, attempt_no,"
+        " result, captured_minor, message, accepted_at)"
+        " SELECT 0, lpad(n::text, 32, '0')::uuid, 'psp_1', 'evt_' || n, gen_random_uuid(), 1, 1, 5,"
+        " '', now() FROM generate_series(1, 5) AS n;"
+        "INSERT INTO psp_event_result"
+        " (partition_index, event_uuid, batch_seq, result, detail, recorded_at)"
+        " SELECT 0, lpad(n::text, 32, '0')::uuid, 1, (ARRAY[4, 4, 5, 2, 4])[n], '',"
+        " now() - make_interval(days => (n / 5) * 8) FROM generate_series(1, 5) AS n"
+    )
+    reader = ReadPool(RoleConnector(database_dsn, "tally_reader"), session_count_max=1)
+    try:
+        decisions = await StatusQueries(reader).decisions()
+    finally:
+        await reader.close()
+    assert decisions == Decisions(
+        dead_letter_count=2, contradicting_event_count=2, unmatched_event_count=1
+    )
+    letters = await PostgresLetters(pool).page(below=ABOVE_ALL_LETTERS, state=None, count_max=9)
+    assert [letter.refusal for letter in letters] == [None, None, "x", None]
+
+
+async def test_a_payment_that_waits_for_psps_is_found_by_its_key(
+    pool: ReadPool, connection: Connection
+) -> None:
+    """Unpark tells apart what is parked from what goes on by itself."""
+    await _add_seller(connection)
+    sample = SampleOrder(
+        merchant_no=1, seller_no=1, seller_id="slr_s", order_no=1, state=OpenSample()
+    )
+    await insert_order(connection, sample)
+    unparking = PostgresUnparking(pool)
+    payment = await connection.fetchval("SELECT idempotency_key FROM payment_order")
+    assert await unparking.resting(payment) == []
+    await connection.execute("UPDATE open_order SET parked_reason = 1")
+    assert await unparking.resting(payment) == [RestingPayment(psp="psp_1", reason="psp_down")]
+    assert await unparking.resting(uuid4()) == []
+    assert await unparking.parked(payment) == []
 
 
 async def test_an_order_without_a_state_is_a_defect(pool: ReadPool, connection: Connection) -> None:

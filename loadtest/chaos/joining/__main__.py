@@ -60,6 +60,8 @@ def main(
 def _read(path: Path) -> dict[str, Any]:
     """The document in a file, or in a run's directory. Raises ChaosFailed."""
     file = path / DOCUMENT_FILE if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        raise ChaosFailed(f"{path} holds no run: there is no {DOCUMENT_FILE} in it")
     try:
         document: dict[str, Any] = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as fault:

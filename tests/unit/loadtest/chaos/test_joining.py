@@ -170,5 +170,13 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     other.write_text("[]")
     assert CliRunner().invoke(main, [str(other)]).exit_code == 3
+
+
+def test_a_directory_without_a_run_is_told_as_such(tmp_path: Path) -> None:
+    """No number of the operating system's: what is missing, and where."""
+    done = CliRunner().invoke(main, [str(tmp_path)])
+    assert done.exit_code == 3
+    assert "holds no run" in done.output
+    assert "Errno" not in done.output
     with pytest.raises(ChaosFailed, match="no document"):
         joined([{"runs": []}])

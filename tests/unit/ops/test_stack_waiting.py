@@ -1,0 +1,79 @@
+"""Waiting for owners: who is waited for, and how long."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from ops.stack import waiting
+from ops.stack.waiting import wait_for_owners
+from storage.read_pool import ReadPool
+
+SECOND_COMES_AT_LOOK = 6
+
+
+class Books:
+    """Answers with hosts whose counters rise: the first owns everything, the second comes later."""
+
+    def __init__(self, wished: int | None, *, comes_at_look: int) -> None:
+        self._wished = wished
+        self._comes_at_look = comes_at_look
+        self.look_count = 0
+
+    async def fetch(self, statement: str, *_values: object) -> list[dict[str, Any]]:
+        """Answer the two questions that are asked."""
+        if "host_lease" not in statement:
+            return (
+                [] if self._wished is None else [{"key": "host_count", "value": str(self._wished)}]
+            )
+        self.look_count += 1
+        rows = [self._host(0, [0, 1])]
+        if self.look_count >= self._comes_at_look:
+            rows.append(self._host(1, []))
+        return rows
+
+    def _host(self, index: int, partitions: list[int]) -> dict[str, Any]:
+        return {
+            "incarnation": UUID(int=index),
+            "host_name": f"host-{index}",
+            "node": "node",
+            "pid": index + 1,
+            "counter": self.look_count,
+            "started_at": datetime(2026, 1, 1, tzinfo=UTC),
+            "metrics_address": None,
+            "age_s": 1.0,
+            "partition_indexes": partitions,
+        }
+
+
+@pytest.mark.parametrize(
+    ("wished", "default", "look_count"),
+    [
+        (None, 1, 2),
+        (1, 2, 2),
+        (None, 2, SECOND_COMES_AT_LOOK + 1),
+        (2, 1, SECOND_COMES_AT_LOOK + 1),
+    ],
+)
+async def test_as_many_hosts_as_shall_run_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch, wished: int | None, default: int, look_count: int
+) -> None:
+    """That one host owns everything is not all: the operator's number counts, else the default."""
+    monkeypatch.setattr(waiting, "_LOOK_EVERY_S", 0.0)
+    books = Books(wished, comes_at_look=SECOND_COMES_AT_LOOK)
+    await wait_for_owners(cast("ReadPool", books), 2, default_host_count=default)
+    assert books.look_count == look_count
+
+
+async def test_a_host_that_never_comes_does_not_hold_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Payments go on with fewer hosts, so the others are waited for a little only."""
+    monkeypatch.setattr(waiting, "_LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(waiting, "_OTHERS_TIMEOUT_S", 0.02)
+    books = Books(None, comes_at_look=1_000_000)
+    await wait_for_owners(cast("ReadPool", books), 2, default_host_count=2)
+    assert books.look_count > 2
