@@ -57,9 +57,9 @@ def reconcile(
             actor=actor_of("reconcile"),
             wait_s=timeout_s,
         )
-        report = psp.settlement_report(since=clock.now() - timedelta(hours=int(hours)))
+        since = clock.now() - timedelta(hours=int(hours))
         try:
-            return await reconciler.run(report)
+            return await reconciler.run(psp.settlement_report(since=since), since=since)
         except PspUnavailable as unavailable:
             context.fail(str(unavailable))
         finally:
@@ -68,7 +68,10 @@ def reconcile(
     done = on_books(context, config, act)
     _print_reconciliation(context, done, is_json=is_json_wanted(output_format, is_json))
     if break_count := done.counts[Finding.BREAK]:
-        context.fail(f"{break_count} lines contradict the books; nothing of them was changed")
+        context.fail(
+            f"{break_count} breaks between the report and the books, {done.absent_count} of them"
+            " charges that the report does not have; nothing of them was changed"
+        )
 
 
 def _print_reconciliation(context: CommandContext, done: Reconciliation, *, is_json: bool) -> None:
@@ -82,11 +85,34 @@ def _print_reconciliation(context: CommandContext, done: Reconciliation, *, is_j
         "not_ours": done.counts[Finding.FOREIGN],
         "still_unknown": done.unknown_count,
         "breaks": done.counts[Finding.BREAK],
+        "absent": done.absent_count,
     }
     if is_json:
-        context.output.json({**counts, "listed": [one._asdict() for one in done.breaks]})
+        checked = {
+            "since": None if done.absence_since is None else done.absence_since.isoformat(),
+            "until": None if done.absence_until is None else done.absence_until.isoformat(),
+        }
+        listed = [one._asdict() for one in done.breaks]
+        context.output.json({**counts, "absence_checked": checked, "listed": listed})
         return
     context.output.table("Settlement report", ("lines", "count"), list(counts.items()))
+    context.output.line(absence_text(done))
     if done.breaks:
         heads = ("key", "reference", "captured", "currency", "why")
         context.output.table(f"Breaks (at most {BREAKS_LISTED_MAX})", heads, done.breaks)
+
+
+def absence_text(done: Reconciliation) -> str:
+    """Say of which charges it was checked that the report has them."""
+    if done.absence_since is None or done.absence_until is None:
+        return (
+            "Not checked: whether the report has every charge of the books (it is too long to"
+            " remember). Ask for less by --since, or run: tally verify"
+        )
+    since, until = (
+        at.isoformat(timespec="seconds") for at in (done.absence_since, done.absence_until)
+    )
+    return (
+        f"Checked, too: the report has every charge booked until {until} of orders taken in since"
+        f" {since}, but for {done.absent_count}. Older ones: tally verify"
+    )

@@ -152,6 +152,9 @@ async def test_only_unknown_attempts_take_evidence(servers: SharedServers) -> No
         assert found[1].order_no == 1
         assert await store.count_unknown(found[1].psp) == 1
         await _are_listed(servers, order["order_uuid"])
+        page = await store.booked(found[1].psp, 1, below=9, until=await store.time(), count_max=5)
+        assert [(one.order_no, one.is_charged) for one in page] == [(2, False), (1, False)]
+        assert page[1].order_uuid == order["order_uuid"]
         assert psp_key(found[1].order_uuid, 1)
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await _as(gateway, "DELETE FROM evidence_pending")
