@@ -34,7 +34,7 @@ _MODULES: Mapping[str, str] = {
     "pay": "payments",
     "payments": "payments",
     "psp-events": "psp_events",
-    "reconcile": "resolving",
+    "reconcile": "reconciling",
     "reset": "lifecycle",
     "scale": "hosts",
     "status": "status",

@@ -10,6 +10,8 @@ from typing import Any
 from ops.api_client import ApiAnswer, ApiClient
 from ops.money_text import amount_text
 from ops.output import Output
+from payments.identity import dead_letter_id
+from storage.letters import Letter
 
 DEMONSTRATION_ORDER: Mapping[str, object] = {
     "amount": 1999,
@@ -40,9 +42,16 @@ class Receipt:
         return self.answer.status == 202
 
     @property
+    def is_set_aside(self) -> bool:
+        """Whether its order could not be read: it is behind a dead letter, or was discarded."""
+        return "amount" in self.answer.body and self.answer.body["amount"] is None
+
+    @property
     def waits_for(self) -> str:
         """Why an undecided order has not ended yet, for people."""
         payment = self.answer.body
+        if self.is_set_aside:
+            return "its message is a dead letter: tally dead-letters list"
         if payment.get("status") == "requires_action":
             return "it waits for the buyer"
         if payment.get("outcome") == "unknown":
@@ -82,28 +91,20 @@ async def take_payment(
     )
 
 
-def print_receipt(receipt: Receipt, output: Output) -> None:
-    """Print it for people."""
+def print_receipt(receipt: Receipt, output: Output, letter: Letter | None = None) -> None:
+    """Print it for people. ``letter``: the dead letter that the order is behind, where it is known."""
     payment = receipt.answer.body
     if receipt.answer.is_problem:
         output.line(f"Payment {receipt.idempotency_key} failed: {receipt.answer.refusal()}")
+        return
+    if receipt.is_set_aside:
+        _print_set_aside(payment, letter, output)
         return
     amount = amount_text(payment["amount"], payment["currency"])
     output.line(f"Payment {payment['id']}: {amount} {payment['status']}", style="bold")
     output.table("", ("state", "at", ""), _states(payment))
     output.line()
-    rows = [
-        ("PSP", f"{payment['psp'] or _NONE_YET} {payment['psp_reference'] or _NONE_YET}"),
-        ("seller", payment["seller"]),
-        ("fee", amount_text(payment["fee"], payment["currency"])),
-    ]
-    action = payment.get("next_action")
-    if action:
-        rows += [
-            ("buyer's action", f"{action['type']}: {action['url']}"),
-            ("until", action["expires_at"]),
-        ]
-    output.table("", ("", ""), rows)
+    output.table("", ("", ""), _details(payment))
     if receipt.transfers:
         output.line()
         output.table(
@@ -124,6 +125,62 @@ def print_receipt(receipt: Receipt, output: Output) -> None:
     if before is not None and after is not None:
         output.line()
         output.line(f"Wallet before {before}, after {after}")
+
+
+def _details(payment: Mapping[str, Any]) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    if payment.get("outcome") == "unknown":
+        rows.append(("outcome", "unknown: the PSP has not said what became of it"))
+    rows += [
+        ("PSP", f"{payment['psp'] or _NONE_YET} {payment['psp_reference'] or _NONE_YET}"),
+        ("attempts", str(payment["attempts"])),
+    ]
+    if payment.get("next_retry_at"):
+        rows.append(("next try", payment["next_retry_at"]))
+    if failure := payment.get("failure"):
+        rows.append(("failure", _failure_text(failure)))
+    rows += [
+        ("seller", payment["seller"]),
+        ("fee", amount_text(payment["fee"], payment["currency"])),
+    ]
+    if action := payment.get("next_action"):
+        rows += [
+            ("buyer's action", f"{action['type']}: {action['url']}"),
+            ("until", action["expires_at"]),
+        ]
+    return rows
+
+
+def _failure_text(failure: Mapping[str, Any]) -> str:
+    declined = f" ({failure['decline_code']})" if failure.get("decline_code") else ""
+    message = f": {failure['message']}" if failure.get("message") else ""
+    return f"{failure['code']}{declined}{message}"
+
+
+def _print_set_aside(payment: Mapping[str, Any], letter: Letter | None, output: Output) -> None:
+    """Say in words what is known of an order whose message could not be read."""
+    failure = payment.get("failure")
+    output.line(f"Payment {payment['id']}: {payment['status']}", style="bold")
+    rows: list[tuple[str, object]] = [
+        ("created", payment["created_at"]),
+        ("known", "its key, its merchant and its time; not its amount, currency and seller"),
+    ]
+    named = None if letter is None else dead_letter_id(letter.dead_letter_no)
+    if failure:
+        what = "an operator discarded its message: it never ran, and is not going to"
+        rows += [
+            ("failure", f"{_failure_text(failure)}: {what}"),
+            ("discarded at", payment.get("ledger_updated_at") or _NONE_YET),
+        ]
+    else:
+        rows.append(
+            ("waits", "its message could not be taken in; an operator replays or discards it")
+        )
+    if letter is not None:
+        rows.append(("dead letter", f"{named} ({letter.state.value}): {letter.reason}"))
+    show = "list" if named is None else f"show {named}"
+    rows.append(("more", f"tally dead-letters {show}"))
+    output.table("", ("", ""), rows)
 
 
 def _states(payment: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -1,7 +1,8 @@
 """A PSP's settlement report against the books: resolves what is unknown, and lists what contradicts.
 
-The report is read line by line, the books in chunks of it; only counts and a bounded list of breaks are
-kept. Nothing but evidence is written, and only of orders whose outcome is unknown.
+The report is read line by line, the books in chunks of it; only counts, a bounded list of breaks and a
+number for each line are kept. Then the books are read for charges that the report should have, and has
+not. Nothing but evidence is written, and only of orders whose outcome is unknown.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
@@ -20,15 +22,26 @@ from payments.lifecycle import PaymentState
 from payments.partitioning import partition_index
 from payments.rows import EvidenceVerdict
 from psp.port import SettlementLine
-from storage.evidence import AttemptFound, AttemptKey, EvidenceStore, Saying
+from storage.evidence import AttemptFound, AttemptKey, BookedOrder, EvidenceStore, Saying
 
 # A chunk is one statement of a few milliseconds, and about half a megabyte here.
 CHUNK_LINES = 500
+ABSENT = "charged in the books, and not in the report"
 # More breaks than a person reads are counted, not listed.
 BREAKS_LISTED_MAX = 1_000
 # The statuses by which a PSP says that a charge was refused for good and moved nothing.
 REFUSED_STATUSES = frozenset({"declined", "canceled"})
 
+# What the report had is remembered, about 70 bytes a line, to find what it has not. Beyond that the
+# command would take the memory of a host; a shorter range can be asked for.
+LINES_REMEMBERED_MAX = 1_000_000
+# The report's range is by the PSP's clock, orders are by the books'. Twice as much would leave more
+# unchecked; clocks that differ by more than this are a fault of their own.
+CLOCK_SKEW_MAX = timedelta(minutes=5)
+# A statement of some ten milliseconds.
+PAGE_ORDERS = 5_000
+
+_ABOVE_ALL_ORDERS = 2**62
 _LOOK_S = 0.2
 
 
@@ -46,7 +59,7 @@ class Finding(Enum):
 
 
 class Break(NamedTuple):
-    """A line that the books contradict."""
+    """A line that the books contradict, or a charge of theirs that the report does not have."""
 
     psp_key: str
     reference: str
@@ -69,6 +82,18 @@ class Reconciliation:
     unknown_count: int = 0
     """Orders at the PSP whose outcome is unknown afterwards."""
     breaks: list[Break] = field(default_factory=list)
+    absent_count: int = 0
+    """Charges of the books that the report does not have; they are breaks, too."""
+    absence_since: datetime | None = None
+    """Absence was checked of orders taken in since then; None where it was not checked."""
+    absence_until: datetime | None = None
+    """... and booked until then, by the books' time."""
+
+    def add_break(self, one: Break) -> None:
+        """Count it, and list it while there is room."""
+        self.counts[Finding.BREAK] += 1
+        if len(self.breaks) < BREAKS_LISTED_MAX:
+            self.breaks.append(one)
 
 
 def judge(
@@ -132,9 +157,15 @@ class Reconciler:
         self._actor = actor
         self._wait_s = wait_s
         self._done = Reconciliation()
+        self._reported: set[int] | None = set()
+        """Attempts of the books that the report has; None once there are too many."""
 
-    async def run(self, report: AsyncIterator[SettlementLine]) -> Reconciliation:
-        """Read the report to its end."""
+    async def run(
+        self, report: AsyncIterator[SettlementLine], *, since: datetime
+    ) -> Reconciliation:
+        """Read the report, which begins with what the PSP did at ``since``, to its end."""
+        # Before the report: the PSP had answered for what was booked by then, so it must be in it.
+        until = await self._store.time()
         chunk: list[SettlementLine] = []
         async for line in report:
             chunk.append(line)
@@ -142,6 +173,7 @@ class Reconciler:
                 await self._take(chunk)
                 chunk = []
         await self._take(chunk)
+        await self._find_absent(since + CLOCK_SKEW_MAX, until)
         self._done.unknown_count = await self._store.count_unknown(self._psp)
         return self._done
 
@@ -160,13 +192,16 @@ class Reconciler:
             attempt = found.get(place)
             finding, why = judge(line, keys[place], attempt)
             done.line_count += 1
+            if attempt is not None:
+                self._remember(attempt)
+            if finding is Finding.BREAK:
+                done.add_break(
+                    Break(line.psp_key, line.reference, line.captured_minor, line.currency, why)
+                )
+                continue
             done.counts[finding] += 1
             if finding is Finding.RESOLVABLE and attempt is not None:
                 said.append(_saying(line, attempt))
-            elif finding is Finding.BREAK and len(done.breaks) < BREAKS_LISTED_MAX:
-                done.breaks.append(
-                    Break(line.psp_key, line.reference, line.captured_minor, line.currency, why)
-                )
         await self._resolve(said)
 
     async def _resolve(self, said: Sequence[Saying]) -> None:
@@ -181,6 +216,49 @@ class Reconciler:
         self._done.refused_count += len(results) - accepted
         self._done.undecided_count += len(numbers) - len(results)
 
+    def _remember(self, found: AttemptFound) -> None:
+        if self._reported is None:
+            return
+        self._reported.add(_number(found.partition_index, found.order_no, found.attempt_no))
+        if len(self._reported) > LINES_REMEMBERED_MAX:
+            self._reported = None
+
+    async def _find_absent(self, since: datetime, until: datetime) -> None:
+        """Find charges in the books, of orders taken in since then, that the report does not have."""
+        reported = self._reported
+        if reported is None or since >= until:
+            return
+        for index in range(self._partition_count):
+            below = _ABOVE_ALL_ORDERS
+            while True:
+                orders = await self._store.booked(
+                    self._psp, index, below=below, until=until, count_max=PAGE_ORDERS
+                )
+                for order in orders:
+                    self._judge_booked(index, order, since, reported)
+                if len(orders) < PAGE_ORDERS or orders[-1].taken_in_at < since:
+                    break
+                below = orders[-1].order_no
+        self._done.absence_since, self._done.absence_until = since, until
+
+    def _judge_booked(
+        self, index: int, order: BookedOrder, since: datetime, reported: set[int]
+    ) -> None:
+        if not order.is_charged or order.attempt_no is None or order.taken_in_at < since:
+            return
+        if _number(index, order.order_no, order.attempt_no) in reported:
+            return
+        self._done.absent_count += 1
+        self._done.add_break(
+            Break(
+                psp_key(order.order_uuid, order.attempt_no),
+                order.psp_reference or "",
+                order.captured_minor or 0,
+                order.currency or "",
+                ABSENT,
+            )
+        )
+
     def _partition_of(self, key: PspKey) -> int:
         return partition_index(key.order_uuid, self._partition_count)
 
@@ -194,6 +272,11 @@ async def decided(store: EvidenceStore, numbers: Sequence[int], *, wait_s: float
         if len(results) == len(numbers) or loop.time() >= give_up_at_s:
             return {number: row.result for number, row in results.items()}
         await asyncio.sleep(_LOOK_S)
+
+
+def _number(partition_index: int, order_no: int, attempt_no: int) -> int:
+    """One number for an attempt: a set of them takes half the memory of a set of tuples."""
+    return (order_no << 32) | (partition_index << 16) | attempt_no
 
 
 def _saying(line: SettlementLine, found: AttemptFound) -> Saying:

@@ -118,7 +118,8 @@ class Psp(Protocol):
     def settlement_report(self, *, since: datetime) -> AsyncIterator[SettlementLine]:
         """Stream what the PSP did since then, oldest first. Raises PspUnavailable.
 
-        A line is a charge as it stands; one that changed again comes again in a later report.
+        A line is a charge as it stands; one that changed again comes again in a later report. It is
+        complete: a charge made since then that was answered before the report is asked for is in it.
         """
         ...
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.evidence import EvidenceSource
+from payments.lifecycle import PaymentState
 from storage.read_pool import ReadPool
 from storage.sql_files import load_statements
 
@@ -70,6 +71,20 @@ class EvidenceResult(NamedTuple):
     detail: str
 
 
+class BookedOrder(NamedTuple):
+    """An order as the books hold it, and whether it moved money at the PSP that is asked about."""
+
+    order_no: int
+    order_uuid: UUID
+    taken_in_at: datetime
+    is_charged: bool
+    """The fields below are None where it is not."""
+    attempt_no: int | None
+    psp_reference: str | None
+    captured_minor: int | None
+    currency: str | None
+
+
 class EvidenceStore(Protocol):
     """Every method raises StorageUnavailable."""
 
@@ -87,6 +102,19 @@ class EvidenceStore(Protocol):
 
     async def count_unknown(self, psp: str) -> int:
         """Return how many open orders at that PSP have an unknown outcome."""
+        ...
+
+    async def time(self) -> datetime:
+        """Return the books' own time."""
+        ...
+
+    async def booked(
+        self, psp: str, partition_index: int, *, below: int, until: datetime, count_max: int
+    ) -> Sequence[BookedOrder]:
+        """Return a partition's orders with numbers below that, newest first.
+
+        ``is_charged`` where one succeeded at that PSP and was booked until then.
+        """
         ...
 
 
@@ -123,3 +151,24 @@ class PostgresEvidence:
         """See ``EvidenceStore``."""
         row = await self._pool.fetchrow(_SQL["count_unknown"], psp)
         return 0 if row is None else int(row["unknown_count"])
+
+    async def time(self) -> datetime:
+        """See ``EvidenceStore``."""
+        rows = await self._pool.fetch(_SQL["time"])
+        time: datetime = rows[0]["now"]
+        return time
+
+    async def booked(
+        self, psp: str, partition_index: int, *, below: int, until: datetime, count_max: int
+    ) -> Sequence[BookedOrder]:
+        """See ``EvidenceStore``."""
+        rows = await self._pool.fetch(
+            _SQL["booked"],
+            psp,
+            partition_index,
+            below,
+            until,
+            count_max,
+            int(PaymentState.SUCCEEDED),
+        )
+        return [BookedOrder(*(row[name] for name in BookedOrder._fields)) for row in rows]

@@ -130,6 +130,11 @@ class PostgresLetters:
         """See ``Letters``."""
         return bool(await self._pool.write(_SQL["want"], dead_letter_no, kind, actor, reason))
 
+    async def of_order(self, partition_index: int, order_uuid: UUID) -> Letter | None:
+        """Return the letter that an order is behind. Raises StorageUnavailable."""
+        row = await self._pool.fetchrow(_SQL["letter_of_order"], partition_index, order_uuid)
+        return None if row is None else await one_letter(self, row["dead_letter_no"])
+
     async def audit_read(self, dead_letter_no: int, *, actor: str, reason: str) -> None:
         """Note that somebody reads a letter's body. Raises StorageUnavailable."""
         await self._pool.write(

@@ -11,6 +11,8 @@ from uuid import UUID
 import click
 
 from ops.api_client import ApiAnswer, ApiClient
+from ops.books import merchants_order, on_books
+from ops.commands.open_payments import list_open
 from ops.commands.resolving import resolve
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.exit_codes import ExitCode
@@ -18,6 +20,11 @@ from ops.money_text import amount_text
 from ops.receipt import Receipt, print_receipt, take_payment
 from ops.stated_reasons import reason_option
 from ops.unparking import unpark_payment
+from payments.identity import dead_letter_id, parse_idempotency_key
+from payments.partitioning import partition_index
+from runtime.faults import StorageUnavailable
+from storage.letters import Letter, PostgresLetters
+from storage.read_pool import ReadPool
 
 T = TypeVar("T")
 
@@ -73,6 +80,7 @@ def payments() -> None:
 
 
 payments.add_command(resolve)
+payments.add_command(list_open)
 
 
 @payments.command()
@@ -95,10 +103,33 @@ def show(context: CommandContext, payment_id: str, output_format: str, is_json: 
         idempotency_key=payment_id,
         transfers=[] if transfers.is_problem else transfers.body["data"],
     )
+    letter = _letter_of(context, payment_id) if receipt.is_set_aside else None
     if is_json_wanted(output_format, is_json):
-        context.output.json({**payment.body, "transfers": list(receipt.transfers)})
+        document = {**payment.body, "transfers": list(receipt.transfers)}
+        if letter is not None:
+            document["dead_letter"] = dead_letter_id(letter.dead_letter_no)
+        context.output.json(document)
     else:
-        print_receipt(receipt, context.output)
+        print_receipt(receipt, context.output, letter)
+
+
+def _letter_of(context: CommandContext, payment_id: str) -> Letter | None:
+    """Return the letter that a payment is behind; None where the books can't be asked just now."""
+    key = parse_idempotency_key(payment_id)
+    config = context.config()
+
+    async def read(pool: ReadPool) -> Letter | None:
+        if key is None:
+            return None
+        for order in await merchants_order(context, config, pool, key):
+            place = partition_index(order, config.deployment.partition_count)
+            return await PostgresLetters(pool).of_order(place, order)
+        return None
+
+    try:
+        return on_books(context, config, read)
+    except StorageUnavailable:
+        return None
 
 
 @payments.command()

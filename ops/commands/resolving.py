@@ -1,22 +1,17 @@
-"""``tally payments resolve`` and ``tally reconcile``: ends of outcomes that no PSP tells us.
+"""``tally payments resolve``: ends an outcome that no PSP tells us.
 
-Both ask the books directly, and write evidence; the order's owner decides.
+It asks the books directly, and writes evidence; the order's owner decides.
 """
 
 from __future__ import annotations
 
-import asyncio
-import getpass
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
-from typing import TypeVar
 from uuid import UUID
 
 import click
 
-from actors.building import psp_settings
+from ops.books import actor_of, merchants_order, on_books
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
-from ops.reconciling import BREAKS_LISTED_MAX, Finding, Reconciler, Reconciliation, decided, key_of
+from ops.reconciling import decided, key_of
 from payments.attempts import ResultClass
 from payments.evidence import (
     NOT_CHARGED_CODE,
@@ -24,25 +19,15 @@ from payments.evidence import (
     TEXT_CHARACTERS_MIN,
     EvidenceSource,
 )
-from payments.identity import order_uuid, parse_idempotency_key
+from payments.identity import parse_idempotency_key
 from payments.lifecycle import PaymentState
 from payments.partitioning import partition_index
 from payments.rows import EvidenceVerdict
-from psp.directory import open_psps
-from psp.port import PspUnavailable
-from runtime.clock import SystemClock
 from runtime.config import Config
-from storage.api_keys import matches, parse_api_key
-from storage.deployments import read_deployment
-from storage.directory import PostgresDirectory
 from storage.evidence import AttemptFound, AttemptKey, PostgresEvidence, Saying
-from storage.opening import read_pool
 from storage.read_pool import ReadPool
 
-T = TypeVar("T")
-
 REFERENCE_CHARACTERS_MAX = 200
-SINCE_H_MAX = 24 * 366
 
 
 def _printed(value: str | None, least: int, most: int) -> str | None:
@@ -66,8 +51,12 @@ def _reference(
 
 @click.command()
 @click.argument("payment_id", metavar="ID")
+@click.option("--charged", "is_charged", is_flag=True, help="The PSP's side says that it charged.")
 @click.option(
-    "--charged/--not-charged", "is_charged", default=None, help="What the PSP's side says."
+    "--not-charged",
+    "is_not_charged",
+    is_flag=True,
+    help="It says that it did not, and never will: for good.",
 )
 @click.option(
     "--amount",
@@ -85,7 +74,8 @@ def _reference(
 def resolve(
     context: CommandContext,
     payment_id: str,
-    is_charged: bool | None,
+    is_charged: bool,
+    is_not_charged: bool,
     amount: int | None,
     reference: str | None,
     text: str,
@@ -100,10 +90,8 @@ def resolve(
     key = parse_idempotency_key(payment_id)
     if key is None:
         raise click.UsageError("ID is a UUID: the idempotency key, or the order_uuid")
-    if is_charged is None:
-        raise click.UsageError("say --charged or --not-charged")
-    if is_charged and reference is None:
-        raise click.UsageError("--charged needs the PSP's --reference")
+    _require_one_word(reference, amount, is_charged=is_charged, is_not_charged=is_not_charged)
+    context.running_state()
     config = context.config()
 
     async def act(pool: ReadPool) -> tuple[AttemptFound, int | None, str, AttemptFound]:
@@ -111,14 +99,14 @@ def resolve(
         found = await _found(context, config, pool, key)
         _require_unknown(context, payment_id, found)
         said = _operators(found, reference, amount, is_charged=is_charged)
-        numbers = await store.give([said], actor=_actor("payments resolve"), text=text)
+        numbers = await store.give([said], actor=actor_of("payments resolve"), text=text)
         verdicts = await decided(store, numbers, wait_s=timeout_s) if numbers else {}
         results = await store.results(numbers)
         detail = next((row.detail for row in results.values()), "")
         after = await store.attempts([AttemptKey(found.partition_index, found.order_uuid, None)])
         return found, next(iter(verdicts.values()), None if numbers else 0), detail, after[0]
 
-    found, verdict, detail, after = _run(context, config, act)
+    found, verdict, detail, after = on_books(context, config, act)
     if verdict is None:
         context.fail(
             f"{payment_id}: its partition's owner has not decided within {timeout_s:g} s."
@@ -144,74 +132,21 @@ def resolve(
         context.output.line(f"{payment_id} is {status}{failed}")
 
 
-@click.command()
-@click.option("--psp", "psp_name", required=True, help="Its name in the configuration.")
-@click.option("--since", "since_h", default="24h", show_default=True, help="How far back: 24h.")
-@click.option("--timeout-s", type=float, default=30.0, show_default=True)
-@output_option
-@json_option
-@click.pass_obj
-def reconcile(
-    context: CommandContext,
-    psp_name: str,
-    since_h: str,
-    timeout_s: float,
-    output_format: str,
-    is_json: bool,
+def _require_one_word(
+    reference: str | None, amount_minor: int | None, *, is_charged: bool, is_not_charged: bool
 ) -> None:
-    """Resolve unknown outcomes by a PSP's settlement report; list what contradicts the books."""
-    hours = since_h.removesuffix("h")
-    if not (hours.isascii() and hours.isdigit() and 1 <= int(hours) <= SINCE_H_MAX):
-        raise click.UsageError(f"--since: 1h to {SINCE_H_MAX}h")
-    config = context.config()
-    named = [psp for psp in config.psps if psp.name == psp_name]
-    if not named or not named[0].url:
-        known = ", ".join(psp.name for psp in config.psps if psp.url)
-        context.fail(f"no PSP {psp_name!r} with a report is configured; there are: {known}")
-    clock = SystemClock()
-
-    async def act(pool: ReadPool) -> Reconciliation:
-        psp = open_psps([psp_settings(named[0], config)], clock=clock)[psp_name]
-        reconciler = Reconciler(
-            PostgresEvidence(pool),
-            psp=psp_name,
-            partition_count=config.deployment.partition_count,
-            actor=_actor("reconcile"),
-            wait_s=timeout_s,
-        )
-        report = psp.settlement_report(since=clock.now() - timedelta(hours=int(hours)))
-        try:
-            return await reconciler.run(report)
-        except PspUnavailable as unavailable:
-            context.fail(str(unavailable))
-        finally:
-            await psp.close()
-
-    done = _run(context, config, act)
-    _print_reconciliation(context, done, is_json=is_json_wanted(output_format, is_json))
-    if break_count := done.counts[Finding.BREAK]:
-        context.fail(f"{break_count} lines contradict the books; nothing of them was changed")
-
-
-def _print_reconciliation(context: CommandContext, done: Reconciliation, *, is_json: bool) -> None:
-    counts = {
-        "lines": done.line_count,
-        "matched": done.counts[Finding.MATCHED],
-        "resolved": done.resolved_count,
-        "refused": done.refused_count,
-        "undecided": done.undecided_count,
-        "under_way": done.counts[Finding.UNDER_WAY],
-        "not_ours": done.counts[Finding.FOREIGN],
-        "still_unknown": done.unknown_count,
-        "breaks": done.counts[Finding.BREAK],
-    }
-    if is_json:
-        context.output.json({**counts, "listed": [one._asdict() for one in done.breaks]})
+    """Raise UsageError for words that contradict each other: what they do can't be taken back."""
+    if is_charged and is_not_charged:
+        raise click.UsageError("--charged and --not-charged exclude each other: say one of them")
+    if not is_charged and not is_not_charged:
+        raise click.UsageError("say --charged or --not-charged")
+    if is_charged and reference is None:
+        raise click.UsageError("--charged needs the PSP's --reference")
+    if is_charged:
         return
-    context.output.table("Settlement report", ("lines", "count"), list(counts.items()))
-    if done.breaks:
-        heads = ("key", "reference", "captured", "currency", "why")
-        context.output.table(f"Breaks (at most {BREAKS_LISTED_MAX})", heads, done.breaks)
+    for option, value in (("--reference", reference), ("--amount", amount_minor)):
+        if value is not None:
+            raise click.UsageError(f"--not-charged goes without {option}: it tells of a charge")
 
 
 async def _found(
@@ -219,13 +154,7 @@ async def _found(
 ) -> AttemptFound:
     """Find the payment: by its order_uuid, else by the key of the merchant whose API key is set."""
     store = PostgresEvidence(pool)
-    uuids = [key]
-    text = context.api_key()
-    parsed = parse_api_key(text)
-    record = None if parsed is None else await PostgresDirectory(pool).api_key(parsed.key_id)
-    pepper = config.secret(config.secrets.api_key_pepper_file).encode()
-    if record is not None and record.merchant_id and matches(record, text, pepper):
-        uuids.append(order_uuid(record.merchant_id, record.mode, key))
+    uuids = [key, *await merchants_order(context, config, pool, key)]
     count = config.deployment.partition_count
     found = await store.attempts(
         [AttemptKey(partition_index(one, count), one, None) for one in uuids]
@@ -268,28 +197,3 @@ def _operators(
         currency=found.currency if is_charged else None,
         effective_at=None,
     )
-
-
-def _run(context: CommandContext, config: Config, work: Callable[[ReadPool], Awaitable[T]]) -> T:
-    async def run() -> T:
-        pool = read_pool(
-            config,
-            config.postgres.shards[0],
-            "gateway",
-            application_name="tally evidence",
-            session_count_max=1,
-        )
-        try:
-            stored = await pool.run(read_deployment)
-            if stored is None or stored.deployment_id != config.deployment.id:
-                context.fail("the books are of another deployment than the configuration")
-            return await work(pool)
-        finally:
-            await pool.close()
-
-    context.running_state()
-    return asyncio.run(run())
-
-
-def _actor(command: str) -> str:
-    return f"tally {command} ({getpass.getuser()})"

@@ -62,3 +62,22 @@ FROM open_order AS running JOIN attempt AS tried
     ON tried.partition_index = running.partition_index AND tried.order_no = running.order_no
     AND tried.attempt_no = running.attempt_no
 WHERE NOT running.is_outcome_known AND tried.psp = $1;
+
+-- time --
+SELECT statement_timestamp() AS now;
+
+-- booked --
+-- A page of a partition's ($2) orders below a number ($3), newest first; those that ended as charged
+-- ($6) at the PSP ($1), and were booked until $4, with their charge. Orders are numbered as they are
+-- taken in, so a reader that goes back in time can stop, and no index on times is needed.
+SELECT o.order_no, o.order_uuid, o.taken_in_at, ended.order_no IS NOT NULL AS is_charged,
+    ended.attempt_no, ended.psp_reference, ended.amount_captured_minor AS captured_minor,
+    ended.currency
+FROM payment_order AS o
+LEFT JOIN order_outcome AS ended
+    ON ended.partition_index = o.partition_index AND ended.order_no = o.order_no
+    AND ended.status = $6::smallint AND ended.psp = $1::text
+    AND ended.amount_captured_minor > 0 AND ended.recorded_at <= $4::timestamptz
+WHERE o.partition_index = $2::smallint AND o.order_no < $3::bigint
+ORDER BY o.order_no DESC
+LIMIT $5::integer;

@@ -35,6 +35,10 @@ SELECT * FROM (
 WHERE $2::text IS NULL OR told.state = $2
 LIMIT $3::integer;
 
+-- letter_of_order --
+-- The letter that an order is behind, by its partition ($1) and identity ($2).
+SELECT dead_letter_no FROM set_aside_order WHERE partition_index = $1 AND order_uuid = $2;
+
 -- envelope --
 SELECT raw_envelope FROM dead_letter WHERE dead_letter_no = $1;
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -14,6 +15,7 @@ from payments.lifecycle import PaymentState
 from payments.rows import EvidenceResultRow, EvidenceVerdict, ProgressRow
 from storage.connections import Connector
 from storage.evidence import AttemptKey, EvidenceResult, PostgresEvidence, Saying
+from storage.open_payments import PostgresOpenPayments
 from storage.read_pool import ReadPool
 from tests.books import PASSWORDS, copy_of_installed_books
 from tests.contract.shards import FakeShard, Host, PostgresShard, Shard
@@ -106,6 +108,23 @@ async def test_evidence_waits_until_it_has_a_result(world: tuple[Shard, Witness]
         assert results == {first: EvidenceResult(EvidenceVerdict.ACCEPTED, "")}
 
 
+async def _are_listed(servers: SharedServers, unknown: UUID) -> None:
+    """The read-only role lists open payments oldest first, or those of unknown outcome alone."""
+    reader = servers.dsn(DATABASE, role="tally_reader", password=PASSWORDS.reader)
+    pool = ReadPool(Connector(reader, application_name="tests"), session_count_max=1)
+    try:
+        store = PostgresOpenPayments(pool)
+        (one,) = await store.oldest(is_unknown=True, count_max=9)
+        assert (one.order_uuid, one.status, one.is_outcome_known) == (unknown, "processing", False)
+        every = await store.oldest(is_unknown=False, count_max=9)
+        assert {payment.order_uuid for payment in every} > {unknown}
+        assert await store.count(is_unknown=True) == 1
+        assert await store.count(is_unknown=False) == len(every)
+        assert len(await store.oldest(is_unknown=False, count_max=1)) == 1
+    finally:
+        await pool.close()
+
+
 @pytest.mark.integration
 async def test_only_unknown_attempts_take_evidence(servers: SharedServers) -> None:
     """Evidence of an order that is not open and unknown is not written; what is, is audited."""
@@ -132,6 +151,10 @@ async def test_only_unknown_attempts_take_evidence(servers: SharedServers) -> No
         assert found[1].is_unknown
         assert found[1].order_no == 1
         assert await store.count_unknown(found[1].psp) == 1
+        await _are_listed(servers, order["order_uuid"])
+        page = await store.booked(found[1].psp, 1, below=9, until=await store.time(), count_max=5)
+        assert [(one.order_no, one.is_charged) for one in page] == [(2, False), (1, False)]
+        assert page[1].order_uuid == order["order_uuid"]
         assert psp_key(found[1].order_uuid, 1)
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await _as(gateway, "DELETE FROM evidence_pending")
