@@ -22,14 +22,14 @@ class OpenPayment(NamedTuple):
 
     order_uuid: UUID
     idempotency_key: UUID
-    merchant_id: str
+    merchant_id: str | None
     amount_minor: int
     currency: str
     status: str
     """A wire name of PaymentState."""
     is_outcome_known: bool
     attempt_no: int
-    psp: str
+    psp: str | None
     next_retry_at: datetime | None
     accepted_at: datetime
 
@@ -43,8 +43,9 @@ class PostgresOpenPayments:
     async def oldest(self, *, is_unknown: bool, count_max: int) -> Sequence[OpenPayment]:
         """Return the oldest, or only those of unknown outcome."""
         rows = await self._pool.fetch(_SQL["oldest"], is_unknown, count_max)
-        found = [OpenPayment(*(row[name] for name in OpenPayment._fields)) for row in rows]
-        return [one._replace(status=PaymentState(one.status).wire) for one in found]
+        return [
+            OpenPayment(**{**dict(row), "status": PaymentState(row["status"]).wire}) for row in rows
+        ]
 
     async def count(self, *, is_unknown: bool) -> int:
         """Return how many there are."""

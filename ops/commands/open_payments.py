@@ -40,10 +40,10 @@ def list_open(
         (
             str(one.idempotency_key),
             str(one.order_uuid),
-            one.merchant_id,
+            one.merchant_id or "?",
             amount_text(one.amount_minor, one.currency),
             f"{one.status}{'' if one.is_outcome_known else ', unknown'}",
-            one.psp,
+            one.psp or "?",
             one.accepted_at.isoformat(timespec="seconds"),
         )
         for one in found

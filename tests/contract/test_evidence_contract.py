@@ -155,6 +155,17 @@ async def test_only_unknown_attempts_take_evidence(servers: SharedServers) -> No
         page = await store.booked(found[1].psp, 1, below=9, until=await store.time(), count_max=5)
         assert [(one.order_no, one.is_charged) for one in page] == [(2, False), (1, False)]
         assert page[1].order_uuid == order["order_uuid"]
+        await shard.ask(
+            "INSERT INTO order_outcome (partition_index, order_no, batch_seq, status,"
+            " amount_captured_minor, fee_minor, currency, attempt_no, psp, psp_reference,"
+            f" event_sequence) VALUES (1, 2, 2, 5, 500, 0, 'USD', 1, '{found[1].psp}', 'ch_y', 1)"
+        )
+        now = await store.time()
+        (newest,) = await store.booked(found[1].psp, 1, below=9, until=now, count_max=1)
+        assert newest[3:] == (True, 1, "ch_y", 500, "USD")
+        for psp, until in (("another", now), (found[1].psp, newest.taken_in_at)):
+            (newest,) = await store.booked(psp, 1, below=9, until=until, count_max=1)
+            assert not newest.is_charged
         assert psp_key(found[1].order_uuid, 1)
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await _as(gateway, "DELETE FROM evidence_pending")
