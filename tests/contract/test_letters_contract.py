@@ -170,8 +170,13 @@ async def test_what_a_gateway_wants_waits_for_its_owner(servers: SharedServers) 
     pool = ReadPool(Connector(gateway, application_name="tests"), session_count_max=1)
     try:
         host = shard.host()
-        later = await _set_aside(host, uuid4())
+        order = uuid4()
+        later = await _set_aside(host, order)
         letters = PostgresLetters(pool)
+        behind = await letters.of_order(1, order)
+        assert behind is not None
+        assert (behind.dead_letter_no, behind.order_uuid) == (1, order)
+        assert await letters.of_order(1, uuid4()) is None
         assert await letters.want(1, LetterActionKind.DISCARD, actor="tests", reason="because")
         assert not await letters.want(1, LetterActionKind.REPLAY, actor="tests", reason="too late")
         (pending,) = await host.ledger.pending_actions([1], count_max=9)
