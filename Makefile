@@ -32,7 +32,7 @@ test-fast: install  ## Run the unit tests alone: no servers, a few seconds
 check: install  ## Lint, formatting, types, import contracts
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check .
-	@$(RUN)/mypy --num-workers 2
+	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 
 bench: install  ## Measure beside baselines, in the short form: shows that it works
