@@ -79,7 +79,12 @@ def keep(tmp_path: Path) -> Iterator[Keep]:
         (tmp_path / name).symlink_to("/bin/sleep")
 
     def make(*, keeper: list[str] = KEEPER, control_s: str = "60", node_s: str = "60") -> Kept:
-        script = f"{tmp_path}/{CONTROL_SERVICE} {control_s} & {tmp_path}/{NODE_PROCESS} {node_s} &"
+        programs = ((CONTROL_SERVICE, control_s), (NODE_PROCESS, node_s))
+        # As `ray start` does, the shell ends once both are the programs that they are to be.
+        script = "; ".join(
+            f"{tmp_path}/{name} {seconds} & while [ $(cat /proc/$!/comm) = sh ]; do :; done"
+            for name, seconds in programs
+        )
         kept.append(Kept([*keeper, "/bin/sh", "-c", script]))
         return kept[-1]
 
