@@ -120,7 +120,8 @@ async def test_an_operator_lets_a_parked_payment_go_on(rig: Rig) -> None:
     async with open_shop(rig.url, rig.api_key) as shop:
         posted = await shop.post(key, token="tok_3ds", wait_s=10)
         assert posted.body["status"] == "requires_action"
-        assert await unpark_payment(rig.config, key, reason="none", timeout_s=1) is None
+        refusal = await unpark_payment(rig.config, key, reason="none", timeout_s=1)
+        assert refusal == f"payment {key} is not parked"
         # As the owner does when its child has ended over the order, and it has died since.
         await rig.fetch(
             "WITH quieted AS (DELETE FROM timer USING payment_order AS o WHERE o.idempotency_key = $1"
