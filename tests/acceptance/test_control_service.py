@@ -22,8 +22,9 @@ Status = dict[str, Any]
 
 
 def pid_of(status: Status, name: str) -> int:
-    (pid,) = (process["pid"] for process in status["processes"] if process["name"] == name)
-    return int(pid)
+    pids = [int(process["pid"]) for process in status["processes"] if process["name"] == name]
+    # A child that has not begun its own program yet goes by its parent's name: the older one is meant.
+    return min(pids)
 
 
 def host_pids(status: Status) -> dict[str, int]:
