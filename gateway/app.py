@@ -12,11 +12,12 @@ from aiohttp import hdrs, web
 from gateway.accepting import Accepting
 from gateway.authentication import Authentication
 from gateway.dead_letters import DeadLetters
-from gateway.documentation import problems_page
+from gateway.documentation import Documentation
 from gateway.door import Door
 from gateway.finding import Finding
 from gateway.health import Check, Health
 from gateway.lookups import Lookups
+from gateway.openapi.document import Route
 from gateway.payments import Payments
 from gateway.psp_webhooks import PspWebhooks
 from gateway.seller_cache import SellerCache
@@ -109,6 +110,7 @@ class Gateway:
             reply_to=dependencies.reply_to,
         )
         wallets = Wallets(dependencies.queries, sellers)
+        documentation = Documentation()
         public, merchant, health = self.door.public, self.door.merchant, self.health
         create = self.door.direct(payments.create, PAYMENTS)
         self.app[DIRECT_ROUTES] = {(hdrs.METH_POST, PAYMENTS): create}
@@ -130,9 +132,29 @@ class Gateway:
                 web.get("/healthz", public(health.alive)),
                 web.get("/readyz", public(health.ready)),
                 web.get("/metrics", public(health.metrics)),
-                web.get("/docs/problems", public(problems_page)),
+                *self._of_documentation(documentation),
             ]
         )
+        documentation.describe(self.documented_routes(), dependencies.settings.routes)
+
+    def documented_routes(self) -> list[Route]:
+        """Return every route that something is declared of, with it."""
+        found = []
+        for route in self.app.router.routes():
+            declared = self.door.declared.get(route.handler)
+            if route.resource is not None and declared is not None and declared[1] is not None:
+                access, operation = declared
+                found.append(Route(route.method, route.resource.canonical, access, operation))
+        return found
+
+    def _of_documentation(self, documentation: Documentation) -> list[web.RouteDef]:
+        public = self.door.public
+        return [
+            web.get("/openapi.json", public(documentation.openapi)),
+            web.get("/docs", public(documentation.docs)),
+            web.get("/docs/assets/{name}", public(documentation.asset)),
+            web.get("/docs/problems", public(documentation.problems)),
+        ]
 
     def _of_operators(self, dependencies: Dependencies) -> list[web.RouteDef]:
         letters = DeadLetters(dependencies.letters, dependencies.settings)

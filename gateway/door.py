@@ -17,6 +17,7 @@ from aiohttp.typedefs import Middleware
 from gateway.authentication import Authentication, Merchant, Operator
 from gateway.bodies import PAN_PROBLEM
 from gateway.card_search import has_card_number
+from gateway.openapi.operations import Access, Operation, operation_of
 from gateway.problems import Code, Problem, problem_response
 from payments.answer import API_VERSION, API_VERSIONS
 from payments.identity import LETTERS
@@ -74,6 +75,8 @@ class Door:
         self._metrics = metrics
         self._log = get_logger("gateway.door")
         self._answers: Counter[tuple[str, int]] = Counter()
+        self.declared: dict[AiohttpHandler, tuple[Access, Operation | None]] = {}
+        """By wrapped handler: who may call it, and what is declared of it (``gateway.openapi``)."""
         metrics.read(
             GATEWAY_ANSWERS,
             lambda: [
@@ -88,6 +91,7 @@ class Door:
             answer = await handler(request)
             return self._response(answer, request[REQUEST_ID])
 
+        self.declared[handle] = (Access.PUBLIC, operation_of(handler))
         return handle
 
     def merchant(self, handler: MerchantHandler) -> AiohttpHandler:
@@ -97,6 +101,7 @@ class Door:
             answer = await self._for_merchant(request, handler)
             return self._response(answer, request[REQUEST_ID])
 
+        self.declared[handle] = (Access.MERCHANT, operation_of(handler))
         return handle
 
     def operator(self, handler: OperatorHandler) -> AiohttpHandler:
@@ -106,6 +111,7 @@ class Door:
             answer = await self._for_operator(request, handler)
             return self._response(answer, request[REQUEST_ID])
 
+        self.declared[handle] = (Access.OPERATOR, operation_of(handler))
         return handle
 
     def middleware(self) -> Middleware:

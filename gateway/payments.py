@@ -6,6 +6,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from gateway import payment_operations as operations
 from gateway.accepting import Accepting
 from gateway.authentication import Merchant
 from gateway.bodies import decode_body, read_body
@@ -14,6 +15,7 @@ from gateway.finding import NOT_FOUND, Finding, Found
 from gateway.idempotency import Verdict, says_the_same
 from gateway.lookups import OrderKey
 from gateway.open_requests import Decided
+from gateway.openapi.operations import documented
 from gateway.parameters import cursor_unknown, payment_filter, single_parameters
 from gateway.payment_requests import PAYMENT_DECODER, PaymentRequest, payment_refusal
 from gateway.problems import Code, Problem, store_unavailable
@@ -37,12 +39,7 @@ from payments.partitioning import partition_index
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.envelope import accepted_at_ms, queue_entry
-from storage.read_ports import (
-    CursorUnknown,
-    PaymentQueries,
-    SellerRecord,
-    StoredOrder,
-)
+from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord, StoredOrder
 from storage.set_aside_orders import under_key
 
 HEADER_PREFERENCE_APPLIED = "Preference-Applied"
@@ -92,6 +89,7 @@ class Payments:
         self._queries = queries
         self._reply_to = reply_to
 
+    @documented(operations.CREATE)
     async def create(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/payments: 201, 202 or 402, or a refusal."""
         parameters = single_parameters(request, ())
@@ -119,6 +117,7 @@ class Payments:
             return _answer(decided, command, seller.seller_id)
         return await self._create_and_wait(command, seller.seller_id, wait_s)
 
+    @documented(operations.READ)
     async def show(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments/{id}: the payment as it stands now."""
         parameters = single_parameters(request, ())
@@ -132,6 +131,7 @@ class Payments:
             return found
         return json_bytes_response(payment_body(_shown(found, request)))
 
+    @documented(operations.LIST)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments: one page, newest first."""
         wanted = payment_filter(request, merchant.merchant_id, merchant.mode)
@@ -145,6 +145,7 @@ class Payments:
             return _BOOKS_AWAY
         return payment_list_response((order.view for order in page.orders), has_more=page.has_more)
 
+    @documented(operations.LIST_TRANSFERS)
     async def list_transfers(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments/{id}/transfers: every movement of money of the payment, in order."""
         parameters = single_parameters(request, ())
@@ -185,9 +186,8 @@ class Payments:
             if is_waiting_worth_it:
                 found = await waiter.wait(max(0.0, until_s - self._clock.monotonic_s()))
         if found is not None:
-            is_same = says_the_same(command.fingerprint, found)
             verdict = Verdict.REUSED
-            if is_same:
+            if says_the_same(command.fingerprint, found):
                 verdict = Verdict.FROZEN if found.is_frozen else Verdict.RUNNING
             decided = decided._replace(verdict=verdict, order=found)
         answer = _answer(decided, command, seller_id)
