@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 
@@ -17,6 +18,8 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# As clients write it; one that refuses it by ``q=0`` says so right behind it.
+_GZIP = re.compile(r"(?:^|[,\s])gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
 _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -69,7 +72,7 @@ class Page:
         if request.headers.get(hdrs.IF_NONE_MATCH) == self._etag:
             return web.Response(status=304, headers=headers)
         headers[hdrs.CONTENT_TYPE] = self._content_type
-        if "gzip" not in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+        if _GZIP.search(request.headers.get(hdrs.ACCEPT_ENCODING, "")) is None:
             return web.Response(body=self.body, headers=headers)
         headers[hdrs.CONTENT_ENCODING] = "gzip"
         return web.Response(body=self._packed, headers=headers)
