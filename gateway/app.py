@@ -18,6 +18,7 @@ from gateway.finding import Finding
 from gateway.health import Check, Health
 from gateway.lookups import Lookups
 from gateway.openapi.document import Route
+from gateway.openapi.operations import Access
 from gateway.payments import Payments
 from gateway.psp_webhooks import PspWebhooks
 from gateway.seller_cache import SellerCache
@@ -138,12 +139,15 @@ class Gateway:
         documentation.describe(self.documented_routes(), dependencies.settings.routes)
 
     def documented_routes(self) -> list[Route]:
-        """Return every route that something is declared of, with it."""
+        """Return every route that something is declared of, with it. HEAD is its GET without the body."""
         found = []
         for route in self.app.router.routes():
-            declared = self.door.declared.get(route.handler)
-            if route.resource is not None and declared is not None and declared[1] is not None:
-                access, operation = declared
+            access, operation = self.door.declared.get(route.handler, (Access.PUBLIC, None))
+            if (
+                route.resource is not None
+                and operation is not None
+                and route.method != hdrs.METH_HEAD
+            ):
                 found.append(Route(route.method, route.resource.canonical, access, operation))
         return found
 

@@ -11,7 +11,7 @@ from gateway.door import Answer
 from gateway.openapi.deployment import narrowed
 from gateway.openapi.document import Route, document_of
 from gateway.openapi.operations import HTML, JSON, Answered, Operation, Parameter, Tag, documented
-from gateway.pages import ETAG, IF_NONE_MATCH, NOT_MODIFIED, Page
+from gateway.pages import ETAG, IF_NONE_MATCH, NOT_MODIFIED, Page, page_of_package
 from gateway.problem_page import problem_page
 from gateway.problems import Code, Problem
 from gateway.settings import PaymentRoute
@@ -91,10 +91,10 @@ class Documentation:
     """The handlers of the documentation's routes."""
 
     def __init__(self) -> None:
-        self._docs = Page.from_package("docs.html", HTML_UTF_8)
+        self._docs = page_of_package("docs.html", HTML_UTF_8)
         self._problems = Page.of(problem_page(), HTML_UTF_8)
         self._assets = {
-            name: Page.from_package(path, f"{kind}; charset=utf-8")
+            name: page_of_package(path, f"{kind}; charset=utf-8")
             for name, (path, kind) in _ASSETS.items()
         }
         self._openapi: Page | None = None

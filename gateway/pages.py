@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 
 from aiohttp import hdrs, web
@@ -56,12 +57,6 @@ class Page:
         """Return the page with that body."""
         return cls(gzip.compress(body, mtime=0), content_type)
 
-    @classmethod
-    def from_package(cls, path: str, content_type: str) -> Page:
-        """Return a file of ``gateway/assets``, packed already where its name ends in ``.gz``."""
-        body = files("gateway").joinpath("assets", *path.split("/")).read_bytes()
-        return cls(body, content_type) if path.endswith(".gz") else cls.of(body, content_type)
-
     @property
     def body(self) -> bytes:
         return gzip.decompress(self._packed)
@@ -76,3 +71,11 @@ class Page:
             return web.Response(body=self.body, headers=headers)
         headers[hdrs.CONTENT_ENCODING] = "gzip"
         return web.Response(body=self._packed, headers=headers)
+
+
+@cache
+def page_of_package(path: str, content_type: str) -> Page:
+    """Return a file of ``gateway/assets``, packed already where its name ends in ``.gz``."""
+    body = files("gateway").joinpath("assets", *path.split("/")).read_bytes()
+    is_packed = path.endswith(".gz")
+    return Page(body, content_type) if is_packed else Page.of(body, content_type)

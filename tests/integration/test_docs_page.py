@@ -72,10 +72,8 @@ async def test_the_page_shows_the_api_and_tries_it(
     """Every operation is listed; a payment that is posted from the page arrives; nobody else is asked."""
     page = browser.page
     await page.goto(f"{stack.url}/docs")
-    count = sum(route.method != "HEAD" for route in stack.gateway.documented_routes())
-    await expect(page.locator(".opblock")).to_have_count(
-        count + sum(route.method == "HEAD" for route in stack.gateway.documented_routes())
-    )
+    routes = stack.gateway.documented_routes()
+    await expect(page.locator(".opblock")).to_have_count(len(routes))
     await page.screenshot(path=tmp_path / "docs.png", full_page=True)
     await page.locator("button.authorize").first.click()
     await page.locator(".auth-container input").first.fill(stack.key)

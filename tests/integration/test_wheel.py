@@ -20,7 +20,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-from gateway.pages import Page
+from gateway.pages import page_of_package
 from gateway.problem_page import problem_page
 from storage.migrations import migrations_of_package
 from storage.redis_script import RedisScript
@@ -33,7 +33,7 @@ for name in names:
         assert load_statements(name), name
 assert migrations_of_package()
 assert b'id="declined"' in problem_page()
-assert Page.from_package("swagger-ui/swagger-ui-bundle.js.gz", "text/javascript").body
+assert page_of_package("swagger-ui/swagger-ui-bundle.js.gz", "text/javascript").body
 for script in ("append", "find"):
     assert RedisScript.from_package(script)
 for package in {packages!r}:

@@ -29,14 +29,16 @@ class Conformity:
     ) -> str | None:
         """Return what is wrong with an answer, or None. A path that there is not has a problem alone."""
         self.count += 1
-        operation = self._operation(method, path.partition("?")[0])
+        is_head = method == "HEAD"
+        operation = self._operation("GET" if is_head else method, path.partition("?")[0])
         if operation is None:
             is_refusal = status in (400, 404, 405, 417, 422)
             return None if is_refusal else f"{method} {path} is not documented"
         answer = operation["responses"].get(str(status))
         if answer is None:
             return f"{method} {path}: {status} is not documented"
-        return self._of_headers(answer, headers) or self._of_body(answer, headers, body)
+        found = self._of_headers(answer, headers)
+        return found if found or is_head else self._of_body(answer, headers, body)
 
     def of_value(self, value: object, schema: Mapping[str, Any]) -> str | None:
         """Return what is wrong with a value, or None."""

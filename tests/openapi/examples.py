@@ -48,9 +48,8 @@ def examples(routes: Sequence[Route]) -> Iterator[tuple[Route, Example]]:
         return (_ORDER.index(tag) if tag in _ORDER else len(_ORDER), route.method != "POST")
 
     for route in sorted(routes, key=rank):
-        if route.method != "HEAD":
-            for example in route.operation.examples:
-                yield route, example
+        for example in route.operation.examples:
+            yield route, example
 
 
 async def play(

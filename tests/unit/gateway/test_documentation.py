@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.documentation import _ASSETS
-from gateway.pages import CONTENT_SECURITY_POLICY, Page
+from gateway.pages import CONTENT_SECURITY_POLICY, page_of_package
 from tests.unit.gateway.stack import GatewayStack
 
 ASSETS = Path(__file__).parents[3] / "gateway" / "assets"
@@ -59,7 +59,7 @@ async def test_the_page_is_served_with_its_parts(stack: GatewayStack) -> None:
         name = path.rpartition("/")[2]
         file, kind = _ASSETS[name]
         assert part.headers["Content-Type"] == f"{kind}; charset=utf-8"
-        assert part.body == Page.from_package(file, kind).body
+        assert part.body == page_of_package(file, kind).body
 
 
 async def test_a_part_that_there_is_not(stack: GatewayStack) -> None:

@@ -58,7 +58,7 @@ def test_every_route_is_documented_and_nothing_else(document: dict[str, Any]) ->
     routes = {
         (route.method.lower(), route.resource.canonical)
         for route in app.router.routes()
-        if route.resource is not None
+        if route.resource is not None and route.method != "HEAD"
     }
     assert {(method, path) for method, path, _ in _operations(document)} == routes
 
