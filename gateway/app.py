@@ -17,8 +17,8 @@ from gateway.door import Door
 from gateway.finding import Finding
 from gateway.health import Check, Health
 from gateway.lookups import Lookups
+from gateway.openapi.declarations import Access
 from gateway.openapi.document import Route
-from gateway.openapi.operations import Access
 from gateway.payments import Payments
 from gateway.psp_webhooks import PspWebhooks
 from gateway.seller_cache import SellerCache
@@ -142,13 +142,13 @@ class Gateway:
         """Return every route that something is declared of, with it. HEAD is its GET without the body."""
         found = []
         for route in self.app.router.routes():
-            access, operation = self.door.declared.get(route.handler, (Access.PUBLIC, None))
+            access, declaration = self.door.declared.get(route.handler, (Access.PUBLIC, None))
             if (
                 route.resource is not None
-                and operation is not None
+                and declaration is not None
                 and route.method != hdrs.METH_HEAD
             ):
-                found.append(Route(route.method, route.resource.canonical, access, operation))
+                found.append(Route(route.method, route.resource.canonical, access, declaration))
         return found
 
     def _of_documentation(self, documentation: Documentation) -> list[web.RouteDef]:

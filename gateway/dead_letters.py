@@ -14,7 +14,7 @@ from aiohttp import web
 
 from gateway.authentication import Operator
 from gateway.bodies import decode_body, read_body
-from gateway.dead_letter_operations import (
+from gateway.dead_letter_declarations import (
     DISCARD,
     LIST,
     NOT_FOUND,
@@ -24,7 +24,7 @@ from gateway.dead_letter_operations import (
     ActionRequest,
 )
 from gateway.door import Answer
-from gateway.openapi.operations import documented
+from gateway.openapi.declarations import documented
 from gateway.parameters import read_limit, single_parameters
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import json_response, rfc3339

@@ -8,9 +8,17 @@ import msgspec
 from aiohttp import web
 
 from gateway.door import Answer
+from gateway.openapi.declarations import (
+    HTML,
+    JSON,
+    Answered,
+    Declaration,
+    Parameter,
+    Tag,
+    documented,
+)
 from gateway.openapi.deployment import narrowed
 from gateway.openapi.document import Route, document_of
-from gateway.openapi.operations import HTML, JSON, Answered, Operation, Parameter, Tag, documented
 from gateway.pages import ETAG, IF_NONE_MATCH, NOT_MODIFIED, Page, page_of_package
 from gateway.problem_page import problem_page
 from gateway.problems import Code, Problem
@@ -33,9 +41,9 @@ _ASSETS: Mapping[str, tuple[str, str]] = {
 _NO_ASSET = Problem(code=Code.NOT_FOUND, detail="The documentation has no such part.")
 
 
-def _page(name: str, summary: str, content: Answered, *parameters: Parameter) -> Operation:
+def _page(name: str, summary: str, content: Answered, *parameters: Parameter) -> Declaration:
     """Return the operation of a page."""
-    return Operation(
+    return Declaration(
         name=name,
         tag=Tag.DOCUMENTATION,
         summary=summary,

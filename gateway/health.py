@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.accepting import Accepting
 from gateway.door import Answer
 from gateway.openapi.common import RETRY_AFTER
-from gateway.openapi.operations import Answered, Example, Operation, Tag, documented
+from gateway.openapi.declarations import Answered, Declaration, Example, Tag, documented
 from gateway.rendering import json_response
 from payments.json_schema import Schema, constant, one_of, record, text
 from runtime.clock import Clock
@@ -69,7 +69,7 @@ _READINESS: Schema = record(
         "checks": {"type": "object", "additionalProperties": _CHECK},
     },
 )
-_ALIVE = Operation(
+_ALIVE = Declaration(
     name="read_health",
     tag=Tag.HEALTH,
     summary="Whether the process answers",
@@ -85,7 +85,7 @@ _ALIVE = Operation(
         Example(name="ok", text="A process that answers", status=200, answer={"status": "ok"}),
     ),
 )
-_READY = Operation(
+_READY = Declaration(
     name="read_readiness",
     tag=Tag.HEALTH,
     summary="Whether new orders can be accepted",
@@ -96,7 +96,7 @@ _READY = Operation(
     ),
     refuses_unknown_parameters=False,
 )
-_METRICS = Operation(
+_METRICS = Declaration(
     name="read_metrics",
     tag=Tag.HEALTH,
     summary="Figures for Prometheus",

@@ -12,7 +12,7 @@ from importlib.resources import files
 from aiohttp import hdrs, web
 
 from gateway.openapi.common import FIELD_TEXT
-from gateway.openapi.operations import Answered, Header, Parameter
+from gateway.openapi.declarations import Answered, Header, Parameter
 
 # Scripts, styles and requests of this gateway alone; nothing inline, no frames, no forms.
 CONTENT_SECURITY_POLICY = (

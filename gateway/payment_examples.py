@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.finding import NOT_FOUND
-from gateway.openapi.operations import Example, problem_answer
+from gateway.openapi.declarations import Example, problem_answer
 from gateway.problems import Code, Problem
 
 KEY = "6f1c0e58-6c0f-4b7f-9d5e-0f3f0a6f4c11"

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from gateway.openapi.common import STORABLE_TEXT
-from gateway.openapi.operations import rule
+from gateway.openapi.declarations import rule
 from gateway.problems import Code, Problem
 from gateway.settings import SANDBOX_TOKEN_PREFIX, PaymentRoute
 from payments.currencies import EXPONENTS

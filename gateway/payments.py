@@ -6,7 +6,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from gateway import payment_operations as operations
+from gateway import payment_declarations as declared
 from gateway.accepting import Accepting
 from gateway.authentication import Merchant
 from gateway.bodies import decode_body, read_body
@@ -15,7 +15,7 @@ from gateway.finding import NOT_FOUND, Finding, Found
 from gateway.idempotency import Verdict, says_the_same
 from gateway.lookups import OrderKey
 from gateway.open_requests import Decided
-from gateway.openapi.operations import documented
+from gateway.openapi.declarations import documented
 from gateway.parameters import cursor_unknown, payment_filter, single_parameters
 from gateway.payment_requests import PAYMENT_DECODER, PaymentRequest, payment_refusal
 from gateway.problems import Code, Problem, store_unavailable
@@ -89,7 +89,7 @@ class Payments:
         self._queries = queries
         self._reply_to = reply_to
 
-    @documented(operations.CREATE)
+    @documented(declared.CREATE)
     async def create(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/payments: 201, 202 or 402, or a refusal."""
         parameters = single_parameters(request, ())
@@ -117,7 +117,7 @@ class Payments:
             return _answer(decided, command, seller.seller_id)
         return await self._create_and_wait(command, seller.seller_id, wait_s)
 
-    @documented(operations.READ)
+    @documented(declared.READ)
     async def show(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments/{id}: the payment as it stands now."""
         parameters = single_parameters(request, ())
@@ -131,7 +131,7 @@ class Payments:
             return found
         return json_bytes_response(payment_body(_shown(found, request)))
 
-    @documented(operations.LIST)
+    @documented(declared.LIST)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments: one page, newest first."""
         wanted = payment_filter(request, merchant.merchant_id, merchant.mode)
@@ -145,7 +145,7 @@ class Payments:
             return _BOOKS_AWAY
         return payment_list_response((order.view for order in page.orders), has_more=page.has_more)
 
-    @documented(operations.LIST_TRANSFERS)
+    @documented(declared.LIST_TRANSFERS)
     async def list_transfers(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments/{id}/transfers: every movement of money of the payment, in order."""
         parameters = single_parameters(request, ())

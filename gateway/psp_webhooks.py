@@ -15,11 +15,11 @@ from gateway.bodies import PAN_PROBLEM, read_body
 from gateway.door import Answer
 from gateway.idempotency import Verdict
 from gateway.openapi.common import FIELD_TEXT
-from gateway.openapi.operations import (
+from gateway.openapi.declarations import (
     Answered,
     Body,
+    Declaration,
     Example,
-    Operation,
     Parameter,
     Tag,
     documented,
@@ -94,7 +94,7 @@ _STALE = {
     HEADER_TIMESTAMP: "1793534400",
     HEADER_SIGNATURE: "v1,bm90IHNpZ25lZCBieSBhbnlib2R5IHdlIGtub3cuLi4=",
 }
-_RECEIVE = Operation(
+_RECEIVE = Declaration(
     name="receive_psp_webhook",
     tag=Tag.PROVIDERS,
     summary="Take a provider's webhook",

@@ -13,12 +13,12 @@ from gateway.authentication import Merchant
 from gateway.bodies import decode_body, read_body
 from gateway.door import Answer
 from gateway.openapi.common import LIMIT, STORABLE_TEXT
-from gateway.openapi.operations import (
+from gateway.openapi.declarations import (
     Answered,
     Body,
+    Declaration,
     Example,
     Link,
-    Operation,
     Parameter,
     Tag,
     documented,
@@ -103,7 +103,7 @@ _REQUEST = {
     "name": "Shoes",
     "fee": {"basis_points": 290, "fixed": {"USD": 30}},
 }
-_CREATE = Operation(
+_CREATE = Declaration(
     name="create_seller",
     tag=Tag.SELLERS,
     summary="Create a seller",
@@ -141,7 +141,7 @@ _CREATE = Operation(
         ),
     ),
 )
-_LIST = Operation(
+_LIST = Declaration(
     name="list_sellers",
     tag=Tag.SELLERS,
     summary="List sellers",

@@ -7,10 +7,10 @@ from aiohttp import web
 from gateway.answer_schemas import WALLET
 from gateway.authentication import Merchant
 from gateway.door import Answer
-from gateway.openapi.operations import (
+from gateway.openapi.declarations import (
     Answered,
+    Declaration,
     Example,
-    Operation,
     Parameter,
     Tag,
     documented,
@@ -31,7 +31,7 @@ _NOT_FOUND = Problem(
 _BOOKS_AWAY = store_unavailable("The books can't be read now.", may_run=False)
 
 
-_SHOW = Operation(
+_SHOW = Declaration(
     name="read_wallet",
     tag=Tag.WALLETS,
     summary="Read a wallet",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from gateway.openapi.operations import Access, Header, Operation, Parameter
+from gateway.openapi.declarations import Access, Declaration, Header, Parameter
 from gateway.problems import Code
 from gateway.request_headers import HEADER_IDEMPOTENCY_KEY
 from payments.answer import API_VERSION, API_VERSIONS
@@ -153,24 +153,24 @@ _HEADERS_OF_STATUS: Mapping[int, tuple[Header, ...]] = {
 }
 
 
-def parameters_of(operation: Operation, access: Access) -> tuple[Parameter, ...]:
-    """Return an operation's own parameters, and those of everybody who calls with such a key."""
+def parameters_of(declaration: Declaration, access: Access) -> tuple[Parameter, ...]:
+    """Return a declaration's own parameters, and those of everybody who calls with such a key."""
     of_everybody = (VERSION, TRACEPARENT) if access is Access.MERCHANT else ()
-    return (*operation.parameters, *of_everybody)
+    return (*declaration.parameters, *of_everybody)
 
 
-def problems_of(operation: Operation, access: Access) -> Mapping[int, list[Code]]:
+def problems_of(declaration: Declaration, access: Access) -> Mapping[int, list[Code]]:
     """Return every problem that a route can answer, by status: its own, and those of how it is built."""
-    codes: set[Code] = {*operation.problems, *_OF_ALL, *_OF_ACCESS[access]}
-    if operation.refuses_unknown_parameters:
+    codes: set[Code] = {*declaration.problems, *_OF_ALL, *_OF_ACCESS[access]}
+    if declaration.refuses_unknown_parameters:
         codes.add(Code.PARAMETER_UNKNOWN)
-    if any(parameter.place == "query" for parameter in operation.parameters):
+    if any(parameter.place == "query" for parameter in declaration.parameters):
         codes.add(Code.PARAMETER_INVALID)
-    if IDEMPOTENCY_KEY in operation.parameters:
+    if IDEMPOTENCY_KEY in declaration.parameters:
         codes.update(_OF_KEYS)
-    if operation.body is not None:
+    if declaration.body is not None:
         codes.update(_OF_BODIES)
-        if isinstance(operation.body.of, type):
+        if isinstance(declaration.body.of, type):
             codes.update(_OF_DECODED_BODIES)
     return _by_status(codes)
 

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.openapi.common import PROBLEM, headers_of, parameters_of, problems_of
-from gateway.openapi.operations import (
+from gateway.openapi.declarations import (
+    JSON,
     Access,
     Answered,
     Body,
+    Declaration,
     Example,
     Header,
-    Operation,
     Parameter,
     Tag,
 )
@@ -48,7 +49,7 @@ class Route(NamedTuple):
     """In upper case."""
     path: str
     access: Access
-    operation: Operation
+    declaration: Declaration
 
 
 def document_of(routes: Iterable[Route]) -> dict[str, object]:
@@ -86,7 +87,7 @@ def document_of(routes: Iterable[Route]) -> dict[str, object]:
 def _place_of(route: Route) -> tuple[int, str, int]:
     """Chapters in their order; in each, paths by name, POST first."""
     order = {"POST": 0, "GET": 1}
-    return list(Tag).index(route.operation.tag), route.path, order.get(route.method, 2)
+    return list(Tag).index(route.declaration.tag), route.path, order.get(route.method, 2)
 
 
 class _Schemas:
@@ -134,25 +135,29 @@ class _Schemas:
 
 
 def _operation(route: Route, schemas: _Schemas) -> dict[str, object]:
-    operation = route.operation
+    declaration = route.declaration
     described: dict[str, object] = {
-        "operationId": operation.name,
-        "tags": [operation.tag.wire],
-        "summary": operation.summary,
-        "description": operation.text,
+        "operationId": declaration.name,
+        "tags": [declaration.tag.wire],
+        "summary": declaration.summary,
+        "description": declaration.text,
         "parameters": [
-            _parameter(parameter, schemas) for parameter in parameters_of(operation, route.access)
+            _parameter(parameter, schemas) for parameter in parameters_of(declaration, route.access)
         ],
     }
-    if operation.body is not None:
+    if declaration.body is not None:
         described["requestBody"] = {
-            "description": operation.body.text,
-            "required": True,
+            "description": declaration.body.text,
+            "required": declaration.body.is_required,
             "content": {
-                "application/json": {
-                    "schema": schemas.of_body(operation.body),
+                JSON: {
+                    "schema": schemas.of_body(declaration.body),
                     **_examples(
-                        (each for each in operation.examples if each.status not in _OF_BAD_BODIES),
+                        (
+                            each
+                            for each in declaration.examples
+                            if each.status not in _OF_BAD_BODIES
+                        ),
                         lambda example: example.body,
                     ),
                 }
@@ -180,18 +185,18 @@ def _parameter(parameter: Parameter, schemas: _Schemas) -> dict[str, object]:
 
 
 def _responses(route: Route, schemas: _Schemas) -> dict[str, object]:
-    operation = route.operation
+    declaration = route.declaration
     responses: dict[str, dict[str, Any]] = {
-        str(answered.status): _answered(answered, operation, schemas)
-        for answered in operation.answers
+        str(answered.status): _answered(answered, declaration, schemas)
+        for answered in declaration.answers
     }
-    for status, codes in problems_of(operation, route.access).items():
+    for status, codes in problems_of(declaration, route.access).items():
         known = responses.setdefault(
             str(status), {"description": "", "headers": _headers(headers_of(status)), "content": {}}
         )
         texts = (known["description"], _problems_text(codes))
         known["description"] = "\n\n".join(filter(None, texts))
-        examples = [each for each in operation.examples if each.status == status]
+        examples = [each for each in declaration.examples if each.status == status]
         known.setdefault("content", {})[PROBLEM_CONTENT_TYPE] = {
             "schema": _problem_schema(codes, schemas),
             **_examples(examples, lambda example: example.answer),
@@ -199,13 +204,13 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, object]:
     return dict(sorted(responses.items()))
 
 
-def _answered(answered: Answered, operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+def _answered(answered: Answered, declaration: Declaration, schemas: _Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {
         "description": answered.text,
         "headers": _headers(headers_of(answered.status, answered.headers)),
     }
     if answered.schema is not None:
-        examples = [each for each in operation.examples if each.status == answered.status]
+        examples = [each for each in declaration.examples if each.status == answered.status]
         described["content"] = {
             answered.content_type: {
                 "schema": schemas.of(answered.schema),

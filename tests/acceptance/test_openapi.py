@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from gateway.openapi.operations import Access
+from gateway.openapi.declarations import Access
 from tests.openapi.attack import attack
 from tests.openapi.examples import examples, play
 from tests.poison_messages import append, damaged, genuine
@@ -60,7 +60,7 @@ def test_every_example_is_answered_as_it_is_shown(rig: Rig, keys: dict[Access, s
         routes = GatewayStack().gateway.documented_routes()
         async with aiohttp.ClientSession() as session:
             return {
-                f"{route.operation.name}: {example.name}": found
+                f"{route.declaration.name}: {example.name}": found
                 for route, example in examples(routes)
                 if (found := await play(session, rig.url, keys, route, example)) is not None
             }

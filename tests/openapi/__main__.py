@@ -11,7 +11,7 @@ import sys
 import aiohttp
 import click
 
-from gateway.openapi.operations import Access
+from gateway.openapi.declarations import Access
 from tests.openapi.attack import attack
 from tests.openapi.examples import examples, play
 from tests.unit.gateway.stack import GatewayStack

@@ -14,8 +14,8 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 
+from gateway.openapi.declarations import Access, Example, Tag
 from gateway.openapi.document import Route
-from gateway.openapi.operations import Access, Example, Tag
 
 # Members whose values differ from run to run; that they are there, and what kind they have, is compared.
 VARIES = frozenset(
@@ -44,11 +44,11 @@ def examples(routes: Sequence[Route]) -> Iterator[tuple[Route, Example]]:
     """Every example with its route, in an order in which each finds what it needs."""
 
     def rank(route: Route) -> tuple[int, bool]:
-        tag = route.operation.tag
+        tag = route.declaration.tag
         return (_ORDER.index(tag) if tag in _ORDER else len(_ORDER), route.method != "POST")
 
     for route in sorted(routes, key=rank):
-        for example in route.operation.examples:
+        for example in route.declaration.examples:
             yield route, example
 
 

@@ -33,7 +33,7 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         if isinstance(case.body.get("seller"), str):
             case.body["seller"] = EXISTING_SELLER
     if case.query:
-        existing = _EXISTING.get(case.operation.path)
+        existing = _EXISTING.get(case.declaration.path)
         given = [name for name in _CURSORS if name in case.query and existing is not None]
         for name in given[:1]:
             case.query[name] = existing

@@ -16,9 +16,16 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.openapi.common import problems_of
+from gateway.openapi.declarations import (
+    Access,
+    Answered,
+    Declaration,
+    Tag,
+    declaration_of,
+    documented,
+)
 from gateway.openapi.deployment import narrowed
 from gateway.openapi.document import Route, document_of
-from gateway.openapi.operations import Access, Answered, Operation, Tag, documented, operation_of
 from gateway.payment_requests import PAYMENT_DECODER, payment_refusal
 from gateway.problems import Code
 from gateway.settings import PaymentRoute
@@ -68,7 +75,7 @@ def test_every_problem_is_some_routes(document: dict[str, Any]) -> None:
     named = {
         code
         for route in GatewayStack().gateway.documented_routes()
-        for codes in problems_of(route.operation, route.access).values()
+        for codes in problems_of(route.declaration, route.access).values()
         for code in codes
     }
     assert set(Code) - named == {Code.METHOD_NOT_ALLOWED}
@@ -111,7 +118,7 @@ async def test_the_gateway_serves_it(stack: GatewayStack, document: dict[str, An
 
 def test_two_operations_of_one_name_are_refused() -> None:
     """An operationId that is used twice is a defect, found when the gateway is built."""
-    operation = Operation(
+    operation = Declaration(
         name="one", tag=Tag.HEALTH, summary="One", answers=(Answered(status=200, text="Yes."),)
     )
     routes = [Route("GET", path, Access.PUBLIC, operation) for path in ("/a", "/b")]
@@ -122,7 +129,7 @@ def test_two_operations_of_one_name_are_refused() -> None:
 def test_two_shapes_of_one_name_are_refused() -> None:
     """A title that stands for two different shapes would show one of them for both."""
     operations = [
-        Operation(
+        Declaration(
             name=name,
             tag=Tag.HEALTH,
             summary="One",
@@ -142,9 +149,9 @@ def test_a_handler_without_a_declaration_has_none() -> None:
 
     async def handler() -> None: ...
 
-    operation = Operation(name="one", tag=Tag.HEALTH, summary="One", answers=())
-    assert operation_of(handler) is None
-    assert operation_of(documented(operation)(handler)) is operation
+    operation = Declaration(name="one", tag=Tag.HEALTH, summary="One", answers=())
+    assert declaration_of(handler) is None
+    assert declaration_of(documented(operation)(handler)) is operation
 
 
 # --- true ------------------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from gateway.openapi.common import (
     STORABLE_TEXT,
     UUID_PATTERN,
 )
-from gateway.openapi.operations import (
+from gateway.openapi.declarations import (
     Answered,
     Body,
+    Declaration,
     Header,
     Link,
-    Operation,
     Parameter,
     Tag,
 )
@@ -73,7 +73,7 @@ PAYMENT_ID = Parameter(
     example=KEY,
 )
 
-CREATE = Operation(
+CREATE = Declaration(
     name="create_payment",
     tag=Tag.PAYMENTS,
     summary="Take a payment order",
@@ -126,7 +126,7 @@ CREATE = Operation(
     examples=CREATE_EXAMPLES,
 )
 
-READ = Operation(
+READ = Declaration(
     name="read_payment",
     tag=Tag.PAYMENTS,
     summary="Read a payment",
@@ -146,7 +146,7 @@ def _filter(name: str, what: str, schema: Schema) -> Parameter:
     return Parameter(name=name, place="query", text=what, schema=schema)
 
 
-LIST = Operation(
+LIST = Declaration(
     name="list_payments",
     tag=Tag.PAYMENTS,
     summary="List payments",
@@ -182,7 +182,7 @@ LIST = Operation(
     examples=LIST_EXAMPLES,
 )
 
-LIST_TRANSFERS = Operation(
+LIST_TRANSFERS = Declaration(
     name="list_transfers",
     tag=Tag.PAYMENTS,
     summary="List a payment's transfers",

@@ -1,7 +1,7 @@
 """What there is to say of a route, declared beside its handler: ``gateway.openapi.document`` makes OpenAPI of it.
 
-``@documented(Operation(...))`` stands above the handler. Who may call it, and what every such route answers, is
-known already (``gateway.openapi.common``): an operation names only what is its own.
+``@documented(Declaration(...))`` stands above the handler. Who may call it, and what every such route answers, is
+known already (``gateway.openapi.common``): a declaration names only what is its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EXAMPLE_REQUEST_ID = "req_bcpdbjhtmrbgkjqfntjcnksbkbdgkbfm"
 
 F = TypeVar("F", bound=Callable[..., Awaitable[object]])
 
-_ATTRIBUTE = "documented_operation"
+_ATTRIBUTE = "declared_documentation"
 
 
 class Tag(Enum):
@@ -101,6 +101,7 @@ class Body:
 
     of: type[msgspec.Struct] | Schema
     text: str
+    is_required: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Declaration:
     """All there is to say of one route."""
 
     name: str
@@ -142,20 +143,20 @@ def problem_answer(problem: Problem) -> object:
     return msgspec.json.decode(problem_body(problem, EXAMPLE_REQUEST_ID))
 
 
-def documented(operation: Operation) -> Callable[[F], F]:
-    """Return the decorator that ties an operation to its handler."""
+def documented(declaration: Declaration) -> Callable[[F], F]:
+    """Return the decorator that ties a declaration to its handler."""
 
     def tie(handler: F) -> F:
-        vars(handler)[_ATTRIBUTE] = operation
+        vars(handler)[_ATTRIBUTE] = declaration
         return handler
 
     return tie
 
 
-def operation_of(handler: Callable[..., Any]) -> Operation | None:
+def declaration_of(handler: Callable[..., Any]) -> Declaration | None:
     """Return what was declared for a handler, or None: then a test says so."""
     found = getattr(handler, _ATTRIBUTE, None)
-    return found if isinstance(found, Operation) else None
+    return found if isinstance(found, Declaration) else None
 
 
 def rule(text: str = "", **keywords: object) -> msgspec.Meta:

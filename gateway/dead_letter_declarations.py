@@ -7,11 +7,11 @@ from typing import Annotated
 import msgspec
 
 from gateway.openapi.common import LIMIT
-from gateway.openapi.operations import (
+from gateway.openapi.declarations import (
     Answered,
     Body,
+    Declaration,
     Example,
-    Operation,
     Parameter,
     Tag,
     problem_answer,
@@ -110,7 +110,7 @@ _EXAMPLE: dict[str, object] = {
     "created_at": "2026-11-01T12:00:00.000Z",
 }
 
-LIST = Operation(
+LIST = Declaration(
     name="list_dead_letters",
     tag=Tag.OPERATORS,
     summary="List dead letters",
@@ -138,7 +138,7 @@ LIST = Operation(
         ),
     ),
 )
-READ = Operation(
+READ = Declaration(
     name="read_dead_letter",
     tag=Tag.OPERATORS,
     summary="Read a dead letter",
@@ -158,8 +158,8 @@ READ = Operation(
 )
 
 
-def _action(name: str, summary: str, what: str, now: str) -> Operation:
-    return Operation(
+def _action(name: str, summary: str, what: str, now: str) -> Declaration:
+    return Declaration(
         name=name,
         tag=Tag.OPERATORS,
         summary=summary,
