@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from payments.answer import PROBLEM_TYPE_BASE, STATUS_PAYMENT_REQUIRED, TITLES
+from payments.answer import STATUS_PAYMENT_REQUIRED, TITLES
 from payments.json_schema import (
     CURRENCY,
     TIME,
@@ -78,7 +78,7 @@ PAYMENT_FAILED: Schema = record(
     "PaymentFailed",
     "The frozen answer of a payment that failed: a problem (RFC 9457) with the payment in it.",
     {
-        "type": text(pattern=f"^{PROBLEM_TYPE_BASE}[a-z_]+$"),
+        "type": text(pattern="^/docs/problems#[a-z_]+$"),
         "title": text(),
         "status": {"type": "integer", "const": STATUS_PAYMENT_REQUIRED},
         "detail": text(),
