@@ -72,6 +72,8 @@ _OPENAPI = _page(
             {
                 "openapi": {"type": "string", "pattern": r"^3\.1\.[0-9]+$"},
                 "info": {"type": "object"},
+                "servers": {"type": "array"},
+                "tags": {"type": "array"},
                 "paths": {"type": "object"},
                 "components": {"type": "object"},
             },

@@ -102,15 +102,16 @@ class Answered:
         return document["code"]
 
 
-_CONFORMITIES: dict[tuple[PaymentRoute, ...], Conformity] = {}
+_CONFORMITIES: dict[str, Conformity] = {}
 
 
 def _conformity(gateway: Gateway, of: GatewaySettings) -> Conformity:
     """The judge of a gateway's answers; one for all that have the same document."""
-    if of.routes not in _CONFORMITIES:
+    providers = repr(of.routes)
+    if providers not in _CONFORMITIES:
         document = narrowed(document_of(gateway.documented_routes()), of.routes)
-        _CONFORMITIES[of.routes] = Conformity(json.loads(msgspec.json.encode(document)))
-    return _CONFORMITIES[of.routes]
+        _CONFORMITIES[providers] = Conformity(json.loads(msgspec.json.encode(document)))
+    return _CONFORMITIES[providers]
 
 
 class GatewayStack:

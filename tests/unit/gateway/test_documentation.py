@@ -83,7 +83,7 @@ async def test_a_page_comes_as_the_client_can_read_it(
 
 async def test_a_page_is_not_sent_twice(stack: GatewayStack) -> None:
     """Whoever has the present one is told so, and whoever has another one gets it."""
-    tag = (await stack.get("/docs", key="")).headers["ETag"]
+    tag = (await stack.get("/docs", key="")).headers["Etag"]
     have = await stack.get("/docs", key="", headers={"If-None-Match": tag})
     assert (have.status, have.body) == (304, b"")
     assert (await stack.get("/docs", key="", headers={"If-None-Match": '"old"'})).status == 200

@@ -111,7 +111,7 @@ async def test_the_gateway_serves_it(stack: GatewayStack, document: dict[str, An
     assert answer.status == 200
     assert answer.json == document
     again = await stack.get(
-        "/openapi.json", key="", headers={"If-None-Match": answer.headers["ETag"]}
+        "/openapi.json", key="", headers={"If-None-Match": answer.headers["Etag"]}
     )
     assert (again.status, again.body) == (304, b"")
 

@@ -9,8 +9,7 @@ import pytest
 
 from ops.api_client import ApiAnswer, ApiClient
 from ops.triggers import TRIGGERS, pull
-from payments.answer import PaymentState
-from payments.lifecycle import PaymentEvent
+from payments.lifecycle import PaymentEvent, PaymentState
 from psp.simulator.behaviour import TOKEN_PREFIX
 
 
