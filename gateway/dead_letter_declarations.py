@@ -97,7 +97,7 @@ _EXAMPLE: dict[str, object] = {
     "object": "dead_letter",
     "state": "waiting",
     "reason": "payload_malformed",
-    "detail": "the payload can't be decoded",
+    "detail": "Expected `array`, got `int`",
     "attempts": 1,
     "refusal": None,
     "partition": 3,

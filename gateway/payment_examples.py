@@ -48,7 +48,7 @@ REQUEST = {
 _FAILURE = {
     "code": "declined",
     "decline_code": "insufficient_funds",
-    "message": "the sandbox declined the charge: insufficient_funds",
+    "message": "The payment was declined.",
 }
 _DECLINED = {
     **PAYMENT_EXAMPLE,
@@ -61,6 +61,7 @@ _DECLINED = {
     "fee": 44,
     "failure": _FAILURE,
     "metadata": {},
+    "wallet_updated_at": None,
 }
 _RUNNING = {
     **PAYMENT_EXAMPLE,

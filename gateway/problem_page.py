@@ -35,6 +35,16 @@ WHAT_TO_DO: Mapping[int, str] = {
 }
 """Advice by HTTP status: every status of a problem has one."""
 
+_OF_CODE: Mapping[str, str] = {
+    Code.IDEMPOTENCY_KEY_REUSED.wire: (
+        "Send the first request again to see what became of it, or this one under a new key."
+    ),
+    Code.PAN_NOT_ACCEPTED.wire: "Take the digits out. Collect cards with your provider's form.",
+    Code.WEBHOOK_SIGNATURE_INVALID.wire: "Sign the bytes that are sent, with the secret configured here.",
+    Code.WEBHOOK_TIMESTAMP_INVALID.wire: "Sign each try anew, and set the clock.",
+}
+"""Where the advice of the status is not the right one."""
+
 _CHAPTER = re.compile(r"^## (.+)$", re.MULTILINE)
 _SECTION = re.compile(r"^### `([a-z_]+)`$", re.MULTILINE)
 _TITLE = re.compile(r"\A# .+\n")
@@ -66,6 +76,11 @@ def kinds() -> Mapping[str, ProblemKind]:
         for code, title in TITLES.items()
     }
     return {**of_failures, **{code.wire: code.value for code in Code}}
+
+
+def what_to_do(code: str, kind: ProblemKind) -> str:
+    """Return the advice for whoever got this problem."""
+    return _OF_CODE.get(code, WHAT_TO_DO[kind.status])
 
 
 @cache
@@ -109,7 +124,7 @@ def _chapters(parts: list[str], markdown: MarkdownIt) -> Iterator[_Chapter]:
                     title=kind.title,
                     is_retryable=kind.is_retryable,
                     meaning=markdown.render(meaning),
-                    what_to_do=WHAT_TO_DO[kind.status],
+                    what_to_do=what_to_do(code, kind),
                 )
             )
         yield _Chapter(title=title, introduction=markdown.render(introduction), problems=problems)

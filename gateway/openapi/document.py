@@ -33,6 +33,8 @@ currency. Times are RFC 3339 in UTC. Objects of answers may get further members:
 
 **Whatever happens, retry with the same `Idempotency-Key`.** A key is never charged twice.
 
+Whole numbers are written without a fraction: `1999`, never `1999.0`.
+
 Card numbers (13 to 19 digits that look like one) are refused anywhere in a request with 422 `pan_not_accepted`,
 before anything is logged or queued. Unknown fields and parameters are refused, not ignored."""
 
@@ -69,7 +71,7 @@ def document_of(routes: Iterable[Route]) -> dict[str, object]:
             "title": "Tallystick",
             "version": API_VERSION,
             "description": _ABOUT,
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "license": {"name": "Apache-2.0"},
         },
         "servers": [{"url": "/", "description": "The gateway that serves this document."}],
         "tags": [{"name": tag.wire, "description": tag.value} for tag in Tag],

@@ -1,7 +1,8 @@
 """What schemathesis can't know of a good request, because no schema can say it; the document says it in words.
 
-A key of its own for each new order; a seller, and a cursor, that exist; one cursor at most; no card number. Only
-requests that are good by their schema are changed. Bad ones go out as they were drawn.
+A key of its own for each new order; a seller, and a cursor, that exist; one cursor at most; no card number; integers
+without a fraction (JSON Schema counts 5.0 as one, and a count of money is never written so). Only requests that
+are good by their schema are changed. Bad ones go out as they were drawn.
 """
 
 from __future__ import annotations
@@ -29,29 +30,28 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     if case.headers is not None and _KEY in case.headers:
         case.headers[_KEY] = str(uuid4())
     if isinstance(case.body, dict):
-        case.body = _without_card_numbers(case.body)
+        case.body = _plain(case.body)
         if isinstance(case.body.get("seller"), str):
             case.body["seller"] = EXISTING_SELLER
     if case.query:
-        existing = _EXISTING.get(case.declaration.path)
+        existing = _EXISTING.get(case.operation.path)
         given = [name for name in _CURSORS if name in case.query and existing is not None]
         for name in given[:1]:
             case.query[name] = existing
         for name in given[1:]:
             del case.query[name]
         for name, value in list(case.query.items()):
-            case.query[name] = _without_card_numbers(value)
+            case.query[name] = _plain(value)
 
 
-def _without_card_numbers(value: Any) -> Any:
-    """Return the value with something harmless in the place of whatever looks like a card number."""
+def _plain(value: Any) -> Any:
+    """Return the value with whole numbers as integers, and without what looks like a card number."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, dict):
-        return {
-            _without_card_numbers(name): _without_card_numbers(member)
-            for name, member in value.items()
-        }
+        return {_plain(name): _plain(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [_without_card_numbers(member) for member in value]
+        return [_plain(member) for member in value]
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, str | int) and contains_card_number(str(value)):

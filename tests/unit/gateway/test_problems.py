@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from gateway.problem_page import WHAT_TO_DO, kinds
+from gateway.problem_page import kinds, what_to_do
 from gateway.problems import (
     PROBLEM_TYPE_BASE,
     Code,
@@ -71,7 +71,7 @@ async def test_every_type_leads_to_an_explanation(stack: GatewayStack) -> None:
         kind = kinds()[code]
         words = html.unescape(section)
         assert f"{kind.status}: {kind.title}" in words
-        assert WHAT_TO_DO[kind.status] in words
+        assert what_to_do(code, kind) in words
         example = re.search(r"<pre><code[^>]*>(.*?)</code></pre>", section, re.DOTALL)
         assert example is not None, code
         assert json.loads(html.unescape(example[1]))["code"] == code
