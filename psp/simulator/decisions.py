@@ -264,8 +264,8 @@ def _refusal(charge: Charge, kind: ChangeKind, amount_minor: int) -> str | None:
         if amount_minor > charge.captured_minor - charge.refunded_minor:
             return "amount_above_captured"
         return None
-    if charge.status is not ChargeStatus.AUTHORIZED:
+    if charge.held_minor == 0:
         return "charge_not_authorized"
-    if kind is ChangeKind.CAPTURE and amount_minor > charge.amount_minor:
+    if kind is ChangeKind.CAPTURE and amount_minor > charge.held_minor:
         return "amount_above_authorized"
     return None

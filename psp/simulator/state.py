@@ -55,6 +55,16 @@ class Charge(msgspec.Struct, gc=False):
     denial: Denial = Denial.REFUSED
     captured_minor: int = 0
     refunded_minor: int = 0
+    is_released: bool = False
+    """What was left of its authorization after a capture was given back."""
+
+    @property
+    def held_minor(self) -> int:
+        """What is authorized, and neither captured nor given back."""
+        is_held = self.status is ChargeStatus.AUTHORIZED or (
+            self.status is ChargeStatus.CAPTURED and not self.captures_at_once
+        )
+        return self.amount_minor - self.captured_minor if is_held and not self.is_released else 0
 
 
 class Change(msgspec.Struct, gc=False):
@@ -183,6 +193,8 @@ class SandboxState:
             case ChangeKind.FAIL:
                 charge.decline_code = "authentication_failed"
                 self._move(charge, ChargeStatus.DECLINED)
+            case ChangeKind.VOID if charge.captured_minor > 0:
+                charge.is_released = True
             case ChangeKind.VOID:
                 self._move(charge, ChargeStatus.VOIDED)
             case ChangeKind.CANCEL:
@@ -205,12 +217,16 @@ class SandboxState:
         charge.status = status
 
     def _add_capture(self, charge: Charge, amount_minor: int) -> None:
+        before_minor = charge.captured_minor
+        captured_minor = before_minor + amount_minor
+        if captured_minor > charge.amount_minor:
+            raise InvariantViolation(f"more captured than authorized, key {charge.key}")
         # The very same integer object where all of it is captured: no second one to store.
-        is_whole = amount_minor == charge.amount_minor
-        charge.captured_minor = charge.amount_minor if is_whole else amount_minor
+        is_whole = captured_minor == charge.amount_minor
+        charge.captured_minor = charge.amount_minor if is_whole else captured_minor
         totals = self._by_currency[charge.currency]
         totals.captured += amount_minor
-        totals.fee += fee_minor(amount_minor)
+        totals.fee += fee_minor(captured_minor) - fee_minor(before_minor)
 
     def _add_refund(self, charge: Charge, amount_minor: int) -> None:
         charge.refunded_minor += amount_minor
