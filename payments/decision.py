@@ -226,9 +226,7 @@ class Decision:
     def _take_in(self, command: PaymentCommand) -> None:
         decided = self._decided
         order_no = self._writing.next_order_no()
-        decided.orders.append(
-            making.order_row(self._writing.partition_index, order_no, command)
-        )
+        decided.orders.append(making.order_row(self._writing.partition_index, order_no, command))
         order = OpenOrder(
             order_no=order_no,
             command=command,

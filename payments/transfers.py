@@ -97,9 +97,7 @@ def of_operation(operation: Operation, payment: PaymentStanding) -> list[Movemen
     amount_minor = operation.amount_minor
     match operation.kind:
         case OperationKind.CAPTURE:
-            movements = [
-                Movement(1, TransferKind.CAPTURE, receivable, seller_wallet, amount_minor)
-            ]
+            movements = [Movement(1, TransferKind.CAPTURE, receivable, seller_wallet, amount_minor)]
             fee_minor = payment.fee_due_minor(amount_minor)
             if fee_minor > 0:
                 income = fee_income(merchant_no, mode, currency)

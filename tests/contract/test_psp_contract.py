@@ -398,7 +398,7 @@ async def test_an_authorization_is_captured_several_times_and_its_rest_given_bac
 ) -> None:
     """Captures add up to the authorization at most; each key tells of its own; the rest can be released."""
     one = order(harness, "tok_approve", capture=False)
-    held = await charge(harness, one)
+    held = await send(harness, one)
     assert held.reference is not None
     assert (held.captured_minor, held.authorized_minor) == (0, 1_999)
     reference = held.reference
