@@ -257,7 +257,9 @@ class LaneWorker:
         """Ask once for all operations of a flush: which are known, and how their payments stand."""
         found = await self._ports.ledger.operated_payments(
             [
-                OperationKey(index, message.operation.operation_uuid, message.operation.payment_uuid)
+                OperationKey(
+                    index, message.operation.operation_uuid, message.operation.payment_uuid
+                )
                 for index, part in work.items()
                 for message in part.messages
                 if message.operation is not None

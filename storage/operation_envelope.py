@@ -96,7 +96,9 @@ def operation_entry(command: OperationCommand, partition_index: int) -> QueueEnt
     )  # fmt: skip
 
 
-def decode_operation(raw: Sequence[bytes], header: EnvelopeHeader | None = None) -> OperationCommand:
+def decode_operation(
+    raw: Sequence[bytes], header: EnvelopeHeader | None = None
+) -> OperationCommand:
     """Return the operation of a stream message. Raises EnvelopeUnreadable, and nothing else.
 
     Everything is checked again, as it is of a payment.

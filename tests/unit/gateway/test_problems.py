@@ -16,7 +16,7 @@ from gateway.problems import (
     problem_body,
     problem_response,
 )
-from payments import answer
+from payments import answer, json_text
 from tests.unit.gateway.stack import GatewayStack
 
 PAGE = Path(__file__).parents[3] / "docs" / "problems.md"
@@ -70,7 +70,7 @@ async def test_the_page_has_a_row_for_every_code(stack: GatewayStack) -> None:
 
 def test_types_lead_to_one_page() -> None:
     """Frozen problems and all others link to the same page."""
-    assert answer.PROBLEM_TYPE_BASE == PROBLEM_TYPE_BASE
+    assert json_text.PROBLEM_TYPE_BASE == PROBLEM_TYPE_BASE
 
 
 def test_a_problem_has_the_members_of_rfc_9457() -> None:
