@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import asyncpg
 
 from payments.defects import InvariantViolation
@@ -13,7 +16,7 @@ from payments.operation_kinds import OperationKind
 from storage.read_ports import StoredOperation
 
 
-def stored_operation(row: asyncpg.Record) -> StoredOperation:
+def stored_operation(row: Mapping[str, Any] | asyncpg.Record) -> StoredOperation:
     """Return one row of the statement. Raises InvariantViolation for one that neither runs nor has ended."""
     is_ended = row["ended_status"] is not None
     status = row["ended_status"] if is_ended else row["open_status"]
