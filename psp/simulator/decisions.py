@@ -8,6 +8,7 @@ from enum import Enum, auto
 import msgspec
 
 from psp.simulator.behaviour import FirstTry, Script, fingerprint_of_request, script_of
+from psp.simulator.charges import Change, Charge
 from psp.simulator.denials import denied_query, denied_send
 from psp.simulator.replies import (
     DID_NOT_RUN,
@@ -17,7 +18,7 @@ from psp.simulator.replies import (
     RATE_LIMITED,
     Reply,
 )
-from psp.simulator.state import Change, Charge, SandboxState, instant
+from psp.simulator.state import SandboxState, instant
 from psp.simulator.wire import (
     AnswerBody,
     BurnRecord,

@@ -16,6 +16,7 @@ import msgspec
 
 from payments.defects import InvariantViolation
 from psp.simulator.behaviour import digest_of_key, digest_of_reference, reference_of_digest
+from psp.simulator.charges import Change, Charge
 from psp.simulator.wire import (
     BurnRecord,
     ChangeKind,
@@ -23,7 +24,6 @@ from psp.simulator.wire import (
     ChargeRecord,
     ChargeStatus,
     CurrencyTotals,
-    Denial,
     OracleRow,
     Record,
     SettlementRow,
@@ -36,47 +36,6 @@ SETTLEMENT_FEE_BASIS_POINTS = 150
 _IN_ORACLE = frozenset(
     {ChargeStatus.CAPTURED, ChargeStatus.AUTHORIZED, ChargeStatus.DECLINED, ChargeStatus.VOIDED}
 )
-
-
-class Charge(msgspec.Struct, gc=False):
-    """One charge as it stands. Holds no references to containers, so the collector may skip it."""
-
-    key: str
-    merchant: str
-    order_key: bytes | None
-    amount_minor: int
-    currency: str
-    status: ChargeStatus
-    decline_code: str | None
-    captures_at_once: bool
-    fingerprint: int
-    refuses_until_ms: int
-    at_ms: int
-    denial: Denial = Denial.REFUSED
-    captured_minor: int = 0
-    refunded_minor: int = 0
-    is_released: bool = False
-    """What was left of its authorization after a capture was given back."""
-
-    @property
-    def held_minor(self) -> int:
-        """What is authorized, and neither captured nor given back."""
-        is_held = self.status is ChargeStatus.AUTHORIZED or (
-            self.status is ChargeStatus.CAPTURED and not self.captures_at_once
-        )
-        return self.amount_minor - self.captured_minor if is_held and not self.is_released else 0
-
-
-class Change(msgspec.Struct, gc=False):
-    """One capture, void or refund under its own key, done or refused for good."""
-
-    charge: Charge
-    key: str
-    kind: ChangeKind
-    amount_minor: int
-    fingerprint: int
-    refusal: str | None
-    at_ms: int
 
 
 class SandboxState:
@@ -93,6 +52,9 @@ class SandboxState:
         self._burned: set[bytes] = set()
         # Last change of the few charges that changed after they were made, oldest change first.
         self._changed_at_ms: dict[str, int] = {}
+        # Of the same charges: which of all changes was their last one.
+        self._changed_n: dict[str, int] = {}
+        self._changes_count = 0
         # One shared string for each name that repeats in every charge.
         self._merchants: dict[str, str] = {}
         self._currencies: dict[str, str] = {}
@@ -164,6 +126,8 @@ class SandboxState:
         self._alter(charge, record)
         self._changed_at_ms.pop(charge.key, None)
         self._changed_at_ms[charge.key] = record.at_ms
+        self._changes_count += 1
+        self._changed_n[charge.key] = self._changes_count
 
     def _keep_change(self, charge: Charge, key: str, record: ChangeRecord) -> None:
         change = Change(
@@ -260,6 +224,7 @@ class SandboxState:
                 captured=charge.captured_minor,
                 refunded=charge.refunded_minor,
                 at=instant(charge.at_ms),
+                changed=self._changed_n.get(charge.key, 0),
             )
 
     def waiting(self) -> Iterator[Charge]:
@@ -302,6 +267,7 @@ class SandboxState:
                 for currency, sums in sorted(self._by_currency.items())
             },
             canceled_keys=len(self._burned) + self._by_status[ChargeStatus.CANCELED],
+            changes=self._changes_count,
         )
 
 
