@@ -68,7 +68,7 @@ def is_letter(message: Message) -> bool:
 
 def refused(message: Message, reason: str, detail: str) -> Message:
     """Return a message as one that can't be taken in."""
-    return message._replace(command=None, event=None, reason=f"{reason}: {detail}")
+    return message._replace(command=None, event=None, checkout=None, reason=f"{reason}: {detail}")
 
 
 def letter_row(message: Message) -> DeadLetterRow:
@@ -144,7 +144,7 @@ def _result(
         return LetterResult.REFUSED, "it was replayed or discarded before"
     if not action.is_replay:
         return LetterResult.DISCARDED, ""
-    if message.event is not None:
+    if message.event is not None or message.checkout is not None:
         return LetterResult.REPLAYED, ""
     if message.command is None:
         return LetterResult.REFUSED, message.reason

@@ -6,7 +6,7 @@ of an unknown version or with a damaged payload can still be set aside under its
 ===== ============================ ===================================================================
 field holds                        form
 ===== ============================ ===================================================================
-``c`` the kind of command          ``payment`` (``psp_webhook``: storage.event_envelope)
+``c`` the kind of command          ``payment`` (others: event_envelope, checkout_envelope)
 ``m`` merchant and mode            ``<merchant_no>|<test or live>``
 ``k`` order_uuid                   36 characters, lower case
 ``f`` fingerprint                  FINGERPRINT_BYTES raw bytes
@@ -30,7 +30,7 @@ from uuid import UUID
 
 import msgspec
 
-from payments.commands import PaymentCommand
+from payments.commands import HostedPage, PaymentCommand
 from payments.defects import InvariantViolation
 from payments.fingerprint import FINGERPRINT_BYTES
 from payments.mode import Mode
@@ -115,6 +115,7 @@ class _Payload(msgspec.Struct, array_like=True, frozen=True, gc=False):
     buyer_json: str | None
     metadata_json: str | None
     api_version: str
+    hosted: tuple[str, str, str] | None = None
 
 
 _payload_encoder = msgspec.msgpack.Encoder()
@@ -142,6 +143,7 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
             buyer_json=command.buyer_json,
             metadata_json=command.metadata_json,
             api_version=command.api_version,
+            hosted=command.hosted,
         )
     )
     if len(payload) > PAYLOAD_BYTES_MAX:
@@ -159,7 +161,7 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
 
 
 def accepted_at_ms(accepted_at: datetime) -> int:
-    """Return whole milliseconds since 1970 of an aware datetime, rounded down, exact."""
+    """Return whole milliseconds since 1970 of an aware datetime, rounded down."""
     return (accepted_at - _EPOCH) // _MILLISECOND
 
 
@@ -251,6 +253,7 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
         accepted_at=header.accepted_at,
         api_version=payload.api_version,
         reply_to=header.reply_to,
+        hosted=None if payload.hosted is None else HostedPage(*payload.hosted),
     )
     if (problem := problem_of(command)) is not None:
         raise EnvelopeUnreadable("value_out_of_range", problem)
@@ -264,11 +267,11 @@ def stated_version(stated: bytes) -> None:
     match = _VERSION_AND_FLAG.fullmatch(stated)
     if match is None:
         raise EnvelopeUnreadable("field_unreadable", "v")
-    check_version(int(match[1]), int(match[2]))
+    check_version(*map(int, match.groups()))
 
 
 def fields_of(raw: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return a stream message's fields by name. Raises EnvelopeUnreadable for a name without a value, or twice."""
+    """Return a message's fields by name. Raises EnvelopeUnreadable for a name without a value, or twice."""
     names = raw[0::2]
     if len(raw) % 2 != 0 or len(set(names)) != len(names):
         raise EnvelopeUnreadable(

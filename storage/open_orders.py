@@ -129,4 +129,5 @@ def _command(row: Row) -> PaymentCommand:
         accepted_at=row["accepted_at"],
         api_version=row["api_version"],
         reply_to="",
+        hosted=detail.hosted,
     )
