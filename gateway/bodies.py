@@ -98,7 +98,7 @@ def decode_body(
             # Only now that the shape is known to be flat: this decoder would follow any depth.
             _MEMBER_READER.decode(body.decode())
     except msgspec.ValidationError as error:
-        return _shape_problem(str(error), body)
+        return shape_problem(str(error), body)
     except _MemberRepeated:
         return Problem(
             code=Code.JSON_MEMBER_REPEATED,
@@ -167,7 +167,7 @@ def _metadata_key_of_no_text(body: bytes) -> str | None:
     return next((key for key, raw in metadata.items() if not bytes(raw).startswith(b'"')), None)
 
 
-def _shape_problem(message: str, body: bytes) -> Problem:
+def shape_problem(message: str, body: bytes) -> Problem:
     """Return the problem of a validation error: the library names the place, we name the code."""
     found = _AT_PATH.search(message)
     path = found[1] if found is not None else "$"

@@ -24,6 +24,7 @@ from runtime.config import Config, ConfigError
 from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
 from runtime.psp_config import PspConfig
+from storage.checkouts import PostgresCheckouts
 from storage.directory import PostgresDirectory
 from storage.letters import PostgresLetters
 from storage.one_copy import OneCopyWatch
@@ -93,6 +94,7 @@ class GatewayProcess:
                 queries=PostgresQueries(self._pool),
                 directory=PostgresDirectory(self._pool),
                 letters=PostgresLetters(self._pool),
+                checkouts=PostgresCheckouts(self._pool),
                 append_queues=self._queues[:APPEND_LANE_COUNT],
                 find_queues=self._queues[APPEND_LANE_COUNT:-RESEND_CONNECTION_COUNT],
                 reply_to=reply_to,

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from payments.mode import Mode
 
-
 # What stands where a token would: the buyer pays on a page of the PSP. A PSP that serves pages names it among
 # the prefixes of the tokens that it takes.
 HOSTED_METHOD = "hosted_page"
