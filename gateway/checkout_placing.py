@@ -177,3 +177,39 @@ def _of_the_queue(checkout: Checkout, decided: Decided, *, is_deferred: bool) ->
         is_replay=accepted_at != checkout.accepted_at,
         is_deferred=is_deferred,
     )
+
+
+# An order may be told with its checkout: it is accepted, or was before, or can never be.
+_TOLD = frozenset(
+    {
+        Verdict.ACCEPTED,
+        Verdict.ACCEPTED_DEFERRED,
+        Verdict.RUNNING,
+        Verdict.FROZEN,
+        Verdict.REUSED,
+    }
+)
+
+
+def not_all_stored(
+    verdicts: Sequence[Decided], commands: Sequence[PaymentCommand]
+) -> Problem | None:
+    """Return the 503 of a checkout of whose orders some may not be on every copy promised."""
+    open_ids = [
+        str(command.idempotency_key)
+        for decided, command in zip(verdicts, commands, strict=True)
+        if decided.verdict not in _TOLD
+    ]
+    if not open_ids:
+        return None
+    is_full = all(
+        decided.verdict is Verdict.BACKPRESSURE or decided.verdict in _TOLD for decided in verdicts
+    )
+    return Problem(
+        code=Code.QUEUE_BACKPRESSURE if is_full else Code.STORE_UNAVAILABLE,
+        detail=(
+            "Not every order is safely stored yet, and those that are may run. Send the same request"
+            " again with the same Idempotency-Key: no order is ever charged twice."
+        ),
+        details={"may_run": True, "orders_not_stored": open_ids},
+    )

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.authentication import Merchant
 from gateway.bodies import read_body
-from gateway.checkout_placing import Placed, Placing
+from gateway.checkout_placing import Placed, Placing, not_all_stored
 from gateway.checkout_rendering import (
     checkout_body,
     checkout_list_response,
@@ -211,7 +211,7 @@ class Checkouts:
                 for _, key in self._with_keys(checkout)
             ]
             verdicts = await asyncio.gather(*map(self._payments.accept, commands))
-            problem = _not_all_stored(verdicts, commands)
+            problem = not_all_stored(verdicts, commands)
             if problem is not None:
                 return problem
             found = await asyncio.gather(
@@ -286,42 +286,6 @@ async def _waited(waiter: Waiter | None, decided: Decided, rest_s: float) -> Sto
         and not is_wait_over(decided.order)
     )
     return None if waiter is None or not is_open else await waiter.wait(max(0.0, rest_s))
-
-
-# An order may be told with its checkout: it is accepted, or was before, or can never be.
-_TOLD = frozenset(
-    {
-        Verdict.ACCEPTED,
-        Verdict.ACCEPTED_DEFERRED,
-        Verdict.RUNNING,
-        Verdict.FROZEN,
-        Verdict.REUSED,
-    }
-)
-
-
-def _not_all_stored(
-    verdicts: Sequence[Decided], commands: Sequence[PaymentCommand]
-) -> Problem | None:
-    """Return the 503 of a checkout of whose orders some may not be on every copy promised."""
-    open_ids = [
-        str(command.idempotency_key)
-        for decided, command in zip(verdicts, commands, strict=True)
-        if decided.verdict not in _TOLD
-    ]
-    if not open_ids:
-        return None
-    is_full = all(
-        decided.verdict is Verdict.BACKPRESSURE or decided.verdict in _TOLD for decided in verdicts
-    )
-    return Problem(
-        code=Code.QUEUE_BACKPRESSURE if is_full else Code.STORE_UNAVAILABLE,
-        detail=(
-            "Not every order is safely stored yet, and those that are may run. Send the same request"
-            " again with the same Idempotency-Key: no order is ever charged twice."
-        ),
-        details={"may_run": True, "orders_not_stored": open_ids},
-    )
 
 
 def _cursor_problem(name: str, detail: str) -> Problem:
