@@ -43,6 +43,14 @@ EVENT_KEPT_S = 60.0
 # memory stays bounded also while no report comes through at all.
 LATE_CHECKED_MAX = 2_000
 
+Held = Callable[[Sequence[OrderKey]], Awaitable[Iterable[UUID]]]
+"""Which of these the books hold. Raises StorageUnavailable."""
+
+
+async def _none_held(_keys: Sequence[OrderKey]) -> Iterable[UUID]:
+    return ()
+
+
 _REFUSED = Decided(Verdict.BACKPRESSURE, None, None, None, may_run=False)
 
 
@@ -57,10 +65,10 @@ class Accepting:
         *,
         clock: Clock,
         metrics: Metrics,
-        held_checkouts: Callable[[Sequence[OrderKey]], Awaitable[Iterable[UUID]]],
+        held_checkouts: Held = _none_held,
         crash_points: CrashPoints | None = None,
     ) -> None:
-        """``held_checkouts`` tells which checkouts the books hold, or raises StorageUnavailable."""
+        """``held_checkouts`` is asked for checkouts, where any are accepted."""
         self._lookups = lookups
         self._held_checkouts = held_checkouts
         self._settings = settings

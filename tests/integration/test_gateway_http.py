@@ -27,6 +27,7 @@ from payments.mode import Mode
 from payments.partitioning import partition_index
 from runtime.clock import SystemClock
 from storage.api_keys import RANDOM_BYTES, issue_api_key
+from storage.checkouts import PostgresCheckouts
 from storage.connections import Connector
 from storage.directory import PostgresDirectory
 from storage.letters import PostgresLetters
@@ -101,6 +102,7 @@ class RealGateway:
                 queries=PostgresQueries(self._pool),
                 directory=PostgresDirectory(self._pool),
                 letters=PostgresLetters(self._pool),
+                checkouts=PostgresCheckouts(self._pool),
                 append_queues=self._queues[:2],
                 find_queues=self._queues[2:],
                 reply_to=REPLY_TO,
