@@ -302,8 +302,21 @@ async def test_a_list_refuses_what_it_does_not_know(
     assert (answer.status, answer.json["param"]) == (400, param)
 
 
-ID = "6f1c0e58-6c0f-4b7f-9d5e-0f3f0a6f4c11"
-ORDER = {"id": ID, "amount": 1000, "currency": "USD"}
+ORDER = {"id": "6f1c0e58-6c0f-4b7f-9d5e-0f3f0a6f4c11", "amount": 1000, "currency": "USD"}
+
+
+def of_order(**changes: object) -> dict[str, object]:
+    """A checkout whose one order is wrong."""
+    return {"orders": [ORDER | changes], "hosted": PAGE}
+
+
+def of_page(**changes: object) -> dict[str, object]:
+    """A checkout whose page leads somewhere odd."""
+    return {"orders": [ORDER], "hosted": PAGE | changes}
+
+
+def by_token(*orders: object, **more: object) -> dict[str, object]:
+    return {"orders": list(orders), "payment_method": "tok_approve", **more}
 
 
 @pytest.mark.parametrize(
@@ -311,29 +324,34 @@ ORDER = {"id": ID, "amount": 1000, "currency": "USD"}
     [
         ({}, 400, "field_missing", "$.orders"),
         ({"orders": []}, 422, "checkout_invalid", "$"),
-        ({"orders": [], "payment_method": "tok_a"}, 422, "checkout_invalid", "$.orders"),
-        ({"orders": [ORDER] * 21, "payment_method": "tok_a"}, 422, "checkout_invalid", "$.orders"),
-        ({"orders": [ORDER] * 2, "payment_method": "tok_a"}, 422, "checkout_invalid", "$.orders[1].id"),
-        ({"orders": [ORDER], "payment_method": "tok_a", "hosted": PAGE}, 422, "checkout_invalid", "$"),
-        ({"orders": [ORDER], "payment_method": "hosted_page"}, 422, "checkout_invalid", "$.payment_method"),
-        ({"orders": [ORDER], "payment_method": "pm_a"}, 422, "payment_method_invalid", "$.payment_method"),
-        ({"orders": [ORDER | {"id": "a"}], "hosted": PAGE}, 422, "checkout_invalid", "$.orders[0].id"),
-        ({"orders": [ORDER | {"amount": 1}], "hosted": PAGE}, 422, "amount_too_small", "$.orders[0].amount"),
-        ({"orders": [ORDER | {"amount": "1"}], "hosted": PAGE}, 400, "field_type_invalid", "$.orders[0].amount"),
-        ({"orders": [ORDER | {"odd": 1}], "hosted": PAGE}, 400, "field_unknown", "$.orders[0].odd"),
-        ({"orders": [ORDER, 7], "hosted": PAGE}, 400, "field_type_invalid", "$.orders[1]"),
-        ({"orders": [ORDER | {"currency": "XXX"}], "hosted": PAGE}, 422, "currency_not_supported", "$.orders[0].currency"),
-        ({"orders": [ORDER | {"seller": "slr_no"}], "hosted": PAGE}, 422, "seller_unknown", "$.orders[0].seller"),
-        ({"orders": [ORDER | {"description": "a" * 501}], "hosted": PAGE}, 422, "description_too_long", "$.orders[0].description"),
-        ({"orders": [ORDER], "hosted": PAGE, "metadata": {"": "a"}}, 422, "metadata_invalid", "$.metadata"),
-        ({"orders": [ORDER], "hosted": PAGE | {"success_url": "/ok"}}, 422, "return_url_invalid", "$.hosted.success_url"),
-        ({"orders": [ORDER], "hosted": PAGE | {"cancel_url": "javascript:alert(1)"}}, 422, "return_url_invalid", "$.hosted.cancel_url"),
-        ({"orders": [ORDER], "hosted": PAGE | {"cancel_url": "https://a:b@x.example"}}, 422, "return_url_invalid", "$.hosted.cancel_url"),
-        ({"orders": [ORDER], "hosted": PAGE | {"cancel_url": "https://x.example:port"}}, 422, "return_url_invalid", "$.hosted.cancel_url"),
-        ({"orders": [ORDER], "hosted": {"success_url": "https://x.example"}}, 400, "field_missing", "$.hosted.cancel_url"),
-        ({"orders": [ORDER], "payment_method": "4111111111111111"}, 422, "pan_not_accepted", None),
+        (by_token(), 422, "checkout_invalid", "$.orders"),
+        (by_token(*[ORDER] * 21), 422, "checkout_invalid", "$.orders"),
+        (by_token(ORDER, ORDER), 422, "checkout_invalid", "$.orders[1].id"),
+        (by_token(ORDER, hosted=PAGE), 422, "checkout_invalid", "$"),
+        (
+            by_token(ORDER, payment_method="hosted_page"),
+            422,
+            "checkout_invalid",
+            "$.payment_method",
+        ),
+        (by_token(ORDER, payment_method="pm_a"), 422, "payment_method_invalid", "$.payment_method"),
+        (by_token(ORDER, payment_method="4111111111111111"), 422, "pan_not_accepted", None),
+        (by_token(ORDER, metadata={"": "a"}), 422, "metadata_invalid", "$.metadata"),
+        (by_token(ORDER, 7), 400, "field_type_invalid", "$.orders[1]"),
+        (of_order(id="a"), 422, "checkout_invalid", "$.orders[0].id"),
+        (of_order(amount=1), 422, "amount_too_small", "$.orders[0].amount"),
+        (of_order(amount="1"), 400, "field_type_invalid", "$.orders[0].amount"),
+        (of_order(odd=1), 400, "field_unknown", "$.orders[0].odd"),
+        (of_order(currency="XXX"), 422, "currency_not_supported", "$.orders[0].currency"),
+        (of_order(seller="slr_no"), 422, "seller_unknown", "$.orders[0].seller"),
+        (of_order(description="a" * 501), 422, "description_too_long", "$.orders[0].description"),
+        (of_page(success_url="/ok"), 422, "return_url_invalid", "$.hosted.success_url"),
+        (of_page(cancel_url="javascript:a()"), 422, "return_url_invalid", "$.hosted.cancel_url"),
+        (of_page(cancel_url="https://a:b@x.a"), 422, "return_url_invalid", "$.hosted.cancel_url"),
+        (of_page(cancel_url="https://x.a:port"), 422, "return_url_invalid", "$.hosted.cancel_url"),
+        (of_page(cancel_url=None), 400, "field_type_invalid", "$.hosted.cancel_url"),
     ],
-)  # fmt: skip
+)
 async def test_a_checkout_is_refused_with_the_place_and_the_rule(
     stack: GatewayStack, body: object, status: int, code: str, param: str | None
 ) -> None:
