@@ -216,7 +216,7 @@ async def test_a_card_may_pay_a_part(site: Site) -> None:
     await site.register(1_999, 12_000)
     assert await site.pay(LIMITED) == (303, site.done)
     assert site.statuses() == ["captured", "declined"]
-    status, text = await site.get()
+    _status, text = await site.get()
     assert "A part of this is paid" in text
     assert "shop.example/ok" in text
 
@@ -235,7 +235,7 @@ async def test_a_page_that_its_merchant_canceled_takes_no_card(site: Site) -> No
     """The deadline is over, the processor has the key canceled: the buyer is told."""
     await site.register(1_999)
     await site.sandbox.cancel("key_co_a_1999")
-    status, text = await site.get()
+    _status, text = await site.get()
     assert "This payment was canceled" in text
     assert await site.pay(PAYS) == (303, site.done)
     assert site.statuses() == ["canceled"]
