@@ -153,6 +153,7 @@ class Gateway:
                 finding,
                 queries,
                 of_books,
+                is_away=lambda: self.lookups.is_away,
                 partition_count=dependencies.settings.partition_count,
             ),
             finding,

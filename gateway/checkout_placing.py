@@ -8,7 +8,7 @@ brings them in, and those that are there are known by their ids.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -60,8 +60,11 @@ class Placing:
         queries: PaymentQueries,
         checkouts: CheckoutQueries,
         *,
+        is_away: Callable[[], bool],
         partition_count: int,
     ) -> None:
+        """``is_away`` tells whether the books count as out of reach: then they are not waited for."""
+        self._is_away = is_away
         self._accepting = accepting
         self._finding = finding
         self._queries = queries
@@ -118,6 +121,8 @@ class Placing:
         return record
 
     async def _held(self, key: CheckoutKey, commands: Sequence[PaymentCommand]) -> _Held | None:
+        if self._is_away():
+            return None
         orders = [
             (partition_index(command.order_uuid, self._partition_count), command.order_uuid)
             for command in commands

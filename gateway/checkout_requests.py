@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.bodies import decode_body, shape_problem
+from gateway.bodies import JSON_PROBLEM, decode_body, shape_problem
 from gateway.payment_requests import Buyer, PaymentRequest, payment_refusal
 from gateway.problems import Code, Problem
 from gateway.settings import PaymentRoute
@@ -169,6 +169,9 @@ def _order(
     except msgspec.ValidationError as error:
         problem = shape_problem(str(error), bytes(raw))
         return replace(problem, param=path + (problem.param or "$")[1:])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # A text that the first reading has passed over.
+        return JSON_PROBLEM
     key = parse_idempotency_key(order.id)
     if key is None or order.id.startswith('"'):
         return _invalid("An order's id is a UUID of your own: it makes retries safe.", f"{path}.id")

@@ -91,12 +91,9 @@ class Checkouts:
         wanted = read_checkout(body, merchant.mode, self._settings.routes)
         if isinstance(wanted, Problem):
             return wanted
-        sellers: list[SellerRecord] = []
-        for position, order in enumerate(wanted.orders):
-            seller = await self._payments.seller(merchant, order.payment.seller)
-            if isinstance(seller, Problem):
-                return at_order(seller, position)
-            sellers.append(seller)
+        sellers = await self._sellers(merchant, wanted)
+        if isinstance(sellers, Problem):
+            return sellers
         uuid = checkout_uuid(merchant.merchant_id, merchant.mode, key)
         commands = self._commands(checkout_id(uuid), wanted, merchant, sellers)
         first = commands[0]
@@ -182,6 +179,20 @@ class Checkouts:
             for checkout, placed in ((each, self._with_keys(each)) for each in checkouts)
         ]
         return checkout_list_response(shown, has_more=has_more)
+
+    async def _sellers(
+        self, merchant: Merchant, wanted: WantedCheckout
+    ) -> list[SellerRecord] | Problem:
+        """Return whose wallets are credited, order by order."""
+        asked = await asyncio.gather(
+            *(self._payments.seller(merchant, order.payment.seller) for order in wanted.orders)
+        )
+        sellers: list[SellerRecord] = []
+        for position, seller in enumerate(asked):
+            if isinstance(seller, Problem):
+                return at_order(seller, position)
+            sellers.append(seller)
+        return sellers
 
     def _commands(
         self,

@@ -34,9 +34,7 @@ TRIES_MAX = 3
 """Cards that a buyer may try on one page; the last one that is declined ends its charges."""
 
 PAGES_REMEMBERED_MAX = 10_000
-"""Pages whose tries, or whose question to the buyer, are remembered. Of the oldest they are forgotten: then
-its tries begin anew, and a card has to be entered again.
-"""
+"""Pages whose tries, or whose question to the buyer, are remembered; of the oldest both are forgotten."""
 
 FIELD_CHARACTERS_MAX = 64
 """What is looked at of one field of the form."""
