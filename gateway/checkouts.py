@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
+from uuid import UUID
 
 from aiohttp import web
 
@@ -262,10 +263,10 @@ class Checkouts:
         is_same = fingerprint.same(order.fingerprint, found.fingerprint)
         return found.view if is_same else reused_view(checkout, order)
 
-    async def _orders_of(self, checkouts: Sequence[Checkout]) -> dict[object, StoredOrder]:
+    async def _orders_of(self, checkouts: Sequence[Checkout]) -> dict[UUID, StoredOrder]:
         """Return the orders of many checkouts that are in the books. Raises StorageUnavailable."""
         keys = [key for checkout in checkouts for _, key in self._with_keys(checkout)]
-        found: dict[object, StoredOrder] = {}
+        found: dict[UUID, StoredOrder] = {}
         for start in range(0, len(keys), LOOKUP_KEYS_MAX):
             found |= await self._queries.orders(keys[start : start + LOOKUP_KEYS_MAX])
         return found

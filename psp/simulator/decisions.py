@@ -137,7 +137,7 @@ class SandboxRules:
         return Decision(record=record)
 
     def decide_action(
-        self, charge: Charge, *, is_approved: bool, decline_code: str | None, now_ms: int
+        self, charge: Charge, *, is_approved: bool, now_ms: int, decline_code: str | None = None
     ) -> Decision:
         """Decide what the buyer answered, or a card did; a second answer changes nothing."""
         if charge.status is not ChargeStatus.REQUIRES_ACTION:

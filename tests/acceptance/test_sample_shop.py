@@ -24,19 +24,16 @@ from typing import Any, TypeVar
 import aiohttp
 import msgspec
 import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.rig import Rig, free_port
 from tests.servers import SharedServers
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
     pytest.skip("Debian's chromium is not installed", allow_module_level=True)
 
 T = TypeVar("T")
-Browser = playwright.Browser
-BrowserContext = playwright.BrowserContext
-Page = playwright.Page
 
 SHOP = Path(__file__).parents[2] / "docs" / "examples" / "shop" / "shop.py"
 START_S_MAX = 20.0
@@ -124,7 +121,7 @@ def market(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> 
         _until_listening(url)
         pictures = Path(os.environ.get("TALLY_SCREENSHOTS", str(directory)))
         pictures.mkdir(parents=True, exist_ok=True)
-        with playwright.sync_playwright() as started:
+        with sync_playwright() as started:
             browser = started.chromium.launch(
                 executable_path=CHROMIUM, args=["--no-sandbox"], headless=True
             )

@@ -118,8 +118,10 @@ async def test_another_body_under_a_checkouts_key_is_refused() -> None:
     """In one batch or in a later one, the first stands."""
     world = World()
     key = uuid4()
-    first = a_checkout(a_command(amount_minor=1_000), key=key)
-    others = [a_checkout(a_command(amount_minor=amount), key=key) for amount in (1_001, 1_002)]
+    first, *others = (
+        a_checkout(a_command(), key=key)._replace(fingerprint=bytes([1, number]) + bytes(51))
+        for number in range(3)
+    )
     for checkout in (first, others[0]):
         await send(world, checkout)
         world.server.copy.records.clear()

@@ -227,12 +227,12 @@ async def test_what_is_not_on_every_copy_is_no_success() -> None:
     """While a replica is behind: 503, may_run, and the same request again finds all of it."""
     async with GatewayStack() as stack:
         key, order = uuid4(), uuid4()
-        stack.queue.is_replica_in_step = False
+        stack.queue.freeze_replica()
         late = await stack.check_out(key, checkout(order))
         assert (late.status, late.code) == (503, "store_unavailable")
         assert late.json["details"]["may_run"] is True
         assert not stack.queued()
-        stack.queue.is_replica_in_step = True
+        stack.queue.thaw_replica()
         again = await stack.check_out(key, checkout(order))
         assert (again.status, statuses(again)) == (202, ["processing"])
         assert len(stack.queued_checkouts()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -21,12 +22,12 @@ from storage.sealing import EnvelopeUnreadable
 PRINT = bytes([1]).ljust(FINGERPRINT_BYTES, b"\7")
 
 
-def an_order(number: int, **changes: object) -> CheckoutOrder:
+def an_order(number: int, **changes: Any) -> CheckoutOrder:
     order = CheckoutOrder(UUID(int=number), number, f"slr_{number}", 100, "USD", PRINT)
     return order._replace(**changes)
 
 
-def a_checkout(**changes: object) -> Checkout:
+def a_checkout(**changes: Any) -> Checkout:
     key = UUID(int=9)
     checkout = Checkout(
         checkout_uuid=checkout_uuid("mrc_a", Mode.TEST, key),
@@ -82,7 +83,7 @@ def test_a_checkout_survives_the_stream() -> None:
         {"reply_to": "a\nb"},
     ],
 )
-def test_a_checkout_that_breaks_a_rule_is_not_queued(changes: dict[str, object]) -> None:
+def test_a_checkout_that_breaks_a_rule_is_not_queued(changes: dict[str, Any]) -> None:
     """What could not be read later must not be accepted now."""
     assert problem_of_checkout(a_checkout(**changes)) is not None
     with pytest.raises(InvariantViolation):

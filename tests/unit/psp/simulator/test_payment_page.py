@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from payments.commands import HOSTED_METHOD, HostedPage
@@ -51,7 +52,7 @@ def request_of(
 class Site:
     """A simulator with a page for two orders, and a browser that follows nothing by itself."""
 
-    client: TestClient
+    client: TestClient[web.Request, web.Application]
     sandbox: Sandbox
     records: list[Record] = field(default_factory=list)
     reference: str = ""
