@@ -86,6 +86,7 @@ class GatewayProcess:
             for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT + RESEND_CONNECTION_COUNT)
         ]
         check_of_queue, self._check_primaries = queue_check(queue)
+        check_of_books = books_check(StatusQueries(self._check_pool))
         reply_to = _new_channel(name)
         self.gateway = Gateway(
             Dependencies(
@@ -98,10 +99,7 @@ class GatewayProcess:
                 append_queues=self._queues[:APPEND_LANE_COUNT],
                 find_queues=self._queues[APPEND_LANE_COUNT:-RESEND_CONNECTION_COUNT],
                 reply_to=reply_to,
-                checks={
-                    "queue": check_of_queue,
-                    "books": books_check(StatusQueries(self._check_pool)),
-                },
+                checks={"queue": check_of_queue, "books": check_of_books},
                 crash_points=CrashPoints.from_environment(
                     environment, is_sandbox=config.deployment.is_sandbox
                 ),

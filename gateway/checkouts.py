@@ -133,19 +133,15 @@ class Checkouts:
             checkout = await self._placing.find(uuid)
         except (StorageUnavailable, TimeoutError):
             return _CANT_TELL
-        if checkout is None or (checkout.merchant_no, checkout.mode) != (
-            merchant.merchant_no,
-            merchant.mode,
-        ):
+        whose = (merchant.merchant_no, merchant.mode)
+        if checkout is None or (checkout.merchant_no, checkout.mode) != whose:
             return _NOT_FOUND
         views = await asyncio.gather(
             *(self._found(checkout, *each) for each in self._with_keys(checkout))
         )
-        shown: list[OrderView] = []
-        for view in views:
-            if isinstance(view, Problem):
-                return view
-            shown.append(view)
+        shown = [view for view in views if not isinstance(view, Problem)]
+        if len(shown) < len(views):
+            return _CANT_TELL
         return json_bytes_response(checkout_body(checkout, shown))
 
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
@@ -156,16 +152,15 @@ class Checkouts:
         limit = read_limit(parameters)
         if isinstance(limit, Problem):
             return limit
-        after, before = parameters.get("starting_after"), parameters.get("ending_before")
-        if after is not None and before is not None:
+        cursors = [name for name in ("starting_after", "ending_before") if name in parameters]
+        if len(cursors) > 1:
             return _cursor_problem("ending_before", "Give one cursor, not both.")
-        name = "starting_after" if before is None else "ending_before"
-        cursor = after if before is None else before
-        uuid = None if cursor is None else parse_checkout_id(cursor)
-        if cursor is not None and uuid is None:
-            return _cursor_problem(name, "The cursor must be the id of a checkout.")
-        edge = None if uuid is None else self._placing.key_of(uuid)
-        page = CheckoutPage(limit, **({} if edge is None else {name: edge}))
+        page, name = CheckoutPage(limit), ""
+        for name in cursors:
+            uuid = parse_checkout_id(parameters[name])
+            if uuid is None:
+                return _cursor_problem(name, "The cursor must be the id of a checkout.")
+            page = page._replace(**{name: self._placing.key_of(uuid)})
         try:
             checkouts, has_more = await self._checkouts.list_checkouts(
                 merchant.merchant_no, merchant.mode, page

@@ -264,10 +264,9 @@ def stated_version(stated: bytes) -> None:
     """Raise EnvelopeUnreadable unless this version of the code can read what field ``v`` names."""
     if stated == VERSION_AND_FLAG_NOW:
         return
-    match = _VERSION_AND_FLAG.fullmatch(stated)
-    if match is None:
+    if (match := _VERSION_AND_FLAG.fullmatch(stated)) is None:
         raise EnvelopeUnreadable("field_unreadable", "v")
-    check_version(*map(int, match.groups()))
+    check_version(int(match[1]), int(match[2]))
 
 
 def fields_of(raw: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -124,11 +124,12 @@ class Kept(Protocol):
 
 class FakeKept:
     def __init__(self) -> None:
-        self.queries = FakeCheckouts()
+        self._fake = FakeCheckouts()
+        self.queries: CheckoutQueries = self._fake
 
     async def keep(self, *checkouts: Checkout) -> None:
         for checkout in checkouts:
-            self.queries.put(PARTITION, checkout)
+            self._fake.put(PARTITION, checkout)
 
     async def close(self) -> None:
         """Nothing to end."""
@@ -141,7 +142,7 @@ class PostgresKept:
         self._shard = shard
         self._pool = pool
         self._host = shard.host()
-        self.queries = PostgresCheckouts(pool)
+        self.queries: CheckoutQueries = PostgresCheckouts(pool)
 
     async def keep(self, *checkouts: Checkout) -> None:
         writer = await self._host.writer(PARTITION)

@@ -90,9 +90,8 @@ class RealGateway:
             request_deadline_s=2.0,
         )
         self._pool = ReadPool(RoleConnector(dsn, "tally_gateway"), session_count_max=4)
-        self._setup_pool = ReadPool(
-            Connector(dsn, application_name="test set-up"), session_count_max=1
-        )
+        setup = Connector(dsn, application_name="test set-up")
+        self._setup_pool = ReadPool(setup, session_count_max=1)
         self._queues = [RedisGatewayQueue(self.queue) for _ in range(3)]
         check, self._check_connection = queue_check(self.queue)
         self.gateway = Gateway(
