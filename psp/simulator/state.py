@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from heapq import merge
 from uuid import UUID
 
@@ -17,7 +16,9 @@ import msgspec
 from payments.defects import InvariantViolation
 from psp.simulator.behaviour import digest_of_key, digest_of_reference, reference_of_digest
 from psp.simulator.charges import Change, Charge
+from psp.simulator.page_sessions import PageSessions
 from psp.simulator.wire import (
+    NOT_CONFIRMED,
     BurnRecord,
     ChangeKind,
     ChangeRecord,
@@ -28,6 +29,7 @@ from psp.simulator.wire import (
     Record,
     SettlementRow,
     Totals,
+    instant,
 )
 
 SETTLEMENT_FEE_BASIS_POINTS = 150
@@ -60,6 +62,7 @@ class SandboxState:
         self._currencies: dict[str, str] = {}
         self._by_status: Counter[ChargeStatus] = Counter()
         self._by_currency: dict[str, CurrencyTotals] = {}
+        self.pages: PageSessions[Charge] = PageSessions()
 
     def charge_of_key(self, key: str) -> Charge | None:
         return self._charges.get(digest_of_key(self.seed, key))
@@ -108,6 +111,7 @@ class SandboxState:
             denial=record.denial,
         )
         self._charges[digest] = charge
+        self.pages.note(charge, record.hosted)
         self._by_status[charge.status] += 1
         self._waiting[charge.key] = charge
         if record.status is not ChargeStatus.REQUIRES_ACTION:
@@ -155,7 +159,7 @@ class SandboxState:
             case ChangeKind.COMPLETE:
                 self._move(charge, ChargeStatus.AUTHORIZED)
             case ChangeKind.FAIL:
-                charge.decline_code = "authentication_failed"
+                charge.decline_code = record.decline_code or NOT_CONFIRMED
                 self._move(charge, ChargeStatus.DECLINED)
             case ChangeKind.VOID if charge.captured_minor > 0:
                 charge.is_released = True
@@ -275,8 +279,3 @@ def fee_minor(amount_minor: int) -> int:
     """Return the PSP's own fee of a capture, rounded half to even."""
     whole, rest = divmod(amount_minor * SETTLEMENT_FEE_BASIS_POINTS, 10_000)
     return whole + (rest > 5_000 or (rest == 5_000 and whole % 2 == 1))
-
-
-def instant(at_ms: int) -> datetime:
-    """Return milliseconds since 1970 as an aware UTC datetime, exact to the millisecond."""
-    return datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from payments.defects import InvariantViolation
 from psp.simulator.decisions import SandboxRules
 from psp.simulator.pages import Pages
-from psp.simulator.state import SandboxState, fee_minor, instant
+from psp.simulator.state import SandboxState, fee_minor
 from psp.simulator.wire import (
     BurnRecord,
     ChangeKind,
@@ -21,6 +21,7 @@ from psp.simulator.wire import (
     Metadata,
     Record,
     Scenario,
+    instant,
 )
 
 KEYS = [f"key.{n}" for n in range(4)]
