@@ -234,7 +234,9 @@ class PspCalls:
         key, reference = call.attempt.psp_key, call.psp_reference
         match call.step:
             case TimerKind.SEND:
-                return await psp.charge(key, call.attempt.request, timeout_s=timeout_s)
+                return await psp.charge(
+                    key, call.attempt.request, reference=reference, timeout_s=timeout_s
+                )
             case TimerKind.QUERY:
                 return await psp.query(psp_key=key, reference=reference, timeout_s=timeout_s)
             case TimerKind.CANCEL:

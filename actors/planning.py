@@ -74,4 +74,5 @@ def _terms(psp: Psp) -> PspTerms:
         key_lifetime_s=able.key_lifetime_s,
         replays_declines=able.replays_declines,
         can_burn_key=able.can_burn_key,
+        prepares=able.prepares,
     )

@@ -25,6 +25,9 @@ class ResultClass(IntEnum):
     """Time-out, reset after the first byte, a replayed 500, a 409 from a concurrent twin, "not found"."""
     CANCELED = 6
     """The PSP confirms that the key is canceled: it never charges any more."""
+    PREPARED = 7
+    """The PSP knows the charge by its reference and has not run it: only a second send, which names
+    that reference, does. The reference is in the books before."""
 
     @property
     def is_definitive(self) -> bool:
@@ -51,6 +54,8 @@ class PspAnswer(NamedTuple):
     """Nothing came from the PSP: not reached, cut off, or too late. It says nothing of the charge."""
     failure_code: str = "declined"
     """Of a final refusal: what storefronts read as the failure's code."""
+    is_key_spent: bool = False
+    """The PSP keeps this very answer for each later send of the key, and it decides nothing."""
 
     def storable(self) -> PspAnswer:
         """Return the answer as the books can hold it, whatever the PSP wrote.
@@ -121,6 +126,9 @@ class Attempt(NamedTuple):
 
     def after_try(self, result: ResultClass) -> Attempt:
         """Return the attempt as it stands after one try. Taint never washes off."""
+        if result is ResultClass.PREPARED:
+            # Nothing ran, and nothing can until the next send: that one is the try.
+            return self
         is_tainted = self.is_tainted or result is not ResultClass.NOT_SENT
         return self._replace(is_tainted=is_tainted, try_count=self.try_count + 1)
 

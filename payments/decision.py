@@ -79,6 +79,9 @@ class Decision:
         now = self._now
         if may_fall_back(order, step, answer, now=now, epoch=epoch, terms=terms, policy=policy):
             other = self._choice.other_than(order.attempt.psp, order.command)
+            if other is None and answer.is_key_spent:
+                # Under another key it may run where it is.
+                other = order.attempt.psp
             if other is not None:
                 is_declined = answer.result is ResultClass.DECLINED_FINAL
                 wait_ms = policy.soft_decline.wait_ms(order) if is_declined else 0
@@ -117,9 +120,12 @@ class Decision:
                 )
             order = self._with_event(order, waiting.event)
         self._change(order)
+        delay_ms = SEND_UNSEEN_MS if waiting.is_called_at_once else waiting.delay_ms
         self._decided.timers.append(
-            TimerRow(self._partition_index, order.order_no, waiting.step, waiting.delay_ms)
+            TimerRow(self._partition_index, order.order_no, waiting.step, delay_ms)
         )
+        if waiting.is_called_at_once:
+            self._call(order, waiting.step)
 
     def _end(self, order: OpenOrder, ended: Ended) -> None:
         status = next_state(order.status, ended.event)

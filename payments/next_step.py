@@ -47,6 +47,8 @@ class Waiting(NamedTuple):
     step: TimerKind
     delay_ms: int
     event: PaymentEvent | None = None
+    is_called_at_once: bool = False
+    """The call follows the flush that keeps the order as it is now."""
 
 
 def after_answer(
@@ -61,8 +63,11 @@ def after_answer(
 ) -> Ended | Waiting:
     """Decide what the answer to ``step`` means. ``now`` is the ledger's time."""
     answer = answer.storable()
+    is_first_half = step is TimerKind.SEND and order.psp_reference is None
     order = _with_try(order, step, answer)
     match answer.result:
+        case ResultClass.PREPARED if is_first_half and order.psp_reference is not None:
+            return Waiting(order=order, step=step, delay_ms=0, is_called_at_once=True)
         case ResultClass.APPROVED:
             return _approved(order, answer, now, policy)
         case ResultClass.DECLINED_FINAL:
@@ -82,7 +87,7 @@ def after_answer(
             if order.attempt.is_clean_for(epoch) and _is_over(policy.not_sent, order, now):
                 return _UNAVAILABLE
             return _again(order, step, now, policy.not_sent.wait_ms(order, answer.retry_after_s))
-        case ResultClass.NOT_SENT | ResultClass.UNKNOWN:
+        case ResultClass.NOT_SENT | ResultClass.UNKNOWN | ResultClass.PREPARED:
             return _unknown(order, step, answer, now, terms, policy)
 
 
@@ -212,13 +217,20 @@ def _unknown(
     order = _unclear(order)
     rule = policy.unknown
     delay_ms = rule.wait_ms(order, answer.retry_after_s)
-    if rule.strategy is Strategy.CANCEL and terms.can_burn_key:
-        return _again(order, TimerKind.CANCEL, now, max(delay_ms, CANCEL_WAIT_MS))
     may_try = may_send(order, now=now, key_lifetime_s=terms.key_lifetime_s)
+    # It was asked for and shows no end, and its key runs it no more: canceled by its reference it has one.
+    is_stuck = terms.prepares and (answer.is_key_spent or (step is TimerKind.QUERY and not may_try))
+    if (rule.strategy is Strategy.CANCEL or is_stuck) and _can_cancel(order, terms):
+        return _again(order, TimerKind.CANCEL, now, max(delay_ms, CANCEL_WAIT_MS))
     if step is TimerKind.QUERY and may_try and not _is_over(rule, order, now):
         # The PSP knows nothing yet, which proves nothing. Its own key is safe to send again.
         return _again(order, TimerKind.SEND, now, delay_ms)
     return _again(order, TimerKind.QUERY, now, max(delay_ms, QUERY_WAIT_MS_MIN))
+
+
+def _can_cancel(order: OpenOrder, terms: PspTerms) -> bool:
+    """Whether canceling makes sure that the attempt never charges."""
+    return terms.can_burn_key or (terms.prepares and order.psp_reference is not None)
 
 
 def _unclear(order: OpenOrder) -> OpenOrder:
