@@ -18,14 +18,16 @@ from actors.host import PartitionHost
 from actors.host_ports import HostPorts
 from actors.measuring import HostMetrics
 from actors.metrics_serving import MetricsServing, listen_address
-from actors.planning import OrderedPlanner
+from actors.planning import OrderedPlanner, route_of
 from actors.psp_lines import PspLimits
 from actors.sacrificed import Setting
 from actors.sacrificing import ChildProcessSacrifice, survivors_of_rows
 from actors.settings import HostSettings
+from payments.routing_table import RoutingTable
 from psp.directory import open_psps
 from psp.port import Psp
 from psp.settings import PspSettings, PspSettingsInvalid
+from psp.stripe.connector import STRIPE_URL
 from runtime.clock import SystemClock
 from runtime.config import Config, ConfigError, ShardConfig
 from runtime.crash_points import CrashPoints
@@ -93,7 +95,7 @@ def build_host(config: Config, *, name: str, environment: Mapping[str, str]) -> 
     )
     settings_of_psps = tuple(psp_settings(psp, config) for psp in config.psps)
     psps = open_psps(settings_of_psps, clock=clock)
-    planner = OrderedPlanner(psps)
+    planner = OrderedPlanner(psps, table_of(config, psps))
     metrics = HostMetrics()
     sacrifice = ChildProcessSacrifice(
         Setting(
@@ -222,4 +224,24 @@ def _connector_settings(psp: PspConfig, config: Config) -> PspSettings:
             account=psp.account,
             connections_max=_in_flight_max(psp, config),
         )
+    if psp.kind == "stripe":
+        return PspSettings(
+            name=psp.name,
+            kind="stripe",
+            url=psp.url or STRIPE_URL,
+            account=psp.account,
+            connections_max=_in_flight_max(psp, config),
+            secret_key=config.secret(psp.secret_key_file),
+            is_live=psp.mode == "live",
+            return_url=psp.return_url,
+        )
     raise ConfigError(f"psps: {psp.name}: unknown kind {psp.kind!r}")
+
+
+def table_of(config: Config, psps: Mapping[str, Psp]) -> RoutingTable:
+    """The routes and rules of the configuration, over its connectors."""
+    return RoutingTable(
+        [route_of(psps[psp.name], psp.cost) for psp in config.psps],
+        [rule.rule() for rule in config.routing.rules],
+        prefer=config.routing.prefer,
+    )

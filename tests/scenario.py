@@ -8,7 +8,7 @@ PSP is as bad as PSPs are: it loses answers, denies what it did, and forgets key
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -58,7 +58,13 @@ class Psps:
         """See ``payments.decided.Planner``."""
         return self.names[0]
 
-    def route(self, command: PaymentCommand, *, avoiding: Container[str]) -> str | None:
+    def route(
+        self,
+        command: PaymentCommand,
+        *,
+        avoiding: Container[str],
+        success_percents: Mapping[str, int] = {},  # noqa: B006  # never changed
+    ) -> str | None:
         """See ``payments.decided.Planner``."""
         return next((name for name in self.names if name not in avoiding), None)
 
