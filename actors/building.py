@@ -18,14 +18,14 @@ from actors.host import PartitionHost
 from actors.host_ports import HostPorts
 from actors.measuring import HostMetrics
 from actors.metrics_serving import MetricsServing, listen_address
-from actors.planning import OrderedPlanner, route_of
+from actors.planning import OrderedPlanner
 from actors.psp_lines import PspLimits
 from actors.sacrificed import Setting
 from actors.sacrificing import ChildProcessSacrifice, survivors_of_rows
 from actors.settings import HostSettings
-from payments.routing_table import RoutingTable
 from psp.directory import open_psps
 from psp.port import Psp
+from psp.routes import table_of
 from psp.settings import PspSettings, PspSettingsInvalid
 from psp.stripe.connector import STRIPE_URL
 from runtime.clock import SystemClock
@@ -95,7 +95,7 @@ def build_host(config: Config, *, name: str, environment: Mapping[str, str]) -> 
     )
     settings_of_psps = tuple(psp_settings(psp, config) for psp in config.psps)
     psps = open_psps(settings_of_psps, clock=clock)
-    planner = OrderedPlanner(psps, table_of(config, psps))
+    planner = OrderedPlanner(psps, table_of(config))
     metrics = HostMetrics()
     sacrifice = ChildProcessSacrifice(
         Setting(
@@ -190,6 +190,9 @@ def _limits(psp: PspConfig, config: Config) -> PspLimits:
         charge_timeout_ms=psp.charge_timeout_ms or timeout_ms,
         query_timeout_ms=psp.query_timeout_ms or timeout_ms,
         cancel_timeout_ms=psp.cancel_timeout_ms or timeout_ms,
+        is_success_watched=any(
+            rule.success_percent_min and psp.name in rule.psps for rule in config.routing.rules
+        ),
         breaker=BreakerSettings(
             window_calls=breaker.window_calls,
             calls_min=breaker.calls_min,
@@ -236,12 +239,3 @@ def _connector_settings(psp: PspConfig, config: Config) -> PspSettings:
             return_url=psp.return_url,
         )
     raise ConfigError(f"psps: {psp.name}: unknown kind {psp.kind!r}")
-
-
-def table_of(config: Config, psps: Mapping[str, Psp]) -> RoutingTable:
-    """The routes and rules of the configuration, over its connectors."""
-    return RoutingTable(
-        [route_of(psps[psp.name], psp.cost) for psp in config.psps],
-        [rule.rule() for rule in config.routing.rules],
-        prefer=config.routing.prefer,
-    )

@@ -70,9 +70,15 @@ class PspCalls:
             for name, line in self.lines.items()
             if line.breaker.state is not BreakerState.CLOSED
         ]
-        if not troubled:
+        percents = {
+            name: percent
+            for name, line in self.lines.items()
+            if (percent := line.success_percent()) is not None
+        }
+        if not troubled and not percents:
             return ALL_AVAILABLE
         return Availability(
+            success_percents=percents,
             refusing=frozenset(name for name, line in troubled if line.refuses),
             probes={name: line.breaker.probes_left for name, line in troubled if not line.refuses},
         )
@@ -196,6 +202,7 @@ class PspCalls:
             answer = await self._ask(call, line.timeout_s(call.step))
             seconds = self._clock.monotonic_s() - started_s
             line.breaker.ended(line.verdict(call, answer, seconds), is_probe=is_probe)
+            line.note_success(call, answer)
             self._durations.append((call.attempt.psp, answer.result, seconds))
         elif is_probe:
             line.breaker.withdrawn()

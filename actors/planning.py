@@ -7,11 +7,11 @@ from collections.abc import Container, Mapping
 from payments.commands import PaymentCommand
 from payments.decided import AttemptPlan
 from payments.identity import psp_key
-from payments.mode import Mode
 from payments.psp_terms import PspTerms
-from payments.routing import FREE, Ask, Cost, Route
+from payments.routing import Ask
 from payments.routing_table import RoutingTable
 from psp.port import ChargeTerms, Psp
+from psp.routes import route_of
 
 _NO_TERMS = PspTerms()
 _NOTHING_KNOWN: Mapping[str, int] = {}
@@ -22,7 +22,9 @@ class OrderedPlanner:
 
     def __init__(self, psps: Mapping[str, Psp], table: RoutingTable | None = None) -> None:
         self._psps = psps
-        self._table = table or RoutingTable([route_of(psp) for psp in psps.values()])
+        self._table = table or RoutingTable(
+            [route_of(name, psp.capabilities) for name, psp in psps.items()]
+        )
         self._terms = {name: _terms(psp) for name, psp in psps.items()}
 
     def home(self, command: PaymentCommand) -> str:
@@ -74,20 +76,6 @@ def ask_of(command: PaymentCommand) -> Ask:
         command.merchant_id,
         command.mode,
         command.order_uuid,
-    )
-
-
-def route_of(psp: Psp, cost: Cost = FREE) -> Route:
-    """What one PSP takes, and what it costs."""
-    able = psp.capabilities
-    return Route(
-        psp.name,
-        able.token_prefixes,
-        able.currencies,
-        able.minimum_minor,
-        able.multiple_minor,
-        Mode.TEST if able.is_sandbox else Mode.LIVE,
-        cost,
     )
 
 

@@ -134,7 +134,7 @@ def _refused(refusal: Refusal, verifier: Verifier) -> Problem:
         )
     return Problem(
         code=Code.WEBHOOK_SIGNATURE_INVALID,
-        detail=f"The signed headers and the body don't fit {verifier.signature_header}.",
+        detail=verifier.mismatch,
         param=f"header:{verifier.signature_header}",
     )
 

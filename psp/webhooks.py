@@ -62,6 +62,11 @@ class Verifier(Protocol):
         ...
 
     @property
+    def mismatch(self) -> str:
+        """What is wrong where it is not signed so, for people."""
+        ...
+
+    @property
     def timestamp_header(self) -> str:
         """The header that holds the time of signing, in lower case."""
         ...
@@ -105,6 +110,7 @@ class WebhookVerifier:
 
     signature_header = HEADER_SIGNATURE
     timestamp_header = HEADER_TIMESTAMP
+    mismatch = f"{HEADER_ID}, {HEADER_TIMESTAMP} and the body don't fit {HEADER_SIGNATURE}."
 
     def __init__(self, secrets: Sequence[bytes], *, tolerance_s: int) -> None:
         """Any of the secrets counts. ``tolerance_s`` bounds the age, and clocks that differ."""

@@ -63,7 +63,7 @@ class Psps:
         command: PaymentCommand,
         *,
         avoiding: Container[str],
-        success_percents: Mapping[str, int] = {},  # noqa: B006  # never changed
+        success_percents: Mapping[str, int] = {},  # never changed
     ) -> str | None:
         """See ``payments.decided.Planner``."""
         return next((name for name in self.names if name not in avoiding), None)

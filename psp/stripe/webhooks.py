@@ -50,6 +50,7 @@ class StripeWebhookVerifier:
 
     signature_header = HEADER_SIGNATURE
     timestamp_header = HEADER_SIGNATURE
+    mismatch = f"The body and its time fit no signature of {HEADER_SIGNATURE}."
 
     def __init__(self, secrets: Sequence[bytes], *, tolerance_s: int) -> None:
         """Any of the secrets counts. ``tolerance_s`` bounds the age, and clocks that differ."""
