@@ -144,12 +144,13 @@ class StripeServer:
         intent = self._intents.of_id(request.match_info["id"])
         if intent is None:
             return missing("payment_intent")
-        decision = await self._sandbox.cancel(intent.key)
-        answer = self._of_decision(intent, decision)
-        is_canceled = answer.body.get("status") == "canceled"
-        if answer.status == 200 and not is_canceled:
-            return self._unexpected(answer.body)
-        return answer
+        reply = reply_of(await self._sandbox.cancel(intent.key))
+        charge = reply.body if reply.body.object == "charge" else None
+        if reply.status == 410:
+            return self._shown(intent, charge)
+        return (
+            of_problem(reply) if charge is None else self._unexpected(self._shown(intent, charge))
+        )
 
     async def _capture(self, request: web.Request) -> StripeAnswer:
         key = key_of(request)
@@ -168,15 +169,16 @@ class StripeServer:
             )
         shown = await self._as_it_stands(intent)
         if refusal is not None:
-            return self._unexpected(shown.body)
+            return self._unexpected(shown)
         return shown if is_done(decision) else of_problem(reply_of(decision))
 
     def _of_decision(self, intent: IntentRecord, decision: Decision) -> StripeAnswer:
         reply = reply_of(decision)
-        if reply.body.object == "charge" and reply.status != 402:
-            return self._shown(intent, reply.body)
+        charge = reply.body if reply.body.object == "charge" else None
         if reply.status == 410:
-            return self._unexpected(self._shown(intent, None).body)
+            return self._unexpected(self._shown(intent, charge))
+        if charge is not None and reply.status != 402:
+            return self._shown(intent, charge)
         if reply.status != 402:
             return of_problem(reply)
         shown = self._shown(intent, reply.body)
@@ -210,14 +212,14 @@ class StripeServer:
         return StripeAnswer(status=200, body=body, headers=headers or {})
 
     @staticmethod
-    def _unexpected(intent: dict[str, object]) -> StripeAnswer:
-        message = f"This PaymentIntent has a status of {intent['status']}."
+    def _unexpected(shown: StripeAnswer) -> StripeAnswer:
+        message = f"This PaymentIntent has a status of {shown.body['status']}."
         return error(
             400,
             "invalid_request_error",
             code=_UNEXPECTED_STATE,
             message=message,
-            payment_intent=intent,
+            payment_intent=shown.body,
         )
 
 

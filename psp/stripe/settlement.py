@@ -1,7 +1,8 @@
 """Stripe's balance transactions as a settlement report: each charge that moved money, as it stands.
 
 Stripe lists the newest first and knows no other order, so the time since is read in windows, each to
-its end, and turned round. Memory is bounded by a window.
+its end, and turned round. A window that has little is followed by one twice as long, one that has too
+much is halved: so memory is bounded, and a quiet year costs a few requests.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ WINDOW_S = 3_600
 PAGE_LINES = 100
 """As many as Stripe gives at once."""
 
-WINDOW_LINES_MAX = 500_000
-"""Of one hour: 140 charges a second. About 1 kB each are held; a report of more is refused, not cut."""
+WINDOW_LINES_MAX = 10_000
+"""About 1 kB each are held, and so many pages are read for nothing where a window is halved."""
 
 REQUEST_TIMEOUT_S = 30.0
 """For one page: a report may be slow, and nobody waits for a single page of it."""
+
+_EXPAND = "expand[0]=data.source"
 
 _CHARGES = frozenset({"charge", "payment"})
 _REFUNDS = frozenset({"refund", "payment_refund", "refund_failure", "payment_refund_failure"})
@@ -38,11 +41,20 @@ async def settlement_lines(
     """Yield what moved since then, oldest first. Raises PspUnavailable."""
     report = _Report(http, name)
     begin_s = int(since.timestamp())
-    end_s = await report.now_s()
-    while begin_s <= end_s:
-        for line in await report.window(begin_s, begin_s + WINDOW_S):
+    last_s = await report.last_s()
+    window_s = WINDOW_S
+    while begin_s <= last_s:
+        lines = await report.window(begin_s, begin_s + window_s)
+        if lines is None:
+            if window_s == 1:
+                raise PspUnavailable(name, f"more than {WINDOW_LINES_MAX} lines a second")
+            window_s = max(1, window_s // 2)
+            continue
+        for line in lines:
             yield line
-        begin_s += WINDOW_S
+        begin_s += window_s
+        if len(lines) < PAGE_LINES:
+            window_s *= 2
 
 
 class _Report:
@@ -52,24 +64,25 @@ class _Report:
         self._http = http
         self._name = name
 
-    async def now_s(self) -> int:
+    async def last_s(self) -> int:
         """Return the time of the newest movement: nothing is later; 0 where there is none."""
-        page = await self._page("limit=1")
+        page = await self._page(f"limit=1&{_EXPAND}")
         return page.data[0].created if page.data else 0
 
-    async def window(self, begin_s: int, end_s: int) -> list[SettlementLine]:
-        """Return the lines of one window, oldest first. A charge that moved twice is there once, last."""
+    async def window(self, begin_s: int, end_s: int) -> list[SettlementLine] | None:
+        """Return the lines of one window, oldest first; None where there are too many. A charge that
+        moved twice is there once, at its last movement.
+        """
         lines: dict[str, SettlementLine] = {}
         after = ""
         count = 0
         while True:
             page = await self._page(
-                f"limit={PAGE_LINES}&created[gte]={begin_s}&created[lt]={end_s}"
-                f"&expand[0]=data.source{after}"
+                f"limit={PAGE_LINES}&created[gte]={begin_s}&created[lt]={end_s}&{_EXPAND}{after}"
             )
             count += len(page.data)
             if count > WINDOW_LINES_MAX:
-                raise PspUnavailable(self._name, f"more than {WINDOW_LINES_MAX} lines an hour")
+                return None
             for balance in page.data:
                 await self._add(lines, balance)
             if not page.has_more or not page.data:
