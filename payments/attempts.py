@@ -126,9 +126,6 @@ class Attempt(NamedTuple):
 
     def after_try(self, result: ResultClass) -> Attempt:
         """Return the attempt as it stands after one try. Taint never washes off."""
-        if result is ResultClass.PREPARED:
-            # Nothing ran, and nothing can until the next send: that one is the try.
-            return self
         is_tainted = self.is_tainted or result is not ResultClass.NOT_SENT
         return self._replace(is_tainted=is_tainted, try_count=self.try_count + 1)
 

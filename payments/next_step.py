@@ -63,11 +63,12 @@ def after_answer(
 ) -> Ended | Waiting:
     """Decide what the answer to ``step`` means. ``now`` is the ledger's time."""
     answer = answer.storable()
-    is_first_half = step is TimerKind.SEND and order.psp_reference is None
+    if _is_first_half(order, step, answer):
+        # Nothing ran, and nothing can until the next send: that one is the try.
+        prepared = order._replace(psp_reference=answer.reference, parked=None)
+        return Waiting(order=prepared, step=step, delay_ms=0, is_called_at_once=True)
     order = _with_try(order, step, answer)
     match answer.result:
-        case ResultClass.PREPARED if is_first_half and order.psp_reference is not None:
-            return Waiting(order=order, step=step, delay_ms=0, is_called_at_once=True)
         case ResultClass.APPROVED:
             return _approved(order, answer, now, policy)
         case ResultClass.DECLINED_FINAL:
@@ -89,6 +90,12 @@ def after_answer(
             return _again(order, step, now, policy.not_sent.wait_ms(order, answer.retry_after_s))
         case ResultClass.NOT_SENT | ResultClass.UNKNOWN | ResultClass.PREPARED:
             return _unknown(order, step, answer, now, terms, policy)
+
+
+def _is_first_half(order: OpenOrder, step: TimerKind, answer: PspAnswer) -> bool:
+    is_news = order.psp_reference is None and answer.reference is not None
+    is_sent = step is TimerKind.SEND and order.status is PaymentState.PROCESSING
+    return answer.result is ResultClass.PREPARED and is_news and is_sent
 
 
 def after_refusal(

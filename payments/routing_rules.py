@@ -79,17 +79,21 @@ def ranked(
     rule: RoutingRule, routes: Sequence[Route], ask: Ask, success_percents: Mapping[str, int]
 ) -> list[Route]:
     """Return the rule's routes in the order in which they are asked."""
-    match rule.prefer:
-        case Preference.LISTED:
-            order = list(routes)
-        case Preference.CHEAPEST:
-            order = cheapest_first(routes, ask)
-        case Preference.WEIGHTED:
-            order = list(_drawn(rule, routes, ask))
+    order = _by_preference(rule, routes, ask)
     if rule.success_percent_min and success_percents:
         # A stable sort: those that do well stay in their order, and so do the others.
         order.sort(key=lambda route: _is_ailing(rule, route, success_percents))
     return order
+
+
+def _by_preference(rule: RoutingRule, routes: Sequence[Route], ask: Ask) -> list[Route]:
+    match rule.prefer:
+        case Preference.LISTED:
+            return list(routes)
+        case Preference.CHEAPEST:
+            return cheapest_first(routes, ask)
+        case Preference.WEIGHTED:
+            return list(_drawn(rule, routes, ask))
 
 
 def cheapest_first(routes: Sequence[Route], ask: Ask) -> list[Route]:

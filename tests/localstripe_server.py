@@ -25,7 +25,7 @@ def _take_documented_parameters(port: int) -> None:
     intent = resources.PaymentIntent
     create = intent._api_create.__func__
 
-    def create_described(cls: Any, description: Any = None, **data: Any) -> Any:
+    def create_described(cls: Any, /, description: Any = None, **data: Any) -> Any:
         return create(cls, **data)
 
     intent._api_create = classmethod(create_described)
@@ -50,7 +50,7 @@ def _take_documented_parameters(port: int) -> None:
     balance = resources.BalanceTransaction
     list_all = balance._api_list_all.__func__
 
-    def list_range(cls: Any, url: str, created: Any = None, **data: Any) -> Any:
+    def list_range(cls: Any, /, url: str, created: Any = None, **data: Any) -> Any:
         listed = list_all(cls, url, **data)
         first, end = (int((created or {}).get(name, 0)) for name in ("gte", "lt"))
         listed._list = [

@@ -91,8 +91,6 @@ class _Report:
             after = f"&starting_after={page.data[-1].id}"
 
     async def _add(self, lines: dict[str, SettlementLine], balance: Balance) -> None:
-        if balance.source is None:
-            return
         fee = 0
         if balance.type in _CHARGES:
             charge = self._whole(decoded(balance.source, Charge), balance.id)

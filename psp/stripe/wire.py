@@ -113,7 +113,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     fee: int
     currency: str
     type: str
-    source: msgspec.Raw | None = None
+    source: msgspec.Raw = msgspec.Raw(b"null")
     """The charge or refund itself: it is asked for with ``expand``."""
 
 
