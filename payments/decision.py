@@ -17,15 +17,20 @@ from payments.defects import InvariantViolation
 from payments.evidence_taking import evidence_ends
 from payments.fallback import may_fall_back, may_leave
 from payments.lifecycle import PaymentEvent, PaymentState, next_state
-from payments.next_step import Ended, Waiting, after_answer, after_refusal, may_send, send_before
+from payments.next_step import (
+    SEND_UNSEEN_MS,
+    Ended,
+    Waiting,
+    after_answer,
+    after_refusal,
+    may_send,
+    send_before,
+)
 from payments.open_order import CallAnswer, OpenOrder, PspCall
 from payments.posting import Posting
 from payments.psp_choice import PspChoice
 from payments.retry_policy import RetryPolicy
 from payments.rows import EventRow, TimerKind, TimerRow
-
-# When an owner looks again at an attempt that should be under way: its successor then sends it.
-SEND_UNSEEN_MS = 1_000
 
 
 class Decision:
@@ -78,10 +83,9 @@ class Decision:
         step, answer = answered.step, answered.answer
         now = self._now
         if may_fall_back(order, step, answer, now=now, epoch=epoch, terms=terms, policy=policy):
-            other = self._choice.other_than(order.attempt.psp, order.command)
-            if other is None and answer.is_key_spent:
-                # Under another key it may run where it is.
-                other = order.attempt.psp
+            # Where a key is spent, the order may run under another one where it is.
+            stays = order.attempt.psp if answer.is_key_spent else None
+            other = self._choice.other_than(order.attempt.psp, order.command) or stays
             if other is not None:
                 is_declined = answer.result is ResultClass.DECLINED_FINAL
                 wait_ms = policy.soft_decline.wait_ms(order) if is_declined else 0
@@ -120,9 +124,8 @@ class Decision:
                 )
             order = self._with_event(order, waiting.event)
         self._change(order)
-        delay_ms = SEND_UNSEEN_MS if waiting.is_called_at_once else waiting.delay_ms
         self._decided.timers.append(
-            TimerRow(self._partition_index, order.order_no, waiting.step, delay_ms)
+            TimerRow(self._partition_index, order.order_no, waiting.step, waiting.delay_ms)
         )
         if waiting.is_called_at_once:
             self._call(order, waiting.step)
@@ -266,18 +269,12 @@ class Decision:
         self._decided.progress.append(making.progress_row(self._partition_index, order))
 
     def _call(self, order: OpenOrder, step: TimerKind) -> None:
+        attempt = order.attempt
+        lifetime_s = self._planner.terms(attempt.psp).key_lifetime_s
+        before = send_before(attempt, lifetime_s) if step is TimerKind.SEND else None
         self._decided.calls.append(
             PspCall(
-                partition_index=self._partition_index,
-                order_no=order.order_no,
-                step=step,
-                attempt=order.attempt,
-                psp_reference=order.psp_reference,
-                send_before=send_before(
-                    order.attempt, self._planner.terms(order.attempt.psp).key_lifetime_s
-                )
-                if step is TimerKind.SEND
-                else None,
+                self._partition_index, order.order_no, step, attempt, order.psp_reference, before
             )
         )
 

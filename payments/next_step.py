@@ -21,6 +21,9 @@ from payments.rows import TimerKind
 # Keys are not sent in the last hour of the PSP's memory: its clock and ours need not agree.
 KEY_LIFETIME_MARGIN = timedelta(hours=1)
 
+# When an owner looks again at an attempt that should be under way: its successor then sends it.
+SEND_UNSEEN_MS = 1_000
+
 # Between two requests to cancel a key of which nothing is known. Nobody waits for a cancellation.
 CANCEL_WAIT_MS = 5_000
 
@@ -48,7 +51,7 @@ class Waiting(NamedTuple):
     delay_ms: int
     event: PaymentEvent | None = None
     is_called_at_once: bool = False
-    """The call follows the flush that keeps the order as it is now."""
+    """The call follows the flush that keeps the order as it is now; its timer is for a successor."""
 
 
 def after_answer(
@@ -66,7 +69,7 @@ def after_answer(
     if _is_first_half(order, step, answer):
         # Nothing ran, and nothing can until the next send: that one is the try.
         prepared = order._replace(psp_reference=answer.reference, parked=None)
-        return Waiting(order=prepared, step=step, delay_ms=0, is_called_at_once=True)
+        return Waiting(prepared, step, SEND_UNSEEN_MS, is_called_at_once=True)
     order = _with_try(order, step, answer)
     match answer.result:
         case ResultClass.APPROVED:

@@ -29,7 +29,12 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 _SERVER_ERROR = 500
 UNEXPECTED_STATE = "payment_intent_unexpected_state"
-_AUTHENTICATION_FAILED = "payment_intent_authentication_failure"
+
+# Codes that the simulator and the retry policy know by another name: storefronts read one language.
+_CODES = {
+    "payment_intent_authentication_failure": "authentication_failed",
+    "issuer_not_available": "issuer_unavailable",
+}
 
 # Of the creation: what it says of these is about the order, and the same whenever it is sent.
 _ORDER_PARAMETERS = ("amount", "currency", "payment_method")
@@ -180,10 +185,9 @@ def _requires_action(intent: PaymentIntent) -> PspAnswer:
 
 def declined(code: str, message: str | None = None) -> PspAnswer:
     """Return a refusal for good, with what Stripe says of it."""
-    named = "authentication_failed" if code == _AUTHENTICATION_FAILED else code
     return PspAnswer(
         result=ResultClass.DECLINED_FINAL,
-        decline_code=named[:CODE_CHARACTERS_MAX],
+        decline_code=_CODES.get(code, code)[:CODE_CHARACTERS_MAX],
         message=(message or "")[:MESSAGE_CHARACTERS_MAX],
     )
 
