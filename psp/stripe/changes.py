@@ -38,17 +38,26 @@ def classify_capture(psp_key: str, reference: str, answer: HttpAnswer) -> PspAns
 def classify_void(reference: str, answer: HttpAnswer) -> PspAnswer:
     """Return what became of a void. Canceled is canceled, whoever asked for it first."""
     if answer.status == 200:
-        intent = decoded(answer.body, PaymentIntent)
-        is_canceled = intent is not None and intent.status == "canceled"
-        if intent is not None and is_canceled and intent.id == reference:
-            return PspAnswer(result=ResultClass.APPROVED, reference=reference)
-        return unknown("HTTP 200, and no canceled PaymentIntent")
+        return _released(reference, decoded(answer.body, PaymentIntent))
     error = error_of(answer)
     if error.code == UNEXPECTED_STATE and _is_about(error, reference):
-        if error.payment_intent is not None and error.payment_intent.status == "canceled":
-            return PspAnswer(result=ResultClass.APPROVED, reference=reference)
-        return _refused_for_good(_NOT_AUTHORIZED, error, reference)
+        released = _released(reference, error.payment_intent)
+        is_done = released.result is ResultClass.APPROVED
+        return released if is_done else _refused_for_good(_NOT_AUTHORIZED, error, reference)
     return refused(answer, error)
+
+
+def _released(reference: str, intent: PaymentIntent | None) -> PspAnswer:
+    """Whether nothing is held any more. A manual capture has released what it left: Stripe takes one."""
+    is_held = intent is None or not (
+        intent.status == "canceled"
+        or (intent.status == "succeeded" and intent.capture_method == "manual")
+    )
+    if intent is None or is_held or intent.id != reference:
+        return unknown("something may still be held by the PaymentIntent")
+    return PspAnswer(
+        result=ResultClass.APPROVED, reference=reference, currency=intent.currency.upper()
+    )
 
 
 def classify_refund(psp_key: str, reference: str, answer: HttpAnswer) -> PspAnswer:

@@ -122,6 +122,11 @@ def of_intent(psp_key: str, reference: str, intent: PaymentIntent) -> PspAnswer:
             )
 
 
+def is_over(intent: PaymentIntent) -> bool:
+    """Whether nothing can be canceled any more: it was charged, or canceled before."""
+    return intent.status in ("succeeded", "canceled")
+
+
 def refused(answer: HttpAnswer, error: Error) -> PspAnswer:
     """Return what an error means that says nothing of the object: it did not run, or nothing is known."""
     if answer.status in (401, 403, 429):

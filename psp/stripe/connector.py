@@ -31,6 +31,7 @@ from psp.stripe.classification import (
     declined,
     decoded,
     error_of,
+    is_over,
     never_ran,
     of_intent,
     refused,
@@ -189,11 +190,21 @@ class StripePsp:
         return unknown("nothing of this key is known")
 
     async def cancel(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:
-        """Cancel the PaymentIntent. To repeat that changes nothing, so it needs no key."""
+        """Cancel the PaymentIntent. To repeat that changes nothing, so it needs no key.
+
+        It is looked at first: a key of a capture or a refund must not cost the charge itself.
+        """
         if reference is None:
             return unknown("Stripe can't cancel without the id of the PaymentIntent")
+        deadline_s = _now_s() + timeout_s
+        intent = await self._intent(reference, timeout_s)
+        if isinstance(intent, PspAnswer):
+            return of_another_request(intent)
+        standing = of_intent(psp_key, reference, intent)
+        if intent.metadata.get(stripe_format.METADATA_KEY) != psp_key or is_over(intent):
+            return standing
         path = _intent_path(reference, "/cancel")
-        answered = await self._post(path, None, b"", timeout_s)
+        answered = await self._post(path, None, b"", deadline_s - _now_s())
         if isinstance(answered, PspAnswer):
             return of_another_request(answered)
         return of_another_request(classify_cancel(psp_key, reference, answered))

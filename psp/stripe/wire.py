@@ -51,6 +51,7 @@ class PaymentIntent(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     amount: int
     amount_received: int = 0
+    capture_method: str = "automatic"
     metadata: dict[str, str] = {}
     next_action: NextAction | None = None
     last_payment_error: PaymentError | None = None

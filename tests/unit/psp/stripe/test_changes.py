@@ -90,14 +90,25 @@ def test_a_capture(said: HttpAnswer, result: ResultClass, code: str | None) -> N
         (answer(200, intent("requires_capture")), UNKNOWN),
         (refusal(400, code=UNEXPECTED, payment_intent=intent("canceled")), APPROVED),
         (refusal(400, code=UNEXPECTED, payment_intent=intent("succeeded")), DECLINED),
+        # One manual capture is all that there is: what it left was released with it.
+        (
+            refusal(
+                400,
+                code=UNEXPECTED,
+                payment_intent=intent("succeeded", capture_method="manual"),
+            ),
+            APPROVED,
+        ),
         (refusal(400, code=UNEXPECTED, payment_intent=intent("canceled", id="pi_x")), UNKNOWN),
         (refusal(429), NOT_SENT),
         (refusal(500), UNKNOWN),
     ],
 )
 def test_a_void(said: HttpAnswer, result: ResultClass) -> None:
-    """Canceled is canceled; what was captured is never voided."""
-    assert classify_void(PI, said).result is result
+    """Canceled is canceled; what was charged at once is never voided."""
+    got = classify_void(PI, said)
+    assert got.result is result
+    assert got.currency == ("USD" if result is APPROVED else None)
 
 
 @pytest.mark.parametrize(
