@@ -52,7 +52,7 @@ class OrderedPlanner:
             token=command.payment_method,
             merchant_id=command.merchant_id,
             order_key=command.idempotency_key,
-            capture=True,
+            capture=not command.captures_manually,
             description=command.description or "",
         )
         return AttemptPlan(

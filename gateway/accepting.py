@@ -13,7 +13,7 @@ from uuid import UUID
 
 from gateway.appending import AppendLanes
 from gateway.idempotency import AppendState, BooksState, Verdict
-from gateway.lookups import Lookups
+from gateway.lookups import Lookups, OrderKey
 from gateway.open_requests import Decided, OpenRequest
 from gateway.settings import GatewaySettings
 from gateway.unreported import Unreported
@@ -28,6 +28,7 @@ from runtime.metrics import (
     Metrics,
 )
 from storage.queue_ports import GatewayQueue, QueueEntry
+from storage.read_ports import OperationLookup
 
 # How late a deadline may be noticed: small against the deadline, cheap with thousands of requests.
 TICK_S = 0.05
@@ -42,6 +43,14 @@ EVENT_KEPT_S = 60.0
 # So many unreported orders are looked up at a time: the rate at which one process accepts, so that the
 # memory stays bounded also while no report comes through at all.
 LATE_CHECKED_MAX = 2_000
+
+
+def lookup_key(entry: QueueEntry) -> OrderKey:
+    """Return what the books are asked for."""
+    if entry.is_operation:
+        return OperationLookup(entry.partition_index, entry.order_uuid)
+    return entry.partition_index, entry.order_uuid
+
 
 _REFUSED = Decided(Verdict.BACKPRESSURE, None, None, None, may_run=False)
 
@@ -188,8 +197,7 @@ class Accepting:
         if not (request.is_decided or request.is_looked_up or request.entry.is_event):
             request.is_looked_up = True
             request.lookup_at_s = now_s
-            entry = request.entry
-            self._lookups.ask_for((entry.partition_index, entry.order_uuid), request)
+            self._lookups.ask_for(lookup_key(request.entry), request)
 
     async def _tick_on(self) -> None:
         while True:
@@ -220,9 +228,7 @@ class Accepting:
             now_s = self._clock.monotonic_s()
             entries = self.unreported.older_than(now_s - REPORT_LATE_S, LATE_CHECKED_MAX)
             self.unreported.forget_events(entries, now_s - EVENT_KEPT_S)
-            keys = [
-                (entry.partition_index, entry.order_uuid) for entry in entries if not entry.is_event
-            ]
+            keys = [lookup_key(entry) for entry in entries if not entry.is_event]
             try:
                 self.unreported.reported(await self._lookups.held(keys))
             except StorageUnavailable:

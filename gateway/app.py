@@ -16,7 +16,9 @@ from gateway.documentation import problems_page
 from gateway.door import Door
 from gateway.finding import Finding
 from gateway.health import Check, Health
+from gateway.holding import Holding
 from gateway.lookups import Lookups
+from gateway.operations import Operations
 from gateway.payments import Payments
 from gateway.psp_webhooks import PspWebhooks
 from gateway.seller_cache import SellerCache
@@ -90,13 +92,23 @@ class Gateway:
         self.waiters.reported_settled(settled)
 
     def _add_routes(self, dependencies: Dependencies, sellers: SellerCache) -> None:
+        holding = Holding(self.accepting, self.waiters, dependencies.clock)
+        finding = Finding(self.lookups, dependencies.find_queues, sellers)
         payments = Payments(
             settings=dependencies.settings,
             clock=dependencies.clock,
-            accepting=self.accepting,
-            waiters=self.waiters,
-            finding=Finding(self.lookups, dependencies.find_queues, sellers),
+            holding=holding,
+            finding=finding,
             sellers=sellers,
+            queries=dependencies.queries,
+            reply_to=dependencies.reply_to,
+        )
+        operations = Operations(
+            settings=dependencies.settings,
+            clock=dependencies.clock,
+            holding=holding,
+            finding=finding,
+            lookups=self.lookups,
             queries=dependencies.queries,
             reply_to=dependencies.reply_to,
         )
@@ -122,6 +134,15 @@ class Gateway:
                     merchant(payments.list_transfers),
                     allow_head=False,
                 ),
+                web.post("/v1/payments/{id}/captures", merchant(operations.capture)),
+                web.post("/v1/payments/{id}/void", merchant(operations.void)),
+                web.post("/v1/payments/{id}/refunds", merchant(operations.refund)),
+                web.get(
+                    "/v1/payments/{id}/refunds",
+                    merchant(operations.list_refunds),
+                    allow_head=False,
+                ),
+                web.get("/v1/refunds/{id}", merchant(operations.show_refund), allow_head=False),
                 web.post("/v1/sellers", merchant(of_sellers.create)),
                 web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
                 web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),

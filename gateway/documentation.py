@@ -11,6 +11,8 @@ from aiohttp import web
 from gateway.door import Answer
 from gateway.problems import Code, Problem, ProblemKind, problem_body
 from payments.answer import STATUS_PAYMENT_REQUIRED, TITLES
+from payments.operation_answer import TITLES as TITLES_OF_OPERATIONS
+from payments.operations import REFUSAL_STATUSES
 
 WHAT_TO_DO: Mapping[int, str] = {
     400: "Correct what detail and param name, and send it again.",
@@ -82,6 +84,10 @@ def _page() -> str:
     rows += [
         _row(code, ProblemKind(STATUS_PAYMENT_REQUIRED, title, is_retryable=False))
         for code, title in TITLES.items()
+    ]
+    rows += [
+        _row(code, ProblemKind(status, TITLES_OF_OPERATIONS[code], is_retryable=False))
+        for code, status in REFUSAL_STATUSES.items()
     ]
     document = json.loads(problem_body(_EXAMPLE, _EXAMPLE_REQUEST_ID))
     example = html.escape(json.dumps(document, indent=2), quote=False)

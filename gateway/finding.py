@@ -56,7 +56,7 @@ class Finding:
         try:
             order = await self._lookups.find(key)
             if order is not None:
-                return Found(order.view, order)
+                return Found(order.shown, order)
             if self._pending_count >= FINDS_PENDING_MAX:
                 return _TOO_MANY
             return await self._find_in_queue(key)
@@ -79,7 +79,7 @@ class Finding:
             return await self._accepted(record.command, record.accepted_at_ms)
         # Taken in since we asked, most likely. Else it can't be decoded, and its owner will say so.
         order = await self._lookups.find(key)
-        return _CANT_TELL if order is None else Found(order.view, order)
+        return _CANT_TELL if order is None else Found(order.shown, order)
 
     async def _accepted(self, command: PaymentCommand, accepted_at_ms: int) -> Found | Problem:
         seller_id = await self._sellers.seller_id_of(

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.problems import Code, Problem
 from gateway.settings import SANDBOX_TOKEN_PREFIX, PaymentRoute
+from payments.answer import CAPTURE_WIRES
 from payments.fingerprint import canonical_json
 from payments.mode import Mode
 from payments.money import AMOUNT_MINOR_MAX
@@ -24,8 +25,8 @@ BUYER_NAME_CHARACTERS_MAX = 200
 # The longest token that the queue carries.
 PAYMENT_METHOD_CHARACTERS_MAX = 255
 
-CAPTURE_AUTOMATIC = "automatic"
-CAPTURE_MANUAL = "manual"
+CAPTURE_AUTOMATIC = CAPTURE_WIRES[False]
+CAPTURE_MANUAL = CAPTURE_WIRES[True]
 
 
 class Buyer(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, gc=False):
@@ -99,7 +100,7 @@ def payment_refusal(
 ) -> Problem | None:
     """Return the first reason to refuse a payment order, in order of precedence, or None."""
     return (
-        _amount_refusal(request.amount)
+        amount_refusal(request.amount)
         or _capture_refusal(request.capture)
         or _route_refusal(request, mode, routes)
         or _text_refusal(request)
@@ -108,7 +109,8 @@ def payment_refusal(
     )
 
 
-def _amount_refusal(amount_minor: int) -> Problem | None:
+def amount_refusal(amount_minor: int) -> Problem | None:
+    """Refuse what no payment can have, whoever asks for what."""
     if amount_minor < 1:
         return Problem(
             code=Code.AMOUNT_TOO_SMALL,
@@ -125,17 +127,11 @@ def _amount_refusal(amount_minor: int) -> Problem | None:
 
 
 def _capture_refusal(capture: str | None) -> Problem | None:
-    if capture is None or capture == CAPTURE_AUTOMATIC:
+    if capture is None or capture in (CAPTURE_AUTOMATIC, CAPTURE_MANUAL):
         return None
-    if capture == CAPTURE_MANUAL:
-        return Problem(
-            code=Code.NOT_SUPPORTED_YET,
-            detail="Manual capture is not supported yet.",
-            param="$.capture",
-        )
     return Problem(
         code=Code.CAPTURE_INVALID,
-        detail=f"The capture mode must be {CAPTURE_AUTOMATIC!r}.",
+        detail=f"The capture mode must be {CAPTURE_AUTOMATIC!r} or {CAPTURE_MANUAL!r}.",
         param="$.capture",
     )
 

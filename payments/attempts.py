@@ -45,6 +45,7 @@ class PspAnswer(NamedTuple):
     message: str = ""
     """For people, at most 200 characters, free of card data."""
     captured_minor: int = 0
+    """Of a capture, void or refund: the amount that it moved."""
     currency: str | None = None
     next_action_url: str | None = None
     effective_at: datetime | None = None
@@ -54,6 +55,8 @@ class PspAnswer(NamedTuple):
     """Nothing came from the PSP: not reached, cut off, or too late. It says nothing of the charge."""
     failure_code: str = "declined"
     """Of a final refusal: what storefronts read as the failure's code."""
+    authorized_minor: int = 0
+    """What is held and not captured yet, where only that was asked for."""
     is_key_spent: bool = False
     """The PSP keeps this very answer for each later send of the key, and it decides nothing."""
 

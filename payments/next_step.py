@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from payments.attempts import Attempt, PspAnswer, ResultClass
+from payments.commands import PaymentCommand
 from payments.lifecycle import PaymentEvent, PaymentState
 from payments.open_order import OpenOrder
+from payments.operations import Operation
 from payments.parking import ParkReason
 from payments.psp_terms import PspTerms
 from payments.retry_policy import RetryPolicy, RetryRule, Strategy
@@ -65,7 +67,7 @@ def after_answer(
     policy: RetryPolicy,
 ) -> Ended | Waiting:
     """Decide what the answer to ``step`` means. ``now`` is the ledger's time."""
-    answer = answer.storable()
+    answer = _to_operation(order, answer.storable())
     if _is_first_half(order, step, answer):
         # Nothing ran, and nothing can until the next send: that one is the try.
         prepared = order._replace(psp_reference=answer.reference, parked=None)
@@ -156,17 +158,36 @@ def _with_try(order: OpenOrder, step: TimerKind, answer: PspAnswer) -> OpenOrder
     return order._replace(attempt=counted, psp_reference=reference, parked=None)
 
 
+def _to_operation(order: OpenOrder, answer: PspAnswer) -> PspAnswer:
+    """No capture, void or refund has an action of the buyer's: a PSP that says so tells nothing."""
+    if order.operation is not None and answer.result is ResultClass.REQUIRES_ACTION:
+        return answer._replace(result=ResultClass.UNKNOWN)
+    return answer
+
+
+def _is_as_asked(order: OpenOrder, answer: PspAnswer) -> bool:
+    """Whether what was approved is what was asked for, to the minor unit."""
+    command = order.command
+    if isinstance(command, Operation):
+        # What is given back of an authorization is whatever was left of it; no money moves.
+        is_whole = answer.captured_minor == command.amount_minor
+        return (is_whole or not command.kind.moves_money) and answer.currency == command.currency
+    asked = (0, command.amount_minor) if command.captures_manually else (command.amount_minor, 0)
+    told = (answer.captured_minor, answer.authorized_minor)
+    return told == asked and answer.currency == command.currency
+
+
 def _approved(
     order: OpenOrder, answer: PspAnswer, now: datetime, policy: RetryPolicy
 ) -> Ended | Waiting:
-    command = order.command
-    if answer.captured_minor != command.amount_minor or answer.currency != command.currency:
+    if not _is_as_asked(order, answer):
         # The PSP moved other money than we asked for. Nothing we could book is true, so it stays
         # unknown, is asked again, and is left to a person.
         unclear = _unclear(order)
         return _again(unclear, TimerKind.QUERY, now, policy.unknown.wait_ms(unclear))
+    is_hold = isinstance(order.command, PaymentCommand) and order.command.captures_manually
     return Ended(
-        event=PaymentEvent.SUCCEEDED,
+        event=PaymentEvent.AUTHORIZED if is_hold else PaymentEvent.SUCCEEDED,
         captured_minor=answer.captured_minor,
         psp_reference=answer.reference or order.psp_reference,
         effective_at=answer.effective_at,
@@ -240,7 +261,9 @@ def _unknown(
 
 def _can_cancel(order: OpenOrder, terms: PspTerms) -> bool:
     """Whether canceling makes sure that the attempt never charges."""
-    return terms.can_burn_key or (terms.prepares and order.psp_reference is not None)
+    # The reference is that of the charge: a capture's or a refund's trouble must not cost the charge.
+    is_by_reference = terms.prepares and order.operation is None and order.psp_reference is not None
+    return terms.can_burn_key or is_by_reference
 
 
 def _unclear(order: OpenOrder) -> OpenOrder:

@@ -124,6 +124,10 @@ class RetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     )
     fallback_tries: Count = _DEFAULTS.fallback_tries
     attempts_max: Annotated[int, msgspec.Meta(ge=1, le=100)] = _DEFAULTS.attempts_max
+    authorization_s_max: Annotated[int, msgspec.Meta(ge=1, le=29 * 86_400)] = (
+        _DEFAULTS.authorization_s_max
+    )
+    """How old an authorization may be before what is left of it is given back."""
 
     def policy(self) -> RetryPolicy:
         """The policy that owners decide by."""
@@ -136,6 +140,7 @@ class RetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             soft_decline_codes=frozenset(self.soft_decline_codes),
             fallback_tries=self.fallback_tries,
             attempts_max=self.attempts_max,
+            authorization_s_max=self.authorization_s_max,
         )
 
 

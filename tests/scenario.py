@@ -18,7 +18,7 @@ from uuid import UUID
 from actors.flushing import flush_of
 from payments.attempts import PspAnswer, ResultClass
 from payments.book import PartitionBook
-from payments.commands import PaymentCommand
+from payments.commands import OperationCommand, PaymentCommand
 from payments.decided import AttemptPlan, Batch, Decided
 from payments.fingerprint import fingerprint
 from payments.identity import parse_psp_key, psp_key
@@ -31,7 +31,9 @@ from payments.retry_policy import RetryPolicy
 from payments.routing import Availability
 from payments.rows import TimerKind
 from payments.state import PartitionState
+from storage.ports import OperationKey
 from tests.fakes.fake_books import FakeBooks
+from tests.fakes.fake_operations import operated_payments_in, standings_of_open
 from tests.queue_commands import a_command
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -39,6 +41,8 @@ KEY_LIFETIME_S = 24 * 3_600
 PREPARING_TERMS = PspTerms(key_lifetime_s=KEY_LIFETIME_S, replays_declines=True, prepares=True)
 TERMS = PspTerms(key_lifetime_s=KEY_LIFETIME_S, replays_declines=True, can_burn_key=True)
 POLICY = RetryPolicy()
+# What the request of a charge ends with that only authorizes.
+HOLD = b"hold"
 
 
 def an_order(number: int, *, amount_minor: int = 1999) -> PaymentCommand:
@@ -77,7 +81,7 @@ class Psps:
             psp=psp,
             psp_account="main",
             psp_key=psp_key(command.order_uuid, attempt_no),
-            request=command.amount_minor.to_bytes(8, "big"),
+            request=command.amount_minor.to_bytes(8, "big") + HOLD * command.captures_manually,
         )
 
     def terms(self, psp: str) -> PspTerms:
@@ -131,12 +135,14 @@ class ScriptedPsp:
             return PspAnswer(result=ResultClass.NOT_SENT)
         if known is None or deed in (Deed.CHARGE_SILENTLY, Deed.VANISH, Deed.REFUSE):
             return PspAnswer(result=ResultClass.UNKNOWN)
-        amount_minor = int.from_bytes(call.attempt.request, "big")
+        amount_minor = int.from_bytes(call.attempt.request[:8], "big")
+        is_hold = call.attempt.request.endswith(HOLD)
         is_charged = known is ResultClass.APPROVED
         return PspAnswer(
             result=known,
             reference=f"ch_{key}",
-            captured_minor=amount_minor if is_charged else 0,
+            captured_minor=amount_minor if is_charged and not is_hold else 0,
+            authorized_minor=amount_minor if is_charged and is_hold else 0,
             currency="USD" if is_charged else None,
             effective_at=now,
             decline_code="try_again_later" if key in self.soft_keys else None,
@@ -191,13 +197,14 @@ class BookWorld:
         *,
         psps: Sequence[str] = ("psp",),
         preparing: frozenset[str] = frozenset(),
+        psp: ScriptedPsp | None = None,
     ) -> None:
         self.now = START
         self.policy = policy
         self.psps = Psps(*psps, preparing=preparing)
         self.refusing: frozenset[str] = frozenset()
         """PSPs whose breaker is open at the present owner."""
-        self.psp = ScriptedPsp(preparing=preparing)
+        self.psp = psp or ScriptedPsp(preparing=preparing)
         self.books = FakeBooks.empty(1, lambda: self.now)
         self.calls: list[PspCall] = []
         """Started by the present owner, one an order."""
@@ -214,7 +221,12 @@ class BookWorld:
         self.stray_calls += self.calls
         self.calls = []
         records = self.books.open_order_records(0)
-        state = PartitionState(head=held.head, open_orders=records, recorded_at=self.books.now())
+        state = PartitionState(
+            head=held.head,
+            open_orders=records,
+            standings=standings_of_open(self.books, 0),
+            recorded_at=self.books.now(),
+        )
         self.book = PartitionBook(state, self.psps, self.policy)
         due = [(order.order_no, TimerKind.SEND) for order in records if not order.has_timer]
         self.take(due=due)
@@ -224,6 +236,7 @@ class BookWorld:
         self,
         *,
         commands: Sequence[PaymentCommand] = (),
+        operations: Sequence[OperationCommand] = (),
         answers: Sequence[CallAnswer] = (),
         due: Sequence[tuple[int, TimerKind]] = (),
         psp_events: Sequence[PspEvent] = (),
@@ -235,7 +248,14 @@ class BookWorld:
         self.book.remember_accounts({key: head for key, head in heads.items() if head is not None})
         keys = [(c.order_uuid, self.books.order_keys.get(c.order_uuid)) for c in commands]
         known = {uuid: self.books.orders[key].fingerprint for uuid, key in keys if key is not None}
+        found = operated_payments_in(
+            self.books,
+            [OperationKey(0, one.operation_uuid, one.payment_uuid) for one in operations],
+            [(0, order_no) for order_no, step in due if step is TimerKind.EXPIRE],
+        )
+        known |= found.fingerprints
         batch = Batch(commands=commands, known=known, answers=answers, due=due, now=self.now)
+        batch = replace(batch, operations=operations, standings=list(found.standings.values()))
         batch = replace(batch, psp_events=psp_events, availability=Availability(self.refusing, {}))
         memory = deepcopy(vars(self.book)["_open"]), self.book.head
         decided = self.book.decide(batch)

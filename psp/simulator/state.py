@@ -16,6 +16,7 @@ import msgspec
 
 from payments.defects import InvariantViolation
 from psp.simulator.behaviour import digest_of_key, digest_of_reference, reference_of_digest
+from psp.simulator.charges import Change, Charge
 from psp.simulator.fees import SettlementFee
 from psp.simulator.wire import (
     BurnRecord,
@@ -24,7 +25,6 @@ from psp.simulator.wire import (
     ChargeRecord,
     ChargeStatus,
     CurrencyTotals,
-    Denial,
     OracleRow,
     Record,
     SettlementRow,
@@ -34,37 +34,6 @@ from psp.simulator.wire import (
 _IN_ORACLE = frozenset(
     {ChargeStatus.CAPTURED, ChargeStatus.AUTHORIZED, ChargeStatus.DECLINED, ChargeStatus.VOIDED}
 )
-
-
-class Charge(msgspec.Struct, gc=False):
-    """One charge as it stands. Holds no references to containers, so the collector may skip it."""
-
-    key: str
-    merchant: str
-    order_key: bytes | None
-    amount_minor: int
-    currency: str
-    status: ChargeStatus
-    decline_code: str | None
-    captures_at_once: bool
-    fingerprint: int
-    refuses_until_ms: int
-    at_ms: int
-    denial: Denial = Denial.REFUSED
-    captured_minor: int = 0
-    refunded_minor: int = 0
-
-
-class Change(msgspec.Struct, gc=False):
-    """One capture, void or refund under its own key, done or refused for good."""
-
-    charge: Charge
-    key: str
-    kind: ChangeKind
-    amount_minor: int
-    fingerprint: int
-    refusal: str | None
-    at_ms: int
 
 
 class SandboxState:
@@ -82,6 +51,9 @@ class SandboxState:
         self._burned: set[bytes] = set()
         # Last change of the few charges that changed after they were made, oldest change first.
         self._changed_at_ms: dict[str, int] = {}
+        # Of the same charges: which of all changes was their last one.
+        self._changed_n: dict[str, int] = {}
+        self._changes_count = 0
         # One shared string for each name that repeats in every charge.
         self._merchants: dict[str, str] = {}
         self._currencies: dict[str, str] = {}
@@ -153,6 +125,8 @@ class SandboxState:
         self._alter(charge, record)
         self._changed_at_ms.pop(charge.key, None)
         self._changed_at_ms[charge.key] = record.at_ms
+        self._changes_count += 1
+        self._changed_n[charge.key] = self._changes_count
 
     def _keep_change(self, charge: Charge, key: str, record: ChangeRecord) -> None:
         change = Change(
@@ -182,6 +156,8 @@ class SandboxState:
             case ChangeKind.FAIL:
                 charge.decline_code = "authentication_failed"
                 self._move(charge, ChargeStatus.DECLINED)
+            case ChangeKind.VOID if charge.captured_minor > 0:
+                charge.is_released = True
             case ChangeKind.VOID:
                 self._move(charge, ChargeStatus.VOIDED)
             case ChangeKind.CANCEL:
@@ -204,12 +180,16 @@ class SandboxState:
         charge.status = status
 
     def _add_capture(self, charge: Charge, amount_minor: int) -> None:
+        before_minor = charge.captured_minor
+        captured_minor = before_minor + amount_minor
+        if captured_minor > charge.amount_minor:
+            raise InvariantViolation(f"more captured than authorized, key {charge.key}")
         # The very same integer object where all of it is captured: no second one to store.
-        is_whole = amount_minor == charge.amount_minor
-        charge.captured_minor = charge.amount_minor if is_whole else amount_minor
+        is_whole = captured_minor == charge.amount_minor
+        charge.captured_minor = charge.amount_minor if is_whole else captured_minor
         totals = self._by_currency[charge.currency]
         totals.captured += amount_minor
-        totals.fee += self._fee.of(amount_minor)
+        totals.fee += self._fee.of(captured_minor) - self._fee.of(before_minor)
 
     def _add_refund(self, charge: Charge, amount_minor: int) -> None:
         charge.refunded_minor += amount_minor
@@ -243,6 +223,7 @@ class SandboxState:
                 captured=charge.captured_minor,
                 refunded=charge.refunded_minor,
                 at=instant(charge.at_ms),
+                changed=self._changed_n.get(charge.key, 0),
             )
 
     def waiting(self) -> Iterator[Charge]:
@@ -285,6 +266,7 @@ class SandboxState:
                 for currency, sums in sorted(self._by_currency.items())
             },
             canceled_keys=len(self._burned) + self._by_status[ChargeStatus.CANCELED],
+            changes=self._changes_count,
         )
 
 

@@ -156,10 +156,14 @@ class StripeServer:
         key = key_of(request)
         fields = fields_of(await request.read())
         intent = self._intents.of_id(request.match_info["id"])
-        if intent is None or self._sandbox.state.charge_of_key(intent.key) is None:
+        charge = None if intent is None else self._sandbox.state.charge_of_key(intent.key)
+        if intent is None or charge is None:
             return missing("payment_intent")
         text = fields.get("amount_to_capture")
         amount_minor = intent.request.amount if text is None else int(text)
+        if charge.captured_minor and self._intents.capture_key(intent.key) != key:
+            # One capture is all that Stripe takes, if nobody asked for more.
+            return self._unexpected(await self._as_it_stands(intent))
         reference = self._intents.charge_id(intent.key)
         decision = await self._sandbox.change(key, reference, ChangeKind.CAPTURE, amount_minor)
         refusal = refusal_of(decision)
@@ -167,6 +171,9 @@ class StripeServer:
             return error(
                 400, "invalid_request_error", code="amount_too_large", param="amount_to_capture"
             )
+        if is_done(decision) and charge.held_minor:
+            # What it left is released with it.
+            await self._sandbox.change(f"{key}-rest", reference, ChangeKind.VOID, None)
         shown = await self._as_it_stands(intent)
         if refusal is not None:
             return self._unexpected(shown)

@@ -143,6 +143,8 @@ class OracleRow(msgspec.Struct, frozen=True, kw_only=True):
     captured: int
     refunded: int
     at: Instant
+    changed: int = 0
+    """Which of all changes was its last one; 0: none since it was made."""
 
 
 class SettlementRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +179,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     by_status: dict[str, int]
     by_currency: dict[str, CurrencyTotals]
     canceled_keys: int
+    changes: int = 0
+    """How many captures, voids, refunds and the like there were."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -165,10 +165,12 @@ def _approved(intent: PaymentIntent) -> PspAnswer:
     captured_minor = from_stripe(intent.amount_received, currency) if is_captured else 0
     if captured_minor is None or captured_minor < 0:
         return unknown(f"{intent.amount_received} {currency} is no amount of ours")
+    held_minor = 0 if is_captured else from_stripe(intent.amount, currency)
     return PspAnswer(
         result=ResultClass.APPROVED,
         reference=intent.id,
         captured_minor=captured_minor,
+        authorized_minor=held_minor or 0,
         currency=currency,
         effective_at=effective_at(intent.latest_charge),
     )

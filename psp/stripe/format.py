@@ -51,6 +51,7 @@ def capabilities(*, is_live: bool) -> Capabilities:
         multiple_minor=dict(MULTIPLES_MINOR),
         token_prefixes=(TOKEN_PREFIX,),
         is_sandbox=not is_live,
+        captures_once=True,
         prepares=True,
     )
 

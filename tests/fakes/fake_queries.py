@@ -15,6 +15,7 @@ from uuid import UUID
 from payments.defects import InvariantViolation
 from payments.fees import FeeSchedule
 from payments.mode import Mode
+from payments.operation_kinds import OperationKind
 from runtime.faults import StorageUnavailable
 from storage.read_ports import (
     ApiKeyRecord,
@@ -27,6 +28,7 @@ from storage.read_ports import (
     SellerExists,
     SellerKey,
     SellerRecord,
+    StoredOperation,
     StoredOrder,
     TransferRecord,
     WalletRecord,
@@ -55,6 +57,8 @@ class FakeQueries:
         """The keys of every call of ``orders``, in order."""
         self._orders: dict[tuple[int, UUID], StoredOrder] = {}
         self._transfers: dict[tuple[int, UUID], tuple[TransferRecord, ...]] = {}
+        self._operations: dict[tuple[int, UUID], StoredOperation] = {}
+        self._payments_of: dict[UUID, UUID] = {}
         self._balances: dict[tuple[int, Mode, int], tuple[Balance, ...]] = {}
         for order in orders:
             self.put(order)
@@ -106,6 +110,39 @@ class FakeQueries:
     async def transfers(self, partition_index: int, order_uuid: UUID) -> Sequence[TransferRecord]:
         _check_available(self.is_available)
         return self._transfers.get((partition_index, order_uuid), ())
+
+    def put_operation(self, operation: StoredOperation, payment_uuid: UUID) -> None:
+        """Add an operation or replace it as it stands now."""
+        self._operations[operation.partition_index, operation.order_uuid] = operation
+        self._payments_of[operation.order_uuid] = payment_uuid
+
+    async def operations(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOperation]:
+        _check_available(self.is_available)
+        return {key[1]: self._operations[key] for key in keys if key in self._operations}
+
+    async def operations_of(
+        self,
+        partition_index: int,
+        order_uuid: UUID,
+        kind: OperationKind,
+        *,
+        starting_after: UUID | None,
+        count_max: int,
+    ) -> tuple[Sequence[StoredOperation], bool]:
+        _check_available(self.is_available)
+        edge = self._operations.get((partition_index, starting_after)) if starting_after else None
+        found = sorted(
+            (
+                operation
+                for operation in self._operations.values()
+                if operation.partition_index == partition_index
+                and self._payments_of[operation.order_uuid] == order_uuid
+                and operation.view.kind is kind
+                and (starting_after is None or (edge and operation.order_no < edge.order_no))
+            ),
+            key=lambda operation: -operation.order_no,
+        )
+        return found[:count_max], len(found) > count_max
 
     async def wallet(self, merchant_no: int, mode: Mode, seller_no: int) -> WalletRecord:
         _check_available(self.is_available)

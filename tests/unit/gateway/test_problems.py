@@ -16,7 +16,8 @@ from gateway.problems import (
     problem_body,
     problem_response,
 )
-from payments import answer
+from payments import answer, json_text, operation_answer
+from payments.operations import REFUSAL_STATUSES
 from tests.unit.gateway.stack import GatewayStack
 
 PAGE = Path(__file__).parents[3] / "docs" / "problems.md"
@@ -36,7 +37,8 @@ def test_no_two_codes_are_one() -> None:
 def test_every_code_is_documented_with_an_example() -> None:
     """The page has a section for every code and for no other, each with a true example."""
     sections = _sections()
-    assert set(sections) == {code.wire for code in Code} | set(answer.TITLES)
+    frozen = set(answer.TITLES) | set(REFUSAL_STATUSES)
+    assert set(sections) == {code.wire for code in Code} | frozen
     for code in Code:
         kind: ProblemKind = code.value
         found = re.search(r"```json\n(.*?)\n```", sections[code.wire], re.DOTALL)
@@ -59,18 +61,27 @@ def test_failures_of_payments_are_documented() -> None:
         assert '"status": 402' in _sections()[code]
 
 
+def test_what_the_books_refuse_is_documented() -> None:
+    """So have the codes by which the books refuse a capture, void or refund, with their status and title."""
+    for code, status in REFUSAL_STATUSES.items():
+        section = _sections()[code]
+        assert f'"status": {status}' in section
+        assert f'"title": "{operation_answer.TITLES[code]}"' in section
+
+
 async def test_the_page_has_a_row_for_every_code(stack: GatewayStack) -> None:
     """Every problem's type leads to a row that says its status and what to do."""
     page = (await stack.get("/docs/problems")).body.decode()
     rows = re.findall(r'<tr id="([a-z_]+)"><td><a href="#\1">.*?</a></td><td>(\d+)</td>', page)
     expected = [(code.wire, str(code.value.status)) for code in Code]
-    assert rows == expected + [(code, "402") for code in answer.TITLES]
+    refusals = [(code, str(status)) for code, status in REFUSAL_STATUSES.items()]
+    assert rows == expected + [(code, "402") for code in answer.TITLES] + refusals
     assert html.escape(WHAT_TO_DO[503]) in page
 
 
 def test_types_lead_to_one_page() -> None:
     """Frozen problems and all others link to the same page."""
-    assert answer.PROBLEM_TYPE_BASE == PROBLEM_TYPE_BASE
+    assert json_text.PROBLEM_TYPE_BASE == PROBLEM_TYPE_BASE
 
 
 def test_a_problem_has_the_members_of_rfc_9457() -> None:
