@@ -72,9 +72,15 @@ class PspCalls:
             for name, line in self.lines.items()
             if line.breaker.state is not BreakerState.CLOSED
         ]
-        if not troubled:
+        percents = {
+            name: percent
+            for name, line in self.lines.items()
+            if (percent := line.success_percent()) is not None
+        }
+        if not troubled and not percents:
             return ALL_AVAILABLE
         return Availability(
+            success_percents=percents,
             refusing=frozenset(name for name, line in troubled if line.refuses),
             probes={name: line.breaker.probes_left for name, line in troubled if not line.refuses},
         )
@@ -198,6 +204,7 @@ class PspCalls:
             answer = await self._ask(call, line.timeout_s(call.step))
             seconds = self._clock.monotonic_s() - started_s
             line.breaker.ended(line.verdict(call, answer, seconds), is_probe=is_probe)
+            line.note_success(call, answer)
             self._durations.append((call.attempt.psp, answer.result, seconds))
         elif is_probe:
             line.breaker.withdrawn()
@@ -234,11 +241,16 @@ class PspCalls:
     async def _ask(self, call: PspCall, timeout_s: float) -> PspAnswer:
         psp = self._psps[call.attempt.psp]
         key, reference = call.attempt.psp_key, call.psp_reference
+        if call.operation is not None:
+            # PSPs that don't find keys find it by the charge that it is about.
+            reference = call.operation.charge_reference or None
         match call.step:
             case TimerKind.SEND if call.operation is not None:
                 return await _operate(psp, key, call.operation, timeout_s)
             case TimerKind.SEND:
-                return await psp.charge(key, call.attempt.request, timeout_s=timeout_s)
+                return await psp.charge(
+                    key, call.attempt.request, reference=reference, timeout_s=timeout_s
+                )
             case TimerKind.QUERY:
                 return await psp.query(psp_key=key, reference=reference, timeout_s=timeout_s)
             case TimerKind.CANCEL:

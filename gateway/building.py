@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import uuid_utils
@@ -15,10 +15,11 @@ from gateway.resending import Resending
 from gateway.settings import GatewaySettings, PaymentRoute, WebhookSource
 from payments.identity import LETTERS
 from payments.mode import Mode
-from psp.port import Capabilities
-from psp.sandbox_format import CAPABILITIES
+from psp.routes import capabilities_of
 from psp.sandbox_webhooks import read_sandbox_webhook
-from psp.webhooks import PspNotice, WebhookVerifier, secret_bytes
+from psp.stripe.webhooks import StripeWebhookVerifier, read_stripe_webhook
+from psp.stripe.webhooks import secret_bytes as stripe_secret
+from psp.webhooks import PspNotice, Verifier, WebhookVerifier, secret_bytes
 from runtime.clock import SystemClock
 from runtime.config import Config, ConfigError
 from runtime.crash_points import CrashPoints
@@ -47,9 +48,9 @@ POSTGRES_SESSIONS_MAX = 8
 # Health checks ask through a session of their own: they must answer while the others are busy.
 CHECK_SESSIONS_MAX = 1
 
-_CAPABILITIES: Mapping[str, Capabilities] = {"simulator": CAPABILITIES, "in_process": CAPABILITIES}
 _WEBHOOK_READERS: Mapping[str, Callable[[bytes], PspNotice | None]] = {
-    "simulator": read_sandbox_webhook
+    "simulator": read_sandbox_webhook,
+    "stripe": read_stripe_webhook,
 }
 _HEX_TO_LETTERS = str.maketrans("0123456789abcdef", LETTERS)
 _NUMBER_AT_END = re.compile(r"[0-9]{1,3}$")
@@ -187,19 +188,28 @@ def _webhook_source(config: Config, psp: PspConfig) -> WebhookSource:
     read = _WEBHOOK_READERS.get(psp.kind)
     if read is None:
         raise ConfigError(f"psps: {psp.name}: kind {psp.kind!r} sends no webhooks")
+    texts = [config.secret(path) for path in psp.webhook_secret_files]
     try:
-        secrets = [secret_bytes(config.secret(path)) for path in psp.webhook_secret_files]
+        verifier = _verifier(psp, texts)
     except ValueError as error:
         raise ConfigError(f"psps: {psp.name}: {error}") from error
-    verifier = WebhookVerifier(secrets, tolerance_s=psp.webhook_tolerance_s)
     return WebhookSource(verifier=verifier, read=read)
+
+
+def _verifier(psp: PspConfig, secrets: Sequence[str]) -> Verifier:
+    """Raises ValueError for secrets that can't be any."""
+    tolerance_s = psp.webhook_tolerance_s
+    if psp.kind == "stripe":
+        # Stripe signs by the secret's whole text, also what precedes its base64.
+        return StripeWebhookVerifier(
+            [stripe_secret(one) for one in secrets], tolerance_s=tolerance_s
+        )
+    return WebhookVerifier([secret_bytes(one) for one in secrets], tolerance_s=tolerance_s)
 
 
 def _route(psp: PspConfig) -> PaymentRoute:
     """Return what a PSP takes. Sandboxes serve the test mode alone."""
-    capabilities = _CAPABILITIES.get(psp.kind)
-    if capabilities is None:
-        raise ConfigError(f"psps: {psp.name}: unknown kind {psp.kind!r}")
+    capabilities = capabilities_of(psp)
     return PaymentRoute(
         psp=psp.name,
         mode=Mode.TEST if capabilities.is_sandbox else Mode.LIVE,

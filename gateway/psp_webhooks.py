@@ -6,8 +6,6 @@ answered 2xx only once it is on every copy of the queue that an order would be o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from aiohttp import web
 
 from gateway.accepting import Accepting
@@ -22,14 +20,7 @@ from payments.card_numbers import contains_card_number_in_json
 from payments.identity import parse_psp_key
 from payments.partitioning import partition_index
 from payments.psp_events import PspEvent, event_uuid
-from psp.webhooks import (
-    HEADER_ID,
-    HEADER_SIGNATURE,
-    HEADER_TIMESTAMP,
-    PspNotice,
-    Refusal,
-    WebhookUnreadable,
-)
+from psp.webhooks import PspNotice, Refusal, Verifier, WebhookUnreadable
 from runtime.clock import Clock
 from runtime.metrics import GATEWAY_PSP_EVENTS, Metrics
 from storage.event_envelope import event_entry, problem_of_event
@@ -37,18 +28,6 @@ from storage.event_envelope import event_entry, problem_of_event
 _NO_PSP = Problem(
     code=Code.PSP_NOT_FOUND, detail="No PSP of that name has a webhook secret configured here."
 )
-_REFUSALS: Mapping[Refusal, Problem] = {
-    Refusal.SIGNATURE: Problem(
-        code=Code.WEBHOOK_SIGNATURE_INVALID,
-        detail=f"{HEADER_ID}, {HEADER_TIMESTAMP} and the body don't fit {HEADER_SIGNATURE}.",
-        param=f"header:{HEADER_SIGNATURE}",
-    ),
-    Refusal.TIMESTAMP: Problem(
-        code=Code.WEBHOOK_TIMESTAMP_INVALID,
-        detail="The time of signing is too far from the present. Sign it anew with each try.",
-        param=f"header:{HEADER_TIMESTAMP}",
-    ),
-}
 _FULL = Problem(
     code=Code.QUEUE_BACKPRESSURE,
     detail="Too much is waiting. The event was not kept; send it again.",
@@ -89,15 +68,11 @@ class PspWebhooks:
         body = await read_body(request, self._settings.body_s)
         if isinstance(body, Problem):
             return body
-        refusal = source.verifier.refusal(
-            _header(request, HEADER_ID),
-            _header(request, HEADER_TIMESTAMP),
-            _header(request, HEADER_SIGNATURE),
-            body,
-            now_s=self._clock.now().timestamp(),
+        refusal = source.verifier.refusal_of(
+            lambda name: _header(request, name), body, now_s=self._clock.now().timestamp()
         )
         if refusal is not None:
-            return self._told(psp, "refused", _REFUSALS[refusal])
+            return self._told(psp, "refused", _refused(refusal, source.verifier))
         if contains_card_number_in_json(body):
             return self._told(psp, "refused", PAN_PROBLEM)
         try:
@@ -148,6 +123,20 @@ class PspWebhooks:
     def _told(self, psp: str, answer: str, response: Answer) -> Answer:
         self._metrics.counter(GATEWAY_PSP_EVENTS, psp, answer).inc()
         return response
+
+
+def _refused(refusal: Refusal, verifier: Verifier) -> Problem:
+    if refusal is Refusal.TIMESTAMP:
+        return Problem(
+            code=Code.WEBHOOK_TIMESTAMP_INVALID,
+            detail="The time of signing is too far from the present. Sign it anew with each try.",
+            param=f"header:{verifier.timestamp_header}",
+        )
+    return Problem(
+        code=Code.WEBHOOK_SIGNATURE_INVALID,
+        detail=verifier.mismatch,
+        param=f"header:{verifier.signature_header}",
+    )
 
 
 def _header(request: web.Request, name: str) -> str:

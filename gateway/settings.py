@@ -9,7 +9,7 @@ from payments.currencies import EXPONENTS
 from payments.fingerprint import KEY_BYTES_MAX, KEY_BYTES_MIN
 from payments.mode import Mode
 from payments.partitioning import PARTITION_COUNT_MAX
-from psp.webhooks import PspNotice, WebhookVerifier
+from psp.webhooks import PspNotice, Verifier
 
 # Where sandbox tokens begin, whatever the PSP: refused with live keys.
 SANDBOX_TOKEN_PREFIX = "tok_"  # noqa: S105  # the beginning of a name, no secret
@@ -46,7 +46,7 @@ class PaymentRoute:
 class WebhookSource:
     """How one PSP's webhooks are verified and read."""
 
-    verifier: WebhookVerifier
+    verifier: Verifier
     read: Callable[[bytes], PspNotice | None]
     """Raises WebhookUnreadable; None for an event that is about no charge."""
 

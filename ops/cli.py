@@ -36,6 +36,7 @@ _MODULES: Mapping[str, str] = {
     "psp-events": "psp_events",
     "reconcile": "reconciling",
     "reset": "lifecycle",
+    "route": "routing",
     "scale": "hosts",
     "status": "status",
     "stores": "stores",

@@ -25,6 +25,9 @@ class ResultClass(IntEnum):
     """Time-out, reset after the first byte, a replayed 500, a 409 from a concurrent twin, "not found"."""
     CANCELED = 6
     """The PSP confirms that the key is canceled: it never charges any more."""
+    PREPARED = 7
+    """The PSP knows the charge by its reference and has not run it: only a second send, which names
+    that reference, does. The reference is in the books before."""
 
     @property
     def is_definitive(self) -> bool:
@@ -54,6 +57,8 @@ class PspAnswer(NamedTuple):
     """Of a final refusal: what storefronts read as the failure's code."""
     authorized_minor: int = 0
     """What is held and not captured yet, where only that was asked for."""
+    is_key_spent: bool = False
+    """The PSP keeps this very answer for each later send of the key, and it decides nothing."""
 
     def storable(self) -> PspAnswer:
         """Return the answer as the books can hold it, whatever the PSP wrote.

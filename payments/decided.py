@@ -60,8 +60,17 @@ class Planner(Protocol):
         """The PSP that takes the order when all are well: the first that can use it, else the first."""
         ...
 
-    def route(self, command: PaymentCommand, *, avoiding: Container[str]) -> str | None:
-        """The first PSP that can use the order and is not avoided; None when there is none."""
+    def route(
+        self,
+        command: PaymentCommand,
+        *,
+        avoiding: Container[str],
+        success_percents: Mapping[str, int] = ...,
+    ) -> str | None:
+        """The first PSP that can use the order and is not avoided; None when there is none.
+
+        ``success_percents`` tells how well PSPs have done lately (``Availability``).
+        """
         ...
 
     def plan(self, command: PaymentCommand, attempt_no: int, psp: str) -> AttemptPlan:

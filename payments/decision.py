@@ -17,16 +17,20 @@ from payments.defects import InvariantViolation
 from payments.evidence_taking import evidence_ends
 from payments.fallback import may_fall_back, may_leave
 from payments.lifecycle import PaymentEvent, PaymentState, next_state
-from payments.next_step import Ended, Waiting, after_answer, after_refusal, may_send
+from payments.next_step import (
+    SEND_UNSEEN_MS,
+    Ended,
+    Waiting,
+    after_answer,
+    after_refusal,
+    may_send,
+)
 from payments.open_order import CallAnswer, OpenOrder
 from payments.operation_taking import OperationTaking
 from payments.psp_choice import PspChoice
 from payments.retry_policy import RetryPolicy
 from payments.rows import TimerKind
 from payments.writing import Writing
-
-# When an owner looks again at an attempt that should be under way: its successor then sends it.
-SEND_UNSEEN_MS = 1_000
 
 
 class Decision:
@@ -72,7 +76,9 @@ class Decision:
         step, answer = answered.step, answered.answer
         now = self._now
         if may_fall_back(order, step, answer, now=now, epoch=epoch, terms=terms, policy=policy):
-            other = self._choice.other_than(order.attempt.psp, order.payment)
+            # Where a key is spent, the order may run under another one where it is.
+            stays = order.attempt.psp if answer.is_key_spent else None
+            other = self._choice.other_than(order.attempt.psp, order.payment) or stays
             if other is not None:
                 is_declined = answer.result is ResultClass.DECLINED_FINAL
                 wait_ms = policy.soft_decline.wait_ms(order) if is_declined else 0
@@ -112,6 +118,8 @@ class Decision:
             order = self._writing.with_event(order, waiting.event)
         self._writing.change(order)
         self._writing.set_timer(order.order_no, waiting.step, waiting.delay_ms)
+        if waiting.is_called_at_once:
+            self._writing.call(order, waiting.step)
 
     def _end(self, order: OpenOrder, ended: Ended) -> None:
         if order.operation is not None:

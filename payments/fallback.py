@@ -36,7 +36,7 @@ def may_fall_back(
         return False
     is_clean = attempt.is_clean_for(epoch)
     if answer.result is ResultClass.NOT_SENT:
-        has_tried = attempt.try_count + 1 >= policy.fallback_tries
+        has_tried = answer.is_key_spent or attempt.try_count + 1 >= policy.fallback_tries
         return is_clean and step is TimerKind.SEND and has_tried
     if answer.result is ResultClass.DECLINED_FINAL:
         age_s = (now - order.tried_since).total_seconds()

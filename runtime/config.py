@@ -19,6 +19,7 @@ import msgspec
 from payments.defects import InvariantViolation
 from payments.partitioning import ShardMap, ShardRange
 from runtime.psp_config import BreakerConfig, PspConfig, RetryConfig
+from runtime.routing_config import RoutingConfig
 
 _ENVIRONMENT_PREFIX = "TALLY__"
 
@@ -160,6 +161,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     gateway: GatewayConfig = msgspec.field(default_factory=GatewayConfig)
     actors: ActorsConfig = msgspec.field(default_factory=ActorsConfig)
     psps: Annotated[list[PspConfig], msgspec.Meta(min_length=1)]
+    routing: RoutingConfig = msgspec.field(default_factory=RoutingConfig)
     retry: RetryConfig = msgspec.field(default_factory=RetryConfig)
     breaker: BreakerConfig = msgspec.field(default_factory=BreakerConfig)
     ray: RayConfig = msgspec.field(default_factory=RayConfig)
@@ -171,6 +173,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         names = [psp.name for psp in self.psps]
         if len(set(names)) != len(names):
             raise ValueError(f"psps: names must differ, and are {names}")
+        self.routing.check_psps(names)
         if not self.deployment.is_sandbox and any(psp.kind == "in_process" for psp in self.psps):
             # It forgets every charge when its process ends.
             raise ValueError("psps: kind in_process is for sandbox deployments only")

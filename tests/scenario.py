@@ -8,7 +8,7 @@ PSP is as bad as PSPs are: it loses answers, denies what it did, and forgets key
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -38,6 +38,7 @@ from tests.queue_commands import a_command
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 KEY_LIFETIME_S = 24 * 3_600
+PREPARING_TERMS = PspTerms(key_lifetime_s=KEY_LIFETIME_S, replays_declines=True, prepares=True)
 TERMS = PspTerms(key_lifetime_s=KEY_LIFETIME_S, replays_declines=True, can_burn_key=True)
 POLICY = RetryPolicy()
 # What the request of a charge ends with that only authorizes.
@@ -55,14 +56,22 @@ def an_order(number: int, *, amount_minor: int = 1999) -> PaymentCommand:
 class Psps:
     """Plans attempts for PSPs that are all alike, in the order of their names."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, preparing: frozenset[str] = frozenset()) -> None:
         self.names = names or ("psp",)
+        self.preparing = preparing
+        """Those where a charge takes two sends, as it does at Stripe."""
 
     def home(self, command: PaymentCommand) -> str:
         """See ``payments.decided.Planner``."""
         return self.names[0]
 
-    def route(self, command: PaymentCommand, *, avoiding: Container[str]) -> str | None:
+    def route(
+        self,
+        command: PaymentCommand,
+        *,
+        avoiding: Container[str],
+        success_percents: Mapping[str, int] = {},  # never changed
+    ) -> str | None:
         """See ``payments.decided.Planner``."""
         return next((name for name in self.names if name not in avoiding), None)
 
@@ -77,7 +86,7 @@ class Psps:
 
     def terms(self, psp: str) -> PspTerms:
         """See ``payments.decided.Planner``."""
-        return TERMS
+        return PREPARING_TERMS if psp in self.preparing else TERMS
 
 
 class Deed(Enum):
@@ -103,6 +112,8 @@ class ScriptedPsp:
     keys: dict[str, tuple[ResultClass, datetime]] = field(default_factory=dict)
     charges: Counter[UUID] = field(default_factory=Counter)
     soft_keys: set[str] = field(default_factory=set)
+    preparing: frozenset[str] = frozenset()
+    """PSPs that run a charge only by a second send, with the reference of the first."""
 
     def carry_out(self, call: PspCall, deed: Deed, now: datetime) -> PspAnswer:
         """Run one call and return how its caller sees it; one that came too late never leaves."""
@@ -110,7 +121,11 @@ class ScriptedPsp:
             return PspAnswer(result=ResultClass.NOT_SENT)
         key = call.attempt.psp_key
         known, since = self.keys.get(key, (None, now))
-        if now - since >= timedelta(seconds=KEY_LIFETIME_S):
+        is_prepared = call.attempt.psp in self.preparing
+        if is_prepared and call.psp_reference is None:
+            return _first_half(call, deed)
+        is_kept = is_prepared and known is not ResultClass.DECLINED_FINAL
+        if now - since >= timedelta(seconds=KEY_LIFETIME_S) and not is_kept:
             known = None
         if call.step is TimerKind.CANCEL and known in (None, ResultClass.REQUIRES_ACTION):
             known = self._remember(key, ResultClass.CANCELED, now)
@@ -164,6 +179,15 @@ class ScriptedPsp:
         return result
 
 
+def _first_half(call: PspCall, deed: Deed) -> PspAnswer:
+    """What the send that charges nothing, or a question without a reference, is answered."""
+    if call.step is not TimerKind.SEND:
+        return PspAnswer(result=ResultClass.UNKNOWN)
+    if deed in (Deed.CHARGE_SILENTLY, Deed.VANISH, Deed.REFUSE):
+        return PspAnswer(result=ResultClass.NOT_SENT, is_silent=deed is not Deed.REFUSE)
+    return PspAnswer(result=ResultClass.PREPARED, reference=f"ch_{call.attempt.psp_key}")
+
+
 class BookWorld:
     """One partition, its owner's book, and the calls that owners have started."""
 
@@ -172,14 +196,15 @@ class BookWorld:
         policy: RetryPolicy = POLICY,
         *,
         psps: Sequence[str] = ("psp",),
+        preparing: frozenset[str] = frozenset(),
         psp: ScriptedPsp | None = None,
     ) -> None:
         self.now = START
         self.policy = policy
-        self.psps = Psps(*psps)
+        self.psps = Psps(*psps, preparing=preparing)
         self.refusing: frozenset[str] = frozenset()
         """PSPs whose breaker is open at the present owner."""
-        self.psp = psp or ScriptedPsp()
+        self.psp = psp or ScriptedPsp(preparing=preparing)
         self.books = FakeBooks.empty(1, lambda: self.now)
         self.calls: list[PspCall] = []
         """Started by the present owner, one an order."""

@@ -16,6 +16,7 @@ import msgspec
 from payments.defects import InvariantViolation
 from psp.simulator.behaviour import digest_of_key, digest_of_reference, reference_of_digest
 from psp.simulator.charges import Change, Charge
+from psp.simulator.fees import SettlementFee
 from psp.simulator.page_sessions import PageSessions
 from psp.simulator.wire import (
     NOT_CONFIRMED,
@@ -32,9 +33,6 @@ from psp.simulator.wire import (
     instant,
 )
 
-SETTLEMENT_FEE_BASIS_POINTS = 150
-"""What this PSP keeps of each capture, so that settlement reports have a fee to reconcile."""
-
 _IN_ORACLE = frozenset(
     {ChargeStatus.CAPTURED, ChargeStatus.AUTHORIZED, ChargeStatus.DECLINED, ChargeStatus.VOIDED}
 )
@@ -43,8 +41,9 @@ _IN_ORACLE = frozenset(
 class SandboxState:
     """Charges, changes and canceled keys, found by key or by reference."""
 
-    def __init__(self, *, seed: int) -> None:
+    def __init__(self, *, seed: int, fee: SettlementFee = SettlementFee()) -> None:  # noqa: B008
         self.seed = seed
+        self._fee = fee
         self.last_at_ms = 0
         self._charges: dict[bytes, Charge] = {}
         self._oracle: list[Charge] = []
@@ -194,7 +193,7 @@ class SandboxState:
         charge.captured_minor = charge.amount_minor if is_whole else captured_minor
         totals = self._by_currency[charge.currency]
         totals.captured += amount_minor
-        totals.fee += fee_minor(captured_minor) - fee_minor(before_minor)
+        totals.fee += self._fee.of(captured_minor) - self._fee.of(before_minor)
 
     def _add_refund(self, charge: Charge, amount_minor: int) -> None:
         charge.refunded_minor += amount_minor
@@ -256,7 +255,7 @@ class SandboxState:
                 amount=charge.amount_minor,
                 captured=charge.captured_minor,
                 refunded=charge.refunded_minor,
-                fee=fee_minor(charge.captured_minor),
+                fee=self._fee.of(charge.captured_minor),
                 currency=charge.currency,
                 status=charge.status,
                 at=instant(at_ms),
@@ -273,9 +272,3 @@ class SandboxState:
             canceled_keys=len(self._burned) + self._by_status[ChargeStatus.CANCELED],
             changes=self._changes_count,
         )
-
-
-def fee_minor(amount_minor: int) -> int:
-    """Return the PSP's own fee of a capture, rounded half to even."""
-    whole, rest = divmod(amount_minor * SETTLEMENT_FEE_BASIS_POINTS, 10_000)
-    return whole + (rest > 5_000 or (rest == 5_000 and whole % 2 == 1))
