@@ -160,7 +160,8 @@ class Checkouts:
             uuid = parse_checkout_id(parameters[name])
             if uuid is None:
                 return _cursor_problem(name, "The cursor must be the id of a checkout.")
-            page = page._replace(**{name: self._placing.key_of(uuid)})
+            edge, is_after = self._placing.key_of(uuid), name == "starting_after"
+            page = CheckoutPage(limit, edge) if is_after else CheckoutPage(limit, None, edge)
         try:
             checkouts, has_more = await self._checkouts.list_checkouts(
                 merchant.merchant_no, merchant.mode, page
