@@ -160,3 +160,28 @@ def _time(moment: datetime | None) -> str:
     if not text.endswith("+00:00"):
         raise InvariantViolation(f"{text} is not a time in UTC")
     return f'"{text[:-6]}Z"'
+
+
+class EventView(NamedTuple):
+    """One event as columns of the moment that it happened. Times are aware UTC datetimes."""
+
+    event_id: str
+    type: str
+    created_at: datetime
+    object_kind: str
+    object_id: str
+    sequence: int
+    data: bytes
+    """The object as it stood then: JSON in ASCII."""
+    api_version: str
+
+
+def event_body(view: EventView) -> bytes:
+    """Return the event's JSON in ASCII: the same bytes in the feed and in every try of every webhook."""
+    head = (
+        f'{{"id":{_string(view.event_id)},"type":{_string(view.type)}'
+        f',"created_at":{_time(view.created_at)},"object":{_string(view.object_kind)}'
+        f',"object_id":{_string(view.object_id)},"sequence":{view.sequence},"data":'
+    )
+    tail = f',"api_version":{_string(view.api_version)}}}'
+    return b"%b%b%b" % (head.encode("ascii"), view.data, tail.encode("ascii"))

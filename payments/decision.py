@@ -22,7 +22,7 @@ from payments.open_order import CallAnswer, OpenOrder, PspCall
 from payments.posting import Posting
 from payments.psp_choice import PspChoice
 from payments.retry_policy import RetryPolicy
-from payments.rows import EventRow, TimerKind, TimerRow
+from payments.rows import TimerKind, TimerRow
 
 # When an owner looks again at an attempt that should be under way: its successor then sends it.
 SEND_UNSEEN_MS = 1_000
@@ -288,12 +288,6 @@ class Decision:
     def _with_event(self, order: OpenOrder, event: PaymentEvent) -> OpenOrder:
         sequence = order.event_sequence + 1
         self._decided.events.append(
-            EventRow(
-                partition_index=self._partition_index,
-                order_no=order.order_no,
-                sequence=sequence,
-                batch_seq=self._batch_seq,
-                type=event,
-            )
+            making.event_row(self._partition_index, self._batch_seq, order, sequence, event)
         )
         return order._replace(event_sequence=sequence)

@@ -7,10 +7,17 @@ from datetime import datetime
 from payments.attempts import Attempt
 from payments.commands import PaymentCommand
 from payments.decided import AttemptPlan
-from payments.lifecycle import PaymentState
+from payments.lifecycle import PaymentEvent, PaymentState
 from payments.next_step import Ended
 from payments.open_order import OpenOrder
-from payments.rows import AttemptRow, OrderRow, OutcomeRow, ProgressRow, RefusedRequestRow
+from payments.rows import (
+    AttemptRow,
+    EventRow,
+    OrderRow,
+    OutcomeRow,
+    ProgressRow,
+    RefusedRequestRow,
+)
 
 
 def order_row(partition_index: int, order_no: int, command: PaymentCommand) -> OrderRow:
@@ -40,6 +47,22 @@ def refused_row(partition_index: int, command: PaymentCommand) -> RefusedRequest
         order_uuid=command.order_uuid,
         fingerprint=command.fingerprint,
         accepted_at=command.accepted_at,
+    )
+
+
+def event_row(
+    partition_index: int, batch_seq: int, order: OpenOrder, sequence: int, event: PaymentEvent
+) -> EventRow:
+    """What happened to the order, in the feed of its merchant and mode."""
+    command = order.command
+    return EventRow(
+        partition_index=partition_index,
+        order_no=order.order_no,
+        sequence=sequence,
+        batch_seq=batch_seq,
+        type=event,
+        merchant_no=command.merchant_no,
+        mode=command.mode,
     )
 
 

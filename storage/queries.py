@@ -139,12 +139,12 @@ def _stored_order(row: asyncpg.Record) -> StoredOrder:
         merchant_no=row["merchant_no"],
         mode=Mode(row["mode"]),
         fingerprint=row["fingerprint"],
-        view=_ended_view(row) if is_ended else _open_view(row),
+        view=ended_view(row) if is_ended else open_view(row),
         is_frozen=is_ended,
     )
 
 
-def _open_view(row: asyncpg.Record) -> OrderView:
+def open_view(row: asyncpg.Record) -> OrderView:
     """Return how an order stands that has not ended: no money of it has reached the books."""
     return OrderView(
         idempotency_key=row["idempotency_key"],
@@ -174,7 +174,7 @@ def _open_view(row: asyncpg.Record) -> OrderView:
     )
 
 
-def _ended_view(row: asyncpg.Record) -> OrderView:
+def ended_view(row: asyncpg.Record) -> OrderView:
     """Return the columns of the moment the order ended, which never change again."""
     has_moved_money = row["amount_captured_minor"] > 0
     return OrderView(

@@ -111,9 +111,9 @@ WITH locked AS MATERIALIZED (
     SELECT partition_index, account_no, transfer_count, debits_posted_minor, credits_posted_minor
     FROM unnest($12::flush_slice[]) WHERE (SELECT is_open FROM gate)
 ), events AS (
-    INSERT INTO event (partition_index, order_no, sequence, batch_seq, type)
-    SELECT partition_index, order_no, sequence, batch_seq, type
-    FROM unnest($13::flush_event[]) WHERE (SELECT is_open FROM gate)
+    INSERT INTO event (partition_index, order_no, sequence, batch_seq, type, merchant_no, mode)
+    SELECT partition_index, order_no, sequence, batch_seq, type, merchant_no, mode
+    FROM unnest($13::flush_told_event[]) WHERE (SELECT is_open FROM gate)
 ), refused AS (
     INSERT INTO refused_request (partition_index, order_uuid, fingerprint, accepted_at)
     SELECT partition_index, order_uuid, fingerprint, accepted_at
