@@ -40,6 +40,7 @@ class FeedEntry(NamedTuple):
 
     position: FeedPosition
     type: int
+    created_at: datetime
 
 
 class FeedPage(NamedTuple):
@@ -151,7 +152,7 @@ def _entry(row: asyncpg.Record) -> FeedEntry:
     position = FeedPosition(
         row["db_transaction"], row["partition_index"], row["order_no"], row["sequence"]
     )
-    return FeedEntry(position, row["type"])
+    return FeedEntry(position, row["type"], row["created_at"])
 
 
 def _stored(row: asyncpg.Record) -> StoredEvent:

@@ -9,12 +9,13 @@
 -- what is behind a place that was shown came later, whatever ran side by side. With no place found there is
 -- one row, which tells how far was looked.
 SELECT wanted.request_no, pg_snapshot_xmin(pg_current_snapshot()) AS horizon, found.db_transaction,
-    found.partition_index, found.order_no, found.sequence, found.type
+    found.partition_index, found.order_no, found.sequence, found.type, found.created_at
 FROM unnest($1::integer[], $2::smallint[], $3::xid8[], $4::integer[], $5::bigint[], $6::integer[],
     $7::integer[]) WITH ORDINALITY AS wanted (merchant_no, mode, db_transaction, partition_index,
     order_no, sequence, count_max, request_no)
 LEFT JOIN LATERAL (
-    SELECT event.db_transaction, event.partition_index, event.order_no, event.sequence, event.type
+    SELECT event.db_transaction, event.partition_index, event.order_no, event.sequence, event.type,
+        event.created_at
     FROM event
     WHERE event.merchant_no = wanted.merchant_no AND event.mode = wanted.mode
         AND (event.db_transaction, event.partition_index, event.order_no, event.sequence)
@@ -26,7 +27,10 @@ LEFT JOIN LATERAL (
 ORDER BY wanted.request_no, found.db_transaction, found.partition_index, found.order_no, found.sequence;
 
 -- horizon --
-SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon;
+-- How far can be looked, and whether a transaction that runs is what ends it.
+SELECT pg_snapshot_xmin(snapshot) AS horizon, pg_snapshot_xmax(snapshot) > pg_snapshot_xmin(snapshot)
+    AS is_held
+FROM pg_current_snapshot() AS snapshot;
 
 -- events --
 -- Events by their identities ($1 to $3), each with the payment as it stood then: what never changes any
