@@ -14,6 +14,8 @@ from gateway.authentication import Authentication
 from gateway.dead_letters import DeadLetters
 from gateway.documentation import problems_page
 from gateway.door import Door
+from gateway.event_routes import event_routes
+from gateway.event_stream import EventStreams
 from gateway.finding import Finding
 from gateway.health import Check, Health
 from gateway.lookups import Lookups
@@ -28,9 +30,11 @@ from gateway.wallets import Wallets
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
+from storage.event_feed import EventFeed
 from storage.letters import Letters
 from storage.queue_ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
+from storage.webhooks import Webhooks
 
 PAYMENTS = "/v1/payments"
 DEAD_LETTERS = "/v1/dead_letters"
@@ -45,6 +49,8 @@ class Dependencies:
     queries: PaymentQueries
     directory: Directory
     letters: Letters
+    feed: EventFeed
+    webhooks: Webhooks
     append_queues: Sequence[GatewayQueue]
     """One lane each; two keep the server busy while one waits for the replicas."""
     find_queues: Sequence[GatewayQueue]
@@ -77,12 +83,14 @@ class Gateway:
         self.door = Door(
             Authentication(dependencies.directory, settings, clock=clock), self.metrics
         )
+        self.streams = EventStreams(dependencies.feed, clock=clock, metrics=self.metrics)
         sellers = SellerCache(dependencies.directory, settings, clock=clock)
         self.app = web.Application(
             middlewares=[self.door.middleware()], client_max_size=CLIENT_BYTES_MAX
         )
         self._add_routes(dependencies, sellers)
         self.app.cleanup_ctx.append(self._run)
+        self.app.on_shutdown.append(self._end_streams)
 
     def replied(self, *, taken_in: Sequence[UUID], settled: Sequence[UUID]) -> None:
         """Take one reply of an owner: orders that the books hold now, and orders that settled."""
@@ -125,6 +133,13 @@ class Gateway:
                 web.post("/v1/sellers", merchant(of_sellers.create)),
                 web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
                 web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
+                *event_routes(
+                    self.door,
+                    self.streams,
+                    feed=dependencies.feed,
+                    webhooks=dependencies.webhooks,
+                    settings=dependencies.settings,
+                ),
                 *self._of_operators(dependencies),
                 web.post("/v1/psp/{name}/webhooks", public(of_psps.receive)),
                 web.get("/healthz", public(health.alive)),
@@ -148,6 +163,11 @@ class Gateway:
         """Run what works beside the handlers, from the first request to after the last."""
         self.accepting.start()
         self.waiters.start()
+        self.streams.start()
         yield
         await asyncio.gather(self.accepting.close(), self.waiters.close())
         await self.lookups.close()
+
+    async def _end_streams(self, _app: web.Application) -> None:
+        """Before requests in flight are waited for: a stream would never end."""
+        await self.streams.close()

@@ -25,6 +25,7 @@ from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
 from runtime.psp_config import PspConfig
 from storage.directory import PostgresDirectory
+from storage.event_feed import FEED_SETTINGS, PostgresEventFeed
 from storage.letters import PostgresLetters
 from storage.one_copy import OneCopyWatch
 from storage.opening import gateway_queue, queue_settings, read_pool
@@ -34,6 +35,7 @@ from storage.queue_primaries import QueuePrimaries
 from storage.read_pool import ReadPool
 from storage.replies import Reply, ReplyListener
 from storage.status import StatusQueries
+from storage.webhooks import PostgresWebhooks
 
 # Two connections: one appends while the other waits for the replicas. More split the batches.
 APPEND_LANE_COUNT = 2
@@ -43,6 +45,9 @@ FIND_CONNECTION_COUNT = 2
 RESEND_CONNECTION_COUNT = 1
 # Look-ups, lists, wallets and the directory of one process.
 POSTGRES_SESSIONS_MAX = 8
+# The feed of events has sessions of its own: storefronts that catch up don't hold up look-ups, and its statements
+# are planned in their own way.
+FEED_SESSIONS_MAX = 2
 # Health checks ask through a session of their own: they must answer while the others are busy.
 CHECK_SESSIONS_MAX = 1
 
@@ -71,6 +76,14 @@ class GatewayProcess:
             application_name=name,
             session_count_max=POSTGRES_SESSIONS_MAX,
         )
+        self._feed_pool = read_pool(
+            config,
+            shard,
+            "gateway",
+            application_name=f"{name} events",
+            session_count_max=FEED_SESSIONS_MAX,
+            settings=FEED_SETTINGS,
+        )
         self._check_pool: ReadPool = read_pool(
             config,
             shard,
@@ -93,6 +106,8 @@ class GatewayProcess:
                 queries=PostgresQueries(self._pool),
                 directory=PostgresDirectory(self._pool),
                 letters=PostgresLetters(self._pool),
+                feed=PostgresEventFeed(self._feed_pool),
+                webhooks=PostgresWebhooks(self._pool),
                 append_queues=self._queues[:APPEND_LANE_COUNT],
                 find_queues=self._queues[APPEND_LANE_COUNT:-RESEND_CONNECTION_COUNT],
                 reply_to=reply_to,
@@ -141,6 +156,7 @@ class GatewayProcess:
         await self._watched_primaries.close()
         await self._check_primaries.close()
         await self._pool.close()
+        await self._feed_pool.close()
         await self._check_pool.close()
         for defect in ended:
             if isinstance(defect, Exception):
@@ -169,6 +185,7 @@ def gateway_settings(config: Config, name: str) -> GatewaySettings:
         host=of_gateway.host,
         port=of_gateway.port,
         partition_count=config.deployment.partition_count,
+        is_sandbox=config.deployment.is_sandbox,
         routes=tuple(_route(psp) for psp in config.psps),
         webhooks={
             psp.name: _webhook_source(config, psp)

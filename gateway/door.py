@@ -30,7 +30,8 @@ SERVER_NAME = "tallystick"
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
-Answer = web.Response | Problem
+Answer = web.StreamResponse | Problem
+"""A stream is prepared, and so has the headers of ``finish``, before it is answered."""
 Handler = Callable[[web.Request], Awaitable[Answer]]
 MerchantHandler = Callable[[web.Request, Merchant], Awaitable[Answer]]
 OperatorHandler = Callable[[web.Request, Operator], Awaitable[Answer]]
@@ -196,7 +197,7 @@ class Door:
             return operator
         return await handler(request, operator)
 
-    def _response(self, answer: Answer, request_id: str) -> web.Response:
+    def _response(self, answer: Answer, request_id: str) -> web.StreamResponse:
         if not isinstance(answer, Problem):
             return answer
         self._metrics.counter(GATEWAY_PROBLEMS, answer.code.wire).inc()

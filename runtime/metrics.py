@@ -98,6 +98,14 @@ GATEWAY_PSP_EVENTS = CounterSpec(
     help="PSPs' webhooks, by PSP and by what they were answered: queued, ignored, refused, unavailable.",
     labels=("psp", "answer"),
 )
+GATEWAY_STREAMS = GaugeSpec(
+    name="tallystick_gateway_streams",
+    help="Open streams of events.",
+)
+GATEWAY_STREAM_EVENTS = CounterSpec(
+    name="tallystick_gateway_stream_events_total",
+    help="Events told to streams.",
+)
 GATEWAY_CONNECTIONS_REFUSED = CounterSpec(
     name="tallystick_gateway_connections_refused_total",
     help="Connections closed because of the limit or because no request came in time.",
@@ -120,6 +128,8 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     GATEWAY_PRIMARY_CHANGES,
     GATEWAY_RESENT_ORDERS,
     GATEWAY_PSP_EVENTS,
+    GATEWAY_STREAMS,
+    GATEWAY_STREAM_EVENTS,
     GATEWAY_CONNECTIONS_REFUSED,
     *HOST_CATALOGUE,
 )
