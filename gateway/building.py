@@ -107,7 +107,7 @@ class GatewayProcess:
                 directory=PostgresDirectory(self._pool),
                 letters=PostgresLetters(self._pool),
                 feed=PostgresEventFeed(self._feed_pool),
-                webhooks=PostgresWebhooks(self._pool),
+                webhooks=PostgresWebhooks(self._feed_pool),
                 append_queues=self._queues[:APPEND_LANE_COUNT],
                 find_queues=self._queues[APPEND_LANE_COUNT:-RESEND_CONNECTION_COUNT],
                 reply_to=reply_to,
