@@ -18,6 +18,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from runtime.dispatcher_metrics import DISPATCHER_CATALOGUE
 from runtime.host_metrics import HOST_CATALOGUE
 from runtime.metric_collectors import BatchHistogram, BatchHistograms, ReadSeries, Sample
 from runtime.metric_specs import BATCH_BUCKETS, LATENCY_BUCKETS_S, MetricSpec
@@ -131,6 +132,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     GATEWAY_STREAMS,
     GATEWAY_STREAM_EVENTS,
     GATEWAY_CONNECTIONS_REFUSED,
+    *DISPATCHER_CATALOGUE,
     *HOST_CATALOGUE,
 )
 

@@ -90,7 +90,7 @@ class DispatchStore(Protocol):
     After that the lead is lost, and what was to be written may have been written.
     """
 
-    async def take_lead(self, name: str) -> bool:
+    async def take_lead(self, name: str, metrics_address: str | None) -> bool:
         """Become the one who dispatches, unless somebody is."""
         ...
 

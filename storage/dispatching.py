@@ -39,13 +39,13 @@ class PostgresDispatchStore:
         self._session: Session | None = None
         self._turn = asyncio.Lock()
 
-    async def take_lead(self, name: str) -> bool:
+    async def take_lead(self, name: str, metrics_address: str | None) -> bool:
         """See ``DispatchStore``."""
         with postgres_faults():
             session = await self._opened()
             (row,) = await self._fetch_on(session, "take_lead")
             if row["is_lead"]:
-                await self._fetch_on(session, "note_lead", name)
+                await self._fetch_on(session, "note_lead", name, metrics_address)
             return bool(row["is_lead"])
 
     async def last_beat(self) -> int | None:

@@ -74,6 +74,10 @@ class EventFeed(Protocol):
         """Return the place behind everything that can be shown now."""
         ...
 
+    async def horizon_held(self) -> tuple[FeedPosition, bool]:
+        """Return the same, and whether a transaction that still runs is what ends the feed there."""
+        ...
+
     async def events(self, keys: Sequence[EventKey]) -> Mapping[EventKey, StoredEvent]:
         """Return those that exist, in one round trip; a key may be named twice."""
         ...
@@ -107,8 +111,12 @@ class PostgresEventFeed:
 
     async def horizon(self) -> FeedPosition:
         """See ``EventFeed``."""
+        return (await self.horizon_held())[0]
+
+    async def horizon_held(self) -> tuple[FeedPosition, bool]:
+        """See ``EventFeed``."""
         (row,) = await self._pool.fetch(_SQL["horizon"])
-        return before_transaction(row["horizon"])
+        return before_transaction(row["horizon"]), row["is_held"]
 
     async def events(self, keys: Sequence[EventKey]) -> Mapping[EventKey, StoredEvent]:
         """See ``EventFeed``. Raises InvariantViolation for an event of a type that is not known here."""

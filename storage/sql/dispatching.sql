@@ -6,10 +6,10 @@ SELECT pg_try_advisory_lock(7311, 9) AS is_lead;
 
 -- note_lead --
 -- Who it is now.
-INSERT INTO webhook_dispatcher (name, backend_pid, backend_start)
-SELECT $1, pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()
+INSERT INTO webhook_dispatcher (name, metrics_address, backend_pid, backend_start)
+SELECT $1, $2, pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()
 ON CONFLICT (is_singleton) DO UPDATE
-SET name = excluded.name, backend_pid = excluded.backend_pid,
+SET name = excluded.name, metrics_address = excluded.metrics_address, backend_pid = excluded.backend_pid,
     backend_start = excluded.backend_start, beat = webhook_dispatcher.beat + 1, beat_at = now();
 
 -- beat --

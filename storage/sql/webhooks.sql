@@ -48,11 +48,18 @@ WITH deleted AS (
 SELECT endpoint_no FROM deleted;
 
 -- set_status --
-UPDATE webhook_endpoint
-SET status = $4, status_reason = $5, status_at = CASE WHEN status = $4 THEN status_at ELSE now() END,
-    updated_at = now()
-WHERE merchant_no = $1 AND mode = $2 AND endpoint_no = $3 AND deleted_at IS NULL
-RETURNING endpoint_no;
+-- One that is enabled (1) has failed at nothing yet.
+WITH endpoint AS (
+    UPDATE webhook_endpoint
+    SET status = $4::smallint, status_reason = $5, updated_at = now(),
+        status_at = CASE WHEN status = $4 THEN status_at ELSE now() END
+    WHERE merchant_no = $1 AND mode = $2 AND endpoint_no = $3 AND deleted_at IS NULL
+    RETURNING endpoint_no, status
+), forgiven AS (
+    UPDATE webhook_progress SET failing_since = NULL FROM endpoint
+    WHERE webhook_progress.endpoint_no = endpoint.endpoint_no AND endpoint.status = 1
+)
+SELECT endpoint_no FROM endpoint;
 
 -- rotate_secret --
 -- A new secret beside the present one, which ends in $5 seconds. One that was to end already ends now.

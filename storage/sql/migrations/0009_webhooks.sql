@@ -82,6 +82,7 @@ CREATE INDEX webhook_delivery_due ON webhook_delivery (endpoint_no, due_at) WHER
 CREATE TABLE webhook_dispatcher (
     is_singleton  boolean     PRIMARY KEY DEFAULT true CHECK (is_singleton),
     name          text        NOT NULL,
+    metrics_address text,
     backend_pid   integer     NOT NULL,
     backend_start timestamptz NOT NULL,
     beat          bigint      NOT NULL DEFAULT 0,
@@ -100,7 +101,7 @@ GRANT SELECT ON webhook_secret TO tally_owner;
 GRANT INSERT, UPDATE ON webhook_endpoint TO tally_gateway;
 GRANT SELECT (secret_no, endpoint_no, created_at, expires_at), INSERT, UPDATE (expires_at)
     ON webhook_secret TO tally_gateway;
-GRANT INSERT ON webhook_progress TO tally_gateway;
+GRANT INSERT, UPDATE (failing_since) ON webhook_progress TO tally_gateway;
 GRANT UPDATE (state, round_try_count, due_at) ON webhook_delivery TO tally_gateway;
 GRANT UPDATE (status, status_reason, status_at, updated_at) ON webhook_endpoint TO tally_owner;
 GRANT UPDATE ON webhook_progress TO tally_owner;
