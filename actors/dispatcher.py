@@ -118,36 +118,33 @@ class Dispatcher:
 
     async def _lead(self) -> None:
         await self._keeping.refresh()
+        # Each ends by itself after a stop: one that was cut off in the middle of a statement would take the
+        # session, and with it the lead, along.
         async with asyncio.TaskGroup() as group:
-            loops = [
-                group.create_task(self._read_feed()),
-                group.create_task(self._read_due()),
-                group.create_task(self._record_results()),
-                group.create_task(self._look_around()),
-            ]
-            await self._stop.wait()
-            for loop in loops:
-                loop.cancel()
+            group.create_task(self._read_feed())
+            group.create_task(self._read_due())
+            group.create_task(self._record_results())
+            group.create_task(self._look_around())
         await self._delivering.drain(self._settings.drain_s)
         while record := self._delivering.take():
             await self._write(record)
         self._leads.set(0)
 
     async def _read_feed(self) -> None:
-        while True:
+        while not self._stop.is_set():
             if not await self._reading.read_feed():
-                await asyncio.sleep(LOOK_PAUSE_S_MIN)
+                await self._pause(LOOK_PAUSE_S_MIN)
 
     async def _read_due(self) -> None:
-        while True:
+        while not self._stop.is_set():
             await self._reading.read_due()
-            await asyncio.sleep(DUE_EVERY_S)
+            await self._pause(DUE_EVERY_S)
 
     async def _record_results(self) -> None:
-        while True:
+        while not self._stop.is_set():
             while record := self._delivering.take():
                 await self._write(record)
-            await asyncio.sleep(RECORD_EVERY_S)
+            await self._pause(RECORD_EVERY_S)
 
     async def _write(self, record: DispatchRecord) -> None:
         self._records.observe(len(record.tried))
@@ -162,7 +159,7 @@ class Dispatcher:
             PRUNE_EVERY_S: self._prune,
         }
         done_at_s = dict.fromkeys(every, self._clock.monotonic_s())
-        while True:
+        while not self._stop.is_set():
             await self._keeping.refresh()
             await self._held_up.look()
             await self._store.beat(behind_s=self._behind_s(), held_up_s=self._held_up.seconds)
@@ -170,7 +167,7 @@ class Dispatcher:
                 if self._clock.monotonic_s() - done_at_s[every_s] >= every_s:
                     done_at_s[every_s] = self._clock.monotonic_s()
                     await work()
-            await asyncio.sleep(BEAT_EVERY_S)
+            await self._pause(BEAT_EVERY_S)
 
     async def _write_places(self) -> None:
         """Write how far endpoints are that got nothing: it only spares the next start some reading."""

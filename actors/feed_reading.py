@@ -54,7 +54,7 @@ class FeedReading:
         rooms = {
             line.endpoint.endpoint_no: line.retry_room
             for line in self._keeping.lines
-            if line.retry_room > 0 and line.waiting_count > 0
+            if line.retry_room > 0
         }
         numbers = list(rooms)
         for first in range(0, len(numbers), LINES_PER_LOOK_MAX):

@@ -28,10 +28,12 @@ from runtime.clock import SystemClock
 from storage.api_keys import RANDOM_BYTES, issue_api_key
 from storage.envelope import accepted_at_ms, decode_fields
 from storage.read_ports import KeyRole, MerchantRecord, StoredOrder
+from tests.fakes.fake_event_feed import FakeEventFeed
 from tests.fakes.fake_letter_box import FakeLetterBox
 from tests.fakes.fake_queries import FakeDirectory, FakeQueries
 from tests.fakes.fake_queue import FakeGatewayQueue
 from tests.fakes.fake_queue_server import FakeQueueServer
+from tests.fakes.fake_webhooks import FakeWebhookBooks, FakeWebhooks
 
 PEPPER = b"p" * 32
 FINGERPRINT_KEY = b"f" * 32
@@ -113,6 +115,8 @@ class GatewayStack:
         self.queries = FakeQueries()
         self.directory = FakeDirectory()
         self.letters = FakeLetterBox()
+        self.feed = FakeEventFeed()
+        self.webhooks = FakeWebhooks(FakeWebhookBooks(self.feed))
         self.queue = FakeQueueServer(self.clock, stream_length_max=stream_length_max)
         self.merchant: MerchantRecord = self.directory.put_merchant(MERCHANT_ID, fee=SANDBOX_FEE)
         self.key = self.issue_key()
@@ -123,6 +127,8 @@ class GatewayStack:
                 queries=self.queries,
                 directory=self.directory,
                 letters=self.letters,
+                feed=self.feed,
+                webhooks=self.webhooks,
                 append_queues=[FakeGatewayQueue(self.queue) for _ in range(2)],
                 find_queues=[FakeGatewayQueue(self.queue)],
                 reply_to="reply:gateway-0",
