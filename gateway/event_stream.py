@@ -77,7 +77,11 @@ class EventStreams:
         self._reader: asyncio.Task[None] | None = None
         self._is_closing = False
         self._sent = metrics.counter(GATEWAY_STREAM_EVENTS)
-        metrics.read(GATEWAY_STREAMS, lambda: [((), float(len(self._subscribers)))])
+        metrics.read(GATEWAY_STREAMS, lambda: [((), float(self.subscriber_count))])
+
+    @property
+    def subscriber_count(self) -> int:
+        return len(self._subscribers)
 
     def start(self) -> None:
         """Look for news from now on."""
