@@ -8,8 +8,9 @@ event is delivered at least once, under the same id and with the same bytes, or 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from actors.delivering import Delivering, Sender, moved
 from actors.dispatcher_settings import (
@@ -87,8 +88,8 @@ class Dispatcher:
                 try:
                     if await self._wait_for_lead():
                         await self._lead()
-                except* StorageUnavailable as faults:
-                    self._log.warning("lead_lost", reason=str(faults.exceptions[0]))
+                except StorageUnavailable as fault:
+                    self._log.warning("lead_lost", reason=str(fault))
                     self._leads.set(0)
                     await self._delivering.drain(0.0)
                     self._delivering.forget()
@@ -120,11 +121,9 @@ class Dispatcher:
         await self._keeping.refresh()
         # Each ends by itself after a stop: one that was cut off in the middle of a statement would take the
         # session, and with it the lead, along.
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._read_feed())
-            group.create_task(self._read_due())
-            group.create_task(self._record_results())
-            group.create_task(self._look_around())
+        await _together(
+            self._read_feed(), self._read_due(), self._record_results(), self._look_around()
+        )
         await self._delivering.drain(self._settings.drain_s)
         while record := self._delivering.take():
             await self._write(record)
@@ -201,6 +200,21 @@ class Dispatcher:
             DISPATCHER_WAITING, lambda: [((), sum(line.waiting_count for line in keeping.lines))]
         )
         metrics.read(DISPATCHER_ENDPOINTS, lambda: _samples(keeping.counts))
+
+
+async def _together(*loops: Coroutine[Any, Any, None]) -> None:
+    """Run loops until all have ended, or one has failed; then the others are cut off. Raises its fault."""
+    # A TaskGroup of Python 3.11 may leave a cancellation behind in the task that waits for it.
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for fault in ended:
+        if isinstance(fault, Exception):
+            raise fault
 
 
 def _age_s(now: datetime, moment: datetime | None) -> float:

@@ -32,6 +32,8 @@ HEADER_LAST_EVENT_ID = "Last-Event-ID"
 LOOK_EVERY_S = 0.2
 # Proxies close what is silent for a minute, some after 30 s.
 HEARTBEAT_S = 15.0
+# How soon it is noticed that a client has gone, so that its place is free.
+GONE_LOOK_S = 0.5
 # A subscriber that takes nothing for so long is gone, or wants nothing.
 WRITE_S_MAX = 30.0
 # A key that was revoked works in caches for as long; whoever is still welcome comes again by itself.
@@ -156,20 +158,24 @@ class EventStreams:
         try:
             await _write(response, b"retry: %d\n\n" % RETRY_MS)
             while not self._is_closing and self._clock.monotonic_s() < ends_at_s:
-                await _write(response, await self._next(subscriber))
+                await _write(response, await self._next(request, subscriber))
         except (ConnectionError, TimeoutError):
             response.force_close()
             if request.transport is not None:
                 request.transport.abort()
         return response
 
-    async def _next(self, subscriber: _Subscriber) -> bytes:
-        """Return what to write next: news, or a sign of life."""
+    async def _next(self, request: web.Request, subscriber: _Subscriber) -> bytes:
+        """Return what to write next: news, or a sign of life. Raises ConnectionError once nobody listens."""
         news: asyncio.Future[_News] = asyncio.get_running_loop().create_future()
         subscriber.news = news
+        alive_at_s = self._clock.monotonic_s() + HEARTBEAT_S
         try:
-            # Leaves the future alone when the time is up, so that no news is lost with it.
-            await asyncio.wait([news], timeout=HEARTBEAT_S)
+            while not news.done() and (left_s := alive_at_s - self._clock.monotonic_s()) > 0:
+                # Leaves the future alone when the time is up, so that no news is lost with it.
+                await asyncio.wait([news], timeout=min(left_s, GONE_LOOK_S))
+                if request.transport is None:
+                    raise ConnectionResetError("the client has gone")
         finally:
             subscriber.news = None
         if news.cancelled() or not news.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,6 +15,7 @@ from payments.feed import FEED_START, FeedPosition
 from payments.lifecycle import PaymentEvent
 from payments.mode import Mode
 from runtime.faults import StorageUnavailable
+from storage.connections import Connector
 from storage.dispatch_ports import (
     DispatchRecord,
     DispatchStore,
@@ -36,6 +38,7 @@ from storage.webhooks import (
     ResendRange,
     Webhooks,
 )
+from tests.books import PASSWORDS
 from tests.contract.books_data import RoleConnector, create_books
 from tests.contract.read_books import PostgresBooks
 from tests.fakes.fake_event_feed import FakeEventFeed
@@ -91,7 +94,10 @@ class PostgresSides:
         self.store = self.another_store()
 
     def another_store(self) -> DispatchStore:
-        store = PostgresDispatchStore(RoleConnector(self._dsn, "tally_owner"))
+        # A login of its own: only that may end another one's session.
+        login = f"//tally_owner:{PASSWORDS.owner}@"
+        dsn = re.sub(r"//[^@]*@", login, self._dsn)
+        store = PostgresDispatchStore(Connector(dsn, application_name="test dispatcher"))
         self.stores.append(store)
         return store
 

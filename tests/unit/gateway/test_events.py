@@ -33,12 +33,13 @@ async def test_a_receiver_walks_the_feed_oldest_first() -> None:
         keys = [put(stack, number) for number in range(1, 6)]
         seen: list[str] = []
         path = "/v1/events?limit=2"
-        for _ in range(3):
+        has_more = True
+        while has_more:
             page = (await stack.get(path)).json
+            has_more = page["has_more"]
             seen += [event["id"] for event in page["data"]]
             path = f"/v1/events?limit=2&after={page['next_cursor']}"
         assert seen == [event_id(key) for key in keys]
-        assert page["has_more"] is False
         assert (await stack.get(path)).json["data"] == []
         new = put(stack, 9)
         assert [event["id"] for event in (await stack.get(path)).json["data"]] == [event_id(new)]
