@@ -21,7 +21,7 @@ from runtime.dispatcher_metrics import (
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
 from storage.dispatch_ports import DispatchRecord, MovedEndpoint, StoppedEndpoint, TriedDelivery
-from storage.webhooks import DeliveryState, EndpointStatus
+from storage.webhook_ports import DeliveryState, EndpointStatus
 
 _DELIVERED = "delivered"
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from actors.dispatcher_settings import DispatcherSettings
 from actors.endpoint_line import WAITING_MAX, WINDOW_MAX, EndpointLine
 from storage.dispatch_ports import DispatchEndpoint, DispatchStore, StoppedEndpoint
-from storage.webhooks import EndpointStatus
+from storage.webhook_ports import EndpointStatus
 
 
 class LineKeeping:

@@ -21,7 +21,7 @@ from actors.webhook_resolving import AddressRefused, CheckedResolver, require_al
 from payments.webhook_targets import url_refusal
 from psp.webhooks import HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, signature_of
 from runtime.clock import Clock
-from storage.webhooks import DeliveryState
+from storage.webhook_ports import DeliveryState
 
 # A 2xx within this is a delivery; a receiver that needs longer shall answer first and work then.
 TRY_S_MAX = 15.0

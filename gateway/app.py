@@ -34,7 +34,7 @@ from storage.event_feed import EventFeed
 from storage.letters import Letters
 from storage.queue_ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
-from storage.webhooks import Webhooks
+from storage.webhook_ports import Webhooks
 
 PAYMENTS = "/v1/payments"
 DEAD_LETTERS = "/v1/dead_letters"

@@ -11,7 +11,7 @@ from gateway.settings import GatewaySettings
 from gateway.webhook_deliveries import WebhookDeliveries
 from gateway.webhook_endpoints import WebhookEndpoints
 from storage.event_feed import EventFeed
-from storage.webhooks import Webhooks
+from storage.webhook_ports import Webhooks
 
 EVENTS = "/v1/events"
 ENDPOINTS = "/v1/webhook_endpoints"

@@ -33,7 +33,7 @@ from payments.feed import (
 from runtime.faults import StorageUnavailable
 from storage.event_feed import EventFeed
 from storage.feed_times import transaction_bounds
-from storage.webhooks import (
+from storage.webhook_ports import (
     ABOVE_ALL_DELIVERIES,
     Delivery,
     DeliveryState,

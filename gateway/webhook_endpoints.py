@@ -24,7 +24,7 @@ from payments.webhook_targets import url_refusal
 from psp.webhooks import SECRET_PREFIX
 from runtime.faults import StorageUnavailable
 from storage.sealing import seal
-from storage.webhooks import ABOVE_ALL_ENDPOINTS, Endpoint, EndpointStatus, Webhooks
+from storage.webhook_ports import ABOVE_ALL_ENDPOINTS, Endpoint, EndpointStatus, Webhooks
 
 T = TypeVar("T")
 

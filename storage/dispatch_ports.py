@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from payments.feed import FeedPosition
 from payments.mode import Mode
-from storage.webhooks import DeliveryState, EndpointStatus
+from storage.webhook_ports import DeliveryState, EndpointStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

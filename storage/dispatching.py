@@ -22,7 +22,7 @@ from storage.event_feed import FEED_SETTINGS
 from storage.sealing import open_sealed
 from storage.sessions import STORE, Session, postgres_faults
 from storage.sql_files import load_statements
-from storage.webhooks import EndpointStatus
+from storage.webhook_ports import EndpointStatus
 
 # A lost tail of the log costs a second delivery of what it told, which receivers must bear anyway. So nobody
 # waits for the standby: the payments' own commits have it for themselves.

@@ -15,7 +15,7 @@ from payments.parking import ParkReason
 from storage.read_pool import ReadPool
 from storage.sessions import Session
 from storage.sql_files import load_statements
-from storage.webhooks import EndpointStatus
+from storage.webhook_ports import EndpointStatus
 
 # Outcomes are counted by reading them all, some millions a second; status must answer within a second
 # or two on books of any size, and rather shows no number than an old one.

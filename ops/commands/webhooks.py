@@ -16,15 +16,15 @@ from ops.stated_reasons import reason_option
 from payments.event_types import EVENT_TYPES
 from payments.feed import delivery_id, endpoint_id, event_id, parse_endpoint_id
 from storage.read_pool import ReadPool
-from storage.webhooks import (
+from storage.webhook_ports import (
     ABOVE_ALL_DELIVERIES,
     ABOVE_ALL_ENDPOINTS,
     Delivery,
     DeliveryState,
     Endpoint,
     EndpointStatus,
-    PostgresWebhooks,
 )
+from storage.webhooks import PostgresWebhooks
 
 PAGE_MAX = 100
 

@@ -1,13 +1,15 @@
 -- Webhook endpoints and their deliveries, for gateways and the command line.
 
+-- lock_merchant --
+-- One at a time, so that two at once can't pass a limit together. Whoever waited here looks anew.
+SELECT merchant_no FROM merchant WHERE merchant_no = $1 FOR NO KEY UPDATE;
+
 -- create_endpoint --
 -- With its first secret, and its place in the feed: what is written from now on. Nothing when the merchant
--- has $6 endpoints in this mode. Locks the merchant's row, so that two at once can't pass the limit together.
-WITH merchant_of AS MATERIALIZED (
-    SELECT merchant_no FROM merchant WHERE merchant_no = $1 FOR NO KEY UPDATE
-), counted AS MATERIALIZED (
+-- has $6 endpoints in this mode.
+WITH counted AS MATERIALIZED (
     SELECT count(*) AS endpoint_count FROM webhook_endpoint
-    WHERE merchant_no = (SELECT merchant_no FROM merchant_of) AND mode = $2 AND deleted_at IS NULL
+    WHERE merchant_no = $1 AND mode = $2 AND deleted_at IS NULL
 ), created AS (
     INSERT INTO webhook_endpoint (merchant_no, mode, url, types)
     SELECT $1, $2, $3, $4 FROM counted WHERE endpoint_count < $6::integer

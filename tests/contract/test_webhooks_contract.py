@@ -27,17 +27,17 @@ from storage.dispatching import PostgresDispatchStore
 from storage.event_feed import FEED_SETTINGS
 from storage.read_pool import ReadPool
 from storage.sealing import seal
-from storage.webhooks import (
+from storage.webhook_ports import (
     ABOVE_ALL_DELIVERIES,
     ABOVE_ALL_ENDPOINTS,
     Delivery,
     DeliveryState,
     Endpoint,
     EndpointStatus,
-    PostgresWebhooks,
     ResendRange,
     Webhooks,
 )
+from storage.webhooks import PostgresWebhooks
 from tests.books import PASSWORDS
 from tests.contract.books_data import RoleConnector, create_books
 from tests.contract.read_books import PostgresBooks

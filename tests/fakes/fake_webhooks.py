@@ -16,13 +16,7 @@ from storage.dispatch_ports import (
     TriedDelivery,
 )
 from storage.sealing import open_sealed
-from storage.webhooks import (
-    Delivery,
-    DeliveryState,
-    Endpoint,
-    EndpointStatus,
-    ResendRange,
-)
+from storage.webhook_ports import Delivery, DeliveryState, Endpoint, EndpointStatus, ResendRange
 from tests.fakes.fake_event_feed import FakeEventFeed
 from tests.fakes.fake_queries import FAKE_NOW, check_available
 

@@ -20,7 +20,7 @@ from payments.lifecycle import PaymentEvent
 from payments.mode import Mode
 from runtime.metrics import Metrics
 from storage.sealing import seal
-from storage.webhooks import DeliveryState, EndpointStatus
+from storage.webhook_ports import DeliveryState, EndpointStatus
 from tests.fakes.fake_event_feed import FakeEventFeed
 from tests.fakes.fake_webhooks import FakeDispatchStore, FakeWebhookBooks, FakeWebhooks
 from tests.manual_clock import ManualClock

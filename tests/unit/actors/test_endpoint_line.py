@@ -18,7 +18,7 @@ from payments.lifecycle import PaymentEvent
 from payments.mode import Mode
 from storage.dispatch_ports import DispatchEndpoint, DueDelivery
 from storage.event_feed import FeedEntry, FeedPage
-from storage.webhooks import EndpointStatus
+from storage.webhook_ports import EndpointStatus
 from tests.fakes.fake_queries import FAKE_NOW
 
 BODY = b"{}"

@@ -23,7 +23,7 @@ from actors.webhook_sending import (
 )
 from psp.webhooks import WebhookVerifier
 from runtime.clock import SystemClock
-from storage.webhooks import DeliveryState
+from storage.webhook_ports import DeliveryState
 
 OLD, NEW = b"o" * 32, b"n" * 32
 BODY = b'{"id":"evt_b"}'

@@ -14,7 +14,7 @@ from payments.feed import EventKey, FeedPosition, delivery_id, event_id
 from payments.lifecycle import PaymentEvent
 from payments.mode import Mode
 from storage.sealing import open_sealed
-from storage.webhooks import Delivery, DeliveryState, EndpointStatus
+from storage.webhook_ports import Delivery, DeliveryState, EndpointStatus
 from tests.fakes.fake_queries import FAKE_NOW
 from tests.unit.gateway.stack import Answered, GatewayStack
 
