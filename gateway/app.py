@@ -16,6 +16,8 @@ from gateway.checkouts import Checkouts
 from gateway.dead_letters import DeadLetters
 from gateway.documentation import problems_page
 from gateway.door import Door
+from gateway.event_routes import event_routes
+from gateway.event_stream import EventStreams
 from gateway.finding import Finding
 from gateway.health import Check, Health
 from gateway.holding import Holding
@@ -33,9 +35,11 @@ from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
 from storage.checkouts import CheckoutQueries
+from storage.event_feed import EventFeed
 from storage.letters import Letters
 from storage.queue_ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
+from storage.webhook_ports import Webhooks
 
 PAYMENTS = "/v1/payments"
 CHECKOUTS = "/v1/checkouts"
@@ -52,6 +56,8 @@ class Dependencies:
     directory: Directory
     letters: Letters
     checkouts: CheckoutQueries
+    feed: EventFeed
+    webhooks: Webhooks
     append_queues: Sequence[GatewayQueue]
     """One lane each; two keep the server busy while one waits for the replicas."""
     find_queues: Sequence[GatewayQueue]
@@ -85,12 +91,14 @@ class Gateway:
         self.door = Door(
             Authentication(dependencies.directory, settings, clock=clock), self.metrics
         )
+        self.streams = EventStreams(dependencies.feed, clock=clock, metrics=self.metrics)
         sellers = SellerCache(dependencies.directory, settings, clock=clock)
         self.app = web.Application(
             middlewares=[self.door.middleware()], client_max_size=CLIENT_BYTES_MAX
         )
         self._add_routes(dependencies, sellers)
         self.app.cleanup_ctx.append(self._run)
+        self.app.on_shutdown.append(self._end_streams)
 
     def replied(self, *, taken_in: Sequence[UUID], settled: Sequence[UUID]) -> None:
         """Take one reply of an owner: orders that the books hold now, and orders that settled."""
@@ -153,6 +161,13 @@ class Gateway:
                 web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
                 web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
                 *self._of_checkouts(dependencies, payments, finding),
+                *event_routes(
+                    self.door,
+                    self.streams,
+                    feed=dependencies.feed,
+                    webhooks=dependencies.webhooks,
+                    settings=dependencies.settings,
+                ),
                 *self._of_operators(dependencies),
                 web.post("/v1/psp/{name}/webhooks", public(of_psps.receive)),
                 web.get("/healthz", public(health.alive)),
@@ -205,6 +220,11 @@ class Gateway:
         """Run what works beside the handlers, from the first request to after the last."""
         self.accepting.start()
         self.waiters.start()
+        self.streams.start()
         yield
         await asyncio.gather(self.accepting.close(), self.waiters.close())
         await self.lookups.close()
+
+    async def _end_streams(self, _app: web.Application) -> None:
+        """Before requests in flight are waited for: a stream would never end."""
+        await self.streams.close()

@@ -27,6 +27,7 @@ from runtime.mutation import mutate
 from runtime.psp_config import PspConfig
 from storage.checkouts import PostgresCheckouts
 from storage.directory import PostgresDirectory
+from storage.event_feed import FEED_SETTINGS, PostgresEventFeed
 from storage.letters import PostgresLetters
 from storage.one_copy import OneCopyWatch
 from storage.opening import gateway_queue, queue_settings, read_pool
@@ -36,6 +37,7 @@ from storage.queue_primaries import QueuePrimaries
 from storage.read_pool import ReadPool
 from storage.replies import Reply, ReplyListener
 from storage.status import StatusQueries
+from storage.webhooks import PostgresWebhooks
 
 # Two connections: one appends while the other waits for the replicas. More split the batches.
 APPEND_LANE_COUNT = 2
@@ -45,6 +47,9 @@ FIND_CONNECTION_COUNT = 2
 RESEND_CONNECTION_COUNT = 1
 # Look-ups, lists, wallets and the directory of one process.
 POSTGRES_SESSIONS_MAX = 8
+# The feed of events has sessions of its own: storefronts that catch up don't hold up look-ups, and its statements
+# are planned in their own way.
+FEED_SESSIONS_MAX = 2
 # Health checks ask through a session of their own: they must answer while the others are busy.
 CHECK_SESSIONS_MAX = 1
 
@@ -73,6 +78,14 @@ class GatewayProcess:
             application_name=name,
             session_count_max=POSTGRES_SESSIONS_MAX,
         )
+        self._feed_pool = read_pool(
+            config,
+            shard,
+            "gateway",
+            application_name=f"{name} events",
+            session_count_max=FEED_SESSIONS_MAX,
+            settings=FEED_SETTINGS,
+        )
         self._check_pool: ReadPool = read_pool(
             config,
             shard,
@@ -97,6 +110,8 @@ class GatewayProcess:
                 directory=PostgresDirectory(self._pool),
                 letters=PostgresLetters(self._pool),
                 checkouts=PostgresCheckouts(self._pool),
+                feed=PostgresEventFeed(self._feed_pool),
+                webhooks=PostgresWebhooks(self._feed_pool),
                 append_queues=self._queues[:APPEND_LANE_COUNT],
                 find_queues=self._queues[APPEND_LANE_COUNT:-RESEND_CONNECTION_COUNT],
                 reply_to=reply_to,
@@ -142,6 +157,7 @@ class GatewayProcess:
         await self._watched_primaries.close()
         await self._check_primaries.close()
         await self._pool.close()
+        await self._feed_pool.close()
         await self._check_pool.close()
         for defect in ended:
             if isinstance(defect, Exception):
@@ -170,6 +186,7 @@ def gateway_settings(config: Config, name: str) -> GatewaySettings:
         host=of_gateway.host,
         port=of_gateway.port,
         partition_count=config.deployment.partition_count,
+        is_sandbox=config.deployment.is_sandbox,
         routes=tuple(_route(psp) for psp in config.psps),
         webhooks={
             psp.name: _webhook_source(config, psp)

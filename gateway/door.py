@@ -30,7 +30,8 @@ SERVER_NAME = "tallystick"
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
-Answer = web.Response | Problem
+Answer = web.StreamResponse | Problem
+"""A stream is prepared, and so has the headers of ``finish``, before it is answered."""
 Handler = Callable[[web.Request], Awaitable[Answer]]
 MerchantHandler = Callable[[web.Request, Merchant], Awaitable[Answer]]
 OperatorHandler = Callable[[web.Request, Operator], Awaitable[Answer]]
@@ -155,7 +156,7 @@ class Door:
     def of_refusal(self, refusal: web.HTTPException, request_id: str) -> web.Response:
         """Return the problem of a refusal by aiohttp itself."""
         problem = _BY_STATUS.get(refusal.status, MALFORMED)
-        response = self._response(problem, request_id)
+        response = self._refused(problem, request_id)
         if hdrs.ALLOW in refusal.headers:
             response.headers[hdrs.ALLOW] = refusal.headers[hdrs.ALLOW]
         return response
@@ -172,7 +173,7 @@ class Door:
         is_ours = status >= 500
         if is_ours:
             self._log.error("request_failed", request_id=request_id, exc_info=defect)
-        response = self._response(INTERNAL_ERROR if is_ours else MALFORMED, request_id)
+        response = self._refused(INTERNAL_ERROR if is_ours else MALFORMED, request_id)
         finish(response, request_id)
         self._answers["failed" if is_ours else "unreadable", response.status] += 1
         return response
@@ -196,11 +197,12 @@ class Door:
             return operator
         return await handler(request, operator)
 
-    def _response(self, answer: Answer, request_id: str) -> web.Response:
-        if not isinstance(answer, Problem):
-            return answer
-        self._metrics.counter(GATEWAY_PROBLEMS, answer.code.wire).inc()
-        return problem_response(answer, request_id)
+    def _response(self, answer: Answer, request_id: str) -> web.StreamResponse:
+        return self._refused(answer, request_id) if isinstance(answer, Problem) else answer
+
+    def _refused(self, problem: Problem, request_id: str) -> web.Response:
+        self._metrics.counter(GATEWAY_PROBLEMS, problem.code.wire).inc()
+        return problem_response(problem, request_id)
 
 
 def finish(response: web.StreamResponse, request_id: str) -> None:

@@ -63,6 +63,8 @@ class GatewaySettings:
     routes: tuple[PaymentRoute, ...]
     fingerprint_key: bytes = field(repr=False)
     api_key_pepper: bytes = field(repr=False)
+    is_sandbox: bool = False
+    """Webhooks may go to this machine, and without TLS."""
     direct_port: int | None = None
     """A port of this process alone: health and metrics can't be told apart on a shared one."""
     webhooks: Mapping[str, WebhookSource] = field(default_factory=dict)

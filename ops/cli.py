@@ -29,6 +29,7 @@ _MODULES: Mapping[str, str] = {
     "dead-letters": "dead_letters",
     "doctor": "diagnosis",
     "down": "lifecycle",
+    "events": "events",
     "merchants": "directory",
     "migrate": "lifecycle",
     "pay": "payments",
@@ -44,6 +45,7 @@ _MODULES: Mapping[str, str] = {
     "up": "lifecycle",
     "verify": "verify",
     "wallet": "payments",
+    "webhooks": "webhooks",
 }
 
 

@@ -104,6 +104,7 @@ BANS = (
         allowed={
             "actors/building.py": "builds the host process",
             "actors/sacrificed.py": "builds the child process",
+            "actors/dispatcher_building.py": "builds the dispatcher process",
             "gateway/building.py": "builds the gateway process",
             "psp/simulator/__main__.py": "builds the simulator process",
             "storage/lane.py": "measures the parts of a flush at the server, and decides nothing",

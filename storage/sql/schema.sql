@@ -203,6 +203,16 @@ CREATE TYPE flush_timer AS (
 	delay_ms bigint
 );
 
+CREATE TYPE flush_told_event AS (
+	partition_index smallint,
+	order_no bigint,
+	sequence integer,
+	batch_seq bigint,
+	type smallint,
+	merchant_no integer,
+	mode smallint
+);
+
 CREATE TYPE flush_transfer AS (
 	partition_index smallint,
 	order_no bigint,
@@ -403,7 +413,9 @@ CREATE TABLE event (
     batch_seq bigint NOT NULL,
     type smallint NOT NULL,
     db_transaction xid8 DEFAULT pg_current_xact_id() NOT NULL,
-    created_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
+    created_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    merchant_no integer,
+    mode smallint
 )
 PARTITION BY HASH (partition_index);
 
@@ -717,6 +729,96 @@ CREATE TABLE timer (
 )
 WITH (autovacuum_vacuum_scale_factor='0.02');
 
+CREATE TABLE webhook_delivery (
+    endpoint_no integer NOT NULL,
+    db_transaction xid8 NOT NULL,
+    partition_index integer NOT NULL,
+    order_no bigint NOT NULL,
+    sequence integer NOT NULL,
+    type smallint NOT NULL,
+    event_created_at timestamp with time zone NOT NULL,
+    state smallint NOT NULL,
+    try_count integer NOT NULL,
+    round_try_count smallint NOT NULL,
+    due_at timestamp with time zone,
+    first_try_at timestamp with time zone NOT NULL,
+    last_try_at timestamp with time zone NOT NULL,
+    last_http_status smallint,
+    last_error text,
+    last_duration_ms integer NOT NULL,
+    CONSTRAINT webhook_delivery_check CHECK (((state = 1) = (due_at IS NOT NULL))),
+    CONSTRAINT webhook_delivery_state_check CHECK ((state = ANY (ARRAY[1, 2, 3])))
+)
+WITH (fillfactor='90');
+
+CREATE TABLE webhook_dispatcher (
+    is_singleton boolean DEFAULT true NOT NULL,
+    name text NOT NULL,
+    metrics_address text,
+    backend_pid integer NOT NULL,
+    backend_start timestamp with time zone NOT NULL,
+    beat bigint DEFAULT 0 NOT NULL,
+    beat_at timestamp with time zone DEFAULT now() NOT NULL,
+    behind_s double precision DEFAULT 0 NOT NULL,
+    held_up_s double precision DEFAULT 0 NOT NULL,
+    CONSTRAINT webhook_dispatcher_is_singleton_check CHECK (is_singleton)
+)
+WITH (fillfactor='30');
+
+CREATE TABLE webhook_endpoint (
+    endpoint_no integer NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
+    url text NOT NULL,
+    types text[] NOT NULL,
+    status smallint DEFAULT 1 NOT NULL,
+    status_reason text,
+    status_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT webhook_endpoint_mode_check CHECK ((mode = ANY (ARRAY[1, 2]))),
+    CONSTRAINT webhook_endpoint_status_check CHECK ((status = ANY (ARRAY[1, 2, 3, 4]))),
+    CONSTRAINT webhook_endpoint_types_check CHECK ((cardinality(types) > 0)),
+    CONSTRAINT webhook_endpoint_url_check CHECK ((length(url) <= 2048))
+);
+
+ALTER TABLE webhook_endpoint ALTER COLUMN endpoint_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME webhook_endpoint_endpoint_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE webhook_progress (
+    endpoint_no integer NOT NULL,
+    db_transaction xid8 NOT NULL,
+    partition_index integer NOT NULL,
+    order_no bigint NOT NULL,
+    sequence integer NOT NULL,
+    failing_since timestamp with time zone
+)
+WITH (fillfactor='30');
+
+CREATE TABLE webhook_secret (
+    secret_no integer NOT NULL,
+    endpoint_no integer NOT NULL,
+    envelope bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone
+);
+
+ALTER TABLE webhook_secret ALTER COLUMN secret_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME webhook_secret_secret_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 ALTER TABLE ONLY account
     ADD CONSTRAINT account_merchant_no_mode_kind_holder_currency_partition_ind_key UNIQUE (merchant_no, mode, kind, holder, currency, partition_index);
 
@@ -831,11 +933,28 @@ ALTER TABLE ONLY timer
 ALTER TABLE ONLY transfer
     ADD CONSTRAINT transfer_pkey PRIMARY KEY (partition_index, order_no, step);
 
+ALTER TABLE ONLY webhook_delivery
+    ADD CONSTRAINT webhook_delivery_pkey PRIMARY KEY (endpoint_no, db_transaction, partition_index, order_no, sequence);
+
+ALTER TABLE ONLY webhook_dispatcher
+    ADD CONSTRAINT webhook_dispatcher_pkey PRIMARY KEY (is_singleton);
+
+ALTER TABLE ONLY webhook_endpoint
+    ADD CONSTRAINT webhook_endpoint_pkey PRIMARY KEY (endpoint_no);
+
+ALTER TABLE ONLY webhook_progress
+    ADD CONSTRAINT webhook_progress_pkey PRIMARY KEY (endpoint_no);
+
+ALTER TABLE ONLY webhook_secret
+    ADD CONSTRAINT webhook_secret_pkey PRIMARY KEY (secret_no);
+
 CREATE INDEX dead_letter_action_letter ON dead_letter_action USING btree (dead_letter_no);
 
 CREATE INDEX dead_letter_raw ON dead_letter USING btree (partition_index, raw_sha256);
 
 CREATE INDEX dead_letter_result_letter ON dead_letter_result USING btree (dead_letter_no);
+
+CREATE INDEX event_feed ON ONLY event USING btree (merchant_no, mode, db_transaction, partition_index, order_no, sequence) INCLUDE (type) WHERE (merchant_no IS NOT NULL);
 
 CREATE INDEX evidence_order ON evidence USING btree (partition_index, order_no);
 
@@ -854,6 +973,12 @@ CREATE INDEX psp_event_result_odd ON psp_event_result USING btree (recorded_at) 
 CREATE INDEX set_aside_order_letter ON set_aside_order USING btree (dead_letter_no);
 
 CREATE INDEX timer_due ON timer USING btree (partition_index, due_at);
+
+CREATE INDEX webhook_delivery_due ON webhook_delivery USING btree (endpoint_no, due_at) WHERE (state = 1);
+
+CREATE INDEX webhook_endpoint_merchant ON webhook_endpoint USING btree (merchant_no, mode, endpoint_no);
+
+CREATE INDEX webhook_secret_endpoint ON webhook_secret USING btree (endpoint_no);
 
 ALTER TABLE ONLY api_key
     ADD CONSTRAINT api_key_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
@@ -884,6 +1009,18 @@ ALTER TABLE ONLY seller
 
 ALTER TABLE ONLY set_aside_order
     ADD CONSTRAINT set_aside_order_dead_letter_no_fkey FOREIGN KEY (dead_letter_no) REFERENCES dead_letter(dead_letter_no);
+
+ALTER TABLE ONLY webhook_delivery
+    ADD CONSTRAINT webhook_delivery_endpoint_no_fkey FOREIGN KEY (endpoint_no) REFERENCES webhook_endpoint(endpoint_no);
+
+ALTER TABLE ONLY webhook_endpoint
+    ADD CONSTRAINT webhook_endpoint_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
+
+ALTER TABLE ONLY webhook_progress
+    ADD CONSTRAINT webhook_progress_endpoint_no_fkey FOREIGN KEY (endpoint_no) REFERENCES webhook_endpoint(endpoint_no);
+
+ALTER TABLE ONLY webhook_secret
+    ADD CONSTRAINT webhook_secret_endpoint_no_fkey FOREIGN KEY (endpoint_no) REFERENCES webhook_endpoint(endpoint_no);
 
 REVOKE ALL ON FUNCTION standby_lag() FROM PUBLIC;
 GRANT ALL ON FUNCTION standby_lag() TO tally_reader;
@@ -1049,3 +1186,61 @@ GRANT SELECT,INSERT,UPDATE ON TABLE slice TO tally_owner;
 GRANT SELECT ON TABLE timer TO tally_reader;
 GRANT SELECT ON TABLE timer TO tally_gateway;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE timer TO tally_owner;
+
+GRANT SELECT ON TABLE webhook_delivery TO tally_reader;
+GRANT SELECT ON TABLE webhook_delivery TO tally_gateway;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE webhook_delivery TO tally_owner;
+
+GRANT UPDATE(state) ON TABLE webhook_delivery TO tally_gateway;
+
+GRANT UPDATE(round_try_count) ON TABLE webhook_delivery TO tally_gateway;
+
+GRANT UPDATE(due_at) ON TABLE webhook_delivery TO tally_gateway;
+
+GRANT SELECT ON TABLE webhook_dispatcher TO tally_reader;
+GRANT SELECT ON TABLE webhook_dispatcher TO tally_gateway;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE webhook_dispatcher TO tally_owner;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE webhook_endpoint TO tally_gateway;
+GRANT SELECT ON TABLE webhook_endpoint TO tally_owner;
+
+GRANT SELECT(endpoint_no) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT(merchant_no) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT(mode) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT(types) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT(status) ON TABLE webhook_endpoint TO tally_reader;
+GRANT UPDATE(status) ON TABLE webhook_endpoint TO tally_owner;
+
+GRANT SELECT(status_reason) ON TABLE webhook_endpoint TO tally_reader;
+GRANT UPDATE(status_reason) ON TABLE webhook_endpoint TO tally_owner;
+
+GRANT SELECT(status_at) ON TABLE webhook_endpoint TO tally_reader;
+GRANT UPDATE(status_at) ON TABLE webhook_endpoint TO tally_owner;
+
+GRANT SELECT(created_at) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT(updated_at) ON TABLE webhook_endpoint TO tally_reader;
+GRANT UPDATE(updated_at) ON TABLE webhook_endpoint TO tally_owner;
+
+GRANT SELECT(deleted_at) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT ON TABLE webhook_progress TO tally_reader;
+GRANT SELECT,INSERT ON TABLE webhook_progress TO tally_gateway;
+GRANT SELECT,UPDATE ON TABLE webhook_progress TO tally_owner;
+
+GRANT UPDATE(failing_since) ON TABLE webhook_progress TO tally_gateway;
+
+GRANT SELECT ON TABLE webhook_secret TO tally_owner;
+GRANT INSERT ON TABLE webhook_secret TO tally_gateway;
+
+GRANT SELECT(secret_no) ON TABLE webhook_secret TO tally_gateway;
+
+GRANT SELECT(endpoint_no) ON TABLE webhook_secret TO tally_gateway;
+
+GRANT SELECT(created_at) ON TABLE webhook_secret TO tally_gateway;
+
+GRANT SELECT(expires_at),UPDATE(expires_at) ON TABLE webhook_secret TO tally_gateway;

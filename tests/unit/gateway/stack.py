@@ -32,10 +32,12 @@ from storage.queue_messages import message_of
 from storage.queue_ports import Message
 from storage.read_ports import KeyRole, MerchantRecord, StoredOrder
 from tests.fakes.fake_checkouts import FakeCheckouts
+from tests.fakes.fake_event_feed import FakeEventFeed
 from tests.fakes.fake_letter_box import FakeLetterBox
 from tests.fakes.fake_queries import FakeDirectory, FakeQueries
 from tests.fakes.fake_queue import FakeGatewayQueue
 from tests.fakes.fake_queue_server import FakeQueueServer
+from tests.fakes.fake_webhooks import FakeWebhookBooks, FakeWebhooks
 
 PEPPER = b"p" * 32
 FINGERPRINT_KEY = b"f" * 32
@@ -130,6 +132,8 @@ class GatewayStack:
         self.directory = FakeDirectory()
         self.letters = FakeLetterBox()
         self.checkouts = FakeCheckouts()
+        self.feed = FakeEventFeed()
+        self.webhooks = FakeWebhooks(FakeWebhookBooks(self.feed))
         self.queue = FakeQueueServer(self.clock, stream_length_max=stream_length_max)
         self.merchant: MerchantRecord = self.directory.put_merchant(MERCHANT_ID, fee=SANDBOX_FEE)
         self.key = self.issue_key()
@@ -141,6 +145,8 @@ class GatewayStack:
                 directory=self.directory,
                 letters=self.letters,
                 checkouts=self.checkouts,
+                feed=self.feed,
+                webhooks=self.webhooks,
                 append_queues=[FakeGatewayQueue(self.queue) for _ in range(2)],
                 find_queues=[FakeGatewayQueue(self.queue)],
                 reply_to="reply:gateway-0",
