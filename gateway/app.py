@@ -14,7 +14,7 @@ from gateway.authentication import Authentication
 from gateway.checkout_placing import Placing
 from gateway.checkouts import Checkouts
 from gateway.dead_letters import DeadLetters
-from gateway.documentation import problems_page
+from gateway.documentation import Documentation
 from gateway.door import Door
 from gateway.event_routes import event_routes
 from gateway.event_stream import EventStreams
@@ -22,6 +22,8 @@ from gateway.finding import Finding
 from gateway.health import Check, Health
 from gateway.holding import Holding
 from gateway.lookups import Lookups
+from gateway.openapi.declarations import Access
+from gateway.openapi.document import Route
 from gateway.operations import Operations
 from gateway.payments import Payments
 from gateway.psp_webhooks import PspWebhooks
@@ -135,6 +137,7 @@ class Gateway:
             reply_to=dependencies.reply_to,
         )
         wallets = Wallets(dependencies.queries, sellers)
+        documentation = Documentation()
         public, merchant, health = self.door.public, self.door.merchant, self.health
         create = self.door.direct(payments.create, PAYMENTS)
         self.app[DIRECT_ROUTES] = {(hdrs.METH_POST, PAYMENTS): create}
@@ -173,9 +176,32 @@ class Gateway:
                 web.get("/healthz", public(health.alive)),
                 web.get("/readyz", public(health.ready)),
                 web.get("/metrics", public(health.metrics)),
-                web.get("/docs/problems", public(problems_page)),
+                *self._of_documentation(documentation),
             ]
         )
+        documentation.describe(self.documented_routes(), dependencies.settings.routes)
+
+    def documented_routes(self) -> list[Route]:
+        """Return every route that something is declared of, with it. HEAD is its GET without the body."""
+        found = []
+        for route in self.app.router.routes():
+            access, declaration = self.door.declared.get(route.handler, (Access.PUBLIC, None))
+            if (
+                route.resource is not None
+                and declaration is not None
+                and route.method != hdrs.METH_HEAD
+            ):
+                found.append(Route(route.method, route.resource.canonical, access, declaration))
+        return found
+
+    def _of_documentation(self, documentation: Documentation) -> list[web.RouteDef]:
+        public = self.door.public
+        return [
+            web.get("/openapi.json", public(documentation.openapi)),
+            web.get("/docs", public(documentation.docs)),
+            web.get("/docs/assets/{name}", public(documentation.asset)),
+            web.get("/docs/problems", public(documentation.problems)),
+        ]
 
     def _of_checkouts(
         self, dependencies: Dependencies, payments: Payments, finding: Finding

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Middleware
 from gateway.authentication import Authentication, Merchant, Operator
 from gateway.bodies import PAN_PROBLEM
 from gateway.card_search import has_card_number
+from gateway.openapi.declarations import Access, Declaration, declaration_of
 from gateway.problems import Code, Problem, problem_response
 from payments.answer import API_VERSION, API_VERSIONS
 from payments.identity import LETTERS
@@ -75,6 +76,8 @@ class Door:
         self._metrics = metrics
         self._log = get_logger("gateway.door")
         self._answers: Counter[tuple[str, int]] = Counter()
+        self.declared: dict[AiohttpHandler, tuple[Access, Declaration | None]] = {}
+        """By wrapped handler: who may call it, and what is declared of it (``gateway.openapi``)."""
         metrics.read(
             GATEWAY_ANSWERS,
             lambda: [
@@ -89,6 +92,7 @@ class Door:
             answer = await handler(request)
             return self._response(answer, request[REQUEST_ID])
 
+        self.declared[handle] = (Access.PUBLIC, declaration_of(handler))
         return handle
 
     def merchant(self, handler: MerchantHandler) -> AiohttpHandler:
@@ -98,6 +102,7 @@ class Door:
             answer = await self._for_merchant(request, handler)
             return self._response(answer, request[REQUEST_ID])
 
+        self.declared[handle] = (Access.MERCHANT, declaration_of(handler))
         return handle
 
     def operator(self, handler: OperatorHandler) -> AiohttpHandler:
@@ -107,6 +112,7 @@ class Door:
             answer = await self._for_operator(request, handler)
             return self._response(answer, request[REQUEST_ID])
 
+        self.declared[handle] = (Access.OPERATOR, declaration_of(handler))
         return handle
 
     def middleware(self) -> Middleware:

@@ -117,7 +117,7 @@ class FakeQueries:
         self._payments_of[operation.order_uuid] = payment_uuid
 
     async def operations(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOperation]:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         return {key[1]: self._operations[key] for key in keys if key in self._operations}
 
     async def operations_of(
@@ -129,7 +129,7 @@ class FakeQueries:
         starting_after: UUID | None,
         count_max: int,
     ) -> tuple[Sequence[StoredOperation], bool]:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         edge = self._operations.get((partition_index, starting_after)) if starting_after else None
         found = sorted(
             (

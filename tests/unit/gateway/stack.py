@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 from aiohttp import ClientSession, TCPConnector, web
 
 from gateway.app import Dependencies, Gateway
 from gateway.health import Check
+from gateway.openapi.deployment import narrowed
+from gateway.openapi.document import document_of
 from gateway.rendering import accepted_view
 from gateway.server import GatewayRunner
 from gateway.settings import GatewaySettings, PaymentRoute
@@ -38,6 +41,7 @@ from tests.fakes.fake_queries import FakeDirectory, FakeQueries
 from tests.fakes.fake_queue import FakeGatewayQueue
 from tests.fakes.fake_queue_server import FakeQueueServer
 from tests.fakes.fake_webhooks import FakeWebhookBooks, FakeWebhooks
+from tests.openapi.conformity import Conformity
 
 PEPPER = b"p" * 32
 FINGERPRINT_KEY = b"f" * 32
@@ -116,6 +120,18 @@ class Answered:
         return document["code"]
 
 
+_CONFORMITIES: dict[str, Conformity] = {}
+
+
+def _conformity(gateway: Gateway, of: GatewaySettings) -> Conformity:
+    """The judge of a gateway's answers; one for all that have the same document."""
+    providers = repr(of.routes)
+    if providers not in _CONFORMITIES:
+        document = narrowed(document_of(gateway.documented_routes()), of.routes)
+        _CONFORMITIES[providers] = Conformity(json.loads(msgspec.json.encode(document)))
+    return _CONFORMITIES[providers]
+
+
 class GatewayStack:
     """Use it in an ``async with`` block."""
 
@@ -153,6 +169,7 @@ class GatewayStack:
                 checks=checks or {},
             )
         )
+        self.conformity = _conformity(self.gateway, self.settings)
         self.url = ""
         self._runner = GatewayRunner(
             self.gateway.app,
@@ -223,7 +240,13 @@ class GatewayStack:
         async with self._session.request(
             method, f"{self.url}{path}", headers=sent, data=body
         ) as response:
-            return Answered(response.status, dict(response.headers), await response.read())
+            answer = Answered(response.status, dict(response.headers), await response.read())
+        # Every answer of every test is held against what the API says of itself.
+        complaint = self.conformity.of_answer(
+            method, path, answer.status, answer.headers, answer.body
+        )
+        assert complaint is None, f"{method} {path}: {complaint}"
+        return answer
 
     async def get(self, path: str, **options: Any) -> Answered:
         return await self.request("GET", path, **options)
