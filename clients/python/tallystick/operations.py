@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
@@ -173,4 +174,9 @@ def _given(members: Json) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    """As it stands in a query. Raises ValueError for a time of no known offset."""
+    if not isinstance(value, datetime):
+        return str(value)
+    if value.tzinfo is None:
+        raise ValueError("a time needs its offset from UTC")
+    return value.isoformat()
