@@ -19,6 +19,8 @@ from gateway.health import Check, Health
 from gateway.lookups import Lookups
 from gateway.payments import Payments
 from gateway.psp_webhooks import PspWebhooks
+from gateway.request_log import REQUESTS_PATH, RequestLog
+from gateway.requests import Requests
 from gateway.seller_cache import SellerCache
 from gateway.sellers import Sellers
 from gateway.server import CLIENT_BYTES_MAX, DIRECT_ROUTES
@@ -31,6 +33,7 @@ from runtime.metrics import Metrics
 from storage.letters import Letters
 from storage.queue_ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
+from storage.request_log import RequestLogStore
 
 PAYMENTS = "/v1/payments"
 DEAD_LETTERS = "/v1/dead_letters"
@@ -53,6 +56,8 @@ class Dependencies:
     """This process's reply channel; empty when nobody listens on it."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     crash_points: CrashPoints | None = None
+    request_log: RequestLogStore | None = None
+    """None: requests are not logged."""
 
 
 class Gateway:
@@ -74,8 +79,16 @@ class Gateway:
             self.lookups, count_max=settings.waiters_max, clock=clock, metrics=self.metrics
         )
         self.health = Health(dependencies.checks, self.accepting, clock=clock, metrics=self.metrics)
+        store = dependencies.request_log
+        self.request_log = (
+            None
+            if store is None
+            else RequestLog(store, settings.request_log, clock=clock, metrics=self.metrics)
+        )
         self.door = Door(
-            Authentication(dependencies.directory, settings, clock=clock), self.metrics
+            Authentication(dependencies.directory, settings, clock=clock),
+            self.metrics,
+            self.request_log,
         )
         sellers = SellerCache(dependencies.directory, settings, clock=clock)
         self.app = web.Application(
@@ -125,6 +138,11 @@ class Gateway:
                 web.post("/v1/sellers", merchant(of_sellers.create)),
                 web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
                 web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
+                web.get(
+                    REQUESTS_PATH,
+                    merchant(Requests(dependencies.request_log).list_all),
+                    allow_head=False,
+                ),
                 *self._of_operators(dependencies),
                 web.post("/v1/psp/{name}/webhooks", public(of_psps.receive)),
                 web.get("/healthz", public(health.alive)),
@@ -148,6 +166,10 @@ class Gateway:
         """Run what works beside the handlers, from the first request to after the last."""
         self.accepting.start()
         self.waiters.start()
+        if self.request_log is not None:
+            self.request_log.start()
         yield
         await asyncio.gather(self.accepting.close(), self.waiters.close())
         await self.lookups.close()
+        if self.request_log is not None:
+            await self.request_log.close()

@@ -12,7 +12,7 @@ import uuid_utils
 from gateway.app import Dependencies, Gateway
 from gateway.checks import books_check, queue_check
 from gateway.resending import Resending
-from gateway.settings import GatewaySettings, PaymentRoute, WebhookSource
+from gateway.settings import GatewaySettings, PaymentRoute, RequestLogSettings, WebhookSource
 from payments.identity import LETTERS
 from payments.mode import Mode
 from psp.port import Capabilities
@@ -33,6 +33,7 @@ from storage.queue import reply_channel
 from storage.queue_primaries import QueuePrimaries
 from storage.read_pool import ReadPool
 from storage.replies import Reply, ReplyListener
+from storage.request_log import PostgresRequestLog
 from storage.status import StatusQueries
 
 # Two connections: one appends while the other waits for the replicas. More split the batches.
@@ -43,6 +44,8 @@ FIND_CONNECTION_COUNT = 2
 RESEND_CONNECTION_COUNT = 1
 # Look-ups, lists, wallets and the directory of one process.
 POSTGRES_SESSIONS_MAX = 8
+# One writes the request log, and one reads it: no look-up of a payment waits for either.
+REQUEST_LOG_SESSIONS_MAX = 2
 # Health checks ask through a session of their own: they must answer while the others are busy.
 CHECK_SESSIONS_MAX = 1
 
@@ -78,6 +81,13 @@ class GatewayProcess:
             application_name=f"{name} checks",
             session_count_max=CHECK_SESSIONS_MAX,
         )
+        self._request_log_pool = read_pool(
+            config,
+            shard,
+            "gateway",
+            application_name=f"{name} requests",
+            session_count_max=REQUEST_LOG_SESSIONS_MAX,
+        )
         self._one_copy = OneCopyWatch(self._check_pool)
         queue = replace(queue_settings(config), one_copy=self._one_copy)
         self._queues = [
@@ -102,6 +112,9 @@ class GatewayProcess:
                 },
                 crash_points=CrashPoints.from_environment(
                     environment, is_sandbox=config.deployment.is_sandbox
+                ),
+                request_log=(
+                    PostgresRequestLog(self._request_log_pool) if config.request_log.is_on else None
                 ),
             )
         )
@@ -142,6 +155,7 @@ class GatewayProcess:
         await self._check_primaries.close()
         await self._pool.close()
         await self._check_pool.close()
+        await self._request_log_pool.close()
         for defect in ended:
             if isinstance(defect, Exception):
                 raise defect
@@ -178,6 +192,11 @@ def gateway_settings(config: Config, name: str) -> GatewaySettings:
         fingerprint_key=config.secret(config.secrets.fingerprint_key_file).encode(),
         api_key_pepper=config.secret(config.secrets.api_key_pepper_file).encode(),
         direct_port=of_gateway.metrics_port + own_offset if of_gateway.metrics_port else None,
+        request_log=RequestLogSettings(
+            keep_s=config.request_log.keep_hours * 3_600,
+            bytes_max=config.request_log.size_mib_max * 1024 * 1024,
+            body_bytes_max=config.request_log.body_bytes_max,
+        ),
         request_deadline_s=of_gateway.request_timeout_ms / 1_000,
         drain_s=float(of_gateway.drain_s),
     )

@@ -29,6 +29,7 @@ _MODULES: Mapping[str, str] = {
     "dead-letters": "dead_letters",
     "doctor": "diagnosis",
     "down": "lifecycle",
+    "logs": "logs",
     "merchants": "directory",
     "migrate": "lifecycle",
     "pay": "payments",

@@ -285,7 +285,7 @@ class LoggedRequest(Record):
     """What was asked and answered, with what is secret or personal left out."""
 
     __slots__ = ()
-    request_id: str
+    id: str
     object: str
     method: str
     route: str

@@ -165,13 +165,18 @@ def list_requests(
     request_id: str | None = None,
     idempotency_key: UUID | str | None = None,
     after: str | None = None,
+    starting_after: str | None = None,
     limit: int | None = None,
 ) -> Operation[Page[LoggedRequest]]:
-    """Return what was asked and answered, newest first: of one request, of one key, or of all."""
+    """Return what was asked and answered, newest first: of one request, of one key, or of all.
+
+    Behind the request ``after`` oldest first, so that one can follow.
+    """
     query = {
         "request_id": request_id,
         "idempotency_key": idempotency_key,
         "after": after,
+        "starting_after": starting_after,
         "limit": limit,
     }
     return _page(REQUESTS, LoggedRequest, query)

@@ -49,11 +49,13 @@ def test_every_attempt_has_the_same_key_and_the_same_bytes(
 ) -> None:
     """Whatever comes back in whatever order, a call never sends another key or another body."""
     taker = Taker([*script, last])
+    raised: list[CallFailed] = []
     try:
         taker.take(order())
     except CallFailed as failed:
-        assert {failed.idempotency_key} == taker.sent_keys
-        assert failed.attempt_count == len(taker.sent)
+        raised.append(failed)
+    assert {failed.idempotency_key for failed in raised} <= taker.sent_keys
+    assert all(failed.attempt_count == len(taker.sent) for failed in raised)
     assert len(taker.sent_keys) == 1
     assert len({request.body for request in taker.sent}) == 1
     assert len(taker.sent) <= RetryPolicy().attempts_max
