@@ -39,9 +39,7 @@ class FakeRequestLog:
         older = await self.older(whose, before=before, count_max=len(self.rows))
         return [row for row in older if row.idempotency_key == key][:count_max]
 
-    async def older(
-        self, whose: Whose, *, before: UUID, count_max: int
-    ) -> Sequence[LoggedRequest]:
+    async def older(self, whose: Whose, *, before: UUID, count_max: int) -> Sequence[LoggedRequest]:
         found = [row for row in self._of(whose) if row.request_no < before]
         return sorted(found, key=_number, reverse=True)[:count_max]
 

@@ -32,6 +32,7 @@ from tests.fakes.fake_letter_box import FakeLetterBox
 from tests.fakes.fake_queries import FakeDirectory, FakeQueries
 from tests.fakes.fake_queue import FakeGatewayQueue
 from tests.fakes.fake_queue_server import FakeQueueServer
+from tests.fakes.fake_request_log import FakeRequestLog
 
 PEPPER = b"p" * 32
 FINGERPRINT_KEY = b"f" * 32
@@ -107,12 +108,14 @@ class GatewayStack:
         gateway_settings: GatewaySettings | None = None,
         checks: Mapping[str, Check] | None = None,
         stream_length_max: int = 10_000,
+        is_logging: bool = True,
     ) -> None:
         self.settings = gateway_settings or settings()
         self.clock = SystemClock()
         self.queries = FakeQueries()
         self.directory = FakeDirectory()
         self.letters = FakeLetterBox()
+        self.request_log = FakeRequestLog()
         self.queue = FakeQueueServer(self.clock, stream_length_max=stream_length_max)
         self.merchant: MerchantRecord = self.directory.put_merchant(MERCHANT_ID, fee=SANDBOX_FEE)
         self.key = self.issue_key()
@@ -127,6 +130,7 @@ class GatewayStack:
                 find_queues=[FakeGatewayQueue(self.queue)],
                 reply_to="reply:gateway-0",
                 checks=checks or {},
+                request_log=self.request_log if is_logging else None,
             )
         )
         self.url = ""

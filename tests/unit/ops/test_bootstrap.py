@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[3]
 def checkout(tmp_path: Path) -> Path:
     """The files that the script reads, and nothing else."""
     (tmp_path / "clients" / "python").mkdir(parents=True)
-    for name in ("bootstrap.sh", "requirements.lock", "pyproject.toml", "clients/python/pyproject.toml"):
+    for name in (
+        "bootstrap.sh",
+        "requirements.lock",
+        "pyproject.toml",
+        "clients/python/pyproject.toml",
+    ):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
