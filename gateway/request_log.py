@@ -183,20 +183,28 @@ class RequestLog:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_EVERY_S)
+            # Also while nobody asks for anything: what is old has to go.
+            with suppress(StorageUnavailable):
+                await self._turned()
             await self.flush()
 
-    async def _write(self, notes: Sequence[_Note]) -> None:
+    async def _turned(self) -> int:
+        """The slot to write into. Raises StorageUnavailable."""
         now_s = self._clock.monotonic_s()
         if self._slot is None or now_s >= self._turn_at_s:
+            self._turn_at_s = now_s + TURN_EVERY_S
             self._slot = await self._store.turn(
                 keep_s=self._settings.keep_s, bytes_max=self._settings.bytes_max
             )
-            self._turn_at_s = now_s + TURN_EVERY_S
+        return self._slot
+
+    async def _write(self, notes: Sequence[_Note]) -> None:
+        slot = await self._turned()
         rows: list[LoggedRequest] = []
         for start in range(0, len(notes), CHUNK_COUNT):
             rows += [self._row(note) for note in notes[start : start + CHUNK_COUNT]]
             await asyncio.sleep(0)
-        await self._store.write(self._slot, rows)
+        await self._store.write(slot, rows)
 
     def _row(self, note: _Note) -> LoggedRequest:
         number = parse_request_id(note.request_id) or UUID(int=0)

@@ -132,7 +132,7 @@ def _amounts(document: dict[str, Any]) -> object:
     return {
         name: amount
         for name, amount in document.items()
-        if len(name) == 3 and name.isalpha() and type(amount) is int
+        if len(name) == 3 and name.isascii() and name.isupper() and type(amount) is int
     }
 
 

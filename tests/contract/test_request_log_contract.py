@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -152,8 +153,6 @@ async def test_the_ring_passes_on_by_age_and_by_size(
 @pytest.mark.integration
 async def test_two_gateways_pass_the_turn_on_once(servers: SharedServers, admin_dsn: str) -> None:
     """Gateways that find a slot full at the same moment agree on the one that follows."""
-    import asyncio
-
     pool = await open_pool(servers, admin_dsn, "tally_gateway", PASSWORDS.gateway)
     admin = await asyncpg.connect(admin_dsn)
     try:
@@ -174,7 +173,7 @@ async def test_gateways_may_add_and_operators_see_no_bodies(
     pool = await open_pool(servers, admin_dsn, "tally_gateway", PASSWORDS.gateway)
     admin = await asyncpg.connect(admin_dsn)
     await admin.execute(
-        "INSERT INTO merchant (merchant_id, name, fee) VALUES ('mrc_a', 'A', '{\"basis_points\": 0}')"
+        "INSERT INTO merchant (merchant_id, name) VALUES ('mrc_a', 'A')"
     )
     merchant_no = await admin.fetchval("SELECT merchant_no FROM merchant")
     await fill(PostgresRequestLog(pool), row(1, Whose(merchant_no, Mode.TEST)))
