@@ -172,9 +172,7 @@ async def test_gateways_may_add_and_operators_see_no_bodies(
     """Nobody's role deletes or changes a row, and the reader's role can't read what was said."""
     pool = await open_pool(servers, admin_dsn, "tally_gateway", PASSWORDS.gateway)
     admin = await asyncpg.connect(admin_dsn)
-    await admin.execute(
-        "INSERT INTO merchant (merchant_id, name) VALUES ('mrc_a', 'A')"
-    )
+    await admin.execute("INSERT INTO merchant (merchant_id, name) VALUES ('mrc_a', 'A')")
     merchant_no = await admin.fetchval("SELECT merchant_no FROM merchant")
     await fill(PostgresRequestLog(pool), row(1, Whose(merchant_no, Mode.TEST)))
     reader = await open_pool(servers, admin_dsn, "tally_reader", PASSWORDS.reader)
