@@ -26,7 +26,7 @@ from loadtest.client.job import Met, cart_name, met_path, read_lines
 from loadtest.client.judging import Captured, violations
 from loadtest.client.processes import KINDS, Storefronts
 from ops.verify.oracle import OracleReader, open_http
-from tallystick.operations import scoped
+from tallystick.operations import KeyChoice
 from tallystick.payments import PATH
 
 Progress = Callable[[str], None]
@@ -174,7 +174,7 @@ def _kept(path: Path) -> Mapping[int, str]:
     """The key of each cart, from the store's file itself."""
     with closing(sqlite3.connect(path)) as connection:
         rows = dict(connection.execute("SELECT name, key FROM idempotency_key"))
-    prefix = scoped(PATH, cart_name(0)).removesuffix("0")
+    prefix = (KeyChoice(name=cart_name(0)).kept_as(PATH) or "").removesuffix("0")
     return {int(name.removeprefix(prefix)): key for name, key in rows.items()}
 
 

@@ -25,16 +25,18 @@ from tallystick.errors import (
 )
 from tallystick.keys import FileKeyStore, KeyStore, MemoryKeyStore
 from tallystick.options import API_VERSION, __version__
+from tallystick.record import Record
 from tallystick.records import (
+    Capture,
     Checkout,
     Delivery,
     Event,
     LoggedRequest,
     Payment,
-    Record,
     Refund,
     Seller,
     Transfer,
+    Void,
     Wallet,
     WebhookEndpoint,
 )
@@ -53,6 +55,7 @@ __all__ = [
     "AuthenticationFailed",
     "BadRequest",
     "CallFailed",
+    "Capture",
     "Checkout",
     "Delivery",
     "Event",
@@ -78,6 +81,7 @@ __all__ = [
     "TallystickError",
     "TooManyRequests",
     "Transfer",
+    "Void",
     "Wallet",
     "WebhookEndpoint",
     "WebhookVerifier",

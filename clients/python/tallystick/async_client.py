@@ -11,9 +11,10 @@ from typing import TypeVar
 from tallystick import payments, resources
 from tallystick.async_transport import AsyncTransport
 from tallystick.binding import AsyncResource, async_iterator, async_method
+from tallystick.errors import CallFailed
 from tallystick.exchange import ForgetKey, KeepKey, Pause, Result, Send, Step
 from tallystick.keys import KeyStore, MemoryKeyStore
-from tallystick.operations import Operation
+from tallystick.operations import Forgetting, Operation
 from tallystick.options import Options
 from tallystick.retrying import RetryPolicy
 from tallystick.sync_client import surroundings
@@ -34,7 +35,6 @@ class Payments(AsyncResource):
     void = async_method(payments.void)
     refund = async_method(payments.refund)
     refunds = async_method(payments.refunds)
-    forget_key = async_method(payments.forget_key)
 
 
 class Refunds(AsyncResource):
@@ -69,6 +69,7 @@ class Checkouts(AsyncResource):
 class Events(AsyncResource):
     """What happened."""
 
+    retrieve = async_method(resources.retrieve_event)
     list = async_method(resources.list_events)
     iterate = async_iterator(resources.iterate_events)
 
@@ -77,10 +78,16 @@ class WebhookEndpoints(AsyncResource):
     """Where events are sent to."""
 
     create = async_method(resources.create_endpoint)
+    retrieve = async_method(resources.retrieve_endpoint)
     list = async_method(resources.list_endpoints)
     delete = async_method(resources.delete_endpoint)
+    enable = async_method(resources.enable_endpoint)
+    disable = async_method(resources.disable_endpoint)
+    rotate_secret = async_method(resources.rotate_secret)
     deliveries = async_method(resources.list_deliveries)
+    iterate_deliveries = async_iterator(resources.iterate_deliveries)
     resend = async_method(resources.resend_delivery)
+    resend_range = async_method(resources.resend_range)
 
 
 class Requests(AsyncResource):
@@ -157,6 +164,14 @@ class AsyncTallystick:
     async def close(self) -> None:
         """Close the connections. The key store is closed by whoever opened it."""
         await self._transport.close()
+
+    async def forget_key(self, error: CallFailed) -> None:
+        """Have the key store forget the key of a call that failed for good, so that its name is new.
+
+        For a new try after PaymentFailed. Raises ValueError for an error that does not tell the end of what
+        its key names (``error.ended``): then only the same key is safe.
+        """
+        await self.run(Forgetting(error))
 
     async def run(self, operation: Operation[T]) -> T:
         """Take an operation's steps, and return what it comes to."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from tallystick.operations import Listing, Operation
-from tallystick.records import Record
+from tallystick.record import Record
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
-from tallystick.records import Payment
+from tallystick.record import Record
+from tallystick.records import ENDED_KINDS, Payment
 
 
 class TallystickError(Exception):
@@ -22,6 +23,7 @@ class CallFailed(TallystickError):
         *,
         request_id: str | None = None,
         idempotency_key: UUID | None = None,
+        kept_as: str | None = None,
         may_have_run: bool = False,
         attempt_count: int = 1,
     ) -> None:
@@ -30,6 +32,8 @@ class CallFailed(TallystickError):
         """Of the last answer; tell it to whoever runs the gateway."""
         self.idempotency_key = idempotency_key
         """The key of every attempt of this call. Go on with it, never with another one."""
+        self.kept_as = kept_as
+        """Where the key store has the key; None for a key that has no name."""
         self.may_have_run = may_have_run
         """An attempt of this call may have had its effect: only the same key is safe."""
         self.attempt_count = attempt_count
@@ -83,6 +87,11 @@ class ApiError(CallFailed):
         details = problem.get("details")
         self.details: Mapping[str, Any] = details if isinstance(details, dict) else {}
 
+    @property
+    def ended(self) -> Record | None:
+        """What the key names, if it failed for good: a payment, a refund, a capture or a void."""
+        return ended_of(self.problem)
+
 
 class BadRequest(ApiError):
     """The request can't be read: 400 and its kin."""
@@ -93,12 +102,13 @@ class AuthenticationFailed(ApiError):
 
 
 class PaymentFailed(ApiError):
-    """The payment failed for good: 402. Nothing is charged under its key; a new try needs a new key."""
+    """It failed for good: 402. Nothing is charged under its key; a new try needs a new key."""
 
     @property
-    def payment(self) -> Payment:
-        """The payment, as it failed."""
-        return Payment(self.problem.get("payment") or {})
+    def payment(self) -> Payment | None:
+        """The payment, as it failed; None where it is a refund, a capture or a void (``ended``)."""
+        ended = self.ended
+        return ended if isinstance(ended, Payment) else None
 
     @property
     def decline_code(self) -> str | None:
@@ -140,6 +150,15 @@ FAMILIES: Mapping[int, type[ApiError]] = {
     422: Refused,
     429: TooManyRequests,
 }
+
+
+def ended_of(problem: Mapping[str, Any]) -> Record | None:
+    """What a problem says of its key's own end, if it does."""
+    for name, kind in ENDED_KINDS.items():
+        found = problem.get(name)
+        if isinstance(found, dict) and found.get("status") == "failed":
+            return kind(found)
+    return None
 
 
 def family_of(status: int) -> type[ApiError]:

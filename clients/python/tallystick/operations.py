@@ -10,10 +10,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
-from tallystick.errors import AnswerUnreadable
-from tallystick.exchange import KeepKey, Response, ResponseInfo, Steps
+from tallystick.errors import AnswerUnreadable, ApiError, CallFailed
+from tallystick.exchange import ForgetKey, KeepKey, Response, ResponseInfo, Steps
 from tallystick.keys import NAME_CHARACTERS_MAX
-from tallystick.records import Record
+from tallystick.record import Record
 from tallystick.retrying import WAIT_S_MAX, Surroundings, Wanted, exchanged
 
 T = TypeVar("T")
@@ -50,16 +50,31 @@ class KeyChoice:
         if self.given is not None:
             return self.given
         drawn = uuid4()
-        if self.name is None:
+        kept_as = self.kept_as(path)
+        if kept_as is None:
             return drawn
-        kept = yield KeepKey(scoped(path, self.name), drawn)
+        kept = yield KeepKey(kept_as, drawn)
         assert isinstance(kept, UUID)
         return kept
 
+    def kept_as(self, path: str) -> str | None:
+        """The name in the key store, of its path: a refund of a payment's name has a key of its own."""
+        return None if self.name is None else f"{path}#{self.name}"
 
-def scoped(path: str, name: str) -> str:
-    """The name in the key store: a cart's payment and a refund of the same name have keys of their own."""
-    return f"{path}#{name}"
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """Have the key store forget the key of a call that failed for good."""
+
+    error: CallFailed
+
+    def steps(self, _surroundings: Surroundings) -> Steps[None]:
+        error = self.error
+        # Any other error says nothing of the key's own outcome: an earlier process may have been paid.
+        if not isinstance(error, ApiError) or error.ended is None:
+            raise ValueError("what the key names has not failed for good: go on with the same key")
+        if error.kept_as is not None and error.idempotency_key is not None:
+            yield ForgetKey(error.kept_as, error.idempotency_key)
 
 
 def segment(text: str) -> str:
@@ -101,6 +116,7 @@ class Call(Generic[T]):
             headers=headers,
             body=body,
             key=key,
+            kept_as=None if self.key is None else self.key.kept_as(self.path),
             wait_s=self.wait_s,
         )
         response = yield from exchanged(wanted, surroundings)
@@ -133,25 +149,29 @@ class Page(Generic[R]):
     has_more: bool
     raw: Json = field(repr=False)
 
+    @property
+    def next_cursor(self) -> str | None:
+        """Of a feed: where it goes on, also when there is no more yet. Keep it."""
+        cursor: str | None = self.raw.get("next_cursor")
+        return cursor
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing(Generic[R]):
-    """A list of many pages: the call of the first, and the parameter that leads on from a page's last."""
+    """A list of many pages: the call of the first, and what leads on."""
 
     first: Call[Page[R]]
-    cursor: str = "starting_after"
-    cursor_of: Callable[[R], str] = field(default=lambda record: str(record["id"]))
+    is_feed: bool = False
+    """A feed tells its cursor; other lists go on behind the id of their last."""
 
     def after(self, page: Page[R]) -> Call[Page[R]] | None:
         """The call of the page that follows, if there is one."""
         if not page.has_more or not page.data:
             return None
-        return self.past(page.data[-1])
-
-    def past(self, record: R) -> Call[Page[R]]:
-        """The call of the page after a record."""
-        query = {**self.first.query, self.cursor: self.cursor_of(record)}
-        return replace(self.first, query=query)
+        cursor = (
+            {"after": page.next_cursor} if self.is_feed else {"starting_after": page.data[-1]["id"]}
+        )
+        return replace(self.first, query={**self.first.query, **cursor})
 
 
 def page_of(kind: type[R]) -> Callable[[Json, ResponseInfo], Page[R]]:

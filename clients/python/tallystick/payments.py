@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from tallystick.errors import StillRunning
-from tallystick.exchange import ForgetKey, Pause, Steps
+from tallystick.exchange import Pause, Steps
 from tallystick.operations import (
     Call,
     KeyChoice,
@@ -18,11 +18,13 @@ from tallystick.operations import (
     Page,
     fixed,
     page_of,
-    scoped,
     segment,
 )
-from tallystick.records import Payment, Refund, Transfer
+from tallystick.record import Record
+from tallystick.records import Capture, Payment, Refund, Transfer, Void
 from tallystick.retrying import Surroundings
+
+R = TypeVar("R", bound=Record)
 
 PATH = "/v1/payments"
 
@@ -142,9 +144,10 @@ def capture(
     idempotency_key: UUID | str | None = None,
     key_name: str | None = None,
     wait_s: int = 0,
-) -> Operation[Payment]:
+) -> Operation[Capture]:
     """Take the authorized money, or ``amount`` of it. Keys and errors are as with ``create``."""
-    return _acted(payment_id, "captures", {"amount": amount}, idempotency_key, key_name, wait_s)
+    key = KeyChoice.of(idempotency_key, key_name)
+    return _acted(Capture, payment_id, "captures", {"amount": amount}, key, wait_s)
 
 
 def void(
@@ -153,9 +156,9 @@ def void(
     idempotency_key: UUID | str | None = None,
     key_name: str | None = None,
     wait_s: int = 0,
-) -> Operation[Payment]:
+) -> Operation[Void]:
     """Let the authorized money go. Keys and errors are as with ``create``."""
-    return _acted(payment_id, "void", {}, idempotency_key, key_name, wait_s)
+    return _acted(Void, payment_id, "void", {}, KeyChoice.of(idempotency_key, key_name), wait_s)
 
 
 def refund(
@@ -168,14 +171,8 @@ def refund(
     wait_s: int = 0,
 ) -> Operation[Refund]:
     """Pay back what was captured, or ``amount`` of it. Keys and errors are as with ``create``."""
-    return Call(
-        method="POST",
-        path=f"{_path(payment_id)}/refunds",
-        body=fixed({"amount": amount, "reason": reason}),
-        key=KeyChoice.of(idempotency_key, key_name),
-        wait_s=wait_s,
-        read=Refund,
-    )
+    key = KeyChoice.of(idempotency_key, key_name)
+    return _acted(Refund, payment_id, "refunds", {"amount": amount, "reason": reason}, key, wait_s)
 
 
 def refunds(payment_id: UUID | str) -> Operation[Page[Refund]]:
@@ -186,24 +183,6 @@ def refunds(payment_id: UUID | str) -> Operation[Page[Refund]]:
 def retrieve_refund(refund_id: str) -> Operation[Refund]:
     """Return a refund as it stands now. Raises ResourceMissing."""
     return Call(method="GET", path=f"/v1/refunds/{segment(refund_id)}", read=Refund)
-
-
-def forget_key(key_name: str, key: UUID | str) -> Operation[None]:
-    """Have the key store forget the key of a name, if it is this one: the name is a new payment then.
-
-    For a new try after PaymentFailed, whose ``idempotency_key`` is the key to give. Never for a payment
-    whose outcome is not known.
-    """
-    return _Forgetting(key_name, UUID(str(key)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Forgetting:
-    key_name: str
-    key: UUID
-
-    def steps(self, _surroundings: Surroundings) -> Steps[None]:
-        yield ForgetKey(scoped(PATH, self.key_name), self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,18 +241,18 @@ def _filters(
 
 
 def _acted(
+    kind: type[R],
     payment_id: UUID | str,
     action: str,
     members: Mapping[str, Any],
-    idempotency_key: UUID | str | None,
-    key_name: str | None,
+    key: KeyChoice,
     wait_s: int,
-) -> Call[Payment]:
+) -> Call[R]:
     return Call(
         method="POST",
         path=f"{_path(payment_id)}/{action}",
         body=fixed(members),
-        key=KeyChoice.of(idempotency_key, key_name),
+        key=key,
         wait_s=wait_s,
-        read=Payment,
+        read=kind,
     )

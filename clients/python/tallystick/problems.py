@@ -1,4 +1,4 @@
-"""One class for each code of a problem. Written by a program from the gateway's catalogue; not by hand.
+"""One class for each code of a problem. Written by a program from docs/problems.md; not by hand.
 
 An answer with a code that is not here is an error of its family all the same.
 """

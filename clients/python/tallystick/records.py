@@ -1,106 +1,12 @@
-"""What a gateway answers, as typed objects. Members that this version does not know are kept.
-
-A member is an attribute when its class declares it, and can be had by name in any case:
-``payment["a_new_member"]``. Times are aware ``datetime``s, amounts integers of minor units.
-"""
+"""What a gateway answers, as typed objects. Amounts are integers of minor units."""
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from tallystick.exchange import ResponseInfo
-
-R = TypeVar("R", bound="Record")
-
-
-class Record:
-    """One JSON object of an answer, not to be changed. Equal to another one that says the same."""
-
-    __slots__ = ("_raw", "response")
-
-    response: ResponseInfo | None
-    """About the answer that it came with; None for what was inside of another object."""
-
-    def __init__(self, raw: Mapping[str, Any], response: ResponseInfo | None = None) -> None:
-        self._raw = types.MappingProxyType(dict(raw))
-        self.response = response
-
-    @property
-    def raw(self) -> Mapping[str, Any]:
-        """The object as it came."""
-        return self._raw
-
-    def __getitem__(self, name: str) -> Any:
-        return self._raw[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._raw
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._raw == self._raw
-
-    def __hash__(self) -> int:
-        return hash((type(self), self._raw.get("id")))
-
-    def __repr__(self) -> str:
-        """Its kind, id and state alone: the rest may be personal."""
-        shown = [f"{name}={self._raw[name]!r}" for name in ("id", "status") if name in self._raw]
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self._raw), self.response)
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            reader = None if name.startswith("_") else _readers(type(self)).get(name)
-            if reader is None:
-                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-            if name not in self._raw:
-                raise AttributeError(f"the gateway's answer has no {name!r}")
-            return reader(self._raw[name])
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _moment(value: Any) -> Any:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
-
-
-@cache
-def _readers(record: type[Record]) -> Mapping[str, Callable[[Any], Any]]:
-    """How each declared member is read, as its type says."""
-    hints = typing.get_type_hints(record)
-    return {
-        name: _reader(hint) for name, hint in hints.items() if name not in Record.__annotations__
-    }
-
-
-def _reader(hint: Any) -> Callable[[Any], Any]:
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if datetime in kinds:
-        return _moment
-    for kind in kinds:
-        if isinstance(kind, type) and issubclass(kind, Record):
-            return _one(kind)
-        if typing.get_origin(kind) is tuple and issubclass(typing.get_args(kind)[0], Record):
-            return _several(typing.get_args(kind)[0])
-    return _as_it_is
-
-
-def _one(kind: type[Record]) -> Callable[[Any], Any]:
-    return lambda value: kind(value) if isinstance(value, dict) else value
-
-
-def _several(kind: type[Record]) -> Callable[[Any], Any]:
-    return lambda value: tuple(map(_one(kind), value)) if isinstance(value, list) else value
+from tallystick.record import Record
 
 
 class Failure(Record):
@@ -159,18 +65,42 @@ class Payment(Record):
 
 
 class Refund(Record):
-    """A payment back, whole or in part."""
+    """A payment back, whole or in part. ``amount`` is None until all that is left has been counted."""
 
     __slots__ = ()
     id: str
     object: str
     payment: str
     status: str
-    amount: int
-    currency: str
-    reason: str | None
+    outcome: str
+    amount: int | None
+    currency: str | None
     failure: Failure | None
+    next_retry_at: datetime | None
     created_at: datetime
+    effective_at: datetime | None
+    ledger_updated_at: datetime | None
+
+
+class Capture(Refund):
+    """Authorized money that is taken, whole or in part."""
+
+    __slots__ = ()
+
+
+class Void(Refund):
+    """Authorized money that is let go."""
+
+    __slots__ = ()
+
+
+ENDED_KINDS: Mapping[str, type[Record]] = {
+    "payment": Payment,
+    "refund": Refund,
+    "capture": Capture,
+    "void": Void,
+}
+"""What a problem may tell the end of, by the name of its member."""
 
 
 class Transfer(Record):
@@ -219,17 +149,6 @@ class Wallet(Record):
     as_of: datetime
 
 
-class CheckoutOrder(Record):
-    """One order of a checkout: what one seller gets."""
-
-    __slots__ = ()
-    id: str
-    status: str
-    seller: str | None
-    amount: int
-    currency: str
-
-
 class Checkout(Record):
     """What a buyer pays at once, to one seller or several."""
 
@@ -238,7 +157,7 @@ class Checkout(Record):
     object: str
     status: str
     is_payment_done: bool
-    orders: tuple[CheckoutOrder, ...]
+    orders: tuple[Payment, ...]
     redirect_url: str | None
     expires_at: datetime | None
     created_at: datetime
@@ -259,13 +178,14 @@ class Event(Record):
 
 
 class WebhookEndpoint(Record):
-    """Where events are sent to. ``secret`` comes once, in the answer that created it."""
+    """Where events are sent to. ``secret`` comes once, in the answer that made it."""
 
     __slots__ = ()
     id: str
     object: str
     url: str
     types: list[str]
+    status: str
     secret: str
     created_at: datetime
 
@@ -276,9 +196,22 @@ class Delivery(Record):
     __slots__ = ()
     id: str
     object: str
+    endpoint: str
     event: str
-    status: str
-    created_at: datetime
+    type: str
+    state: str
+    tries: int
+    next_try_at: datetime | None
+
+
+class Resend(Record):
+    """Deliveries that are begun anew; with ``has_more`` the range holds more of them."""
+
+    __slots__ = ()
+    object: str
+    endpoint: str
+    deliveries: int
+    has_more: bool
 
 
 class LoggedRequest(Record):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from tallystick.operations import (
@@ -17,15 +18,19 @@ from tallystick.operations import (
     page_of,
     segment,
 )
+from tallystick.record import Record
 from tallystick.records import (
     Checkout,
     Delivery,
     Event,
     LoggedRequest,
+    Resend,
     Seller,
     Wallet,
     WebhookEndpoint,
 )
+
+R = TypeVar("R", bound=Record)
 
 SELLERS = "/v1/sellers"
 CHECKOUTS = "/v1/checkouts"
@@ -75,7 +80,7 @@ def create_checkout(
     wait_s: int = 0,
     **more: Any,
 ) -> Operation[Checkout]:
-    """Have a buyer pay several orders at once: by a token, or on a hosted page.
+    """Have a buyer pay several orders at once, each its own payment: by a token, or on a hosted page.
 
     An order is ``{"seller", "amount", "currency"}``; its ``id`` is derived from the call's key where it
     has none, so that a repetition names the same orders. ``hosted``: ``{"success_url", "cancel_url"}``.
@@ -117,47 +122,100 @@ def iterate_checkouts(*, page_size: int = 100) -> Listing[Checkout]:
     return Listing(first=_page(CHECKOUTS, Checkout, {"limit": page_size}))
 
 
+def retrieve_event(event_id: str) -> Operation[Event]:
+    """Return one event, the same as in the feed."""
+    return Call(method="GET", path=f"{EVENTS}/{segment(event_id)}", read=Event)
+
+
 def list_events(*, after: str | None = None, limit: int | None = None) -> Operation[Page[Event]]:
-    """Return one page of events, oldest first, from behind the event ``after``."""
+    """Return what came behind a cursor, oldest first; without one from the beginning of the feed.
+
+    The page's ``next_cursor`` is where the feed goes on: keep it once its events are dealt with.
+    """
     return _page(EVENTS, Event, {"after": after, "limit": limit})
 
 
 def iterate_events(*, after: str | None = None, page_size: int = 100) -> Listing[Event]:
-    """Go through the events behind ``after``, oldest first, up to the newest there is."""
-    return Listing(first=_page(EVENTS, Event, {"after": after, "limit": page_size}), cursor="after")
+    """Go through the events behind a cursor, oldest first, up to the newest there is."""
+    return Listing(first=_page(EVENTS, Event, {"after": after, "limit": page_size}), is_feed=True)
 
 
 def create_endpoint(
     *, url: str, types: Sequence[str] | None = None, **more: Any
 ) -> Operation[WebhookEndpoint]:
-    """Have events sent to a URL. The answer's ``secret`` is shown this once: keep it."""
+    """Have events sent to a URL; all, or those of ``types``. The answer's ``secret`` is shown this once."""
     body = fixed({**more, "url": url, "types": None if types is None else list(types)})
     return Call(method="POST", path=ENDPOINTS, body=body, read=WebhookEndpoint)
 
 
-def list_endpoints() -> Operation[Page[WebhookEndpoint]]:
-    """Return the endpoints."""
-    return _page(ENDPOINTS, WebhookEndpoint, {})
+def retrieve_endpoint(endpoint_id: str) -> Operation[WebhookEndpoint]:
+    """Return an endpoint, without its secret."""
+    return Call(method="GET", path=_endpoint(endpoint_id), read=WebhookEndpoint)
+
+
+def list_endpoints(
+    *, limit: int | None = None, starting_after: str | None = None
+) -> Operation[Page[WebhookEndpoint]]:
+    """Return one page of endpoints, newest first."""
+    return _page(ENDPOINTS, WebhookEndpoint, {"limit": limit, "starting_after": starting_after})
 
 
 def delete_endpoint(endpoint_id: str) -> Operation[None]:
     """Have no more events sent there."""
-    path = f"{ENDPOINTS}/{segment(endpoint_id)}"
-    return Call(method="DELETE", path=path, read=lambda _document, _response: None)
+    return Call(
+        method="DELETE", path=_endpoint(endpoint_id), read=lambda _document, _response: None
+    )
+
+
+def enable_endpoint(endpoint_id: str) -> Operation[WebhookEndpoint]:
+    """Go on sending where it stopped."""
+    return _endpoint_action(endpoint_id, "enable", {}, WebhookEndpoint)
+
+
+def disable_endpoint(endpoint_id: str) -> Operation[WebhookEndpoint]:
+    """Send nothing until it is enabled."""
+    return _endpoint_action(endpoint_id, "disable", {}, WebhookEndpoint)
+
+
+def rotate_secret(endpoint_id: str, *, overlap_s: int | None = None) -> Operation[WebhookEndpoint]:
+    """Make a new secret, shown this once; the one before signs, too, for ``overlap_s`` seconds."""
+    members = {"overlap_s": overlap_s}
+    return _endpoint_action(endpoint_id, "rotate_secret", members, WebhookEndpoint)
 
 
 def list_deliveries(
-    endpoint_id: str, *, limit: int | None = None, starting_after: str | None = None
+    endpoint_id: str,
+    *,
+    limit: int | None = None,
+    starting_after: str | None = None,
+    state: str | None = None,
 ) -> Operation[Page[Delivery]]:
-    """Return one page of what was sent to an endpoint."""
-    path = f"{ENDPOINTS}/{segment(endpoint_id)}/deliveries"
-    return _page(path, Delivery, {"limit": limit, "starting_after": starting_after})
+    """Return one page of what was sent to an endpoint, newest first."""
+    query = {"limit": limit, "starting_after": starting_after, "state": state}
+    return _page(f"{_endpoint(endpoint_id)}/deliveries", Delivery, query)
 
 
-def resend_delivery(endpoint_id: str, delivery_id: str) -> Operation[Delivery]:
+def iterate_deliveries(
+    endpoint_id: str, *, page_size: int = 100, state: str | None = None
+) -> Listing[Delivery]:
+    """Go through all that was sent to an endpoint, newest first."""
+    query = {"limit": page_size, "state": state}
+    return Listing(first=_page(f"{_endpoint(endpoint_id)}/deliveries", Delivery, query))
+
+
+def resend_delivery(endpoint_id: str, delivery_id: str) -> Operation[Resend]:
     """Send an event to an endpoint once more, under its own id."""
-    path = f"{ENDPOINTS}/{segment(endpoint_id)}/deliveries/{segment(delivery_id)}/resend"
-    return Call(method="POST", path=path, body=fixed({}), read=Delivery)
+    return _endpoint_action(endpoint_id, f"deliveries/{segment(delivery_id)}/resend", {}, Resend)
+
+
+def resend_range(
+    endpoint_id: str, *, since: datetime, until: datetime, state: str | None = None
+) -> Operation[Resend]:
+    """Send all deliveries of a time once more, oldest first."""
+    if since.tzinfo is None or until.tzinfo is None:
+        raise ValueError("a time needs its offset from UTC")
+    members = {"from": since.isoformat(), "to": until.isoformat(), "state": state}
+    return _endpoint_action(endpoint_id, "resend", members, Resend)
 
 
 def list_requests(
@@ -184,3 +242,16 @@ def list_requests(
 
 def _page(path: str, kind: Any, query: Json) -> Call[Any]:
     return Call(method="GET", path=path, query=query, read=page_of(kind))
+
+
+def _endpoint(endpoint_id: str) -> str:
+    return f"{ENDPOINTS}/{segment(endpoint_id)}"
+
+
+def _endpoint_action(endpoint_id: str, action: str, members: Json, kind: type[R]) -> Call[R]:
+    return Call(
+        method="POST",
+        path=f"{_endpoint(endpoint_id)}/{action}",
+        body=fixed(members),
+        read=kind,
+    )

@@ -14,7 +14,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID
 
-from tallystick.errors import AnswerUnreadable, ApiError, CallFailed, NotReached, family_of
+from tallystick.errors import (
+    AnswerUnreadable,
+    ApiError,
+    CallFailed,
+    NotReached,
+    ended_of,
+    family_of,
+)
 from tallystick.exchange import NoAnswer, Pause, Request, Response, Send, Steps
 from tallystick.problems import BY_CODE
 
@@ -71,6 +78,7 @@ class Wanted:
     headers: Mapping[str, str]
     body: bytes | None
     key: UUID | None
+    kept_as: str | None = None
     wait_s: int = 0
 
     @property
@@ -132,7 +140,7 @@ def _note_effect(result: Response | NoAnswer, progress: _Progress) -> None:
     """Remember whether this attempt may have had its effect. Once it may have, it stays so."""
     if _may_run(result):
         progress.may_have_run = True
-    elif isinstance(result, Response) and result.status == 402:
+    elif isinstance(result, Response) and ended_of(_problem(result) or {}) is not None:
         # The outcome of this very key is known now.
         progress.may_have_run = False
 
@@ -176,6 +184,7 @@ def _failure(wanted: Wanted, result: Response | NoAnswer, progress: _Progress) -
     """The error that this result is, if no further attempt is made."""
     about: dict[str, Any] = {
         "idempotency_key": wanted.key,
+        "kept_as": wanted.kept_as,
         "may_have_run": progress.may_have_run and wanted.method != "GET",
         "attempt_count": progress.attempt_count,
     }

@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from tallystick import payments, resources
 from tallystick.binding import SyncResource, sync_iterator, sync_method
+from tallystick.errors import CallFailed
 from tallystick.exchange import ForgetKey, KeepKey, Pause, Result, Send, Step
 from tallystick.keys import KeyStore, MemoryKeyStore
-from tallystick.operations import Operation
+from tallystick.operations import Forgetting, Operation
 from tallystick.options import Options
 from tallystick.retrying import RetryPolicy, Surroundings
 from tallystick.sync_transport import SyncTransport
@@ -37,7 +38,6 @@ class Payments(SyncResource):
     void = sync_method(payments.void)
     refund = sync_method(payments.refund)
     refunds = sync_method(payments.refunds)
-    forget_key = sync_method(payments.forget_key)
 
 
 class Refunds(SyncResource):
@@ -72,6 +72,7 @@ class Checkouts(SyncResource):
 class Events(SyncResource):
     """What happened."""
 
+    retrieve = sync_method(resources.retrieve_event)
     list = sync_method(resources.list_events)
     iterate = sync_iterator(resources.iterate_events)
 
@@ -80,10 +81,16 @@ class WebhookEndpoints(SyncResource):
     """Where events are sent to."""
 
     create = sync_method(resources.create_endpoint)
+    retrieve = sync_method(resources.retrieve_endpoint)
     list = sync_method(resources.list_endpoints)
     delete = sync_method(resources.delete_endpoint)
+    enable = sync_method(resources.enable_endpoint)
+    disable = sync_method(resources.disable_endpoint)
+    rotate_secret = sync_method(resources.rotate_secret)
     deliveries = sync_method(resources.list_deliveries)
+    iterate_deliveries = sync_iterator(resources.iterate_deliveries)
     resend = sync_method(resources.resend_delivery)
+    resend_range = sync_method(resources.resend_range)
 
 
 class Requests(SyncResource):
@@ -160,6 +167,14 @@ class Tallystick:
     def close(self) -> None:
         """Close the connections. The key store is closed by whoever opened it."""
         self._transport.close()
+
+    def forget_key(self, error: CallFailed) -> None:
+        """Have the key store forget the key of a call that failed for good, so that its name is new.
+
+        For a new try after PaymentFailed. Raises ValueError for an error that does not tell the end of what
+        its key names (``error.ended``): then only the same key is safe.
+        """
+        self.run(Forgetting(error))
 
     def run(self, operation: Operation[T]) -> T:
         """Take an operation's steps, and return what it comes to."""

@@ -163,6 +163,9 @@ class SyncTransport:
 
 def _read(connection: _Connection) -> Response:
     answer = connection.getresponse()
+    if answer.length is None and not answer.chunked:
+        # Its end is the connection's, which may have been cut, in the middle of its head too.
+        raise http.client.HTTPException("an answer that does not say how long it is")
     body = bytearray()
     while piece := answer.read1(_READ_BYTES):
         body += piece

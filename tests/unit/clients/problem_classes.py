@@ -1,22 +1,24 @@
-"""The client's classes of problems, made from the product's own catalogue.
+"""The client's classes of problems, made from the page that documents them.
 
 ``python -m tests.unit.clients.problem_classes`` writes ``clients/python/tallystick/problems.py`` anew.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.problems import Code, ProblemKind
-from payments.answer import STATUS_PAYMENT_REQUIRED, TITLES
 from tallystick.errors import family_of
 
-PROBLEMS_FILE = Path(__file__).parents[3] / "clients" / "python" / "tallystick" / "problems.py"
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "problems.md"
+PROBLEMS_FILE = ROOT / "clients" / "python" / "tallystick" / "problems.py"
 
 _HEAD = '''\
-"""One class for each code of a problem. Written by a program from the gateway's catalogue; not by hand.
+"""One class for each code of a problem. Written by a program from docs/problems.md; not by hand.
 
 An answer with a code that is not here is an error of its family all the same.
 """
@@ -40,13 +42,15 @@ BY_CODE: Mapping[str, type[errors.ApiError]] = {
 """
 
 
+_SECTION = re.compile(r"^### `([a-z0-9_]+)`$(.*?)(?=^#{2,3} |\Z)", re.MULTILINE | re.DOTALL)
+_EXAMPLE = re.compile(r"^```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
 def catalogue() -> Iterator[tuple[str, int, str]]:
-    """(code, HTTP status, title) of every problem that a gateway answers."""
-    for code, title in TITLES.items():
-        yield code, STATUS_PAYMENT_REQUIRED, title
-    for member in Code:
-        kind: ProblemKind = member.value
-        yield member.wire, kind.status, kind.title
+    """(code, HTTP status, title) of every problem, as the page of problems shows it."""
+    for code, section in _SECTION.findall(PAGE.read_text(encoding="utf-8")):
+        example = json.loads(_EXAMPLE.findall(section)[0])
+        yield code, example["status"], example["title"]
 
 
 def class_name(code: str) -> str:

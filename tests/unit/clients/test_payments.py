@@ -7,10 +7,22 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from tallystick import StillRunning, payments, problems, resources
+from tallystick import (
+    CallFailed,
+    PaymentFailed,
+    Refund,
+    Refused,
+    RetryPolicy,
+    StillRunning,
+    payments,
+    problems,
+    resources,
+)
 from tallystick.binding import _pages
+from tallystick.exchange import NoAnswer, Response
+from tallystick.operations import Forgetting
 from tallystick.records import Event
-from tests.unit.clients.steps import LOST, Taker, refused, said
+from tests.unit.clients.steps import LOST, NOT_SENT, Taker, refused, said
 
 ID = "6f1c0e58-6c0f-4b7f-9d5e-0f3f0a6f4c11"
 
@@ -31,16 +43,69 @@ def test_a_named_key_is_kept_before_anything_is_sent() -> None:
 
 
 def test_a_name_leads_to_the_same_key_again() -> None:
-    """Whoever comes back with the cart's name goes on with the cart's payment, until it is forgotten."""
-    taker = Taker([said(201, payment()), said(201, payment()), said(201, payment())])
+    """Whoever comes back with the cart's name goes on with the cart's payment."""
+    taker = Taker([said(201, payment()), said(201, payment())])
     wanted = payments.create(
         amount=1, currency="USD", payment_method="tok_approve", key_name="cart-1001"
     )
     taker.take(wanted)
     taker.take(wanted)
     (key,) = taker.sent_keys
-    taker.take(payments.forget_key("cart-1001", UUID(int=0)))
-    taker.take(payments.forget_key("cart-1001", key))
+    assert len(taker.sent) == 2
+    assert key
+
+
+DECLINED = {"code": "declined", "payment": payment("failed")}
+
+
+def test_a_name_is_new_once_its_payment_failed_for_good() -> None:
+    """After a decline the name can be forgotten, and the next call is a payment of its own."""
+    taker = Taker([said(402, DECLINED), said(201, payment())])
+    wanted = payments.create(
+        amount=1, currency="USD", payment_method="tok_approve", key_name="cart-1001"
+    )
+    with pytest.raises(PaymentFailed) as caught:
+        taker.take(wanted)
+    taker.take(Forgetting(caught.value))
+    taker.take(wanted)
+    assert len(taker.sent_keys) == 2
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [NOT_SENT],
+        [LOST],
+        [refused("api_key_invalid", 401)],
+        [refused("idempotency_key_reused", 422)],
+        [refused("amount_too_small", 422)],
+        [refused("queue_backpressure", 503, retryable=False, may_run=False)],
+    ],
+)
+def test_no_other_error_lets_a_key_be_forgotten(script: list[Response | NoAnswer]) -> None:
+    """Whatever else came back, an earlier process may have been paid under the key: it stays."""
+    taker = Taker([*script, said(201, payment())], policy=RetryPolicy(attempts_max=1))
+    wanted = payments.create(
+        amount=1, currency="USD", payment_method="tok_approve", key_name="cart-1001"
+    )
+    with pytest.raises(CallFailed) as caught:
+        taker.take(wanted)
+    with pytest.raises(ValueError, match="same key"):
+        taker.take(Forgetting(caught.value))
+    taker.take(wanted)
+    assert len(taker.sent_keys) == 1
+
+
+def test_a_refund_that_failed_is_told_and_forgotten_apart() -> None:
+    """A refund's end is the refund's: its payment's key stays."""
+    failed = {"code": "refund_exceeds_captured", "refund": {"id": "rf_a", "status": "failed"}}
+    taker = Taker([said(422, failed), said(201, {"id": "rf_b"})])
+    wanted = payments.refund(ID, amount=5, key_name="a")
+    with pytest.raises(Refused) as caught:
+        taker.take(wanted)
+    assert isinstance(caught.value.ended, Refund)
+    assert not caught.value.may_have_run
+    taker.take(Forgetting(caught.value))
     taker.take(wanted)
     assert len(taker.sent_keys) == 2
 
@@ -171,6 +236,7 @@ def test_a_decline_carries_its_payment_and_reason() -> None:
             payments.create(amount=1, currency="USD", payment_method="tok_decline_do_not_honor")
         )
     assert caught.value.decline_code == "do_not_honor"
+    assert caught.value.payment is not None
     assert caught.value.payment.status == "failed"
     assert str(caught.value) == "declined: The card was declined. (req_abc)"
 
@@ -200,19 +266,28 @@ def test_lists_go_on_behind_their_last() -> None:
 
 
 def test_the_feed_goes_on_behind_its_last_event() -> None:
-    """Events are read up to the newest, and a later look goes on from any of them."""
+    """Events are read up to the newest, by the cursor that the feed tells, not by their ids."""
     taker = Taker(
         [
-            said(200, {"data": [{"id": "evt_a"}, {"id": "evt_b"}], "has_more": True}),
-            said(200, {"data": [{"id": "evt_c"}], "has_more": False}),
+            said(
+                200,
+                {
+                    "data": [{"id": "evt_a"}, {"id": "evt_b"}],
+                    "has_more": True,
+                    "next_cursor": "f_b",
+                },
+            ),
+            said(200, {"data": [{"id": "evt_c"}], "has_more": False, "next_cursor": "f_c"}),
+            said(200, {"data": [], "has_more": False, "next_cursor": "f_c"}),
         ]
     )
-    found = [each.id for each in _pages(_Runner(taker), resources.iterate_events(after="evt_0"))]
+    found = [each.id for each in _pages(_Runner(taker), resources.iterate_events(after="f_a"))]
     assert found == ["evt_a", "evt_b", "evt_c"]
     assert [request.target for request in taker.sent] == [
-        "/v1/events?after=evt_0&limit=100",
-        "/v1/events?after=evt_b&limit=100",
+        "/v1/events?after=f_a&limit=100",
+        "/v1/events?after=f_b&limit=100",
     ]
+    assert taker.take(resources.list_events(after="f_c")).next_cursor == "f_c"
 
 
 def test_orders_of_a_checkout_keep_their_ids_in_every_repetition() -> None:

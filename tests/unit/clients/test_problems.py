@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from payments.answer import API_VERSION
-from tallystick import errors, options, problems, records
-from tests.source_tree import ROOT
+from gateway.problems import Code
+from payments.answer import API_VERSION, STATUS_PAYMENT_REQUIRED, TITLES
+from tallystick import errors, options, problems
+from tallystick.record import Record
 from tests.unit.clients.problem_classes import PROBLEMS_FILE, catalogue, class_name, rendered
 
 
@@ -25,10 +26,15 @@ def test_a_class_is_found_by_its_code_and_belongs_to_its_family() -> None:
         assert issubclass(found, errors.family_of(status))
 
 
-def test_every_code_has_its_page() -> None:
-    """A developer who meets a class finds its code among the documented problems."""
-    page = (ROOT / "docs" / "problems.md").read_text(encoding="utf-8")
-    assert [code for code in problems.BY_CODE if f"### `{code}`" not in page] == []
+def test_every_code_of_the_product_has_a_class() -> None:
+    """What a gateway answers, and what a frozen answer tells, is a class of the client's, in its family."""
+    answered = {member.wire: member.value.status for member in Code}
+    answered |= dict.fromkeys(TITLES, STATUS_PAYMENT_REQUIRED)
+    found = {code: problems.BY_CODE.get(code) for code in answered}
+    assert [code for code, kind in found.items() if kind is None] == []
+    for code, kind in found.items():
+        assert kind is not None
+        assert issubclass(kind, errors.family_of(answered[code])), code
 
 
 def test_the_client_speaks_the_products_version() -> None:
@@ -38,12 +44,12 @@ def test_the_client_speaks_the_products_version() -> None:
 
 def test_records_name_no_member_twice() -> None:
     """Attributes of records are the API's members: none is hidden behind a method."""
-    for kind in _kinds(records.Record):
-        hidden = set(kind.__annotations__) & set(dir(records.Record))
+    for kind in _kinds(Record):
+        hidden = set(kind.__annotations__) & set(dir(Record))
         assert hidden == set(), kind
 
 
-def _kinds(kind: type[records.Record]) -> Iterator[type[records.Record]]:
+def _kinds(kind: type[Record]) -> Iterator[type[Record]]:
     for child in kind.__subclasses__():
         yield child
         yield from _kinds(child)

@@ -27,7 +27,7 @@ from tests.unit.clients.steps import LOST, NOT_SENT, Taker, refused, said
 PAYMENT = {"id": "6f1c0e58-6c0f-4b7f-9d5e-0f3f0a6f4c11", "status": "succeeded"}
 UNAVAILABLE = refused("store_unavailable", 503, retryable=True, may_run=True, retry_after="1")
 FULL = refused("queue_backpressure", 503, retryable=True, may_run=False, retry_after="1")
-DECLINED = refused("declined", 402)
+DECLINED = said(402, {"code": "declined", "payment": {**PAYMENT, "status": "failed"}})
 
 
 def order(key: UUID | None = None, wait_s: int = 0) -> Operation[Payment]:
