@@ -42,7 +42,7 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(self._connection.left_s())
-        count: int | None = self._source.readinto(buffer)  # type: ignore[attr-defined]
+        count: int | None = self._source.readinto(buffer)
         return count
 
     def close(self) -> None:
@@ -73,11 +73,11 @@ class _Connection(http.client.HTTPConnection):
             plain.settimeout(self.left_s())
             plain = self._tls.wrap_socket(plain, server_hostname=self.host)
         self.sock = plain
-        self.response_class = self._response  # type: ignore[assignment,method-assign]
+        self.response_class = self._response  # type: ignore[assignment]
 
     def _response(self, sock: socket.socket, **options: Any) -> http.client.HTTPResponse:
         response = http.client.HTTPResponse(sock, **options)
-        source = response.fp.detach()  # type: ignore[attr-defined]
+        source = response.fp.detach()
         response.fp = io.BufferedReader(_Reader(self, sock, source), _READ_BYTES)
         return response
 

@@ -56,7 +56,13 @@ def answer(status: int, document: object, *, is_closed: bool = False, **headers:
 
 
 def problem(
-    code: str, status: int, *, retryable: bool, details: object = None, **headers: str
+    code: str,
+    status: int,
+    *,
+    retryable: bool,
+    details: object = None,
+    is_closed: bool = False,
+    **headers: str,
 ) -> Reply:
     """A problem document, as a gateway answers it."""
     document = {
@@ -70,7 +76,7 @@ def problem(
     }
     if details is not None:
         document["details"] = details
-    return answer(status, document, **headers)
+    return answer(status, document, is_closed=is_closed, **headers)
 
 
 class ScriptedServer:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from gateway import request_log
+from payments.fees import SANDBOX_FEE
 from payments.identity import parse_request_id
 from payments.mode import Mode
 from tests.unit.gateway.stack import Answered, GatewayStack, payment
@@ -121,7 +122,7 @@ async def test_nobody_sees_anothers_requests(stack: GatewayStack) -> None:
     key = uuid4()
     answered = await stack.pay(key)
     await flushed(stack)
-    other = stack.directory.put_merchant("mrc_other", fee=stack.merchant.fee)
+    other = stack.directory.put_merchant("mrc_other", fee=SANDBOX_FEE)
     for stranger in (stack.issue_key(merchant=other), stack.issue_key(mode=Mode.LIVE)):
         for query in (
             "",
