@@ -81,13 +81,7 @@ class GatewayProcess:
             application_name=f"{name} checks",
             session_count_max=CHECK_SESSIONS_MAX,
         )
-        self._request_log_pool = read_pool(
-            config,
-            shard,
-            "gateway",
-            application_name=f"{name} requests",
-            session_count_max=REQUEST_LOG_SESSIONS_MAX,
-        )
+        self._request_log_pool = _request_log_pool(config, name)
         self._one_copy = OneCopyWatch(self._check_pool)
         queue = replace(queue_settings(config), one_copy=self._one_copy)
         self._queues = [
@@ -113,9 +107,7 @@ class GatewayProcess:
                 crash_points=CrashPoints.from_environment(
                     environment, is_sandbox=config.deployment.is_sandbox
                 ),
-                request_log=(
-                    PostgresRequestLog(self._request_log_pool) if config.request_log.is_on else None
-                ),
+                request_log=self._request_log_pool and PostgresRequestLog(self._request_log_pool),
             )
         )
         self.gateway.metrics.add_process()
@@ -155,13 +147,27 @@ class GatewayProcess:
         await self._check_primaries.close()
         await self._pool.close()
         await self._check_pool.close()
-        await self._request_log_pool.close()
+        if self._request_log_pool is not None:
+            await self._request_log_pool.close()
         for defect in ended:
             if isinstance(defect, Exception):
                 raise defect
 
     def _replied(self, reply: Reply) -> None:
         self.gateway.replied(taken_in=reply.taken_in, settled=reply.settled)
+
+
+def _request_log_pool(config: Config, name: str) -> ReadPool | None:
+    """Sessions for the request log alone; None where there is none."""
+    if not config.request_log.is_on:
+        return None
+    return read_pool(
+        config,
+        config.postgres.shards[0],
+        "gateway",
+        application_name=f"{name} requests",
+        session_count_max=REQUEST_LOG_SESSIONS_MAX,
+    )
 
 
 def _new_channel(name: str) -> str:
