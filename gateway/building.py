@@ -65,23 +65,10 @@ class GatewayProcess:
         mutate(environment, is_sandbox=config.deployment.is_sandbox)
         if len(config.postgres.shards) != 1:
             raise ConfigError("postgres.shards: a gateway reads one shard in this release")
-        (shard,) = config.postgres.shards
         self.settings = gateway_settings(config, name)
-        self._pool = read_pool(
-            config,
-            shard,
-            "gateway",
-            application_name=name,
-            session_count_max=POSTGRES_SESSIONS_MAX,
-        )
-        self._check_pool: ReadPool = read_pool(
-            config,
-            shard,
-            "gateway",
-            application_name=f"{name} checks",
-            session_count_max=CHECK_SESSIONS_MAX,
-        )
-        self._request_log_pool = _request_log_pool(config, name)
+        self._pool = _pool(config, name, POSTGRES_SESSIONS_MAX)
+        self._check_pool = _pool(config, f"{name} checks", CHECK_SESSIONS_MAX)
+        self._request_log = _request_log(config, name)
         self._one_copy = OneCopyWatch(self._check_pool)
         queue = replace(queue_settings(config), one_copy=self._one_copy)
         self._queues = [
@@ -107,7 +94,7 @@ class GatewayProcess:
                 crash_points=CrashPoints.from_environment(
                     environment, is_sandbox=config.deployment.is_sandbox
                 ),
-                request_log=self._request_log_pool and PostgresRequestLog(self._request_log_pool),
+                request_log=self._request_log,
             )
         )
         self.gateway.metrics.add_process()
@@ -147,8 +134,8 @@ class GatewayProcess:
         await self._check_primaries.close()
         await self._pool.close()
         await self._check_pool.close()
-        if self._request_log_pool is not None:
-            await self._request_log_pool.close()
+        if self._request_log is not None:
+            await self._request_log.close()
         for defect in ended:
             if isinstance(defect, Exception):
                 raise defect
@@ -157,17 +144,22 @@ class GatewayProcess:
         self.gateway.replied(taken_in=reply.taken_in, settled=reply.settled)
 
 
-def _request_log_pool(config: Config, name: str) -> ReadPool | None:
-    """Sessions for the request log alone; None where there is none."""
-    if not config.request_log.is_on:
-        return None
+def _pool(config: Config, application_name: str, session_count_max: int) -> ReadPool:
+    """Sessions of the gateway's role on the one shard."""
     return read_pool(
         config,
         config.postgres.shards[0],
         "gateway",
-        application_name=f"{name} requests",
-        session_count_max=REQUEST_LOG_SESSIONS_MAX,
+        application_name=application_name,
+        session_count_max=session_count_max,
     )
+
+
+def _request_log(config: Config, name: str) -> PostgresRequestLog | None:
+    """The request log over sessions of its own; None where none is kept."""
+    if not config.request_log.is_on:
+        return None
+    return PostgresRequestLog(_pool(config, f"{name} requests", REQUEST_LOG_SESSIONS_MAX))
 
 
 def _new_channel(name: str) -> str:

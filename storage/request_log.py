@@ -98,6 +98,10 @@ class PostgresRequestLog:
     def __init__(self, pool: ReadPool) -> None:
         self._pool = pool
 
+    async def close(self) -> None:
+        """Close its sessions. Nothing may be running any more."""
+        await self._pool.close()
+
     async def turn(self, *, keep_s: int, bytes_max: int) -> int:
         """See ``RequestLogStore``."""
 
