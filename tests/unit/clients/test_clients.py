@@ -7,8 +7,9 @@ import inspect
 import logging
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import assert_type
 from uuid import UUID
 
 import pytest
@@ -18,12 +19,14 @@ from tallystick import (
     FileKeyStore,
     NotReached,
     Payment,
+    Refund,
     RetryPolicy,
     Tallystick,
     problems,
 )
 from tallystick.async_client import AsyncTallystick as AsyncClient
 from tallystick.binding import AsyncResource, SyncResource
+from tallystick.operations import Page
 from tests.unit.clients.scripted_server import Reply, ScriptedServer, answer, problem
 
 KEY = "sk_test_a_secret_that_nobody_may_see"
@@ -109,6 +112,23 @@ def test_a_payments_repr_is_not_personal() -> None:
     payment = Payment({**PAYMENT, "metadata": {"name": "A. Example"}})
     assert repr(payment) == f"Payment(id='{PAYMENT['id']}', status='succeeded')"
     assert pickle.loads(pickle.dumps(payment)) == payment
+
+
+async def test_types_are_those_of_what_comes_back() -> None:
+    """A type checker knows what each method of either client gives, and what it takes (mypy reads this)."""
+    with ScriptedServer(answer(200, {**PAYMENT, "data": []})) as server:
+        with Tallystick(server.url, KEY) as client:
+            assert_type(client.payments.retrieve("a"), Payment)
+            assert_type(client.payments.list(limit=5), Page[Payment])
+            assert_type(client.payments.iterate(), Iterator[Payment])
+            assert_type(client.payments.refund("a", amount=5), Refund)
+            assert_type(client.webhook_endpoints.delete("a"), None)
+            with pytest.raises(TypeError):
+                client.payments.create(amount=5, currency="USD")  # type: ignore[call-arg]
+        async with AsyncTallystick(server.url, KEY) as other:
+            assert_type(await other.payments.retrieve("a"), Payment)
+            assert_type(other.payments.iterate(), AsyncIterator[Payment])
+            assert [payment async for payment in other.payments.iterate()] == []
 
 
 def test_both_clients_do_the_same() -> None:
