@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -33,7 +32,7 @@ from runtime.metrics import (
     GATEWAY_REQUEST_LOG_WRITTEN,
     Metrics,
 )
-from storage.request_log import LoggedRequest, RequestLogStore
+from storage.request_log import LoggedRequest, RequestLogStore, request_time
 
 # Looking at the log is no news, and would fill it with itself.
 REQUESTS_PATH = "/v1/requests"
@@ -52,7 +51,7 @@ BATCH_COUNT_MAX = 5_000
 # A process that ends has no longer for its last notes.
 LAST_FLUSH_S = 1.0
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNKNOWN = UUID(int=0)
 
 
 class _Note(NamedTuple):
@@ -207,7 +206,7 @@ class RequestLog:
         await self._store.write(slot, rows)
 
     def _row(self, note: _Note) -> LoggedRequest:
-        number = parse_request_id(note.request_id) or UUID(int=0)
+        number = parse_request_id(note.request_id) or _UNKNOWN
         key = None if note.key is None else parse_idempotency_key(note.key)
         return LoggedRequest(
             request_no=number,
@@ -219,7 +218,7 @@ class RequestLog:
             code=_code(note),
             idempotency_key=key,
             duration_us=max(0, int(note.duration_s * 1e6)),
-            received_at=_received_at(number),
+            received_at=request_time(number),
             bodies=redacted_bodies(
                 path=note.path,
                 query=note.query,
@@ -250,8 +249,3 @@ def _screened(note: _Note) -> bytes | None:
     if note.request is None or is_searched or not contains_card_number_in_json(note.request):
         return note.request
     return None
-
-
-def _received_at(number: UUID) -> datetime:
-    """When a request came, as its number tells: a UUIDv7 begins with milliseconds."""
-    return _EPOCH + timedelta(milliseconds=number.int >> 80)

@@ -16,22 +16,29 @@ import msgspec
 SHOWN = frozenset({
     "amount", "amount_captured", "amount_refunded", "api_version", "as_of", "attempts", "available",
     "balance", "basis_points", "batch", "capture", "code", "created_at", "credit_account", "currency",
-    "debit_account", "decline_code", "detail", "effective_at", "expires_at", "fee", "fixed_default",
-    "has_more", "id", "idempotency_key", "instance", "is_payment_done", "kind", "ledger_updated_at",
-    "may_run", "message", "next_retry_at", "object", "object_id", "outcome", "owner", "param", "payment",
-    "pending", "posted", "psp", "psp_reference", "request_id", "retryable", "seller",
-    "sequence", "status", "title", "type", "wallet_updated_at",
+    "debit_account", "decline_code", "deleted", "deliveries", "detail", "effective_at", "endpoint", "event",
+    "expires_at", "fee", "fixed_default", "from", "has_more", "id", "idempotency_key", "instance",
+    "is_payment_done", "kind", "last_http_status", "ledger_updated_at", "may_run", "message", "next_cursor",
+    "next_retry_at", "next_try_at", "object", "object_id", "outcome", "overlap_s", "owner", "param",
+    "payment", "pending", "posted", "psp", "psp_reference", "request_id", "retryable", "secrets", "seller",
+    "sequence", "state", "status", "title", "to", "tries", "type", "wallet_updated_at",
 })  # fmt: skip
 # Objects and lists of such members.
 WALKED = frozenset({
-    "balances", "data", "details", "differs", "failure", "fee", "fixed", "next_action", "orders", "payment",
-    "refunds", "types",
+    "balances", "capture", "data", "details", "differs", "failure", "fee", "fixed", "next_action", "orders",
+    "payment", "refund", "types", "void",
 })  # fmt: skip
 # What there is, and is not shown.
 HIDDEN = frozenset({
     "buyer", "description", "hosted", "metadata", "name", "payment_method", "reason", "redirect_url",
     "secret", "url",
 })  # fmt: skip
+
+_SHOW, _WALK, _HIDE = 1, 2, 4
+_MEMBERS: Mapping[str, int] = {
+    **{name: (_SHOW * (name in SHOWN)) | (_WALK * (name in WALKED)) for name in SHOWN | WALKED},
+    **dict.fromkeys(HIDDEN, _HIDE),
+}
 
 REDACTED = "[redacted]"
 
@@ -63,28 +70,26 @@ def redacted_bodies(
     body_bytes_max: int,
 ) -> bytes:
     """Return one JSON object of what may be kept of a request and its answer."""
-    kept: dict[str, object] = {}
-    if path:
-        kept["path"] = {name: _plain(value) for name, value in path.items()}
-    if query:
-        kept["query"] = {
-            name: _plain(value) for name, value in query.items() if name in _QUERY_SHOWN
-        }
-    kept["request"] = _body(request, body_bytes_max, is_own=False)
-    kept["answer"] = _body(answer, body_bytes_max, is_own=True)
-    return _encoder.encode(kept)
+    asked = _body(request, body_bytes_max, is_own=False)
+    told = _body(answer, body_bytes_max, is_own=True)
+    where = b""
+    if path or query:
+        place = {"path": path, "query": {k: v for k, v in query.items() if k in _QUERY_SHOWN}}
+        plain = {name: {k: _plain(v) for k, v in texts.items()} for name, texts in place.items()}
+        where = _encoder.encode({name: texts for name, texts in plain.items() if texts})[1:-1]
+    comma = b"," if where else b""
+    return b'{%b%b"request":%b,"answer":%b}' % (where, comma, asked, told)
 
 
-def _body(body: bytes | None, bytes_max: int, *, is_own: bool) -> object:
+def _body(body: bytes | None, bytes_max: int, *, is_own: bool) -> bytes:
     if not body:
-        return None
+        return b"null"
     try:
         document = _decoder.decode(body)
     except _DECODE_FAULTS:
-        return f"[{len(body)} bytes, no JSON]"
-    shown = redacted(document, is_own=is_own)
-    encoded = _encoder.encode(shown)
-    return msgspec.Raw(encoded) if len(encoded) <= bytes_max else f"[{len(body)} bytes]"
+        return b'"[%d bytes, no JSON]"' % len(body)
+    encoded = _encoder.encode(redacted(document, is_own=is_own))
+    return encoded if len(encoded) <= bytes_max else b'"[%d bytes]"' % len(body)
 
 
 def redacted(value: Any, *, is_own: bool, depth: int = 0) -> object:
@@ -102,24 +107,28 @@ def redacted(value: Any, *, is_own: bool, depth: int = 0) -> object:
 
 
 def _object(document: dict[str, Any], is_own: bool, depth: int) -> object:
+    """Members that are null are left out: they would be most of an order that has just begun."""
     if depth >= DEPTH_MAX:
         return REDACTED
     shown: dict[str, object] = {}
     unknown_count = 0
     for name, value in document.items():
+        if value is None:
+            continue
+        action = _MEMBERS.get(name, 0)
         kind = type(value)
-        if name in SHOWN and kind is not dict and kind is not list:
+        if kind is dict or kind is list:
+            if action & _WALK:
+                is_money = name == "fixed" and kind is dict
+                shown[name] = (
+                    _amounts(value) if is_money else redacted(value, is_own=is_own, depth=depth + 1)
+                )
+                continue
+        elif action & _SHOW:
             shown[name] = value if kind is not str else _own(value) if is_own else _plain(value)
-        elif name in WALKED and (kind is dict or kind is list):
-            shown[name] = (
-                _amounts(value)
-                if name == "fixed" and kind is dict
-                else redacted(value, is_own=is_own, depth=depth + 1)
-            )
-        elif name in HIDDEN:
-            shown[name] = None if value is None else REDACTED
-        elif value is None and (name in SHOWN or name in WALKED):
-            shown[name] = None
+            continue
+        if action & _HIDE:
+            shown[name] = REDACTED
         else:
             unknown_count += 1
     if unknown_count:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -17,9 +17,15 @@ from storage.sql_files import load_statements
 
 _SQL = load_statements("request_log.sql")
 _TABLE = "request_log"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 FIRST_OF_ALL = UUID(int=0)
 LAST_OF_ALL = UUID(int=2**128 - 1)
+
+
+def request_time(request_no: UUID) -> datetime:
+    """When a request came, as its number tells: a UUIDv7 begins with milliseconds."""
+    return _EPOCH + timedelta(milliseconds=request_no.int >> 80)
 
 
 class LoggedRequest(NamedTuple):
@@ -159,10 +165,13 @@ class PostgresRequestHeads:
         self, *, after: UUID, merchant_id: str | None, count_max: int
     ) -> Sequence[RequestHead]:
         """Return the newest after a request, newest first. Raises StorageUnavailable."""
+        since = request_time(after)
         if merchant_id is None:
-            rows = await self._pool.fetch(_SQL["newest_of_all"], after, count_max)
+            rows = await self._pool.fetch(_SQL["newest_of_all"], since, after, count_max)
         else:
-            rows = await self._pool.fetch(_SQL["newest_of_merchant"], after, count_max, merchant_id)
+            rows = await self._pool.fetch(
+                _SQL["newest_of_merchant"], since, after, count_max, merchant_id
+            )
         return [RequestHead(**{**dict(row), "mode": Mode(row["mode"])}) for row in rows]
 
 

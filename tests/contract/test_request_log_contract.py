@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -21,13 +20,13 @@ from storage.request_log import (
     PostgresRequestLog,
     RequestLogStore,
     Whose,
+    request_time,
 )
 from tests.books import PASSWORDS, copy_of_installed_books
 from tests.fakes.fake_request_log import FakeRequestLog
 from tests.servers import SharedServers
 
 DATABASE = "request_log_contract"
-AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 MINE, MINE_LIVE, OTHERS = Whose(1, Mode.TEST), Whose(1, Mode.LIVE), Whose(2, Mode.TEST)
 
 
@@ -43,7 +42,7 @@ def row(number: int, whose: Whose = MINE, key: UUID | None = None) -> LoggedRequ
         code="amount_too_small",
         idempotency_key=key,
         duration_us=1_234,
-        received_at=AT + timedelta(milliseconds=number),
+        received_at=request_time(UUID(int=number << 80)),
         bodies=b'{"request":{"amount":1}}',
     )
 
