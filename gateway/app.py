@@ -27,6 +27,8 @@ from gateway.openapi.document import Route
 from gateway.operations import Operations
 from gateway.payments import Payments
 from gateway.psp_webhooks import PspWebhooks
+from gateway.request_log import REQUESTS_PATH, RequestLog
+from gateway.requests import Requests
 from gateway.seller_cache import SellerCache
 from gateway.sellers import Sellers
 from gateway.server import CLIENT_BYTES_MAX, DIRECT_ROUTES
@@ -41,6 +43,7 @@ from storage.event_feed import EventFeed
 from storage.letters import Letters
 from storage.queue_ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
+from storage.request_log import RequestLogStore
 from storage.webhook_ports import Webhooks
 
 PAYMENTS = "/v1/payments"
@@ -68,6 +71,8 @@ class Dependencies:
     """This process's reply channel; empty when nobody listens on it."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     crash_points: CrashPoints | None = None
+    request_log: RequestLogStore | None = None
+    """None: requests are not logged."""
 
 
 class Gateway:
@@ -90,8 +95,16 @@ class Gateway:
             self.lookups, count_max=settings.waiters_max, clock=clock, metrics=self.metrics
         )
         self.health = Health(dependencies.checks, self.accepting, clock=clock, metrics=self.metrics)
+        store = dependencies.request_log
+        self.request_log = (
+            None
+            if store is None
+            else RequestLog(store, settings.request_log, clock=clock, metrics=self.metrics)
+        )
         self.door = Door(
-            Authentication(dependencies.directory, settings, clock=clock), self.metrics
+            Authentication(dependencies.directory, settings, clock=clock),
+            self.metrics,
+            self.request_log,
         )
         self.streams = EventStreams(dependencies.feed, clock=clock, metrics=self.metrics)
         sellers = SellerCache(dependencies.directory, settings, clock=clock)
@@ -171,6 +184,11 @@ class Gateway:
                     webhooks=dependencies.webhooks,
                     settings=dependencies.settings,
                 ),
+                web.get(
+                    REQUESTS_PATH,
+                    merchant(Requests(dependencies.request_log).list_all),
+                    allow_head=False,
+                ),
                 *self._of_operators(dependencies),
                 web.post("/v1/psp/{name}/webhooks", public(of_psps.receive)),
                 web.get("/healthz", public(health.alive)),
@@ -247,9 +265,13 @@ class Gateway:
         self.accepting.start()
         self.waiters.start()
         self.streams.start()
+        if self.request_log is not None:
+            self.request_log.start()
         yield
         await asyncio.gather(self.accepting.close(), self.waiters.close())
         await self.lookups.close()
+        if self.request_log is not None:
+            await self.request_log.close()
 
     async def _end_streams(self, _app: web.Application) -> None:
         """Before requests in flight are waited for: a stream would never end."""

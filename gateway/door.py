@@ -14,11 +14,12 @@ import uuid_utils
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from gateway.authentication import Authentication, Merchant, Operator
-from gateway.bodies import PAN_PROBLEM
+from gateway.authentication import MERCHANT, Authentication, Merchant, Operator
+from gateway.bodies import BODY, PAN_PROBLEM
 from gateway.card_search import has_card_number
 from gateway.openapi.declarations import Access, Declaration, declaration_of
 from gateway.problems import Code, Problem, problem_response
+from gateway.request_log import RequestLog
 from payments.answer import API_VERSION, API_VERSIONS
 from payments.identity import LETTERS
 from runtime.logs import get_logger
@@ -71,8 +72,14 @@ def new_request_id() -> str:
 class Door:
     """Wraps handlers, and answers what never reaches one."""
 
-    def __init__(self, authentication: Authentication, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        authentication: Authentication,
+        metrics: Metrics,
+        request_log: RequestLog | None = None,
+    ) -> None:
         self._authentication = authentication
+        self._request_log = request_log
         self._metrics = metrics
         self._log = get_logger("gateway.door")
         self._answers: Counter[tuple[str, int]] = Counter()
@@ -100,6 +107,8 @@ class Door:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             answer = await self._for_merchant(request, handler)
+            if answer is PAN_PROBLEM:
+                request.pop(BODY, None)
             return self._response(answer, request[REQUEST_ID])
 
         self.declared[handle] = (Access.MERCHANT, declaration_of(handler))
@@ -144,6 +153,8 @@ class Door:
     ) -> web.StreamResponse:
         request_id = new_request_id()
         request[REQUEST_ID] = request_id
+        log = self._request_log
+        began_s = 0.0 if log is None else log.began_s()
         response: web.StreamResponse
         try:
             if has_card_number(request):
@@ -157,6 +168,8 @@ class Door:
             response.force_close()
         finish(response, request_id)
         self._answers[route, response.status] += 1
+        if log is not None:
+            log.note(request, response, request_id=request_id, route=route, began_s=began_s)
         return response
 
     def of_refusal(self, refusal: web.HTTPException, request_id: str) -> web.Response:
@@ -194,6 +207,7 @@ class Door:
         version = headers.get(HEADER_VERSION)
         if version is not None and version not in API_VERSIONS:
             return _VERSION_UNKNOWN
+        request[MERCHANT] = merchant
         return await handler(request, merchant)
 
     async def _for_operator(self, request: web.Request, handler: OperatorHandler) -> Answer:

@@ -32,7 +32,16 @@ from payments.identity import parse_psp_key
 from payments.json_schema import Schema, constant, one_of, record
 from payments.partitioning import partition_index
 from payments.psp_events import PspEvent, event_uuid
-from psp.webhooks import PspNotice, Refusal, Verifier, WebhookUnreadable
+from psp.webhooks import (
+    HEADER_ID,
+    HEADER_SIGNATURE,
+    HEADER_TIMESTAMP,
+    PspNotice,
+    Refusal,
+    Verifier,
+    WebhookUnreadable,
+    WebhookVerifier,
+)
 from runtime.clock import Clock
 from runtime.metrics import GATEWAY_PSP_EVENTS, Metrics
 from storage.event_envelope import event_entry, problem_of_event
@@ -61,11 +70,14 @@ def _signed(name: str, what: str, example: str) -> Parameter:
     return Parameter(
         name=name,
         place="header",
-        text=f"{what} See Standard Webhooks.",
+        text=f"{what} Of providers that sign as Standard Webhooks says.",
         schema={"type": "string", "pattern": FIELD_TEXT},
-        is_required=True,
         example=example,
     )
+
+
+def _mismatch(detail: str, header: str) -> Problem:
+    return Problem(code=Code.WEBHOOK_SIGNATURE_INVALID, detail=detail, param=f"header:{header}")
 
 
 _STALE = {
@@ -114,7 +126,9 @@ _RECEIVE = Declaration(
             headers=_STALE,
             body={"id": "evt_b", "type": "charge.captured"},
             status=403,
-            answer=problem_answer(_REFUSALS[Refusal.SIGNATURE]),
+            answer=problem_answer(
+                _mismatch(WebhookVerifier.mismatch, WebhookVerifier.signature_header)
+            ),
         ),
         Example(
             name="unknown",
@@ -224,11 +238,7 @@ def _refused(refusal: Refusal, verifier: Verifier) -> Problem:
             detail="The time of signing is too far from the present. Sign it anew with each try.",
             param=f"header:{verifier.timestamp_header}",
         )
-    return Problem(
-        code=Code.WEBHOOK_SIGNATURE_INVALID,
-        detail=verifier.mismatch,
-        param=f"header:{verifier.signature_header}",
-    )
+    return _mismatch(verifier.mismatch, verifier.signature_header)
 
 
 def _header(request: web.Request, name: str) -> str:

@@ -31,6 +31,7 @@ _MODULES: Mapping[str, str] = {
     "down": "lifecycle",
     "events": "events",
     "listen": "listening",
+    "logs": "logs",
     "merchants": "directory",
     "migrate": "lifecycle",
     "pay": "payments",

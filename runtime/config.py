@@ -157,6 +157,15 @@ class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         _check_metrics_address(self.metrics_address)
 
 
+class RequestLogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What merchants asked and were answered, redacted: how much of it is kept, and for how long."""
+
+    is_on: bool = True
+    keep_hours: Annotated[int, msgspec.Meta(ge=1, le=30 * 24)] = 72
+    size_mib_max: Annotated[int, msgspec.Meta(ge=64, le=1024 * 1024)] = 2_048
+    body_bytes_max: Annotated[int, msgspec.Meta(ge=256, le=65_536)] = 4_096
+
+
 class RayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     address: str = ""
     token_file: str = ""
@@ -180,6 +189,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retry: RetryConfig = msgspec.field(default_factory=RetryConfig)
     breaker: BreakerConfig = msgspec.field(default_factory=BreakerConfig)
     webhooks: WebhooksConfig = msgspec.field(default_factory=WebhooksConfig)
+    request_log: RequestLogConfig = msgspec.field(default_factory=RequestLogConfig)
     ray: RayConfig = msgspec.field(default_factory=RayConfig)
     secrets: SecretsConfig
     directory: str = ""

@@ -107,6 +107,19 @@ GATEWAY_STREAM_EVENTS = CounterSpec(
     name="tallystick_gateway_stream_events_total",
     help="Events told to streams.",
 )
+GATEWAY_REQUEST_LOG_WRITTEN = CounterSpec(
+    name="tallystick_gateway_request_log_written_total",
+    help="Requests written to the request log.",
+)
+GATEWAY_REQUEST_LOG_DROPPED = CounterSpec(
+    name="tallystick_gateway_request_log_dropped_total",
+    help="Requests that the request log has not: no room (full), no store, or a defect.",
+    labels=("reason",),
+)
+GATEWAY_REQUEST_LOG_WAITING = GaugeSpec(
+    name="tallystick_gateway_request_log_waiting",
+    help="Requests that wait to be written to the request log.",
+)
 GATEWAY_CONNECTIONS_REFUSED = CounterSpec(
     name="tallystick_gateway_connections_refused_total",
     help="Connections closed because of the limit or because no request came in time.",
@@ -131,6 +144,9 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     GATEWAY_PSP_EVENTS,
     GATEWAY_STREAMS,
     GATEWAY_STREAM_EVENTS,
+    GATEWAY_REQUEST_LOG_WRITTEN,
+    GATEWAY_REQUEST_LOG_DROPPED,
+    GATEWAY_REQUEST_LOG_WAITING,
     GATEWAY_CONNECTIONS_REFUSED,
     *DISPATCHER_CATALOGUE,
     *HOST_CATALOGUE,

@@ -1,5 +1,6 @@
 -- The schema as all migrations together make it. For reading: it is written by a program and checked by
--- a test; what is run is in migrations/. The tables named <parent>_h0 to <parent>_h7 are left out.
+-- a test; what is run is in migrations/. The tables named <parent>_h0 to <parent>_h7, and request_log_s00 to
+-- request_log_s31, are left out.
 
 CREATE TYPE flush_account AS (
 	partition_index smallint,
@@ -224,6 +225,36 @@ CREATE TYPE flush_transfer AS (
 	amount_minor bigint,
 	currency text
 );
+
+CREATE FUNCTION request_log_slot(keep_s bigint, bytes_max bigint) RETURNS smallint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    turn request_log_turn%ROWTYPE;
+    slot_s double precision := greatest(keep_s, 3600) / 31.0;
+    slot_bytes double precision := greatest(bytes_max, 64 * 1024 * 1024) / 31.0;
+BEGIN
+    FOR look IN 1..2 LOOP
+        IF look = 1 THEN
+            SELECT * INTO STRICT turn FROM request_log_turn;
+        ELSE
+            -- Somebody else may have passed it on meanwhile.
+            SELECT * INTO STRICT turn FROM request_log_turn FOR UPDATE;
+        END IF;
+        IF extract(epoch FROM transaction_timestamp() - turn.began_at) < slot_s
+            AND pg_total_relation_size(
+                format('request_log_s%s', lpad(turn.slot::text, 2, '0'))::regclass) < slot_bytes
+        THEN
+            RETURN turn.slot;
+        END IF;
+    END LOOP;
+    turn.slot := (turn.slot + 1) % 32;
+    EXECUTE format('TRUNCATE %I', 'request_log_s' || lpad(turn.slot::text, 2, '0'));
+    UPDATE request_log_turn SET slot = turn.slot, began_at = transaction_timestamp();
+    RETURN turn.slot;
+END
+$$;
 
 CREATE FUNCTION standby_lag() RETURNS TABLE(application_name text, state text, sync_state text, flush_lag_bytes bigint, replay_lag_bytes bigint, flush_lag_s double precision, replay_lag_s double precision)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -656,6 +687,32 @@ CREATE TABLE refused_request (
     refused_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
 );
 
+CREATE TABLE request_log (
+    slot smallint NOT NULL,
+    request_no uuid NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
+    method text NOT NULL,
+    route text NOT NULL,
+    status smallint NOT NULL,
+    code text,
+    idempotency_key uuid,
+    duration_us integer NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    bodies bytea NOT NULL,
+    CONSTRAINT request_log_duration_us_check CHECK ((duration_us >= 0)),
+    CONSTRAINT request_log_mode_check CHECK ((mode = ANY (ARRAY[1, 2])))
+)
+PARTITION BY LIST (slot);
+
+CREATE TABLE request_log_turn (
+    is_only boolean DEFAULT true NOT NULL,
+    slot smallint NOT NULL,
+    began_at timestamp with time zone NOT NULL,
+    CONSTRAINT request_log_turn_is_only_check CHECK (is_only),
+    CONSTRAINT request_log_turn_slot_check CHECK (((slot >= 0) AND (slot <= 31)))
+);
+
 CREATE TABLE schema_migration (
     name text NOT NULL,
     checksum bytea NOT NULL,
@@ -909,6 +966,9 @@ ALTER TABLE ONLY psp_event_result
 ALTER TABLE ONLY refused_request
     ADD CONSTRAINT refused_request_pkey PRIMARY KEY (partition_index, order_uuid, fingerprint);
 
+ALTER TABLE ONLY request_log_turn
+    ADD CONSTRAINT request_log_turn_pkey PRIMARY KEY (is_only);
+
 ALTER TABLE ONLY schema_migration
     ADD CONSTRAINT schema_migration_pkey PRIMARY KEY (name);
 
@@ -970,6 +1030,12 @@ CREATE INDEX psp_event_result_applied ON psp_event_result USING btree (partition
 
 CREATE INDEX psp_event_result_odd ON psp_event_result USING btree (recorded_at) WHERE (result = ANY (ARRAY[4, 5]));
 
+CREATE INDEX request_log_key ON ONLY request_log USING btree (idempotency_key) WHERE (idempotency_key IS NOT NULL);
+
+CREATE INDEX request_log_merchant ON ONLY request_log USING btree (merchant_no, mode, request_no);
+
+CREATE INDEX request_log_newest ON ONLY request_log USING btree (request_no);
+
 CREATE INDEX set_aside_order_letter ON set_aside_order USING btree (dead_letter_no);
 
 CREATE INDEX timer_due ON timer USING btree (partition_index, due_at);
@@ -1021,6 +1087,9 @@ ALTER TABLE ONLY webhook_progress
 
 ALTER TABLE ONLY webhook_secret
     ADD CONSTRAINT webhook_secret_endpoint_no_fkey FOREIGN KEY (endpoint_no) REFERENCES webhook_endpoint(endpoint_no);
+
+REVOKE ALL ON FUNCTION request_log_slot(keep_s bigint, bytes_max bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION request_log_slot(keep_s bigint, bytes_max bigint) TO tally_gateway;
 
 REVOKE ALL ON FUNCTION standby_lag() FROM PUBLIC;
 GRANT ALL ON FUNCTION standby_lag() TO tally_reader;
@@ -1162,6 +1231,30 @@ GRANT SELECT,INSERT ON TABLE psp_event_result TO tally_owner;
 GRANT SELECT ON TABLE refused_request TO tally_reader;
 GRANT SELECT ON TABLE refused_request TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE refused_request TO tally_owner;
+
+GRANT SELECT,INSERT ON TABLE request_log TO tally_gateway;
+
+GRANT SELECT(slot) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(request_no) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(merchant_no) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(mode) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(method) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(route) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(status) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(code) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(idempotency_key) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(duration_us) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(received_at) ON TABLE request_log TO tally_reader;
 
 GRANT SELECT ON TABLE schema_migration TO tally_reader;
 GRANT SELECT ON TABLE schema_migration TO tally_gateway;

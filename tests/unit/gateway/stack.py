@@ -40,6 +40,7 @@ from tests.fakes.fake_letter_box import FakeLetterBox
 from tests.fakes.fake_queries import FakeDirectory, FakeQueries
 from tests.fakes.fake_queue import FakeGatewayQueue
 from tests.fakes.fake_queue_server import FakeQueueServer
+from tests.fakes.fake_request_log import FakeRequestLog
 from tests.fakes.fake_webhooks import FakeWebhookBooks, FakeWebhooks
 from tests.openapi.conformity import Conformity
 
@@ -141,6 +142,7 @@ class GatewayStack:
         gateway_settings: GatewaySettings | None = None,
         checks: Mapping[str, Check] | None = None,
         stream_length_max: int = 10_000,
+        is_logging: bool = True,
     ) -> None:
         self.settings = gateway_settings or settings()
         self.clock = SystemClock()
@@ -150,6 +152,7 @@ class GatewayStack:
         self.checkouts = FakeCheckouts()
         self.feed = FakeEventFeed()
         self.webhooks = FakeWebhooks(FakeWebhookBooks(self.feed))
+        self.request_log = FakeRequestLog()
         self.queue = FakeQueueServer(self.clock, stream_length_max=stream_length_max)
         self.merchant: MerchantRecord = self.directory.put_merchant(MERCHANT_ID, fee=SANDBOX_FEE)
         self.key = self.issue_key()
@@ -167,6 +170,7 @@ class GatewayStack:
                 find_queues=[FakeGatewayQueue(self.queue)],
                 reply_to="reply:gateway-0",
                 checks=checks or {},
+                request_log=self.request_log if is_logging else None,
             )
         )
         self.conformity = _conformity(self.gateway, self.settings)
