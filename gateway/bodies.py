@@ -21,6 +21,9 @@ from payments.card_numbers import contains_card_number, contains_card_number_in_
 
 T = TypeVar("T")
 
+BODY: web.RequestKey[bytes] = web.RequestKey("body", bytes)
+"""The body of a request that was read, for the request log."""
+
 CONTENT_TYPE_JSON = "application/json"
 
 PAN_PROBLEM = Problem(
@@ -28,6 +31,9 @@ PAN_PROBLEM = Problem(
     detail="The request holds what looks like a card number. It was neither read nor kept.",
 )
 
+JSON_PROBLEM = Problem(
+    code=Code.JSON_INVALID, detail="The body can't be read as JSON in UTF-8.", param="$"
+)
 _TOO_LARGE = Problem(
     code=Code.BODY_TOO_LARGE, detail=f"A body may have at most {BODY_BYTES_MAX} bytes."
 )
@@ -74,7 +80,10 @@ async def read_body(request: web.Request, timeout_s: float) -> bytes | Problem:
     except ConnectionResetError as gone:
         # The client hung up in the middle of its body: its affair, and no defect of ours.
         raise web.RequestPayloadError from gone
-    return body if len(body) <= BODY_BYTES_MAX else _TOO_LARGE
+    if len(body) > BODY_BYTES_MAX:
+        return _TOO_LARGE
+    request[BODY] = body
+    return body
 
 
 def decode_body(
@@ -95,20 +104,18 @@ def decode_body(
         # A member takes a colon, so as many members with a value as colons means that none was named
         # twice. A null, or a colon within a text, only means that the slower reading has to tell.
         if member_count is None or body.count(b":") != member_count(decoded):
-            # Only now that the shape is known to be flat: this decoder would follow any depth.
+            # Only now that the shape is known, mostly to be flat: this decoder would follow any depth.
             _MEMBER_READER.decode(body.decode())
     except msgspec.ValidationError as error:
-        return _shape_problem(str(error), body)
+        return shape_problem(str(error), body)
     except _MemberRepeated:
         return Problem(
             code=Code.JSON_MEMBER_REPEATED,
             detail="A JSON object names one of its members more than once.",
             param="$",
         )
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        return Problem(
-            code=Code.JSON_INVALID, detail="The body can't be read as JSON in UTF-8.", param="$"
-        )
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
+        return JSON_PROBLEM
     return decoded
 
 
@@ -167,7 +174,7 @@ def _metadata_key_of_no_text(body: bytes) -> str | None:
     return next((key for key, raw in metadata.items() if not bytes(raw).startswith(b'"')), None)
 
 
-def _shape_problem(message: str, body: bytes) -> Problem:
+def shape_problem(message: str, body: bytes) -> Problem:
     """Return the problem of a validation error: the library names the place, we name the code."""
     found = _AT_PATH.search(message)
     path = found[1] if found is not None else "$"

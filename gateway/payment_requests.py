@@ -11,6 +11,7 @@ from gateway.openapi.common import STORABLE_TEXT
 from gateway.openapi.declarations import rule
 from gateway.problems import Code, Problem
 from gateway.settings import SANDBOX_TOKEN_PREFIX, PaymentRoute
+from payments.answer import CAPTURE_WIRES
 from payments.currencies import EXPONENTS
 from payments.fingerprint import canonical_json
 from payments.mode import Mode
@@ -28,8 +29,8 @@ BUYER_NAME_CHARACTERS_MAX = 200
 # The longest token that the queue carries.
 PAYMENT_METHOD_CHARACTERS_MAX = 255
 
-CAPTURE_AUTOMATIC = "automatic"
-CAPTURE_MANUAL = "manual"
+CAPTURE_AUTOMATIC = CAPTURE_WIRES[False]
+CAPTURE_MANUAL = CAPTURE_WIRES[True]
 
 
 def _text(what: str, characters_max: int) -> msgspec.Meta:
@@ -109,12 +110,15 @@ class PaymentRequest(
         """Return the metadata as canonical JSON text, None when there is none."""
         return canonical_json(self.metadata) if self.metadata else None
 
-    def fingerprint_fields(self, seller_id: str) -> Mapping[str, object]:
+    def fingerprint_fields(
+        self, seller_id: str, checkout: str | None = None
+    ) -> Mapping[str, object]:
         """Return the business fields; ``seller_id`` is the seller after the default."""
         return {
             "amount": self.amount,
             "currency": self.currency,
             "seller": seller_id,
+            "checkout": checkout,
             "payment_method": self.payment_method,
             "capture": self.capture,
             "description": self.description,
@@ -131,7 +135,7 @@ def payment_refusal(
 ) -> Problem | None:
     """Return the first reason to refuse a payment order, in order of precedence, or None."""
     return (
-        _amount_refusal(request.amount)
+        amount_refusal(request.amount)
         or _capture_refusal(request.capture)
         or _route_refusal(request, mode, routes)
         or _text_refusal(request)
@@ -140,7 +144,8 @@ def payment_refusal(
     )
 
 
-def _amount_refusal(amount_minor: int) -> Problem | None:
+def amount_refusal(amount_minor: int) -> Problem | None:
+    """Refuse what no payment can have, whoever asks for what."""
     if amount_minor < 1:
         return Problem(
             code=Code.AMOUNT_TOO_SMALL,
@@ -157,17 +162,11 @@ def _amount_refusal(amount_minor: int) -> Problem | None:
 
 
 def _capture_refusal(capture: str | None) -> Problem | None:
-    if capture is None or capture == CAPTURE_AUTOMATIC:
+    if capture is None or capture in (CAPTURE_AUTOMATIC, CAPTURE_MANUAL):
         return None
-    if capture == CAPTURE_MANUAL:
-        return Problem(
-            code=Code.NOT_SUPPORTED_YET,
-            detail="Manual capture is not supported yet.",
-            param="$.capture",
-        )
     return Problem(
         code=Code.CAPTURE_INVALID,
-        detail=f"The capture mode must be {CAPTURE_AUTOMATIC!r}.",
+        detail=f"The capture mode must be {CAPTURE_AUTOMATIC!r} or {CAPTURE_MANUAL!r}.",
         param="$.capture",
     )
 

@@ -7,61 +7,55 @@ from uuid import UUID
 from aiohttp import web
 
 from gateway import payment_declarations as declared
-from gateway.accepting import Accepting
 from gateway.authentication import Merchant
 from gateway.bodies import decode_body, read_body
 from gateway.door import Answer
 from gateway.finding import NOT_FOUND, Finding, Found
-from gateway.idempotency import Verdict, says_the_same
+from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
 from gateway.lookups import OrderKey
 from gateway.open_requests import Decided
 from gateway.openapi.declarations import documented
 from gateway.parameters import cursor_unknown, payment_filter, single_parameters
-from gateway.payment_requests import PAYMENT_DECODER, PaymentRequest, payment_refusal
+from gateway.payment_requests import (
+    CAPTURE_MANUAL,
+    PAYMENT_DECODER,
+    PaymentRequest,
+    payment_refusal,
+)
 from gateway.problems import Code, Problem, store_unavailable
+from gateway.refusals import BOOKS_AWAY
 from gateway.rendering import (
-    accepted_response,
-    frozen_response,
     json_bytes_response,
     payment_list_response,
-    running_response,
     transfer_list_response,
 )
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.seller_cache import SellerCache
 from gateway.settings import GatewaySettings
-from gateway.waiting import Waiters, is_wait_over
+from gateway.verdicts import verdict_answer
 from payments import fingerprint
 from payments.answer import API_VERSION, OrderView, payment_body
-from payments.commands import PaymentCommand
+from payments.commands import HOSTED_METHOD, HostedPage, PaymentCommand
 from payments.identity import order_uuid, parse_idempotency_key
 from payments.partitioning import partition_index
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
-from storage.envelope import accepted_at_ms, queue_entry
-from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord, StoredOrder
+from storage.envelope import queue_entry
+from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord
 from storage.set_aside_orders import under_key
-
-HEADER_PREFERENCE_APPLIED = "Preference-Applied"
 
 _SELLER_UNKNOWN = Problem(
     code=Code.SELLER_UNKNOWN,
     detail="The merchant has no such seller in this mode. Create it with POST /v1/sellers.",
     param="$.seller",
 )
+_HOSTED_ALONE = Problem(
+    code=Code.PAYMENT_METHOD_INVALID,
+    detail="A payment page needs the URLs that it leads back to: POST /v1/checkouts with `hosted`.",
+    param="$.payment_method",
+)
 _SELLERS_AWAY = store_unavailable(
     "The seller can't be looked up now. Nothing was kept.", may_run=False
-)
-_BOOKS_AWAY = store_unavailable("The books can't be read now.", may_run=False)
-_BACKPRESSURE = Problem(
-    code=Code.QUEUE_BACKPRESSURE,
-    detail="The queue is full. Nothing was kept; send the same request again soon.",
-    details={"may_run": False},
-)
-_UNDECIDED_KEY = store_unavailable(
-    "The queue knows this key with another request, and the books can't be asked which was first."
-    " Send the same request again soon.",
-    may_run=True,
 )
 
 
@@ -73,8 +67,7 @@ class Payments:
         *,
         settings: GatewaySettings,
         clock: Clock,
-        accepting: Accepting,
-        waiters: Waiters,
+        holding: Holding,
         finding: Finding,
         sellers: SellerCache,
         queries: PaymentQueries,
@@ -82,8 +75,7 @@ class Payments:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._accepting = accepting
-        self._waiters = waiters
+        self._holding = holding
         self._finding = finding
         self._sellers = sellers
         self._queries = queries
@@ -104,18 +96,21 @@ class Payments:
         wanted = decode_body(body, PAYMENT_DECODER, PaymentRequest.member_count)
         if isinstance(wanted, Problem):
             return wanted
+        if wanted.payment_method.startswith(HOSTED_METHOD):
+            return _HOSTED_ALONE
         refusal = payment_refusal(wanted, merchant.mode, self._settings.routes)
         if refusal is not None:
             return refusal
-        seller = await self._seller(merchant, wanted.seller)
+        seller = await self.seller(merchant, wanted.seller)
         if isinstance(seller, Problem):
             return seller
-        command = self._command(key, wanted, merchant, seller)
-        wait_s = prefer_wait_s(request.headers)
-        if wait_s == 0 or not self._waiters.has_room:
-            decided = await self._accept(command)
-            return _answer(decided, command, seller.seller_id)
-        return await self._create_and_wait(command, seller.seller_id, wait_s)
+        command = self.command(key, wanted, merchant, seller)
+        wait_s = self._holding.held_s(prefer_wait_s(request.headers))
+        decided = await self.accept(command, wait_s)
+        answer = verdict_answer(decided, command, seller.seller_id)
+        if wait_s and isinstance(answer, web.Response):
+            answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
+        return answer
 
     @documented(declared.READ)
     async def show(self, request: web.Request, merchant: Merchant) -> Answer:
@@ -142,8 +137,8 @@ class Payments:
         except CursorUnknown:
             return cursor_unknown(wanted)
         except StorageUnavailable:
-            return _BOOKS_AWAY
-        return payment_list_response((order.view for order in page.orders), has_more=page.has_more)
+            return BOOKS_AWAY
+        return payment_list_response((order.shown for order in page.orders), has_more=page.has_more)
 
     @documented(declared.LIST_TRANSFERS)
     async def list_transfers(self, request: web.Request, merchant: Merchant) -> Answer:
@@ -162,40 +157,14 @@ class Payments:
         try:
             return transfer_list_response(await self._queries.transfers(*key))
         except StorageUnavailable:
-            return _BOOKS_AWAY
+            return BOOKS_AWAY
 
-    async def _accept(self, command: PaymentCommand) -> Decided:
+    async def accept(self, command: PaymentCommand, wait_s: int = 0) -> Decided:
+        """Return the verdict on an order, held for at most ``wait_s`` seconds until it settles."""
         index = partition_index(command.order_uuid, self._settings.partition_count)
-        return await self._accepting.accept(queue_entry(command, index))
+        return await self._holding.accept(queue_entry(command, index), wait_s)
 
-    async def _create_and_wait(
-        self, command: PaymentCommand, seller_id: str, wait_s: int
-    ) -> Answer:
-        """Hold the answer until the order settles, at most ``wait_s`` from now."""
-        until_s = self._clock.monotonic_s() + wait_s
-        index = partition_index(command.order_uuid, self._settings.partition_count)
-        found: StoredOrder | None = None
-        # Registered before the append: the outcome may be there before the append has answered.
-        with self._waiters.waiter((index, command.order_uuid)) as waiter:
-            decided = await self._accept(command)
-            is_waiting_worth_it = decided.verdict is Verdict.ACCEPTED or (
-                decided.verdict is Verdict.RUNNING
-                and decided.order is not None
-                and not is_wait_over(decided.order)
-            )
-            if is_waiting_worth_it:
-                found = await waiter.wait(max(0.0, until_s - self._clock.monotonic_s()))
-        if found is not None:
-            verdict = Verdict.REUSED
-            if says_the_same(command.fingerprint, found):
-                verdict = Verdict.FROZEN if found.is_frozen else Verdict.RUNNING
-            decided = decided._replace(verdict=verdict, order=found)
-        answer = _answer(decided, command, seller_id)
-        if isinstance(answer, web.Response):
-            answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
-        return answer
-
-    async def _seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
+    async def seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
         """Return whose wallet is credited: the one named, else the merchant's own."""
         wanted_id = merchant.merchant_id if seller_id is None else seller_id
         try:
@@ -204,9 +173,17 @@ class Payments:
             return _SELLERS_AWAY
         return _SELLER_UNKNOWN if seller is None else seller
 
-    def _command(
-        self, key: UUID, wanted: PaymentRequest, merchant: Merchant, seller: SellerRecord
+    def command(
+        self,
+        key: UUID,
+        wanted: PaymentRequest,
+        merchant: Merchant,
+        seller: SellerRecord,
+        *,
+        checkout: str | None = None,
+        hosted: HostedPage | None = None,
     ) -> PaymentCommand:
+        """Return the order as it crosses the queue. ``checkout``: the id of the one that it belongs to."""
         now = self._clock.now()
         return PaymentCommand(
             order_uuid=order_uuid(merchant.merchant_id, merchant.mode, key),
@@ -223,12 +200,15 @@ class Payments:
             buyer_json=wanted.buyer_json(),
             metadata_json=wanted.metadata_json(),
             fingerprint=fingerprint.fingerprint(
-                wanted.fingerprint_fields(seller.seller_id), self._settings.fingerprint_key
+                wanted.fingerprint_fields(seller.seller_id, checkout),
+                self._settings.fingerprint_key,
             ),
             # The queue and the books keep milliseconds; an answer must not show more.
             accepted_at=now.replace(microsecond=now.microsecond // 1_000 * 1_000),
             api_version=API_VERSION,
             reply_to=self._reply_to,
+            captures_manually=wanted.capture == CAPTURE_MANUAL,
+            hosted=hosted,
         )
 
     def _order_key(self, request: web.Request, merchant: Merchant) -> OrderKey | None:
@@ -242,59 +222,6 @@ class Payments:
 def _shown(found: Found, request: web.Request) -> OrderView:
     """Return what a GET found; the path's key is the payment's."""
     key = parse_idempotency_key(request.match_info["id"])
-    if found.order is None or key is None:
+    if found.order is None or key is None or not found.order.is_set_aside:
         return found.view
     return under_key(found.order, key)
-
-
-def _answer(decided: Decided, command: PaymentCommand, seller_id: str) -> Answer:
-    """Return what a verdict says to the storefront."""
-    verdict, order = decided.verdict, decided.order
-    match verdict:
-        case Verdict.FROZEN | Verdict.RUNNING:
-            assert order is not None
-            view = under_key(order, command.idempotency_key)
-            is_replay = view.created_at != command.accepted_at
-            if verdict is Verdict.FROZEN:
-                return frozen_response(view, is_replay=is_replay)
-            return running_response(view, is_replay=is_replay, is_deferred=False)
-        case Verdict.ACCEPTED | Verdict.ACCEPTED_DEFERRED:
-            first_ms = decided.first_accepted_at_ms
-            assert first_ms is not None
-            return accepted_response(
-                command,
-                seller_id,
-                first_ms,
-                is_replay=first_ms != accepted_at_ms(command.accepted_at),
-                is_deferred=verdict is Verdict.ACCEPTED_DEFERRED,
-            )
-        case Verdict.REUSED:
-            first = order.fingerprint if order is not None else decided.first_fingerprint
-            assert first is not None
-            return _reused(command.fingerprint, first)
-        case Verdict.BACKPRESSURE:
-            return _BACKPRESSURE
-        case Verdict.UNPROVEN:
-            return _unproven(may_run=decided.may_run)
-        case Verdict.UNDECIDED_KEY:
-            return _UNDECIDED_KEY
-
-
-def _reused(own_fingerprint: bytes, first_fingerprint: bytes) -> Problem:
-    return Problem(
-        code=Code.IDEMPOTENCY_KEY_REUSED,
-        detail="This key names another request already. Nothing was charged for this one.",
-        param="header:Idempotency-Key",
-        details={"differs": fingerprint.differs(own_fingerprint, first_fingerprint)},
-    )
-
-
-def _unproven(*, may_run: bool) -> Problem:
-    if may_run:
-        detail = (
-            "The order is not safely stored yet, and may run all the same. Send the same request"
-            " again with the same Idempotency-Key: it is never charged twice."
-        )
-    else:
-        detail = "The order was not stored. Send the same request again soon."
-    return store_unavailable(detail, may_run=may_run)

@@ -16,6 +16,8 @@ from markdown_it import MarkdownIt
 from gateway.problems import Code, ProblemKind
 from payments.answer import STATUS_PAYMENT_REQUIRED, TITLES
 from payments.defects import InvariantViolation
+from payments.operation_answer import TITLES as TITLES_OF_OPERATIONS
+from payments.operations import REFUSAL_STATUSES
 
 WHAT_TO_DO: Mapping[int, str] = {
     400: "Correct what detail and param name, and send it again.",
@@ -70,12 +72,16 @@ class _Chapter:
 
 
 def kinds() -> Mapping[str, ProblemKind]:
-    """Return what is fixed about every code there is, those of failed payments included."""
+    """Return what is fixed about every code there is, those of failed payments and operations included."""
     of_failures = {
         code: ProblemKind(STATUS_PAYMENT_REQUIRED, title, is_retryable=False)
         for code, title in TITLES.items()
     }
-    return {**of_failures, **{code.wire: code.value for code in Code}}
+    of_operations = {
+        code: ProblemKind(status, TITLES_OF_OPERATIONS[code], is_retryable=False)
+        for code, status in REFUSAL_STATUSES.items()
+    }
+    return {**of_failures, **of_operations, **{code.wire: code.value for code in Code}}
 
 
 def what_to_do(code: str, kind: ProblemKind) -> str:

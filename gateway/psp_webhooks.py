@@ -6,8 +6,6 @@ answered 2xx only once it is on every copy of the queue that an order would be o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from aiohttp import web
 
 from gateway.accepting import Accepting
@@ -40,7 +38,9 @@ from psp.webhooks import (
     HEADER_TIMESTAMP,
     PspNotice,
     Refusal,
+    Verifier,
     WebhookUnreadable,
+    WebhookVerifier,
 )
 from runtime.clock import Clock
 from runtime.metrics import GATEWAY_PSP_EVENTS, Metrics
@@ -49,18 +49,6 @@ from storage.event_envelope import event_entry, problem_of_event
 _NO_PSP = Problem(
     code=Code.PSP_NOT_FOUND, detail="No PSP of that name has a webhook secret configured here."
 )
-_REFUSALS: Mapping[Refusal, Problem] = {
-    Refusal.SIGNATURE: Problem(
-        code=Code.WEBHOOK_SIGNATURE_INVALID,
-        detail=f"{HEADER_ID}, {HEADER_TIMESTAMP} and the body don't fit {HEADER_SIGNATURE}.",
-        param=f"header:{HEADER_SIGNATURE}",
-    ),
-    Refusal.TIMESTAMP: Problem(
-        code=Code.WEBHOOK_TIMESTAMP_INVALID,
-        detail="The time of signing is too far from the present. Sign it anew with each try.",
-        param=f"header:{HEADER_TIMESTAMP}",
-    ),
-}
 _FULL = Problem(
     code=Code.QUEUE_BACKPRESSURE,
     detail="Too much is waiting. The event was not kept; send it again.",
@@ -82,11 +70,14 @@ def _signed(name: str, what: str, example: str) -> Parameter:
     return Parameter(
         name=name,
         place="header",
-        text=f"{what} See Standard Webhooks.",
+        text=f"{what} Of providers that sign as Standard Webhooks says.",
         schema={"type": "string", "pattern": FIELD_TEXT},
-        is_required=True,
         example=example,
     )
+
+
+def _mismatch(detail: str, header: str) -> Problem:
+    return Problem(code=Code.WEBHOOK_SIGNATURE_INVALID, detail=detail, param=f"header:{header}")
 
 
 _STALE = {
@@ -135,7 +126,9 @@ _RECEIVE = Declaration(
             headers=_STALE,
             body={"id": "evt_b", "type": "charge.captured"},
             status=403,
-            answer=problem_answer(_REFUSALS[Refusal.SIGNATURE]),
+            answer=problem_answer(
+                _mismatch(WebhookVerifier.mismatch, WebhookVerifier.signature_header)
+            ),
         ),
         Example(
             name="unknown",
@@ -181,15 +174,11 @@ class PspWebhooks:
         body = await read_body(request, self._settings.body_s)
         if isinstance(body, Problem):
             return body
-        refusal = source.verifier.refusal(
-            _header(request, HEADER_ID),
-            _header(request, HEADER_TIMESTAMP),
-            _header(request, HEADER_SIGNATURE),
-            body,
-            now_s=self._clock.now().timestamp(),
+        refusal = source.verifier.refusal_of(
+            lambda name: _header(request, name), body, now_s=self._clock.now().timestamp()
         )
         if refusal is not None:
-            return self._told(psp, "refused", _REFUSALS[refusal])
+            return self._told(psp, "refused", _refused(refusal, source.verifier))
         if contains_card_number_in_json(body):
             return self._told(psp, "refused", PAN_PROBLEM)
         try:
@@ -240,6 +229,16 @@ class PspWebhooks:
     def _told(self, psp: str, answer: str, response: Answer) -> Answer:
         self._metrics.counter(GATEWAY_PSP_EVENTS, psp, answer).inc()
         return response
+
+
+def _refused(refusal: Refusal, verifier: Verifier) -> Problem:
+    if refusal is Refusal.TIMESTAMP:
+        return Problem(
+            code=Code.WEBHOOK_TIMESTAMP_INVALID,
+            detail="The time of signing is too far from the present. Sign it anew with each try.",
+            param=f"header:{verifier.timestamp_header}",
+        )
+    return _mismatch(verifier.mismatch, verifier.signature_header)
 
 
 def _header(request: web.Request, name: str) -> str:

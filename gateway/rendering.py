@@ -12,6 +12,7 @@ from aiohttp import web
 
 from payments.answer import (
     API_VERSION,
+    CAPTURE_WIRES,
     CONTENT_TYPE_JSON,
     PAYMENT_PATH_BASE,
     OrderView,
@@ -52,8 +53,8 @@ def accepted_view(command: PaymentCommand, seller_id: str, accepted_at_ms: int) 
         next_action=None,
         next_retry_at=None,
         metadata_json=command.metadata_json,
-        capture="automatic",
-        created_at=_EPOCH + timedelta(milliseconds=accepted_at_ms),
+        capture=CAPTURE_WIRES[command.captures_manually],
+        created_at=moment_of_ms(accepted_at_ms),
         effective_at=None,
         ledger_updated_at=None,
         wallet_updated_at=None,
@@ -171,6 +172,11 @@ def wallet_document(owner: str, wallet: WalletRecord) -> dict[str, object]:
     }
 
 
+def moment_of_ms(at_ms: int) -> datetime:
+    """Return milliseconds since 1970 as an aware time in UTC."""
+    return _EPOCH + timedelta(milliseconds=at_ms)
+
+
 def rfc3339(moment: datetime) -> str:
     """Return an aware time in UTC with milliseconds, such as ``2026-11-01T12:00:00.000Z``."""
     return f"{moment.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
@@ -184,7 +190,7 @@ def _payment_headers(key: str) -> dict[str, str]:
     }
 
 
-def _accepted_template() -> tuple[str, ...]:
+def _accepted_template(*, captures_manually: bool) -> tuple[str, ...]:
     """Return an accepted order's body, cut where what differs between orders stands.
 
     Made by the renderer of all bodies, from values that occur nowhere else in one.
@@ -209,6 +215,7 @@ def _accepted_template() -> tuple[str, ...]:
             accepted_at=_EPOCH,
             api_version=API_VERSION,
             reply_to="",
+            captures_manually=captures_manually,
         ),
         "<seller>",
         0,
@@ -229,15 +236,20 @@ def _accepted_template() -> tuple[str, ...]:
     return (*parts, rest)
 
 
-_ACCEPTED = _accepted_template()
+_ACCEPTED = {
+    captures_manually: _accepted_template(captures_manually=captures_manually)
+    for captures_manually in (False, True)
+}
 
 
 def _accepted_body(command: PaymentCommand, key: str, seller_id: str, accepted_at_ms: int) -> bytes:
     """Return what ``payment_body`` makes of the order's ``accepted_view``, in a quarter of the time."""
-    start, amount, currency, seller, fee, metadata, created_at, end = _ACCEPTED
+    start, amount, currency, seller, fee, metadata, created_at, end = _ACCEPTED[
+        command.captures_manually
+    ]
     return (
         f"{start}{key}{amount}{command.amount_minor}{currency}{encode_basestring_ascii(command.currency)}"
         f"{seller}{encode_basestring_ascii(seller_id)}{fee}{command.fee_minor}"
         f"{metadata}{command.metadata_json or '{}'}"
-        f"{created_at}{rfc3339(_EPOCH + timedelta(milliseconds=accepted_at_ms))}{end}"
+        f"{created_at}{rfc3339(moment_of_ms(accepted_at_ms))}{end}"
     ).encode("ascii")

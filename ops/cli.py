@@ -29,7 +29,9 @@ _MODULES: Mapping[str, str] = {
     "dead-letters": "dead_letters",
     "doctor": "diagnosis",
     "down": "lifecycle",
+    "events": "events",
     "listen": "listening",
+    "logs": "logs",
     "merchants": "directory",
     "migrate": "lifecycle",
     "pay": "payments",
@@ -37,6 +39,7 @@ _MODULES: Mapping[str, str] = {
     "psp-events": "psp_events",
     "reconcile": "reconciling",
     "reset": "lifecycle",
+    "route": "routing",
     "scale": "hosts",
     "status": "status",
     "stores": "stores",
@@ -45,6 +48,7 @@ _MODULES: Mapping[str, str] = {
     "up": "lifecycle",
     "verify": "verify",
     "wallet": "payments",
+    "webhooks": "webhooks",
 }
 
 

@@ -8,11 +8,20 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from payments import fingerprint
 from payments.accounts import AccountKey
 from payments.attempts import Attempt, ResultClass
-from payments.commands import PaymentCommand
+from payments.checkouts import (
+    Checkout,
+    CheckoutOrderRow,
+    CheckoutRow,
+    checkout_order_rows,
+    checkout_row,
+)
+from payments.commands import OperationCommand, PaymentCommand
 from payments.event_rows import EventVerdict, PspEventResultRow, PspEventRow
 from payments.open_order import CallAnswer, OpenOrder, PspCall
+from payments.operation_rows import OperationRow, StandingRow
 from payments.psp_events import PspEvent
 from payments.psp_terms import PspTerms
 from payments.routing import ALL_AVAILABLE, Availability
@@ -31,6 +40,7 @@ from payments.rows import (
     TimerRow,
     TransferRow,
 )
+from payments.standing import PaymentStanding
 from payments.state import AccountHead, PartitionHead
 
 
@@ -50,8 +60,17 @@ class Planner(Protocol):
         """The PSP that takes the order when all are well: the first that can use it, else the first."""
         ...
 
-    def route(self, command: PaymentCommand, *, avoiding: Container[str]) -> str | None:
-        """The first PSP that can use the order and is not avoided; None when there is none."""
+    def route(
+        self,
+        command: PaymentCommand,
+        *,
+        avoiding: Container[str],
+        success_percents: Mapping[str, int] = ...,
+    ) -> str | None:
+        """The first PSP that can use the order and is not avoided; None when there is none.
+
+        ``success_percents`` tells how well PSPs have done lately (``Availability``).
+        """
         ...
 
     def plan(self, command: PaymentCommand, attempt_no: int, psp: str) -> AttemptPlan:
@@ -69,10 +88,15 @@ class Batch:
 
     commands: Sequence[PaymentCommand] = ()
     known: Mapping[UUID, bytes] = field(default_factory=dict)
-    """Fingerprint by order_uuid of those of ``commands`` that the ledger holds already."""
+    """Fingerprint by identity of those of ``commands`` and ``operations`` that the ledger holds already."""
+    operations: Sequence[OperationCommand] = ()
+    standings: Sequence[PaymentStanding] = ()
+    """The payments of ``operations``, and those whose authorization's time is over, as the books hold them."""
     answers: Sequence[CallAnswer] = ()
     psp_events: Sequence[PspEvent] = ()
     """Events of PSPs that came over the queue; the books know which of them are new."""
+    checkouts: Sequence[Checkout] = ()
+    """Checkouts that came over the queue; the books know which of them are new."""
     due: Sequence[tuple[int, TimerKind]] = ()
     """``(order_no, step)`` of timers whose time has come."""
     dead_letter_count: int = 0
@@ -92,6 +116,10 @@ class Held:
     order_nos: Mapping[UUID, int]
     """The number of each open order."""
     accounts: Mapping[AccountKey, AccountHead]
+    standings: Mapping[int, PaymentStanding] = field(default_factory=dict)
+    """The payments that have open operations, by their number."""
+    operations_of: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Their open operations, in the order of intake."""
 
 
 @dataclass(slots=True)
@@ -113,11 +141,22 @@ class Decided:
     evidence: list[EvidenceResultRow] = field(default_factory=list)
     psp_events: list[PspEventRow] = field(default_factory=list)
     psp_event_results: list[PspEventResultRow] = field(default_factory=list)
+    checkouts: list[CheckoutRow] = field(default_factory=list)
+    checkout_orders: list[CheckoutOrderRow] = field(default_factory=list)
     opened: list[OpenOrder] = field(default_factory=list)
     planned: list[tuple[int, Attempt]] = field(default_factory=list)
     """``(order_no, attempt)`` for each new attempt: its request is personal data, kept apart."""
     changed: dict[int, OpenOrder] = field(default_factory=dict)
     closed: dict[int, OpenOrder] = field(default_factory=dict)
+    operations: list[OperationRow] = field(default_factory=list)
+    reasons: list[tuple[int, str]] = field(default_factory=list)
+    """``(order_no, reason)`` of operations: personal data perhaps, kept apart."""
+    ended_at_once: list[OpenOrder] = field(default_factory=list)
+    """Operations that the books refused at intake: they were never open."""
+    standings: dict[int, PaymentStanding] = field(default_factory=dict)
+    """How payments stand that operations changed, by their number."""
+    hold_timers: dict[int, int] = field(default_factory=dict)
+    """In how many milliseconds what is left of a payment's authorization is given back."""
     dead_letter_count: int = 0
     calls: list[PspCall] = field(default_factory=list)
     slice_heads: dict[AccountKey, AccountHead] = field(default_factory=dict)
@@ -136,9 +175,19 @@ class Decided:
             or self.evidence
             or self.psp_events
             or self.psp_event_results
+            or self.checkouts
             or self.attempts
             or self.dead_letter_count
+            or self.operations
+            or self.standings
         )
+
+    def standing_rows(self) -> list[StandingRow]:
+        """How the changed payments stand, each with its timer where that moves."""
+        return [
+            payment.row(self.partition_index, self.hold_timers.get(order_no))
+            for order_no, payment in self.standings.items()
+        ]
 
     def note_events(self, events: Sequence[PspEvent]) -> None:
         """Keep PSPs' events, the first of each name. What tells no end has its result at once, unless the
@@ -151,6 +200,24 @@ class Decided:
             self.psp_events.append(PspEventRow(self.partition_index, *event[:-1]))
             if not ResultClass(event.result).is_definitive:
                 self.end_event(event.event_uuid, None, EventVerdict.IGNORED, "it tells no end")
+
+    def note_checkouts(self, checkouts: Sequence[Checkout]) -> None:
+        """Keep checkouts, the first of each name; a later one with another body is kept as refused."""
+        first: dict[UUID, Checkout] = {}
+        for checkout in checkouts:
+            stands = first.setdefault(checkout.checkout_uuid, checkout)
+            if stands is checkout:
+                self.checkouts.append(checkout_row(self.partition_index, checkout))
+                self.checkout_orders += checkout_order_rows(self.partition_index, checkout)
+            elif not fingerprint.same(stands.fingerprint, checkout.fingerprint):
+                self.refused.append(
+                    RefusedRequestRow(
+                        partition_index=self.partition_index,
+                        order_uuid=checkout.checkout_uuid,
+                        fingerprint=checkout.fingerprint,
+                        accepted_at=checkout.accepted_at,
+                    )
+                )
 
     def end_event(
         self, event_uuid: UUID, order_no: int | None, result: EventVerdict, detail: str

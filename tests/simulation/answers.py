@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from aiohttp import web
+
 from gateway.idempotency import Verdict
 from gateway.open_requests import Decided
-from gateway.payments import _answer
 from gateway.problems import Problem, problem_response
 from gateway.rendering import HEADER_KEY_CHECK, HEADER_REPLAYED
+from gateway.verdicts import verdict_answer
 from payments.commands import PaymentCommand
 
 # The request ids of problems are of no interest here.
@@ -29,12 +31,13 @@ class Answered(NamedTuple):
 
 def answered(decided: Decided, command: PaymentCommand, seller_id: str) -> Answered:
     """Return what the storefront hears of a verdict on its request."""
-    answer = _answer(decided, command, seller_id)
+    answer = verdict_answer(decided, command, seller_id)
     may_run = True
     if isinstance(answer, Problem):
         details = answer.details or {}
         may_run = bool(details.get("may_run", False))
         answer = problem_response(answer, _REQUEST_ID)
+    assert isinstance(answer, web.Response)
     body = answer.body
     assert isinstance(body, bytes)
     return Answered(

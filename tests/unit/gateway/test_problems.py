@@ -17,6 +17,8 @@ from gateway.problems import (
     problem_response,
 )
 from payments import answer as answer_of
+from payments import json_text, operation_answer
+from payments.operations import REFUSAL_STATUSES
 from tests.unit.gateway.stack import GatewayStack
 
 PAGE = Path(__file__).parents[3] / "docs" / "problems.md"
@@ -36,7 +38,8 @@ def test_no_two_codes_are_one() -> None:
 def test_every_code_is_documented_with_an_example() -> None:
     """The page has a section for every code and for no other, each with a true example."""
     sections = _sections()
-    assert set(sections) == {code.wire for code in Code} | set(answer_of.TITLES)
+    frozen = set(answer_of.TITLES) | set(REFUSAL_STATUSES)
+    assert set(sections) == {code.wire for code in Code} | frozen
     for code in Code:
         kind: ProblemKind = code.value
         found = re.search(r"```json\n(.*?)\n```", sections[code.wire], re.DOTALL)
@@ -59,6 +62,14 @@ def test_failures_of_payments_are_documented() -> None:
         assert '"status": 402' in _sections()[code]
 
 
+def test_what_the_books_refuse_is_documented() -> None:
+    """So have the codes by which the books refuse a capture, void or refund, with their status and title."""
+    for code, status in REFUSAL_STATUSES.items():
+        section = _sections()[code]
+        assert f'"status": {status}' in section
+        assert f'"title": "{operation_answer.TITLES[code]}"' in section
+
+
 async def test_every_type_leads_to_an_explanation(stack: GatewayStack) -> None:
     """The page has, for every code, a place of that name with status, title, meaning, example and advice."""
     answer = await stack.get("/docs/problems", key="")
@@ -66,7 +77,8 @@ async def test_every_type_leads_to_an_explanation(stack: GatewayStack) -> None:
     page = answer.body.decode()
     sections = re.findall(r'<section id="([a-z_]+)">(.*?)</section>', page, re.DOTALL)
     assert sorted(code for code, _ in sections) == sorted(kinds())
-    assert set(kinds()) == {code.wire for code in Code} | set(answer_of.TITLES)
+    frozen = set(answer_of.TITLES) | set(REFUSAL_STATUSES)
+    assert set(kinds()) == {code.wire for code in Code} | frozen
     for code, section in sections:
         kind = kinds()[code]
         words = html.unescape(section)
@@ -89,7 +101,7 @@ async def test_the_page_has_a_row_for_every_code(stack: GatewayStack) -> None:
 
 def test_types_lead_to_one_page() -> None:
     """Frozen problems and all others link to the same page."""
-    assert answer_of.PROBLEM_TYPE_BASE == PROBLEM_TYPE_BASE
+    assert json_text.PROBLEM_TYPE_BASE == PROBLEM_TYPE_BASE
 
 
 def test_a_problem_has_the_members_of_rfc_9457() -> None:
