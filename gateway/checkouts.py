@@ -9,6 +9,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from gateway import checkout_declarations as declared
 from gateway.authentication import Merchant
 from gateway.bodies import read_body
 from gateway.checkout_placing import Placed, Placing, not_all_stored
@@ -28,6 +29,7 @@ from gateway.holding import HEADER_PREFERENCE_APPLIED
 from gateway.idempotency import Verdict
 from gateway.lookups import LOOKUP_KEYS_MAX, OrderKey
 from gateway.open_requests import Decided
+from gateway.openapi.declarations import documented
 from gateway.parameters import read_limit, single_parameters
 from gateway.payments import Payments
 from gateway.problems import Code, Problem, store_unavailable
@@ -80,6 +82,7 @@ class Checkouts:
         self._checkouts = checkouts
         self._reply_to = reply_to
 
+    @documented(declared.CREATE)
     async def create(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/checkouts: 201 once every order has ended, 202 until then, or a refusal."""
         parameters = single_parameters(request, ())
@@ -123,6 +126,7 @@ class Checkouts:
             return placed
         return await self._run(placed, commands, prefer_wait_s(request.headers))
 
+    @documented(declared.READ)
     async def show(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/checkouts/{id}: the checkout as it stands now."""
         parameters = single_parameters(request, ())
@@ -146,6 +150,7 @@ class Checkouts:
             return _CANT_TELL
         return json_bytes_response(checkout_body(checkout, shown))
 
+    @documented(declared.LIST)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/checkouts: one page, newest first."""
         parameters = single_parameters(request, ("limit", "starting_after", "ending_before"))

@@ -208,7 +208,7 @@ _BODY_VALUES = st.fixed_dictionaries(
         ),
     },
     optional={
-        "capture": st.sampled_from([None, "automatic", "later"]),
+        "capture": st.sampled_from([None, "automatic", "manual", "later"]),
         "description": st.none() | st.sampled_from(["", "a" * 500, "a" * 501, "a\0b", "日本\n"]),
         "metadata": st.none()
         | st.dictionaries(
