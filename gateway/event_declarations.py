@@ -1,4 +1,4 @@
-"""What there is to say of the routes of events; their handlers are in ``gateway.events`` and ``gateway.event_stream``."""
+"""What there is to say of the routes of events; handlers: ``gateway.events``, ``gateway.event_stream``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ READ = Declaration(
     summary="Read an event",
     parameters=(
         Parameter(
-            name="id", place="path", text="The event's id.", schema={"type": "string", "minLength": 1}
+            name="id",
+            place="path",
+            text="The event's id.",
+            schema={"type": "string", "minLength": 1},
         ),
     ),
     answers=(Answered(status=200, text="The event.", schema=EVENT),),
