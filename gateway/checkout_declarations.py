@@ -100,6 +100,7 @@ CREATE = Declaration(
     ),
     problems=(
         Code.CHECKOUT_INVALID,
+        Code.ORDER_ID_REUSED,
         Code.RETURN_URL_INVALID,
         Code.AMOUNT_TOO_SMALL,
         Code.AMOUNT_TOO_LARGE,
