@@ -187,6 +187,23 @@ SELECT 'psp simulator', 'payment.psp_event', order_uuid::text, jsonb_build_objec
 FROM psp_event WHERE event_id = 'evt_1';
 """
 
+# A checkout of two paid orders, and of one that nobody has accepted.
+_CHECKOUT = """
+INSERT INTO checkout (partition_index, checkout_uuid, idempotency_key, merchant_no, mode, fingerprint,
+    api_version, accepted_at)
+VALUES (1, md5('checkout')::uuid, md5('key')::uuid, 1, 1, decode('01', 'hex'), '2026-11-01', now());
+INSERT INTO checkout_order (partition_index, checkout_uuid, position, order_uuid, idempotency_key,
+    seller_no, amount_minor, currency, fingerprint)
+SELECT 1, md5('checkout')::uuid, row_number() OVER (ORDER BY o.order_uuid) - 1, o.order_uuid,
+    o.idempotency_key, o.seller_no, o.amount_minor, o.currency, o.fingerprint
+FROM payment_order AS o JOIN order_outcome AS ended USING (partition_index, order_no)
+WHERE ended.status = 5 ORDER BY o.order_uuid LIMIT 2;
+INSERT INTO checkout_order (partition_index, checkout_uuid, position, order_uuid, idempotency_key,
+    seller_no, amount_minor, currency, fingerprint)
+VALUES (1, md5('checkout')::uuid, 2, md5('none')::uuid, md5('nobody')::uuid, 1, 100, 'USD',
+    decode('01', 'hex'));
+"""
+
 
 def make_books(servers: SharedServers, secrets: Path) -> VerifiedBooks:
     """Make them with the real decisions, the real lane and the sandbox PSP in this process."""
@@ -211,6 +228,7 @@ def make_books(servers: SharedServers, secrets: Path) -> VerifiedBooks:
             await filler.take([late])
             await ask(dsn, _LETTERS)
             await ask(dsn, _WORDS)
+            await ask(dsn, _CHECKOUT)
         finally:
             await filler.close()
         return list(psp.oracle_rows())

@@ -25,6 +25,7 @@ LEDGER: Mapping[str, str] = {
     "events": "an order's events are gapless, a path of the life cycle, and lead to where it stands",
     "timers": "only open orders have a timer",
     "refused_requests": "a refused request differs from the order that had taken its key",
+    "checkouts": "a checkout has its orders, each once, and they are as it asked for them",
     "set_aside_orders": "an order that was set aside has its letter, and goes one way at most",
     "letter_actions": "what was done with a dead letter was wanted, audited, and done once",
     "parked_orders": "only open orders are parked, and nothing is due for them",

@@ -245,6 +245,29 @@ LEFT JOIN set_aside_order AS aside
 LEFT JOIN checkout AS c
     ON c.checkout_uuid = refused.order_uuid AND c.partition_index = refused.partition_index;
 
+-- checkouts --
+-- An order that another request had taken under the same id is not the checkout's: its fingerprint says so.
+SELECT c.partition_index, CASE
+    WHEN placed.order_count = 0 THEN 'a checkout without orders'
+    WHEN placed.position_last <> placed.order_count - 1 THEN 'a checkout whose orders have a gap'
+    WHEN placed.uuid_count <> placed.order_count THEN 'a checkout with an order twice'
+    WHEN placed.odd_uuid IS NOT NULL
+        THEN format('a checkout asks for another order than %s is', placed.odd_uuid)
+    END AS finding
+FROM checkout AS c CROSS JOIN LATERAL (
+    SELECT count(*) AS order_count, max(wanted.position) AS position_last,
+        count(DISTINCT wanted.order_uuid) AS uuid_count,
+        min(o.order_uuid::text) FILTER (
+            WHERE o.order_no IS NOT NULL AND (o.idempotency_key, o.merchant_no, o.mode, o.seller_no, o.amount_minor, o.currency)
+            IS DISTINCT FROM (wanted.idempotency_key, c.merchant_no, c.mode, wanted.seller_no,
+                wanted.amount_minor, wanted.currency)
+        ) AS odd_uuid
+    FROM checkout_order AS wanted
+    LEFT JOIN payment_order AS o
+        ON o.order_uuid = wanted.order_uuid AND o.fingerprint = wanted.fingerprint
+    WHERE wanted.partition_index = c.partition_index AND wanted.checkout_uuid = c.checkout_uuid
+) AS placed;
+
 -- set_aside_orders --
 -- An order that was set aside waits, or has failed (its letter discarded, result 2), or was taken in.
 SELECT aside.partition_index, o.order_no, aside.order_uuid::text AS order_uuid, CASE

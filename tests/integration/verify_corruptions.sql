@@ -276,6 +276,22 @@ UPDATE timer SET kind = 8 WHERE {open};
 -- named by timers of open
 UPDATE timer SET due_at = 'infinity' WHERE {open};
 
+-- checkout_without_orders --
+-- named by checkouts
+DELETE FROM checkout_order;
+
+-- checkout_with_a_gap --
+-- named by checkouts
+DELETE FROM checkout_order WHERE position = 0;
+
+-- checkout_with_an_order_twice --
+-- named by checkouts
+UPDATE checkout_order SET order_uuid = (SELECT order_uuid FROM checkout_order WHERE position = 0);
+
+-- checkout_of_another_amount --
+-- named by checkouts
+UPDATE checkout_order SET amount_minor = amount_minor + 1 WHERE position = 1;
+
 -- refused_alike --
 -- named by refused_requests
 UPDATE refused_request SET fingerprint = (SELECT fingerprint FROM payment_order o WHERE o.order_uuid
