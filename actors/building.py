@@ -25,7 +25,9 @@ from actors.sacrificing import ChildProcessSacrifice, survivors_of_rows
 from actors.settings import HostSettings
 from psp.directory import open_psps
 from psp.port import Psp
+from psp.routes import table_of
 from psp.settings import PspSettings, PspSettingsInvalid
+from psp.stripe.connector import STRIPE_URL
 from runtime.clock import SystemClock
 from runtime.config import Config, ConfigError, ShardConfig
 from runtime.crash_points import CrashPoints
@@ -93,7 +95,7 @@ def build_host(config: Config, *, name: str, environment: Mapping[str, str]) -> 
     )
     settings_of_psps = tuple(psp_settings(psp, config) for psp in config.psps)
     psps = open_psps(settings_of_psps, clock=clock)
-    planner = OrderedPlanner(psps)
+    planner = OrderedPlanner(psps, table_of(config))
     metrics = HostMetrics()
     sacrifice = ChildProcessSacrifice(
         Setting(
@@ -188,6 +190,9 @@ def _limits(psp: PspConfig, config: Config) -> PspLimits:
         charge_timeout_ms=psp.charge_timeout_ms or timeout_ms,
         query_timeout_ms=psp.query_timeout_ms or timeout_ms,
         cancel_timeout_ms=psp.cancel_timeout_ms or timeout_ms,
+        is_success_watched=any(
+            rule.success_percent_min and psp.name in rule.psps for rule in config.routing.rules
+        ),
         breaker=BreakerSettings(
             window_calls=breaker.window_calls,
             calls_min=breaker.calls_min,
@@ -221,5 +226,16 @@ def _connector_settings(psp: PspConfig, config: Config) -> PspSettings:
             url=psp.url,
             account=psp.account,
             connections_max=_in_flight_max(psp, config),
+        )
+    if psp.kind == "stripe":
+        return PspSettings(
+            name=psp.name,
+            kind="stripe",
+            url=psp.url or STRIPE_URL,
+            account=psp.account,
+            connections_max=_in_flight_max(psp, config),
+            secret_key=config.secret(psp.secret_key_file),
+            is_live=psp.mode == "live",
+            return_url=psp.return_url,
         )
     raise ConfigError(f"psps: {psp.name}: unknown kind {psp.kind!r}")

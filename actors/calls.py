@@ -11,6 +11,8 @@ from actors.psp_lines import PspLimits, PspLine
 from payments.attempts import PspAnswer, ResultClass
 from payments.defects import InvariantViolation
 from payments.open_order import CallAnswer, PspCall
+from payments.operation_kinds import OperationKind
+from payments.operations import Operation
 from payments.parking import ParkReason
 from payments.routing import ALL_AVAILABLE, Availability
 from payments.rows import TimerKind
@@ -70,9 +72,15 @@ class PspCalls:
             for name, line in self.lines.items()
             if line.breaker.state is not BreakerState.CLOSED
         ]
-        if not troubled:
+        percents = {
+            name: percent
+            for name, line in self.lines.items()
+            if (percent := line.success_percent()) is not None
+        }
+        if not troubled and not percents:
             return ALL_AVAILABLE
         return Availability(
+            success_percents=percents,
             refusing=frozenset(name for name, line in troubled if line.refuses),
             probes={name: line.breaker.probes_left for name, line in troubled if not line.refuses},
         )
@@ -196,6 +204,7 @@ class PspCalls:
             answer = await self._ask(call, line.timeout_s(call.step))
             seconds = self._clock.monotonic_s() - started_s
             line.breaker.ended(line.verdict(call, answer, seconds), is_probe=is_probe)
+            line.note_success(call, answer)
             self._durations.append((call.attempt.psp, answer.result, seconds))
         elif is_probe:
             line.breaker.withdrawn()
@@ -232,15 +241,34 @@ class PspCalls:
     async def _ask(self, call: PspCall, timeout_s: float) -> PspAnswer:
         psp = self._psps[call.attempt.psp]
         key, reference = call.attempt.psp_key, call.psp_reference
+        if call.operation is not None:
+            # PSPs that don't find keys find it by the charge that it is about.
+            reference = call.operation.charge_reference or None
         match call.step:
+            case TimerKind.SEND if call.operation is not None:
+                return await _operate(psp, key, call.operation, timeout_s)
             case TimerKind.SEND:
-                return await psp.charge(key, call.attempt.request, timeout_s=timeout_s)
+                return await psp.charge(
+                    key, call.attempt.request, reference=reference, timeout_s=timeout_s
+                )
             case TimerKind.QUERY:
                 return await psp.query(psp_key=key, reference=reference, timeout_s=timeout_s)
             case TimerKind.CANCEL:
                 return await psp.cancel(psp_key=key, reference=reference, timeout_s=timeout_s)
-            case TimerKind.RESUME:
-                raise InvariantViolation("no call resumes an order: a decision says which one does")
+            case TimerKind.RESUME | TimerKind.EXPIRE:
+                raise InvariantViolation("no call does that: a decision says which one follows")
+
+
+async def _operate(psp: Psp, key: str, operation: Operation, timeout_s: float) -> PspAnswer:
+    """Ask for an operation: the same bytes under the same key, since all of it is fixed by its row."""
+    reference, amount_minor = operation.charge_reference, operation.amount_minor
+    match operation.kind:
+        case OperationKind.CAPTURE:
+            return await psp.capture(key, reference, amount_minor, timeout_s=timeout_s)
+        case OperationKind.REFUND:
+            return await psp.refund(key, reference, amount_minor, timeout_s=timeout_s)
+        case OperationKind.VOID | OperationKind.EXPIRY:
+            return await psp.void(key, reference, timeout_s=timeout_s)
 
 
 def _not_asked(call: PspCall, message: str) -> PspAnswer:

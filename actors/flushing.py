@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from actors.inbox import Work
@@ -11,16 +11,27 @@ from actors.setting_aside import is_letter, known_of, letter_row, result_rows
 from payments.decided import Batch, Decided
 from payments.routing import Availability
 from payments.rows import PersonalPart, PersonalRow
+from payments.standing import PaymentStanding
 from storage.ports import Flush, KnownOrders
 from storage.sealing import encode_detail, seal
 
 
-def batch_of(work: Work, known: KnownOrders, now: datetime, availability: Availability) -> Batch:
-    """What one partition decides on. ``known`` are the orders that the ledger holds."""
+def batch_of(
+    work: Work,
+    known: KnownOrders,
+    now: datetime,
+    availability: Availability,
+    standings: Sequence[PaymentStanding] = (),
+) -> Batch:
+    """What one partition decides on. ``known`` are the orders and operations that the ledger holds."""
     commands = [message.command for message in work.messages if message.command is not None]
     return Batch(
         commands=commands,
         known=known_of(work.messages, known),
+        operations=[
+            message.operation for message in work.messages if message.operation is not None
+        ],
+        standings=standings,
         answers=work.answers,
         due=work.due,
         psp_events=[message.event for message in work.messages if message.event is not None],
@@ -35,9 +46,10 @@ def batch_of(work: Work, known: KnownOrders, now: datetime, availability: Availa
 
 def replies_of(decided: Decided, work: Work) -> list[Reply]:
     """Tell each gateway which of its orders are in the books, also those that were there before."""
+    ended = (*decided.closed.values(), *decided.ended_at_once)
     settled = [
         Reply(reply_to=command.reply_to, order_uuid=command.order_uuid, is_settled=True)
-        for command in (order.command for order in decided.closed.values())
+        for command in (order.command for order in ended)
         if command.reply_to
     ]
     taken_in = [
@@ -49,6 +61,11 @@ def replies_of(decided: Decided, work: Work) -> list[Reply]:
         Reply(reply_to=event.reply_to, order_uuid=event.event_uuid, is_settled=False)
         for event in (message.event for message in work.messages)
         if event is not None and event.reply_to
+    ]
+    taken_in += [
+        Reply(reply_to=operation.reply_to, order_uuid=operation.operation_uuid, is_settled=False)
+        for operation in (message.operation for message in work.messages)
+        if operation is not None and operation.reply_to
     ]
     taken_in += [
         Reply(reply_to=checkout.reply_to, order_uuid=checkout.checkout_uuid, is_settled=False)
@@ -73,6 +90,8 @@ def flush_of(decisions: Iterable[Decided], work: Mapping[int, Work]) -> Flush:
         flush.slices.extend(decided.slices)
         flush.events.extend(decided.events)
         flush.refused.extend(decided.refused)
+        flush.operations.extend(decided.operations)
+        flush.standings.extend(decided.standing_rows())
         flush.evidence_results.extend(decided.evidence)
         flush.psp_events.extend(decided.psp_events)
         flush.psp_event_results.extend(decided.psp_event_results)
@@ -92,7 +111,14 @@ def _personal_rows(decided: Decided) -> Iterable[PersonalRow]:
             partition_index=decided.partition_index,
             order_no=order.order_no,
             part=PersonalPart.DETAIL,
-            envelope=encode_detail(order.command),
+            envelope=encode_detail(order.payment),
+        )
+    for order_no, reason in decided.reasons:
+        yield PersonalRow(
+            partition_index=decided.partition_index,
+            order_no=order_no,
+            part=PersonalPart.DETAIL,
+            envelope=seal(reason.encode()),
         )
     for order_no, attempt in decided.planned:
         yield PersonalRow(

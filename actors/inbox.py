@@ -29,6 +29,18 @@ class Work:
     def __len__(self) -> int:
         return len(self.messages) + len(self.answers) + len(self.due)
 
+    @property
+    def expiring(self) -> list[int]:
+        """The payments whose authorization's time is over."""
+        return [order_no for order_no, step in self.due if step is TimerKind.EXPIRE]
+
+    @property
+    def has_operations(self) -> bool:
+        """Whether payments have to be looked up that are not open."""
+        return bool(self.expiring) or any(
+            message.operation is not None for message in self.messages
+        )
+
 
 class Inbox:
     """One partition's waiting work, oldest first."""

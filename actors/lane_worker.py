@@ -9,7 +9,7 @@ and the ledger knows what it took in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -34,6 +34,7 @@ from actors.settings import (
 from payments.accounts import AccountKey
 from payments.decided import Decided
 from payments.defects import ContentDefect, InvariantViolation
+from payments.standing import PaymentStanding
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 from storage.ports import (
@@ -41,6 +42,7 @@ from storage.ports import (
     KnownOrders,
     Lane,
     LaneReplaced,
+    OperationKey,
     OwnerLedger,
     PartitionFenced,
     StorageUnavailable,
@@ -175,13 +177,20 @@ class LaneWorker:
 
     async def _flush(self, work: dict[int, Work]) -> None:
         known = await self._known(work)
+        standings: Mapping[int, Sequence[PaymentStanding]] = {}
+        if any(part.has_operations for part in work.values()):
+            known, standings = await self._load_payments(work, known)
         await self._load_accounts(work)
         now = self._ports.ledger_clock.now()
         books = self.partitions.books
         stumbling_text = self._ports.crash_points.stumbling_text
         psps = self._ports.calls.availability()
         decisions = [
-            decide(books[index], batch_of(part, known, now, psps), stumbling_text)
+            decide(
+                books[index],
+                batch_of(part, known, now, psps, standings.get(index, ())),
+                stumbling_text,
+            )
             for index, part in work.items()
         ]
         written = [decided for decided in decisions if decided.has_rows]
@@ -191,7 +200,7 @@ class LaneWorker:
 
     async def _write(self, written: Sequence[Decided], work: dict[int, Work]) -> None:
         crash_points = self._ports.crash_points
-        takes_in = any(decided.orders for decided in written)
+        takes_in = any(decided.orders or decided.operations for decided in written)
         settles = any(decided.outcomes for decided in written)
         if takes_in:
             crash_points.reach("before_intake_commit")
@@ -241,6 +250,27 @@ class LaneWorker:
             if message.command is not None
         ]
         return await self._ports.ledger.known_orders(keys) if keys else KnownOrders({}, {})
+
+    async def _load_payments(
+        self, work: dict[int, Work], known: KnownOrders
+    ) -> tuple[KnownOrders, Mapping[int, Sequence[PaymentStanding]]]:
+        """Ask once for all operations of a flush: which are known, and how their payments stand."""
+        found = await self._ports.ledger.operated_payments(
+            [
+                OperationKey(
+                    index, message.operation.operation_uuid, message.operation.payment_uuid
+                )
+                for index, part in work.items()
+                for message in part.messages
+                if message.operation is not None
+            ],
+            [(index, order_no) for index, part in work.items() for order_no in part.expiring],
+        )
+        standings: dict[int, list[PaymentStanding]] = {}
+        for (index, _), payment in found.standings.items():
+            standings.setdefault(index, []).append(payment)
+        fingerprints = {**known.fingerprints, **found.fingerprints}
+        return known._replace(fingerprints=fingerprints), standings
 
     async def _load_accounts(self, work: dict[int, Work]) -> None:
         books = self.partitions.books

@@ -182,7 +182,7 @@ class Resumer:
         if psp not in refusing:
             return psp
         if may_leave(order, epoch=epoch, policy=self._policy):
-            return self._planner.route(order.command, avoiding=refusing) or ""
+            return self._planner.route(order.payment, avoiding=refusing) or ""
         return ""
 
     def _is_late(self, order: OpenOrder) -> bool:

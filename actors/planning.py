@@ -6,37 +6,41 @@ from collections.abc import Container, Mapping
 
 from payments.commands import PaymentCommand
 from payments.decided import AttemptPlan
-from payments.defects import InvariantViolation
 from payments.identity import psp_key
 from payments.psp_terms import PspTerms
-from payments.routing import Route, choose
+from payments.routing import Ask
+from payments.routing_table import RoutingTable
 from psp.port import ChargeTerms, Psp
+from psp.routes import route_of
 
 _NO_TERMS = PspTerms()
+_NOTHING_KNOWN: Mapping[str, int] = {}
 
 
 class OrderedPlanner:
-    """Sends a payment to the first PSP, in the order of the configuration, that can use it."""
+    """Sends a payment to the PSP that the routing table names: without rules the first that can use it."""
 
-    def __init__(self, psps: Mapping[str, Psp]) -> None:
-        if not psps:
-            raise InvariantViolation("no PSP is configured")
+    def __init__(self, psps: Mapping[str, Psp], table: RoutingTable | None = None) -> None:
         self._psps = psps
-        self._routes = [_route(psp) for psp in psps.values()]
+        self._table = table or RoutingTable(
+            [route_of(name, psp.capabilities) for name, psp in psps.items()]
+        )
         self._terms = {name: _terms(psp) for name, psp in psps.items()}
 
     def home(self, command: PaymentCommand) -> str:
-        """Return the first PSP that can use the order; the first of all when none can, to say so itself."""
-        return self.route(command, avoiding=()) or self._routes[0].psp
+        """Return where the order belongs; the first PSP of all when none can use it, to say so itself."""
+        return self._table.home(ask_of(command))
 
-    def route(self, command: PaymentCommand, *, avoiding: Container[str]) -> str | None:
+    def route(
+        self,
+        command: PaymentCommand,
+        *,
+        avoiding: Container[str],
+        success_percents: Mapping[str, int] = _NOTHING_KNOWN,
+    ) -> str | None:
         """Return the first PSP that can use the order and is not avoided; None when there is none."""
-        return choose(
-            self._routes,
-            token=command.payment_method,
-            currency=command.currency,
-            amount_minor=command.amount_minor,
-            avoiding=avoiding,
+        return self._table.first(
+            ask_of(command), avoiding=avoiding, success_percents=success_percents
         )
 
     def plan(self, command: PaymentCommand, attempt_no: int, psp: str) -> AttemptPlan:
@@ -48,7 +52,7 @@ class OrderedPlanner:
             token=command.payment_method,
             merchant_id=command.merchant_id,
             order_key=command.idempotency_key,
-            capture=True,
+            capture=not command.captures_manually,
             description=command.description or "",
             hosted=command.hosted,
         )
@@ -64,9 +68,16 @@ class OrderedPlanner:
         return self._terms.get(psp, _NO_TERMS)
 
 
-def _route(psp: Psp) -> Route:
-    able = psp.capabilities
-    return Route(psp.name, able.token_prefixes, able.currencies, able.minimum_minor)
+def ask_of(command: PaymentCommand) -> Ask:
+    """What of an order its route may hang on."""
+    return Ask(
+        command.payment_method,
+        command.currency,
+        command.amount_minor,
+        command.merchant_id,
+        command.mode,
+        command.order_uuid,
+    )
 
 
 def _terms(psp: Psp) -> PspTerms:
@@ -75,4 +86,5 @@ def _terms(psp: Psp) -> PspTerms:
         key_lifetime_s=able.key_lifetime_s,
         replays_declines=able.replays_declines,
         can_burn_key=able.can_burn_key,
+        prepares=able.prepares,
     )

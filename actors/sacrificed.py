@@ -38,6 +38,7 @@ from storage.checkout_envelope import KIND_CHECKOUT, decode_checkout
 from storage.envelope import decode_fields, read_header
 from storage.event_envelope import KIND_PSP_WEBHOOK, decode_event
 from storage.open_orders import open_order_record
+from storage.operation_envelope import OPERATION_KINDS, decode_operation
 from storage.sealing import EnvelopeUnreadable
 
 # Whatever is decided here is thrown away.
@@ -135,6 +136,9 @@ def _batch_of(raw: tuple[bytes, ...]) -> Batch:
     header = read_header(raw)
     if header.kind == KIND_PSP_WEBHOOK:
         return Batch(psp_events=[decode_event(raw, header)], now=_NOW)
+    if header.kind in OPERATION_KINDS:
+        # Without its payment it is only refused; but decoded it was.
+        return Batch(operations=[decode_operation(raw, header)], now=_NOW)
     if header.kind == KIND_CHECKOUT:
         return Batch(checkouts=[decode_checkout(raw, header)], now=_NOW)
     return Batch(commands=[decode_fields(raw, header)], now=_NOW)

@@ -68,7 +68,9 @@ def is_letter(message: Message) -> bool:
 
 def refused(message: Message, reason: str, detail: str) -> Message:
     """Return a message as one that can't be taken in."""
-    return message._replace(command=None, event=None, checkout=None, reason=f"{reason}: {detail}")
+    return message._replace(
+        command=None, event=None, operation=None, checkout=None, reason=f"{reason}: {detail}"
+    )
 
 
 def letter_row(message: Message) -> DeadLetterRow:
@@ -122,6 +124,7 @@ def action_message(action: LetterAction, read_at_s: float) -> Message:
 def result_rows(decided: Decided, work: Work) -> Iterable[LetterResultRow]:
     """Return what becomes of the operators' actions in this batch."""
     taken_in = {order.command.order_uuid for order in decided.opened}
+    taken_in |= {operation.operation_uuid for operation in decided.operations}
     for message in work.messages:
         action = message.action
         if action is None:
@@ -146,8 +149,8 @@ def _result(
         return LetterResult.DISCARDED, ""
     if message.event is not None or message.checkout is not None:
         return LetterResult.REPLAYED, ""
-    if message.command is None:
+    if not message.is_readable:
         return LetterResult.REFUSED, message.reason
-    if message.command.order_uuid not in taken_in:
+    if message.order_uuid not in taken_in:
         return LetterResult.REFUSED, "the books hold an order of that key already"
     return LetterResult.REPLAYED, ""

@@ -14,6 +14,9 @@ from storage.ports import OwnerLedger, StorageUnavailable
 
 _log = structlog.get_logger(__name__)
 
+# While nothing is open, only authorizations have timers, of days.
+IDLE_EVERY_S = 2.0
+
 
 async def fire_timers(
     ledger: OwnerLedger,
@@ -23,12 +26,15 @@ async def fire_timers(
     lane_of: Callable[[int], LaneWorker],
 ) -> None:
     """Look at the timers of the partitions at work until cancelled."""
+    idle_s = 0.0
     while True:
         await asyncio.sleep(TIMERS_EVERY_S)
         # Timers of partitions at rest would only stand before those of the others.
         indexes = working()
-        if not indexes or not open_count():
+        idle_s = 0.0 if open_count() else idle_s + TIMERS_EVERY_S
+        if not indexes or 0.0 < idle_s < IDLE_EVERY_S:
             continue
+        idle_s = 0.0
         try:
             due = await ledger.due_timers(sorted(indexes), count_max=TIMERS_READ_MAX)
         except StorageUnavailable as unavailable:

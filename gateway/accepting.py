@@ -28,6 +28,7 @@ from runtime.metrics import (
     Metrics,
 )
 from storage.queue_ports import GatewayQueue, QueueEntry
+from storage.read_ports import OperationLookup
 
 # How late a deadline may be noticed: small against the deadline, cheap with thousands of requests.
 TICK_S = 0.05
@@ -49,6 +50,13 @@ Held = Callable[[Sequence[OrderKey]], Awaitable[Iterable[UUID]]]
 
 async def _none_held(_keys: Sequence[OrderKey]) -> Iterable[UUID]:
     return ()
+
+
+def lookup_key(entry: QueueEntry) -> OrderKey:
+    """Return what the books are asked for."""
+    if entry.is_operation:
+        return OperationLookup(entry.partition_index, entry.order_uuid)
+    return entry.partition_index, entry.order_uuid
 
 
 _REFUSED = Decided(Verdict.BACKPRESSURE, None, None, None, may_run=False)
@@ -204,7 +212,7 @@ class Accepting:
         if not (request.is_decided or request.is_looked_up or entry.is_event or entry.is_checkout):
             request.is_looked_up = True
             request.lookup_at_s = now_s
-            self._lookups.ask_for((entry.partition_index, entry.order_uuid), request)
+            self._lookups.ask_for(lookup_key(entry), request)
 
     async def _tick_on(self) -> None:
         while True:
@@ -252,5 +260,5 @@ def _keys_of(entries: Iterable[QueueEntry]) -> tuple[list[OrderKey], list[OrderK
     for entry in entries:
         if not entry.is_event:
             of_kind = checkouts if entry.is_checkout else orders
-            of_kind.append((entry.partition_index, entry.order_uuid))
+            of_kind.append(lookup_key(entry))
     return orders, checkouts

@@ -17,8 +17,9 @@ from gateway.finding import Finding
 from gateway.idempotency import Verdict, says_the_same
 from gateway.open_requests import Decided
 from gateway.problems import Code, Problem
+from gateway.refusals import UNDECIDED_KEY, reused
 from gateway.rendering import moment_of_ms
-from gateway.verdicts import UNDECIDED_KEY, refusal, reused
+from gateway.verdicts import refusal
 from payments import fingerprint
 from payments.checkouts import CHECKOUT_FIELDS, Checkout
 from payments.commands import PaymentCommand
@@ -163,7 +164,7 @@ class Placing:
 def _compared(checkout: Checkout, first: Checkout) -> Placed | Problem:
     """Hold a request against what the books have under its key."""
     if not fingerprint.same(checkout.fingerprint, first.fingerprint):
-        return reused(checkout.fingerprint, first.fingerprint, CHECKOUT_FIELDS)
+        return reused(fingerprint.differs(checkout.fingerprint, first.fingerprint, CHECKOUT_FIELDS))
     is_replay = first.accepted_at != checkout.accepted_at
     return Placed(first, is_replay=is_replay, is_deferred=False)
 
@@ -174,7 +175,7 @@ def _of_the_queue(checkout: Checkout, decided: Decided, *, is_deferred: bool) ->
         first = decided.first_fingerprint
         if is_deferred or first is None:
             return UNDECIDED_KEY
-        return reused(checkout.fingerprint, first, CHECKOUT_FIELDS)
+        return reused(fingerprint.differs(checkout.fingerprint, first, CHECKOUT_FIELDS))
     assert decided.first_accepted_at_ms is not None
     accepted_at = moment_of_ms(decided.first_accepted_at_ms)
     return Placed(

@@ -91,7 +91,7 @@ def verdict_view(
     checkout: Checkout, order: CheckoutOrder, command: PaymentCommand, decided: Decided
 ) -> OrderView:
     """Return an order as its verdict tells it, which is none of those that answer 503."""
-    if decided.order is not None:
+    if isinstance(decided.order, StoredOrder):
         return stored_view(checkout, order, decided.order)
     if decided.verdict is Verdict.REUSED:
         return reused_view(checkout, order)

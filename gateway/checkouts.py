@@ -24,12 +24,14 @@ from gateway.checkout_rendering import (
 from gateway.checkout_requests import WantedCheckout, at_order, read_checkout
 from gateway.door import Answer
 from gateway.finding import NOT_FOUND, Finding
+from gateway.holding import HEADER_PREFERENCE_APPLIED
 from gateway.idempotency import Verdict
 from gateway.lookups import LOOKUP_KEYS_MAX, OrderKey
 from gateway.open_requests import Decided
 from gateway.parameters import read_limit, single_parameters
-from gateway.payments import BOOKS_AWAY, HEADER_PREFERENCE_APPLIED, Payments
+from gateway.payments import Payments
 from gateway.problems import Code, Problem, store_unavailable
+from gateway.refusals import BOOKS_AWAY
 from gateway.rendering import json_bytes_response
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.settings import GatewaySettings
@@ -293,7 +295,10 @@ async def _waited(waiter: Waiter | None, decided: Decided, rest_s: float) -> Sto
         and decided.order is not None
         and not is_wait_over(decided.order)
     )
-    return None if waiter is None or not is_open else await waiter.wait(max(0.0, rest_s))
+    if waiter is None or not is_open:
+        return None
+    found = await waiter.wait(max(0.0, rest_s))
+    return found if isinstance(found, StoredOrder) else None
 
 
 def _cursor_problem(name: str, detail: str) -> Problem:

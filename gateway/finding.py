@@ -57,7 +57,7 @@ class Finding:
         try:
             order = await self._lookups.find(key)
             if order is not None:
-                return Found(order.view, order, order.fingerprint)
+                return Found(order.shown, order, order.fingerprint)
             return await self._find_in_queue(key)
         except StorageUnavailable:
             return _CANT_TELL
@@ -86,7 +86,9 @@ class Finding:
             return await self._accepted(record.command, record.accepted_at_ms)
         # Taken in since we asked, most likely. Else it can't be decoded, and its owner will say so.
         order = await self._lookups.find(key)
-        return _CANT_TELL if order is None else Found(order.view, order, order.fingerprint)
+        if order is None:
+            return _CANT_TELL
+        return Found(order.shown, order, order.fingerprint)
 
     async def _accepted(self, command: PaymentCommand, accepted_at_ms: int) -> Found | Problem:
         seller_id = await self._sellers.seller_id_of(

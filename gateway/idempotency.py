@@ -12,7 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from payments import fingerprint
-from storage.read_ports import StoredOrder
+from storage.read_ports import Stored
 
 
 class AppendState(Enum):
@@ -72,7 +72,7 @@ class Evidence(NamedTuple):
     is_durable: bool
     """Whether what the append found or did is on every copy promised (TO_BE_PROVEN)."""
     books: BooksState
-    order: StoredOrder | None
+    order: Stored | None
     is_past_deadline: bool
 
 
@@ -108,12 +108,12 @@ def decide(evidence: Evidence) -> Verdict | None:
     return if_absent if evidence.books is BooksState.ABSENT else if_unknown
 
 
-def _of_the_books(own_fingerprint: bytes, order: StoredOrder) -> Verdict:
+def _of_the_books(own_fingerprint: bytes, order: Stored) -> Verdict:
     if not says_the_same(own_fingerprint, order):
         return Verdict.REUSED
     return Verdict.FROZEN if order.is_frozen else Verdict.RUNNING
 
 
-def says_the_same(own_fingerprint: bytes, order: StoredOrder) -> bool:
+def says_the_same(own_fingerprint: bytes, order: Stored) -> bool:
     """Whether a request is the order's own; of one whose fingerprint nobody can read it is believed."""
     return not order.fingerprint or fingerprint.same(own_fingerprint, order.fingerprint)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from runtime.metrics import GATEWAY_LOOKUP_FAILURES, GATEWAY_LOOKUP_KEYS, Metrics
-from storage.read_ports import PaymentQueries, StoredOrder
+from storage.read_ports import OperationLookup, PaymentQueries, Stored, StoredOperation, StoredOrder
 
 OrderKey = tuple[int, UUID]
-"""(partition_index, order_uuid)."""
+"""(partition_index, order_uuid); an operation's is an ``OperationLookup``."""
 
-Answer = asyncio.Future[StoredOrder | None]
+Answer = asyncio.Future[Stored | None]
 
 # One query of 500 keys stays at a few milliseconds, so that no request waits behind a long one.
 LOOKUP_KEYS_MAX = 500
@@ -41,7 +41,7 @@ class Asker(Protocol):
         """Whether the answer can still change anything; asked before the books are."""
         ...
 
-    def found(self, order: StoredOrder | None) -> None:
+    def found(self, order: Stored | None) -> None:
         """The books hold this, or nothing."""
         ...
 
@@ -62,7 +62,7 @@ class _Future:
     def is_lookup_wanted(self) -> bool:
         return not self.answer.done()
 
-    def found(self, order: StoredOrder | None) -> None:
+    def found(self, order: Stored | None) -> None:
         if not self.answer.done():
             self.answer.set_result(order)
 
@@ -118,6 +118,15 @@ class Lookups:
 
     async def find(self, key: OrderKey) -> StoredOrder | None:
         """Return the order, or None when the books hold none, within FIND_S_MAX. Raises StorageUnavailable."""
+        found = await self._find(key)
+        return found if isinstance(found, StoredOrder) else None
+
+    async def find_operation(self, key: OperationLookup) -> StoredOperation | None:
+        """Return the operation, in the same way."""
+        found = await self._find(key)
+        return found if isinstance(found, StoredOperation) else None
+
+    async def _find(self, key: OrderKey) -> Stored | None:
         try:
             async with asyncio.timeout(FIND_S_MAX):
                 return await self.ask(key)
@@ -131,7 +140,7 @@ class Lookups:
         """
         held: list[UUID] = []
         for start in range(0, len(keys), LOOKUP_KEYS_MAX):
-            held += await self._queries.orders(keys[start : start + LOOKUP_KEYS_MAX])
+            held += await self._fetch(keys[start : start + LOOKUP_KEYS_MAX])
         return held
 
     async def close(self) -> None:
@@ -168,7 +177,7 @@ class Lookups:
         if self._silent_since_s is None:
             self._silent_since_s = self._clock.monotonic_s()
         try:
-            found = await self._queries.orders([key for key, _ in batch])
+            found = await self._fetch([key for key, _ in batch])
         except StorageUnavailable as fault:
             self._failures.inc()
             if self._failing_since_s is None:
@@ -185,6 +194,17 @@ class Lookups:
         self._failing_since_s = None
         for (_, order_uuid), asker in batch:
             asker.found(found.get(order_uuid))
+
+    async def _fetch(self, keys: Sequence[OrderKey]) -> Mapping[UUID, Stored]:
+        """Ask for orders and, where there are any, for operations."""
+        operations = [key for key in keys if isinstance(key, OperationLookup)]
+        if not operations:
+            return await self._queries.orders(keys)
+        orders = [key for key in keys if not isinstance(key, OperationLookup)]
+        found: dict[UUID, Stored] = {**await self._queries.operations(operations)}
+        if orders:
+            found |= await self._queries.orders(orders)
+        return found
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

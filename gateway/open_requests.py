@@ -17,7 +17,7 @@ from payments import fingerprint
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
 from storage.queue_ports import AppendResult, AppendStatus, QueueEntry
-from storage.read_ports import StoredOrder
+from storage.read_ports import Stored
 
 # That the books held no order counts for so long. Appends take milliseconds; one that took longer stood
 # in line while the queue was away, and came back to another copy of it perhaps.
@@ -28,7 +28,7 @@ class Decided(NamedTuple):
     """A verdict and what belongs to it."""
 
     verdict: Verdict
-    order: StoredOrder | None
+    order: Stored | None
     """The order in the books, where there is one."""
     first_fingerprint: bytes | None
     """The queue's fingerprint of the key's first request, where the queue knows one."""
@@ -68,7 +68,7 @@ class OpenRequest:
         self.first_fingerprint: bytes | None = None
         self.first_accepted_at_ms: int | None = None
         self.books = BooksState.NONE
-        self.order: StoredOrder | None = None
+        self.order: Stored | None = None
         self.is_looked_up = False
         """Whether an answer of the books is still to come."""
         self.lookup_at_s = 0.0
@@ -87,7 +87,7 @@ class OpenRequest:
         """See ``gateway.lookups.Asker``."""
         return not self.future.done()
 
-    def found(self, order: StoredOrder | None) -> None:
+    def found(self, order: Stored | None) -> None:
         """See ``gateway.lookups.Asker``."""
         self.is_looked_up = False
         self.order = order

@@ -6,17 +6,24 @@ from uuid import UUID
 
 from aiohttp import web
 
-from gateway.accepting import Accepting
+from gateway import payment_declarations as declared
 from gateway.authentication import Merchant
 from gateway.bodies import decode_body, read_body
 from gateway.door import Answer
 from gateway.finding import NOT_FOUND, Finding, Found
-from gateway.idempotency import Verdict, says_the_same
+from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
 from gateway.lookups import OrderKey
 from gateway.open_requests import Decided
+from gateway.openapi.declarations import documented
 from gateway.parameters import cursor_unknown, payment_filter, single_parameters
-from gateway.payment_requests import PAYMENT_DECODER, PaymentRequest, payment_refusal
+from gateway.payment_requests import (
+    CAPTURE_MANUAL,
+    PAYMENT_DECODER,
+    PaymentRequest,
+    payment_refusal,
+)
 from gateway.problems import Code, Problem, store_unavailable
+from gateway.refusals import BOOKS_AWAY
 from gateway.rendering import (
     json_bytes_response,
     payment_list_response,
@@ -26,7 +33,6 @@ from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.seller_cache import SellerCache
 from gateway.settings import GatewaySettings
 from gateway.verdicts import verdict_answer
-from gateway.waiting import Waiters, is_wait_over
 from payments import fingerprint
 from payments.answer import API_VERSION, OrderView, payment_body
 from payments.commands import HOSTED_METHOD, HostedPage, PaymentCommand
@@ -35,15 +41,8 @@ from payments.partitioning import partition_index
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.envelope import queue_entry
-from storage.read_ports import (
-    CursorUnknown,
-    PaymentQueries,
-    SellerRecord,
-    StoredOrder,
-)
+from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord
 from storage.set_aside_orders import under_key
-
-HEADER_PREFERENCE_APPLIED = "Preference-Applied"
 
 _SELLER_UNKNOWN = Problem(
     code=Code.SELLER_UNKNOWN,
@@ -58,7 +57,6 @@ _HOSTED_ALONE = Problem(
 _SELLERS_AWAY = store_unavailable(
     "The seller can't be looked up now. Nothing was kept.", may_run=False
 )
-BOOKS_AWAY = store_unavailable("The books can't be read now.", may_run=False)
 
 
 class Payments:
@@ -69,8 +67,7 @@ class Payments:
         *,
         settings: GatewaySettings,
         clock: Clock,
-        accepting: Accepting,
-        waiters: Waiters,
+        holding: Holding,
         finding: Finding,
         sellers: SellerCache,
         queries: PaymentQueries,
@@ -78,13 +75,13 @@ class Payments:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._accepting = accepting
-        self._waiters = waiters
+        self._holding = holding
         self._finding = finding
         self._sellers = sellers
         self._queries = queries
         self._reply_to = reply_to
 
+    @documented(declared.CREATE)
     async def create(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/payments: 201, 202 or 402, or a refusal."""
         parameters = single_parameters(request, ())
@@ -108,12 +105,14 @@ class Payments:
         if isinstance(seller, Problem):
             return seller
         command = self.command(key, wanted, merchant, seller)
-        wait_s = prefer_wait_s(request.headers)
-        if wait_s == 0 or not self._waiters.has_room:
-            decided = await self.accept(command)
-            return verdict_answer(decided, command, seller.seller_id)
-        return await self._create_and_wait(command, seller.seller_id, wait_s)
+        wait_s = self._holding.held_s(prefer_wait_s(request.headers))
+        decided = await self.accept(command, wait_s)
+        answer = verdict_answer(decided, command, seller.seller_id)
+        if wait_s and isinstance(answer, web.Response):
+            answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
+        return answer
 
+    @documented(declared.READ)
     async def show(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments/{id}: the payment as it stands now."""
         parameters = single_parameters(request, ())
@@ -127,6 +126,7 @@ class Payments:
             return found
         return json_bytes_response(payment_body(_shown(found, request)))
 
+    @documented(declared.LIST)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments: one page, newest first."""
         wanted = payment_filter(request, merchant.merchant_id, merchant.mode)
@@ -138,8 +138,9 @@ class Payments:
             return cursor_unknown(wanted)
         except StorageUnavailable:
             return BOOKS_AWAY
-        return payment_list_response((order.view for order in page.orders), has_more=page.has_more)
+        return payment_list_response((order.shown for order in page.orders), has_more=page.has_more)
 
+    @documented(declared.LIST_TRANSFERS)
     async def list_transfers(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments/{id}/transfers: every movement of money of the payment, in order."""
         parameters = single_parameters(request, ())
@@ -158,38 +159,10 @@ class Payments:
         except StorageUnavailable:
             return BOOKS_AWAY
 
-    async def accept(self, command: PaymentCommand) -> Decided:
-        """Return the verdict on an order, within the request's deadline."""
+    async def accept(self, command: PaymentCommand, wait_s: int = 0) -> Decided:
+        """Return the verdict on an order, held for at most ``wait_s`` seconds until it settles."""
         index = partition_index(command.order_uuid, self._settings.partition_count)
-        return await self._accepting.accept(queue_entry(command, index))
-
-    async def _create_and_wait(
-        self, command: PaymentCommand, seller_id: str, wait_s: int
-    ) -> Answer:
-        """Hold the answer until the order settles, at most ``wait_s`` from now."""
-        until_s = self._clock.monotonic_s() + wait_s
-        index = partition_index(command.order_uuid, self._settings.partition_count)
-        found: StoredOrder | None = None
-        # Registered before the append: the outcome may be there before the append has answered.
-        with self._waiters.waiter((index, command.order_uuid)) as waiter:
-            decided = await self.accept(command)
-            is_waiting_worth_it = decided.verdict is Verdict.ACCEPTED or (
-                decided.verdict is Verdict.RUNNING
-                and decided.order is not None
-                and not is_wait_over(decided.order)
-            )
-            if is_waiting_worth_it:
-                found = await waiter.wait(max(0.0, until_s - self._clock.monotonic_s()))
-        if found is not None:
-            is_same = says_the_same(command.fingerprint, found)
-            verdict = Verdict.REUSED
-            if is_same:
-                verdict = Verdict.FROZEN if found.is_frozen else Verdict.RUNNING
-            decided = decided._replace(verdict=verdict, order=found)
-        answer = verdict_answer(decided, command, seller_id)
-        if isinstance(answer, web.Response):
-            answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
-        return answer
+        return await self._holding.accept(queue_entry(command, index), wait_s)
 
     async def seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
         """Return whose wallet is credited: the one named, else the merchant's own."""
@@ -234,6 +207,7 @@ class Payments:
             accepted_at=now.replace(microsecond=now.microsecond // 1_000 * 1_000),
             api_version=API_VERSION,
             reply_to=self._reply_to,
+            captures_manually=wanted.capture == CAPTURE_MANUAL,
             hosted=hosted,
         )
 
@@ -248,6 +222,6 @@ class Payments:
 def _shown(found: Found, request: web.Request) -> OrderView:
     """Return what a GET found; the path's key is the payment's."""
     key = parse_idempotency_key(request.match_info["id"])
-    if found.order is None or key is None:
+    if found.order is None or key is None or not found.order.is_set_aside:
         return found.view
     return under_key(found.order, key)

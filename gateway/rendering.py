@@ -12,6 +12,7 @@ from aiohttp import web
 
 from payments.answer import (
     API_VERSION,
+    CAPTURE_WIRES,
     CONTENT_TYPE_JSON,
     PAYMENT_PATH_BASE,
     OrderView,
@@ -52,7 +53,7 @@ def accepted_view(command: PaymentCommand, seller_id: str, accepted_at_ms: int) 
         next_action=None,
         next_retry_at=None,
         metadata_json=command.metadata_json,
-        capture="automatic",
+        capture=CAPTURE_WIRES[command.captures_manually],
         created_at=moment_of_ms(accepted_at_ms),
         effective_at=None,
         ledger_updated_at=None,
@@ -189,7 +190,7 @@ def _payment_headers(key: str) -> dict[str, str]:
     }
 
 
-def _accepted_template() -> tuple[str, ...]:
+def _accepted_template(*, captures_manually: bool) -> tuple[str, ...]:
     """Return an accepted order's body, cut where what differs between orders stands.
 
     Made by the renderer of all bodies, from values that occur nowhere else in one.
@@ -214,6 +215,7 @@ def _accepted_template() -> tuple[str, ...]:
             accepted_at=_EPOCH,
             api_version=API_VERSION,
             reply_to="",
+            captures_manually=captures_manually,
         ),
         "<seller>",
         0,
@@ -234,12 +236,17 @@ def _accepted_template() -> tuple[str, ...]:
     return (*parts, rest)
 
 
-_ACCEPTED = _accepted_template()
+_ACCEPTED = {
+    captures_manually: _accepted_template(captures_manually=captures_manually)
+    for captures_manually in (False, True)
+}
 
 
 def _accepted_body(command: PaymentCommand, key: str, seller_id: str, accepted_at_ms: int) -> bytes:
     """Return what ``payment_body`` makes of the order's ``accepted_view``, in a quarter of the time."""
-    start, amount, currency, seller, fee, metadata, created_at, end = _ACCEPTED
+    start, amount, currency, seller, fee, metadata, created_at, end = _ACCEPTED[
+        command.captures_manually
+    ]
     return (
         f"{start}{key}{amount}{command.amount_minor}{currency}{encode_basestring_ascii(command.currency)}"
         f"{seller}{encode_basestring_ascii(seller_id)}{fee}{command.fee_minor}"

@@ -7,24 +7,15 @@ from collections.abc import Sequence
 from gateway.door import Answer
 from gateway.idempotency import Verdict
 from gateway.open_requests import Decided
-from gateway.problems import Code, Problem, store_unavailable
+from gateway.problems import Problem
+from gateway.refusals import BACKPRESSURE, UNDECIDED_KEY, reused, unproven
 from gateway.rendering import accepted_response, frozen_response, running_response
 from payments import fingerprint
 from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from storage.envelope import accepted_at_ms
+from storage.read_ports import StoredOrder
 from storage.set_aside_orders import under_key
-
-BACKPRESSURE = Problem(
-    code=Code.QUEUE_BACKPRESSURE,
-    detail="The queue is full. Nothing was kept; send the same request again soon.",
-    details={"may_run": False},
-)
-UNDECIDED_KEY = store_unavailable(
-    "The queue knows this key with another request, and the books can't be asked which was first."
-    " Send the same request again soon.",
-    may_run=True,
-)
 
 
 def verdict_answer(decided: Decided, command: PaymentCommand, seller_id: str) -> Answer:
@@ -32,7 +23,7 @@ def verdict_answer(decided: Decided, command: PaymentCommand, seller_id: str) ->
     verdict, order = decided.verdict, decided.order
     match verdict:
         case Verdict.FROZEN | Verdict.RUNNING:
-            assert order is not None
+            assert isinstance(order, StoredOrder)
             view = under_key(order, command.idempotency_key)
             is_replay = view.created_at != command.accepted_at
             if verdict is Verdict.FROZEN:
@@ -61,35 +52,12 @@ def refusal(
             order = decided.order
             first = order.fingerprint if order is not None else decided.first_fingerprint
             assert first is not None
-            return reused(own_fingerprint, first, fields)
+            return reused(fingerprint.differs(own_fingerprint, first, fields))
         case Verdict.BACKPRESSURE:
             return BACKPRESSURE
         case Verdict.UNPROVEN:
-            return _unproven(may_run=decided.may_run)
+            return unproven(may_run=decided.may_run)
         case Verdict.UNDECIDED_KEY:
             return UNDECIDED_KEY
         case _:
             raise InvariantViolation(f"{decided.verdict.value} is no refusal")
-
-
-def reused(
-    own_fingerprint: bytes, first_fingerprint: bytes, fields: Sequence[str] = fingerprint.FIELDS
-) -> Problem:
-    """Return the problem of a key that another request has taken."""
-    return Problem(
-        code=Code.IDEMPOTENCY_KEY_REUSED,
-        detail="This key names another request already. Nothing was charged for this one.",
-        param="header:Idempotency-Key",
-        details={"differs": fingerprint.differs(own_fingerprint, first_fingerprint, fields)},
-    )
-
-
-def _unproven(*, may_run: bool) -> Problem:
-    if may_run:
-        detail = (
-            "The order is not safely stored yet, and may run all the same. Send the same request"
-            " again with the same Idempotency-Key: it is never charged twice."
-        )
-    else:
-        detail = "The order was not stored. Send the same request again soon."
-    return store_unavailable(detail, may_run=may_run)

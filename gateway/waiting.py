@@ -15,7 +15,7 @@ from gateway.lookups import Answer, Lookups, OrderKey
 from payments.lifecycle import PaymentState
 from runtime.clock import Clock
 from runtime.metrics import GATEWAY_WAITERS, Metrics
-from storage.read_ports import StoredOrder
+from storage.read_ports import Stored, StoredOrder
 
 # The fallback when a report was lost; a report comes within milliseconds.
 READ_AGAIN_S = 1.0
@@ -30,7 +30,7 @@ class Waiter:
     def __init__(self, waiters: Waiters, key: OrderKey) -> None:
         self._waiters = waiters
         self.key = key
-        self.settled: asyncio.Future[StoredOrder] = asyncio.get_running_loop().create_future()
+        self.settled: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
 
     def __enter__(self) -> Waiter:
         self._waiters.add(self)
@@ -40,7 +40,7 @@ class Waiter:
         self._waiters.drop(self)
         self.settled.cancel()
 
-    async def wait(self, timeout_s: float) -> StoredOrder | None:
+    async def wait(self, timeout_s: float) -> Stored | None:
         """Return the order: settled, or as it stands when the time is over; None if that can't be read."""
         if not self.settled.done():
             await asyncio.wait((self.settled,), timeout=timeout_s)
@@ -83,7 +83,7 @@ class Waiters:
         """Return a waiter for the order, to be entered."""
         return Waiter(self, key)
 
-    async def last_look(self, key: OrderKey) -> StoredOrder | None:
+    async def last_look(self, key: OrderKey) -> Stored | None:
         """Return the order as the books have it now, or None when they don't say in time."""
         answer = self._lookups.ask(key)
         await asyncio.wait((answer,), timeout=LAST_LOOK_S)
@@ -135,6 +135,8 @@ class Waiters:
                 waiter.settled.set_result(order)
 
 
-def is_wait_over(order: StoredOrder) -> bool:
+def is_wait_over(order: Stored) -> bool:
     """Whether waiting longer is no use: it is settled, or it is the buyer's turn to act."""
-    return order.is_frozen or order.view.status == PaymentState.REQUIRES_ACTION.wire
+    if order.is_frozen:
+        return True
+    return isinstance(order, StoredOrder) and order.view.status == PaymentState.REQUIRES_ACTION.wire

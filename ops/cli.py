@@ -29,6 +29,9 @@ _MODULES: Mapping[str, str] = {
     "dead-letters": "dead_letters",
     "doctor": "diagnosis",
     "down": "lifecycle",
+    "events": "events",
+    "listen": "listening",
+    "logs": "logs",
     "merchants": "directory",
     "migrate": "lifecycle",
     "pay": "payments",
@@ -36,13 +39,16 @@ _MODULES: Mapping[str, str] = {
     "psp-events": "psp_events",
     "reconcile": "reconciling",
     "reset": "lifecycle",
+    "route": "routing",
     "scale": "hosts",
     "status": "status",
     "stores": "stores",
     "top": "top",
+    "trigger": "triggering",
     "up": "lifecycle",
     "verify": "verify",
     "wallet": "payments",
+    "webhooks": "webhooks",
 }
 
 

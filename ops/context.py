@@ -16,7 +16,8 @@ from ops.output import Output, OutputFormat
 from ops.stack.config_file import read_config
 from ops.stack.secret_files import SANDBOX_KEY_FILE, read_secret
 from ops.stack.state import Phase, StackState, read_state
-from runtime.config import Config
+from payments.routing import Cost
+from runtime.config import Config, ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,6 +60,13 @@ class CommandContext:
     def config(self) -> Config:
         """The stack's configuration. Raises ConfigError."""
         return read_config(self.root, self.environment)
+
+    def psp_prices(self) -> dict[str, Cost]:
+        """What each PSP takes, by its name; nothing where the configuration can't be read."""
+        try:
+            return {psp.name: psp.cost for psp in self.config().psps}
+        except ConfigError:
+            return {}
 
     def api_key(self) -> str:
         """TALLY_API_KEY, else the sandbox merchant's key. Raises CommandFailed."""

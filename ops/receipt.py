@@ -11,6 +11,7 @@ from ops.api_client import ApiAnswer, ApiClient
 from ops.money_text import amount_text
 from ops.output import Output
 from payments.identity import dead_letter_id
+from payments.routing import Cost
 from storage.letters import Letter
 
 DEMONSTRATION_ORDER: Mapping[str, object] = {
@@ -91,8 +92,17 @@ async def take_payment(
     )
 
 
-def print_receipt(receipt: Receipt, output: Output, letter: Letter | None = None) -> None:
-    """Print it for people. ``letter``: the dead letter that the order is behind, where it is known."""
+def print_receipt(
+    receipt: Receipt,
+    output: Output,
+    letter: Letter | None = None,
+    *,
+    prices: Mapping[str, Cost] | None = None,
+) -> None:
+    """Print it for people. ``letter``: the dead letter that the order is behind, where it is known.
+
+    ``prices``: what each PSP takes, by its name in the configuration.
+    """
     payment = receipt.answer.body
     if receipt.answer.is_problem:
         output.line(f"Payment {receipt.idempotency_key} failed: {receipt.answer.refusal()}")
@@ -104,7 +114,7 @@ def print_receipt(receipt: Receipt, output: Output, letter: Letter | None = None
     output.line(f"Payment {payment['id']}: {amount} {payment['status']}", style="bold")
     output.table("", ("state", "at", ""), _states(payment))
     output.line()
-    output.table("", ("", ""), _details(payment))
+    output.table("", ("", ""), _details(payment, prices or {}))
     if receipt.transfers:
         output.line()
         output.table(
@@ -127,7 +137,7 @@ def print_receipt(receipt: Receipt, output: Output, letter: Letter | None = None
         output.line(f"Wallet before {before}, after {after}")
 
 
-def _details(payment: Mapping[str, Any]) -> list[tuple[str, object]]:
+def _details(payment: Mapping[str, Any], prices: Mapping[str, Cost]) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = []
     if payment.get("outcome") == "unknown":
         rows.append(("outcome", "unknown: the PSP has not said what became of it"))
@@ -135,6 +145,8 @@ def _details(payment: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("PSP", f"{payment['psp'] or _NONE_YET} {payment['psp_reference'] or _NONE_YET}"),
         ("attempts", str(payment["attempts"])),
     ]
+    if (price := prices.get(payment["psp"] or "")) is not None:
+        rows.append(("its price", _price_text(price, payment["amount"], payment["currency"])))
     if payment.get("next_retry_at"):
         rows.append(("next try", payment["next_retry_at"]))
     if failure := payment.get("failure"):
@@ -149,6 +161,13 @@ def _details(payment: Mapping[str, Any]) -> list[tuple[str, object]]:
             ("until", action["expires_at"]),
         ]
     return rows
+
+
+def _price_text(price: Cost, amount_minor: int, currency: str) -> str:
+    """What the configuration says that a PSP takes for such a charge: for routing; nothing books it."""
+    fixed = amount_text(price.fixed_minor.get(currency, 0), currency)
+    taken_minor = (price.ten_thousandths(amount_minor, currency) + 5_000) // 10_000
+    return f"{price.basis_points} basis points + {fixed}: {amount_text(taken_minor, currency)}"
 
 
 def _failure_text(failure: Mapping[str, Any]) -> str:

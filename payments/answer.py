@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
 from uuid import UUID
 
 from payments.defects import InvariantViolation
 from payments.fingerprint import canonical_json
+from payments.json_text import json_failure, json_problem_head, json_string, json_time
 from payments.lifecycle import FREEZING_STATES, PaymentState
 
 # Answers frozen under a version are rendered by its rules for ever: a new version adds a renderer.
@@ -26,9 +26,6 @@ CONTENT_TYPE_PROBLEM = "application/problem+json"
 STATUS_CREATED = 201
 STATUS_PAYMENT_REQUIRED = 402
 
-# A relative reference (RFC 9457, section 3.1.1 allows it), so that it leads to the documentation of
-# the deployment that answered.
-PROBLEM_TYPE_BASE = "/docs/problems#"
 PAYMENT_PATH_BASE = "/v1/payments/"
 
 TITLES: Mapping[str, str] = {
@@ -39,6 +36,9 @@ TITLES: Mapping[str, str] = {
 }
 """Failure code -> problem title. The detail says more where the PSP did."""
 TITLE_OF_OTHERS = "The payment failed"
+
+CAPTURE_WIRES = {False: "automatic", True: "manual"}
+"""How the API calls it, by whether a payment is captured on the storefront's word alone."""
 
 _FREEZING_STATUSES = frozenset(state.wire for state in FREEZING_STATES)
 
@@ -86,24 +86,25 @@ def payment_body(view: OrderView) -> bytes:
     """
     if view.api_version not in API_VERSIONS:
         raise InvariantViolation(f"no renderer for API version {view.api_version!r}")
+    failure = json_failure(view.failure_code, view.decline_code, view.failure_message)
     next_action = "null" if view.next_action is None else canonical_json(view.next_action)
     # Assembled by hand: the order of members is part of the bytes, and this is the hot path.
     return (
         f'{{"id":"{view.idempotency_key}","object":"payment_order"'
-        f',"status":{_string(view.status)}'
+        f',"status":{json_string(view.status)}'
         f',"outcome":"{"known" if view.is_outcome_known else "unknown"}"'
         f',"amount":{"null" if view.amount_minor is None else view.amount_minor}'
         f',"amount_captured":{view.amount_captured_minor}'
         f',"amount_refunded":{view.amount_refunded_minor}'
-        f',"currency":{_string(view.currency)},"seller":{_string(view.seller_id)}'
+        f',"currency":{json_string(view.currency)},"seller":{json_string(view.seller_id)}'
         f',"fee":{"null" if view.fee_minor is None else view.fee_minor}'
-        f',"psp":{_string(view.psp)},"psp_reference":{_string(view.psp_reference)}'
-        f',"attempts":{view.attempt_count},"failure":{_failure(view)}'
-        f',"next_action":{next_action},"next_retry_at":{_time(view.next_retry_at)}'
-        f',"metadata":{view.metadata_json or "{}"},"capture":{_string(view.capture)}'
-        f',"created_at":{_time(view.created_at)},"effective_at":{_time(view.effective_at)}'
-        f',"ledger_updated_at":{_time(view.ledger_updated_at)}'
-        f',"wallet_updated_at":{_time(view.wallet_updated_at)}}}'
+        f',"psp":{json_string(view.psp)},"psp_reference":{json_string(view.psp_reference)}'
+        f',"attempts":{view.attempt_count},"failure":{failure}'
+        f',"next_action":{next_action},"next_retry_at":{json_time(view.next_retry_at)}'
+        f',"metadata":{view.metadata_json or "{}"},"capture":{json_string(view.capture)}'
+        f',"created_at":{json_time(view.created_at)},"effective_at":{json_time(view.effective_at)}'
+        f',"ledger_updated_at":{json_time(view.ledger_updated_at)}'
+        f',"wallet_updated_at":{json_time(view.wallet_updated_at)}}}'
     ).encode("ascii")
 
 
@@ -130,33 +131,37 @@ def _problem_body(view: OrderView) -> bytes:
     if code is None:
         raise InvariantViolation("a failed order has no failure code")
     title = TITLES.get(code, TITLE_OF_OTHERS)
+    head = json_problem_head(
+        title=title,
+        status=STATUS_PAYMENT_REQUIRED,
+        detail=view.failure_message or title,
+        instance=f"{PAYMENT_PATH_BASE}{view.idempotency_key}",
+        code=code,
+        decline_code=view.decline_code,
+    )
+    return b'%b,"payment":%b}' % (head, payment_body(view))
+
+
+class EventView(NamedTuple):
+    """One event as columns of the moment that it happened. Times are aware UTC datetimes."""
+
+    event_id: str
+    type: str
+    created_at: datetime
+    object_kind: str
+    object_id: str
+    sequence: int
+    data: bytes
+    """The object as it stood then: JSON in ASCII."""
+    api_version: str
+
+
+def event_body(view: EventView) -> bytes:
+    """Return the event's JSON in ASCII: the same bytes in the feed and in every try of every webhook."""
     head = (
-        f'{{"type":{_string(PROBLEM_TYPE_BASE + code)},"title":{_string(title)}'
-        f',"status":{STATUS_PAYMENT_REQUIRED},"detail":{_string(view.failure_message or title)}'
-        f',"instance":"{PAYMENT_PATH_BASE}{view.idempotency_key}","code":{_string(code)}'
-        f',"decline_code":{_string(view.decline_code)},"retryable":false,"payment":'
+        f'{{"id":{json_string(view.event_id)},"type":{json_string(view.type)}'
+        f',"created_at":{json_time(view.created_at)},"object":{json_string(view.object_kind)}'
+        f',"object_id":{json_string(view.object_id)},"sequence":{view.sequence},"data":'
     )
-    return b"%b%b}" % (head.encode("ascii"), payment_body(view))
-
-
-def _failure(view: OrderView) -> str:
-    if view.failure_code is None:
-        return "null"
-    return (
-        f'{{"code":{_string(view.failure_code)},"decline_code":{_string(view.decline_code)}'
-        f',"message":{_string(view.failure_message)}}}'
-    )
-
-
-def _string(text: str | None) -> str:
-    return "null" if text is None else encode_basestring_ascii(text)
-
-
-def _time(moment: datetime | None) -> str:
-    """Return RFC 3339 in UTC with milliseconds; finer parts are cut off, never rounded up."""
-    if moment is None:
-        return "null"
-    text = moment.isoformat(timespec="milliseconds")
-    if not text.endswith("+00:00"):
-        raise InvariantViolation(f"{text} is not a time in UTC")
-    return f'"{text[:-6]}Z"'
+    tail = f',"api_version":{json_string(view.api_version)}}}'
+    return b"%b%b%b" % (head.encode("ascii"), view.data, tail.encode("ascii"))

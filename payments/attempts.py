@@ -25,6 +25,9 @@ class ResultClass(IntEnum):
     """Time-out, reset after the first byte, a replayed 500, a 409 from a concurrent twin, "not found"."""
     CANCELED = 6
     """The PSP confirms that the key is canceled: it never charges any more."""
+    PREPARED = 7
+    """The PSP knows the charge by its reference and has not run it: only a second send, which names
+    that reference, does. The reference is in the books before."""
 
     @property
     def is_definitive(self) -> bool:
@@ -42,6 +45,7 @@ class PspAnswer(NamedTuple):
     message: str = ""
     """For people, at most 200 characters, free of card data."""
     captured_minor: int = 0
+    """Of a capture, void or refund: the amount that it moved."""
     currency: str | None = None
     next_action_url: str | None = None
     effective_at: datetime | None = None
@@ -51,6 +55,10 @@ class PspAnswer(NamedTuple):
     """Nothing came from the PSP: not reached, cut off, or too late. It says nothing of the charge."""
     failure_code: str = "declined"
     """Of a final refusal: what storefronts read as the failure's code."""
+    authorized_minor: int = 0
+    """What is held and not captured yet, where only that was asked for."""
+    is_key_spent: bool = False
+    """The PSP keeps this very answer for each later send of the key, and it decides nothing."""
 
     def storable(self) -> PspAnswer:
         """Return the answer as the books can hold it, whatever the PSP wrote.

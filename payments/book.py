@@ -42,6 +42,11 @@ class PartitionBook:
             order_no for order_no, order in self._open.items() if order.parked is not None
         }
         self._accounts: OrderedDict[AccountKey, AccountHead] = OrderedDict()
+        self._standings = {payment.order_no: payment for payment in state.standings}
+        self._operations_of: dict[int, tuple[int, ...]] = {}
+        for order in self._open.values():
+            if order.operation is not None:
+                self._note_open(order.operation.payment_no, order.order_no)
 
     @property
     def head(self) -> PartitionHead:
@@ -68,8 +73,9 @@ class PartitionBook:
             order = self._open.get(answer.order_no)
             if order is None or answer.answer.result is not ResultClass.APPROVED:
                 continue
-            for movement in transfers.of_success(order.command, order.attempt.psp):
-                needed.update((movement.debit, movement.credit))
+            operation = order.operation
+            payment = None if operation is None else self._standings.get(operation.payment_no)
+            needed |= transfers.accounts_of(order.command, order.attempt.psp, payment)
         return needed - self._accounts.keys()
 
     def remember_accounts(self, loaded: Mapping[AccountKey, AccountHead]) -> None:
@@ -86,6 +92,8 @@ class PartitionBook:
             open_orders=self._open,
             order_nos=self._order_nos,
             accounts=self._accounts,
+            standings=self._standings,
+            operations_of=self._operations_of,
         )
         decision = Decision(held, self._planner, self._policy, batch)
         for answer in batch.answers:
@@ -114,11 +122,37 @@ class PartitionBook:
             del self._open[order.order_no]
             del self._order_nos[order.command.order_uuid]
         self._note_parked(decided)
+        if decided.standings or self._operations_of:
+            self._note_operations(decided)
         for key, head in decided.slice_heads.items():
             self._accounts[key] = head
             self._accounts.move_to_end(key)
         while len(self._accounts) > ACCOUNTS_CACHED_MAX:
             self._accounts.popitem(last=False)
+
+    def _note_operations(self, decided: Decided) -> None:
+        """Hold a payment as long as an operation on it is open."""
+        self._standings.update(decided.standings)
+        for order in decided.changed.values():
+            if order.operation is not None:
+                self._note_open(order.operation.payment_no, order.order_no)
+        touched = set(decided.standings)
+        for order in decided.closed.values():
+            if (operation := order.operation) is not None:
+                left = self._operations_of.get(operation.payment_no, ())
+                self._operations_of[operation.payment_no] = tuple(
+                    number for number in left if number != order.order_no
+                )
+                touched.add(operation.payment_no)
+        for payment_no in touched:
+            if not self._operations_of.get(payment_no):
+                self._operations_of.pop(payment_no, None)
+                self._standings.pop(payment_no, None)
+
+    def _note_open(self, payment_no: int, order_no: int) -> None:
+        known = self._operations_of.get(payment_no, ())
+        if order_no not in known:
+            self._operations_of[payment_no] = tuple(sorted((*known, order_no)))
 
     def _note_parked(self, decided: Decided) -> None:
         for order in decided.changed.values():

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from payments.mode import Mode
+from payments.operation_kinds import OperationKind
 
 # What stands where a token would: the buyer pays on a page of the PSP. A PSP that serves pages names it among
 # the prefixes of the tokens that it takes.
@@ -47,5 +48,32 @@ class PaymentCommand(NamedTuple):
     api_version: str
     reply_to: str
     """The gateway's reply channel; empty when nobody listens."""
+    captures_manually: bool = False
+    """Whether it is only authorized at first, and captured on the storefront's word."""
     hosted: HostedPage | None = None
     """Set exactly when ``payment_method`` is HOSTED_METHOD."""
+
+
+class OperationCommand(NamedTuple):
+    """A capture, void or refund of one payment as a gateway accepted it. It crosses the payment's partition."""
+
+    operation_uuid: UUID
+    """Derived from payment, kind and key (payments.identity): a key names one operation of one payment."""
+    kind: OperationKind
+    idempotency_key: UUID
+    payment_uuid: UUID
+    """The order_uuid of its payment."""
+    payment_key: UUID
+    """The payment's own idempotency key, which is its id at the API."""
+    merchant_no: int
+    merchant_id: str
+    mode: Mode
+    amount_minor: int | None
+    """None: all that is left when the owner takes it in."""
+    reason: str | None
+    """Personal data perhaps: kept apart from the books, and shown nowhere."""
+    fingerprint: bytes
+    accepted_at: datetime
+    api_version: str
+    reply_to: str
+    """The gateway's reply channel; empty when nobody listens."""

@@ -18,9 +18,10 @@ from payments.checkouts import (
     checkout_order_rows,
     checkout_row,
 )
-from payments.commands import PaymentCommand
+from payments.commands import OperationCommand, PaymentCommand
 from payments.event_rows import EventVerdict, PspEventResultRow, PspEventRow
 from payments.open_order import CallAnswer, OpenOrder, PspCall
+from payments.operation_rows import OperationRow, StandingRow
 from payments.psp_events import PspEvent
 from payments.psp_terms import PspTerms
 from payments.routing import ALL_AVAILABLE, Availability
@@ -39,6 +40,7 @@ from payments.rows import (
     TimerRow,
     TransferRow,
 )
+from payments.standing import PaymentStanding
 from payments.state import AccountHead, PartitionHead
 
 
@@ -58,8 +60,17 @@ class Planner(Protocol):
         """The PSP that takes the order when all are well: the first that can use it, else the first."""
         ...
 
-    def route(self, command: PaymentCommand, *, avoiding: Container[str]) -> str | None:
-        """The first PSP that can use the order and is not avoided; None when there is none."""
+    def route(
+        self,
+        command: PaymentCommand,
+        *,
+        avoiding: Container[str],
+        success_percents: Mapping[str, int] = ...,
+    ) -> str | None:
+        """The first PSP that can use the order and is not avoided; None when there is none.
+
+        ``success_percents`` tells how well PSPs have done lately (``Availability``).
+        """
         ...
 
     def plan(self, command: PaymentCommand, attempt_no: int, psp: str) -> AttemptPlan:
@@ -77,7 +88,10 @@ class Batch:
 
     commands: Sequence[PaymentCommand] = ()
     known: Mapping[UUID, bytes] = field(default_factory=dict)
-    """Fingerprint by order_uuid of those of ``commands`` that the ledger holds already."""
+    """Fingerprint by identity of those of ``commands`` and ``operations`` that the ledger holds already."""
+    operations: Sequence[OperationCommand] = ()
+    standings: Sequence[PaymentStanding] = ()
+    """The payments of ``operations``, and those whose authorization's time is over, as the books hold them."""
     answers: Sequence[CallAnswer] = ()
     psp_events: Sequence[PspEvent] = ()
     """Events of PSPs that came over the queue; the books know which of them are new."""
@@ -102,6 +116,10 @@ class Held:
     order_nos: Mapping[UUID, int]
     """The number of each open order."""
     accounts: Mapping[AccountKey, AccountHead]
+    standings: Mapping[int, PaymentStanding] = field(default_factory=dict)
+    """The payments that have open operations, by their number."""
+    operations_of: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Their open operations, in the order of intake."""
 
 
 @dataclass(slots=True)
@@ -130,6 +148,15 @@ class Decided:
     """``(order_no, attempt)`` for each new attempt: its request is personal data, kept apart."""
     changed: dict[int, OpenOrder] = field(default_factory=dict)
     closed: dict[int, OpenOrder] = field(default_factory=dict)
+    operations: list[OperationRow] = field(default_factory=list)
+    reasons: list[tuple[int, str]] = field(default_factory=list)
+    """``(order_no, reason)`` of operations: personal data perhaps, kept apart."""
+    ended_at_once: list[OpenOrder] = field(default_factory=list)
+    """Operations that the books refused at intake: they were never open."""
+    standings: dict[int, PaymentStanding] = field(default_factory=dict)
+    """How payments stand that operations changed, by their number."""
+    hold_timers: dict[int, int] = field(default_factory=dict)
+    """In how many milliseconds what is left of a payment's authorization is given back."""
     dead_letter_count: int = 0
     calls: list[PspCall] = field(default_factory=list)
     slice_heads: dict[AccountKey, AccountHead] = field(default_factory=dict)
@@ -151,7 +178,16 @@ class Decided:
             or self.checkouts
             or self.attempts
             or self.dead_letter_count
+            or self.operations
+            or self.standings
         )
+
+    def standing_rows(self) -> list[StandingRow]:
+        """How the changed payments stand, each with its timer where that moves."""
+        return [
+            payment.row(self.partition_index, self.hold_timers.get(order_no))
+            for order_no, payment in self.standings.items()
+        ]
 
     def note_events(self, events: Sequence[PspEvent]) -> None:
         """Keep PSPs' events, the first of each name. What tells no end has its result at once, unless the

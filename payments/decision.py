@@ -10,49 +10,47 @@ from uuid import UUID
 
 from payments import chain, fingerprint, transfers
 from payments import row_making as making
-from payments.attempts import Attempt, ResultClass
-from payments.commands import PaymentCommand
+from payments.attempts import ResultClass
+from payments.commands import OperationCommand, PaymentCommand
 from payments.decided import Batch, Decided, Held, Planner
 from payments.defects import InvariantViolation
 from payments.evidence_taking import evidence_ends
 from payments.fallback import may_fall_back, may_leave
 from payments.lifecycle import PaymentEvent, PaymentState, next_state
-from payments.next_step import Ended, Waiting, after_answer, after_refusal, may_send, send_before
-from payments.open_order import CallAnswer, OpenOrder, PspCall
-from payments.posting import Posting
+from payments.next_step import (
+    SEND_UNSEEN_MS,
+    Ended,
+    Waiting,
+    after_answer,
+    after_refusal,
+    may_send,
+)
+from payments.open_order import CallAnswer, OpenOrder
+from payments.operation_taking import OperationTaking
 from payments.psp_choice import PspChoice
 from payments.retry_policy import RetryPolicy
-from payments.rows import EventRow, TimerKind, TimerRow
-
-# When an owner looks again at an attempt that should be under way: its successor then sends it.
-SEND_UNSEEN_MS = 1_000
+from payments.rows import TimerKind
+from payments.writing import Writing
 
 
 class Decision:
     """Decides one batch, part by part, in the order of the methods."""
 
     def __init__(self, held: Held, planner: Planner, policy: RetryPolicy, batch: Batch) -> None:
-        head = held.head
         self._held = held
         self._planner = planner
         self._policy = policy
         self._now = batch.now
         self._choice = PspChoice(planner, batch.availability)
-        self._partition_index = head.partition_index
-        self._batch_seq = head.batch_seq + 1
-        self._decided = Decided(
-            head.partition_index,
-            head,
-            order_no_last=head.order_no_last,
-            account_no_last=head.account_no_last,
-        )
-        self._posting = Posting(self._decided, held.accounts, self._batch_seq)
+        self._writing = Writing(held, planner, batch)
+        self._decided = self._writing.decided
+        self._operations = OperationTaking(self._writing, held, batch)
 
     # --- what the PSPs said -------------------------------------------------------------------------
 
     def take_answer(self, answered: CallAnswer) -> None:
         """Decide what an answer means. One to an attempt that is over, or to an order that ended, is dropped."""
-        order = self._order(answered.order_no)
+        order = self._writing.order(answered.order_no)
         if answered.is_evidence:
             self._take_evidence(order, answered)
             return
@@ -78,7 +76,9 @@ class Decision:
         step, answer = answered.step, answered.answer
         now = self._now
         if may_fall_back(order, step, answer, now=now, epoch=epoch, terms=terms, policy=policy):
-            other = self._choice.other_than(order.attempt.psp, order.command)
+            # Where a key is spent, the order may run under another one where it is.
+            stays = order.attempt.psp if answer.is_key_spent else None
+            other = self._choice.other_than(order.attempt.psp, order.payment) or stays
             if other is not None:
                 is_declined = answer.result is ResultClass.DECLINED_FINAL
                 wait_ms = policy.soft_decline.wait_ms(order) if is_declined else 0
@@ -115,30 +115,39 @@ class Decision:
                 raise InvariantViolation(
                     f"{waiting.event.name} does not lead to {order.status.name}"
                 )
-            order = self._with_event(order, waiting.event)
-        self._change(order)
-        self._decided.timers.append(
-            TimerRow(self._partition_index, order.order_no, waiting.step, waiting.delay_ms)
-        )
+            order = self._writing.with_event(order, waiting.event)
+        self._writing.change(order)
+        self._writing.set_timer(order.order_no, waiting.step, waiting.delay_ms)
+        if waiting.is_called_at_once:
+            self._writing.call(order, waiting.step)
 
     def _end(self, order: OpenOrder, ended: Ended) -> None:
+        if order.operation is not None:
+            self._operations.end(order, ended)
+            return
+        command, psp = order.payment, order.attempt.psp
         status = next_state(order.status, ended.event)
-        order = self._with_event(order, ended.event)
+        order = self._writing.with_event(order, ended.event)
         if status is PaymentState.SUCCEEDED:
-            movements = transfers.of_success(order.command, order.attempt.psp)
-            self._posting.move(order.order_no, movements)
-        self._decided.outcomes.append(
-            making.outcome_row(self._partition_index, self._batch_seq, order, status, ended)
-        )
-        self._decided.closed[order.order_no] = order
-        self._decided.changed.pop(order.order_no, None)
+            self._writing.posting.move(order.order_no, transfers.of_success(command, psp))
+        elif status is PaymentState.REQUIRES_CAPTURE:
+            order = order._replace(psp_reference=ended.psp_reference)
+            self._writing.posting.move(order.order_no, transfers.of_authorization(command, psp))
+            self._operations.authorized(order, self._policy.authorization_s_max * 1_000)
+        self._writing.close(order, status, ended, command.fee_minor)
 
     # --- timers -------------------------------------------------------------------------------------
 
     def take_due(self, order_no: int, step: TimerKind) -> None:
         """Start the step whose time has come. No call for this order may be on its way."""
-        order = self._order(order_no)
+        if step is TimerKind.EXPIRE:
+            self._operations.expire(order_no)
+            return
+        order = self._writing.order(order_no)
         if order is None:
+            return
+        if order.operation is not None and order.status is PaymentState.CREATED:
+            self._operations.next_turn(order.operation.payment_no)
             return
         if step is TimerKind.RESUME:
             if order.parked is None:
@@ -155,7 +164,7 @@ class Decision:
                     self._move(order, psp)
                     return
                 step = TimerKind.QUERY
-        self._call(order, step)
+        self._writing.call(order, step)
 
     # --- from attempt to attempt --------------------------------------------------------------------
 
@@ -163,7 +172,7 @@ class Decision:
         """Move an order that never ran to another PSP, if it may and there is one."""
         if not may_leave(order, epoch=self._held.head.epoch, policy=self._policy):
             return False
-        other = self._choice.other_than(order.attempt.psp, order.command)
+        other = self._choice.other_than(order.attempt.psp, order.payment)
         if other is None:
             return False
         self._move(order, other)
@@ -175,7 +184,7 @@ class Decision:
         It is sent at once, or by its timer: that replaces the one of the attempt before in any case.
         """
         attempt_no = order.attempt.attempt_no + 1
-        attempt = self._new_attempt(order.order_no, order.command, attempt_no, psp)
+        attempt = self._writing.new_attempt(order.order_no, order.command, attempt_no, psp)
         moved = order._replace(
             attempt=attempt,
             is_outcome_known=True,
@@ -183,13 +192,11 @@ class Decision:
             next_retry_at=self._now + timedelta(milliseconds=wait_ms) if wait_ms else None,
             parked=None,
         )
-        self._change(moved)
+        self._writing.change(moved)
         delay_ms = wait_ms or SEND_UNSEEN_MS
-        self._decided.timers.append(
-            TimerRow(self._partition_index, order.order_no, TimerKind.SEND, delay_ms)
-        )
+        self._writing.set_timer(order.order_no, TimerKind.SEND, delay_ms)
         if not wait_ms:
-            self._call(moved, TimerKind.SEND)
+            self._writing.call(moved, TimerKind.SEND)
 
     # --- intake -------------------------------------------------------------------------------------
 
@@ -200,25 +207,39 @@ class Decision:
         self._decided.note_checkouts(batch.checkouts)
         taken: dict[UUID, bytes] = {}
         for command in batch.commands:
-            order_uuid = command.order_uuid
-            stored = batch.known.get(order_uuid) or taken.get(order_uuid)
-            if stored is None and (order_no := self._held.order_nos.get(order_uuid)) is not None:
-                stored = self._held.open_orders[order_no].command.fingerprint
-            if stored is None:
-                taken[order_uuid] = command.fingerprint
+            if self._is_new(command, command.order_uuid, batch, taken):
                 self._take_in(command)
-            elif not fingerprint.same(stored, command.fingerprint):
-                self._decided.refused.append(making.refused_row(self._partition_index, command))
+        for operation in batch.operations:
+            if self._is_new(operation, operation.operation_uuid, batch, taken):
+                self._operations.take_in(operation)
+
+    def _is_new(
+        self,
+        command: PaymentCommand | OperationCommand,
+        identity: UUID,
+        batch: Batch,
+        taken: dict[UUID, bytes],
+    ) -> bool:
+        """Whether nothing was taken in under that identity; what comes late with another body is kept."""
+        stored = batch.known.get(identity) or taken.get(identity)
+        if stored is None and (order_no := self._held.order_nos.get(identity)) is not None:
+            stored = self._held.open_orders[order_no].command.fingerprint
+        if stored is None:
+            taken[identity] = command.fingerprint
+            return True
+        if not fingerprint.same(stored, command.fingerprint):
+            row = making.refused_row(self._writing.partition_index, command)
+            self._decided.refused.append(row)
+        return False
 
     def _take_in(self, command: PaymentCommand) -> None:
         decided = self._decided
-        decided.order_no_last += 1
-        order_no = decided.order_no_last
-        decided.orders.append(making.order_row(self._partition_index, order_no, command))
+        order_no = self._writing.next_order_no()
+        decided.orders.append(making.order_row(self._writing.partition_index, order_no, command))
         order = OpenOrder(
             order_no=order_no,
             command=command,
-            attempt=self._new_attempt(order_no, command, 1, self._choice.first(command)),
+            attempt=self._writing.new_attempt(order_no, command, 1, self._choice.first(command)),
             status=next_state(PaymentState.CREATED, PaymentEvent.CREATED),
             is_outcome_known=True,
             psp_reference=None,
@@ -228,73 +249,22 @@ class Decision:
             event_sequence=0,
             tried_since=self._now,
         )
-        decided.opened.append(self._with_event(order, PaymentEvent.CREATED))
-        self._call(order, TimerKind.SEND)
+        decided.opened.append(self._writing.with_event(order, PaymentEvent.CREATED))
+        self._writing.call(order, TimerKind.SEND)
 
     # --- the end ------------------------------------------------------------------------------------
 
     def finish(self) -> Decided:
         """Fold the slices, extend the chain, and return the whole."""
         decided, head = self._decided, self._held.head
-        self._posting.finish()
+        self._writing.posting.finish()
         decided.chain_hash = head.chain_hash
         if decided.outcomes or decided.transfers:
             decided.chain_hash = chain.extend(
                 head.chain_hash,
-                self._partition_index,
-                self._batch_seq,
+                self._writing.partition_index,
+                self._writing.batch_seq,
                 decided.outcomes,
                 decided.transfers,
             )
         return decided
-
-    # --- what several parts share -------------------------------------------------------------------
-
-    def _order(self, order_no: int) -> OpenOrder | None:
-        """The open order as this decision leaves it so far, or None when it is not open (any more)."""
-        if order_no in self._decided.closed:
-            return None
-        return self._decided.changed.get(order_no) or self._held.open_orders.get(order_no)
-
-    def _change(self, order: OpenOrder) -> None:
-        self._decided.changed[order.order_no] = order
-        self._decided.progress.append(making.progress_row(self._partition_index, order))
-
-    def _call(self, order: OpenOrder, step: TimerKind) -> None:
-        self._decided.calls.append(
-            PspCall(
-                partition_index=self._partition_index,
-                order_no=order.order_no,
-                step=step,
-                attempt=order.attempt,
-                psp_reference=order.psp_reference,
-                send_before=send_before(
-                    order.attempt, self._planner.terms(order.attempt.psp).key_lifetime_s
-                )
-                if step is TimerKind.SEND
-                else None,
-            )
-        )
-
-    def _new_attempt(
-        self, order_no: int, command: PaymentCommand, attempt_no: int, psp: str
-    ) -> Attempt:
-        plan = self._planner.plan(command, attempt_no, psp)
-        attempt = making.attempt_of(plan, attempt_no, self._held.head.epoch, self._now)
-        row = making.attempt_row(self._partition_index, order_no, attempt)
-        self._decided.attempts.append(row)
-        self._decided.planned.append((order_no, attempt))
-        return attempt
-
-    def _with_event(self, order: OpenOrder, event: PaymentEvent) -> OpenOrder:
-        sequence = order.event_sequence + 1
-        self._decided.events.append(
-            EventRow(
-                partition_index=self._partition_index,
-                order_no=order.order_no,
-                sequence=sequence,
-                batch_seq=self._batch_seq,
-                type=event,
-            )
-        )
-        return order._replace(event_sequence=sequence)

@@ -110,9 +110,20 @@ def _of_left(event: PspEvent) -> EventEnd:
     return EventEnd(EventVerdict.AGREES)
 
 
+def _of_authorized(event: PspEvent, ended: EndedOrder) -> EventEnd:
+    """Its charge is held. What is captured, or given back, is the word of operations, under their own keys."""
+    if event.result == ResultClass.DECLINED_FINAL:
+        return EventEnd(EventVerdict.CONTRADICTS, "the books say that it was authorized")
+    if event.result == ResultClass.APPROVED and event.currency != ended.currency:
+        return EventEnd(EventVerdict.CONTRADICTS, f"it names {event.currency}")
+    return EventEnd(EventVerdict.AGREES)
+
+
 def _of_ended(event: PspEvent, ended: EndedOrder) -> EventEnd:
     state = PaymentState(ended.status)
     is_of_the_end = event.attempt_no == ended.attempt_no
+    if state is PaymentState.REQUIRES_CAPTURE and is_of_the_end:
+        return _of_authorized(event, ended)
     if event.result != ResultClass.APPROVED:
         if state is PaymentState.SUCCEEDED and is_of_the_end:
             return EventEnd(EventVerdict.CONTRADICTS, "the books say that it was charged")

@@ -31,9 +31,12 @@ def may_fall_back(
     attempt = order.attempt
     if attempt.attempt_no >= policy.attempts_max or order.status is not PaymentState.PROCESSING:
         return False
+    if order.operation is not None:
+        # Bound to the PSP and account of its payment's charge: nobody else can do it.
+        return False
     is_clean = attempt.is_clean_for(epoch)
     if answer.result is ResultClass.NOT_SENT:
-        has_tried = attempt.try_count + 1 >= policy.fallback_tries
+        has_tried = answer.is_key_spent or attempt.try_count + 1 >= policy.fallback_tries
         return is_clean and step is TimerKind.SEND and has_tried
     if answer.result is ResultClass.DECLINED_FINAL:
         age_s = (now - order.tried_since).total_seconds()
@@ -45,6 +48,8 @@ def may_fall_back(
 
 def may_leave(order: OpenOrder, *, epoch: int, policy: RetryPolicy) -> bool:
     """Whether an order that waits may go to another PSP now: it never ran here."""
+    if order.operation is not None:
+        return False
     is_young = order.attempt.attempt_no < policy.attempts_max
     is_at_rest = order.status is PaymentState.PROCESSING and order.is_outcome_known
     return is_young and is_at_rest and order.attempt.is_clean_for(epoch)

@@ -18,6 +18,9 @@ from payments.mode import Mode
 # The namespace of all order_uuids. Changing it gives every known order a second identity.
 ORDER_NAMESPACE = UUID("7a11f57c-0b5e-4d2a-9c3e-5d1ed6e7a0c4")
 _NAMESPACE_BYTES = ORDER_NAMESPACE.bytes
+# The namespace of all operation_uuids, apart from the orders': PSP keys derive from both.
+OPERATION_NAMESPACE = UUID("2b9d64a0-3c1f-4e57-8d0a-9f6e1b7c5a38")
+_OPERATION_NAMESPACE_BYTES = OPERATION_NAMESPACE.bytes
 # A UUID's bits apart from its version and variant, and those two for version 5.
 _UUID_HASH_BITS = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF
 _UUID_VERSION_5 = 0x00000000_0000_5000_8000_000000000000
@@ -51,7 +54,9 @@ _IDEMPOTENCY_KEY = re.compile(rf'{_UUID}|"{_UUID}"', re.IGNORECASE | re.ASCII)
 _PSP_KEY = re.compile(rf"tly_([{LETTERS}]{{32}})_([{LETTERS}]{{1,4}})")
 _TRANSFER_ID = re.compile(rf"tr_([{LETTERS}]{{1,4}})_([{LETTERS}]{{1,16}})_([{LETTERS}]{{1,4}})")
 _BATCH_ID = re.compile(rf"bt_([{LETTERS}]{{1,4}})_([{LETTERS}]{{1,16}})")
+_REQUEST_ID = re.compile(rf"req_([{LETTERS}]{{32}})")
 _DEAD_LETTER_ID = re.compile(rf"dl_([{LETTERS}]{{1,16}})")
+_OPERATION_ID = re.compile(rf"(cp|vd|rf|xp)_([{LETTERS}]{{1,4}})_([{LETTERS}]{{32}})")
 _CHECKOUT_ID = re.compile(rf"co_([{LETTERS}]{{32}})")
 _MERCHANT_ID = re.compile(rf"{MERCHANT_ID_PREFIX}[{LETTERS}]{{{2 * MERCHANT_ID_RANDOM_BYTES}}}")
 _SELLER_ID = re.compile(
@@ -74,6 +79,15 @@ class TransferKey(NamedTuple):
     step: int
 
 
+class OperationKey(NamedTuple):
+    """What an operation's public id says."""
+
+    prefix: str
+    """``cp`` capture, ``vd`` void, ``rf`` refund, ``xp`` expiry."""
+    partition_index: int
+    operation_uuid: UUID
+
+
 class BatchKey(NamedTuple):
     """The identity of one partition's part in a flush."""
 
@@ -92,6 +106,17 @@ def order_uuid(merchant_id: str, mode: Mode, idempotency_key: UUID) -> UUID:
 def is_order_uuid(order: UUID, merchant_id: str, mode: Mode, idempotency_key: UUID) -> bool:
     """Whether ``order`` is the identity that follows from these."""
     return order.int == _order_number(merchant_id, mode.wire, idempotency_key.int)
+
+
+def operation_uuid(payment: UUID, kind: str, idempotency_key: UUID) -> UUID:
+    """Return an operation's identity: uuid5 over ``order_uuid|kind|key``.
+
+    So a key names one operation of one payment: the same key for another payment, or for another kind
+    of operation, is another operation.
+    """
+    name = f"{payment}|{kind}|{idempotency_key}".encode()
+    digest = hashlib.sha1(_OPERATION_NAMESPACE_BYTES + name, usedforsecurity=False).digest()
+    return UUID(int=int.from_bytes(digest[:16], "big") & _UUID_HASH_BITS | _UUID_VERSION_5)
 
 
 # Whoever derives an identity hands it on to somebody who checks it, within the same millisecond.
@@ -183,6 +208,22 @@ def parse_batch_id(text: str) -> BatchKey | None:
     return key if is_in_range and batch_id(*key) == text else None
 
 
+def operation_id(prefix: str, partition_index: int, operation: UUID) -> str:
+    """Return an operation's public id, such as ``rf_…``: it leads to its partition and identity."""
+    _check_range("partition_index", partition_index, PARTITION_INDEX_MAX)
+    return f"{prefix}_{_letters(partition_index)}_{operation.hex.translate(_HEX_TO_LETTERS)}"
+
+
+def parse_operation_id(text: str) -> OperationKey | None:
+    """Return what ``operation_id`` wrote, or None when the text is no such id."""
+    match = _OPERATION_ID.fullmatch(text)
+    if match is None:
+        return None
+    key = OperationKey(match[1], _number(match[2]), UUID(match[3].translate(_LETTERS_TO_HEX)))
+    is_in_range = key.partition_index <= PARTITION_INDEX_MAX
+    return key if is_in_range and operation_id(*key) == text else None
+
+
 def dead_letter_id(dead_letter_no: int) -> str:
     """Return the public id of a dead letter, ``dl_…``."""
     _check_range("dead_letter_no", dead_letter_no, ORDER_NO_MAX)
@@ -214,6 +255,17 @@ def parse_checkout_id(text: str) -> UUID | None:
     """Return what ``checkout_id`` wrote, or None when the text is no such id."""
     match = _CHECKOUT_ID.fullmatch(text)
     return None if match is None else UUID(match[1].translate(_LETTERS_TO_HEX))
+
+
+def request_id(number: UUID) -> str:
+    """Return the public id of a request, ``req_…``."""
+    return f"req_{number.hex.translate(_HEX_TO_LETTERS)}"
+
+
+def parse_request_id(text: str) -> UUID | None:
+    """Return what ``request_id`` wrote, or None when the text is no such id."""
+    match = _REQUEST_ID.fullmatch(text)
+    return None if match is None else UUID(int=int(match[1].translate(_LETTERS_TO_HEX), 16))
 
 
 def new_merchant_id(random_bytes: bytes) -> str:

@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from payments.attempts import Attempt, PspAnswer, ResultClass
+from payments.commands import PaymentCommand
 from payments.lifecycle import PaymentEvent, PaymentState
 from payments.open_order import OpenOrder
+from payments.operations import Operation
 from payments.parking import ParkReason
 from payments.psp_terms import PspTerms
 from payments.retry_policy import RetryPolicy, RetryRule, Strategy
@@ -20,6 +22,9 @@ from payments.rows import TimerKind
 
 # Keys are not sent in the last hour of the PSP's memory: its clock and ours need not agree.
 KEY_LIFETIME_MARGIN = timedelta(hours=1)
+
+# When an owner looks again at an attempt that should be under way: its successor then sends it.
+SEND_UNSEEN_MS = 1_000
 
 # Between two requests to cancel a key of which nothing is known. Nobody waits for a cancellation.
 CANCEL_WAIT_MS = 5_000
@@ -47,6 +52,8 @@ class Waiting(NamedTuple):
     step: TimerKind
     delay_ms: int
     event: PaymentEvent | None = None
+    is_called_at_once: bool = False
+    """The call follows the flush that keeps the order as it is now; its timer is for a successor."""
 
 
 def after_answer(
@@ -60,7 +67,11 @@ def after_answer(
     policy: RetryPolicy,
 ) -> Ended | Waiting:
     """Decide what the answer to ``step`` means. ``now`` is the ledger's time."""
-    answer = answer.storable()
+    answer = _to_operation(order, answer.storable())
+    if _is_first_half(order, step, answer):
+        # Nothing ran, and nothing can until the next send: that one is the try.
+        prepared = order._replace(psp_reference=answer.reference, parked=None)
+        return Waiting(prepared, step, SEND_UNSEEN_MS, is_called_at_once=True)
     order = _with_try(order, step, answer)
     match answer.result:
         case ResultClass.APPROVED:
@@ -82,8 +93,14 @@ def after_answer(
             if order.attempt.is_clean_for(epoch) and _is_over(policy.not_sent, order, now):
                 return _UNAVAILABLE
             return _again(order, step, now, policy.not_sent.wait_ms(order, answer.retry_after_s))
-        case ResultClass.NOT_SENT | ResultClass.UNKNOWN:
+        case ResultClass.NOT_SENT | ResultClass.UNKNOWN | ResultClass.PREPARED:
             return _unknown(order, step, answer, now, terms, policy)
+
+
+def _is_first_half(order: OpenOrder, step: TimerKind, answer: PspAnswer) -> bool:
+    is_news = order.psp_reference is None and answer.reference is not None
+    is_sent = step is TimerKind.SEND and order.status is PaymentState.PROCESSING
+    return answer.result is ResultClass.PREPARED and is_news and is_sent
 
 
 def after_refusal(
@@ -141,17 +158,36 @@ def _with_try(order: OpenOrder, step: TimerKind, answer: PspAnswer) -> OpenOrder
     return order._replace(attempt=counted, psp_reference=reference, parked=None)
 
 
+def _to_operation(order: OpenOrder, answer: PspAnswer) -> PspAnswer:
+    """No capture, void or refund has an action of the buyer's: a PSP that says so tells nothing."""
+    if order.operation is not None and answer.result is ResultClass.REQUIRES_ACTION:
+        return answer._replace(result=ResultClass.UNKNOWN)
+    return answer
+
+
+def _is_as_asked(order: OpenOrder, answer: PspAnswer) -> bool:
+    """Whether what was approved is what was asked for, to the minor unit."""
+    command = order.command
+    if isinstance(command, Operation):
+        # What is given back of an authorization is whatever was left of it; no money moves.
+        is_whole = answer.captured_minor == command.amount_minor
+        return (is_whole or not command.kind.moves_money) and answer.currency == command.currency
+    asked = (0, command.amount_minor) if command.captures_manually else (command.amount_minor, 0)
+    told = (answer.captured_minor, answer.authorized_minor)
+    return told == asked and answer.currency == command.currency
+
+
 def _approved(
     order: OpenOrder, answer: PspAnswer, now: datetime, policy: RetryPolicy
 ) -> Ended | Waiting:
-    command = order.command
-    if answer.captured_minor != command.amount_minor or answer.currency != command.currency:
+    if not _is_as_asked(order, answer):
         # The PSP moved other money than we asked for. Nothing we could book is true, so it stays
         # unknown, is asked again, and is left to a person.
         unclear = _unclear(order)
         return _again(unclear, TimerKind.QUERY, now, policy.unknown.wait_ms(unclear))
+    is_hold = isinstance(order.command, PaymentCommand) and order.command.captures_manually
     return Ended(
-        event=PaymentEvent.SUCCEEDED,
+        event=PaymentEvent.AUTHORIZED if is_hold else PaymentEvent.SUCCEEDED,
         captured_minor=answer.captured_minor,
         psp_reference=answer.reference or order.psp_reference,
         effective_at=answer.effective_at,
@@ -214,13 +250,22 @@ def _unknown(
     order = _unclear(order)
     rule = policy.unknown
     delay_ms = rule.wait_ms(order, answer.retry_after_s)
-    if rule.strategy is Strategy.CANCEL and terms.can_burn_key:
-        return _again(order, TimerKind.CANCEL, now, max(delay_ms, CANCEL_WAIT_MS))
     may_try = may_send(order, now=now, key_lifetime_s=terms.key_lifetime_s)
+    # It was asked for and shows no end, and its key runs it no more: canceled by its reference it has one.
+    is_stuck = terms.prepares and (answer.is_key_spent or (step is TimerKind.QUERY and not may_try))
+    if (rule.strategy is Strategy.CANCEL or is_stuck) and _can_cancel(order, terms):
+        return _again(order, TimerKind.CANCEL, now, max(delay_ms, CANCEL_WAIT_MS))
     if step is TimerKind.QUERY and may_try and not _is_over(rule, order, now):
         # The PSP knows nothing yet, which proves nothing. Its own key is safe to send again.
         return _again(order, TimerKind.SEND, now, delay_ms)
     return _again(order, TimerKind.QUERY, now, max(delay_ms, QUERY_WAIT_MS_MIN))
+
+
+def _can_cancel(order: OpenOrder, terms: PspTerms) -> bool:
+    """Whether canceling makes sure that the attempt never charges."""
+    # The reference is that of the charge: a capture's or a refund's trouble must not cost the charge.
+    is_by_reference = terms.prepares and order.operation is None and order.psp_reference is not None
+    return terms.can_burn_key or is_by_reference
 
 
 def _unclear(order: OpenOrder) -> OpenOrder:

@@ -1,4 +1,7 @@
-"""An order that has not ended, as its owner holds it in memory, and the PSP call it may be waiting for."""
+"""An order that has not ended, as its owner holds it in memory, and the PSP call it may be waiting for.
+
+An operation on a payment (payments.operations) is held and run as an order is.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from typing import NamedTuple
 
 from payments.attempts import Attempt, PspAnswer
 from payments.commands import PaymentCommand
+from payments.defects import InvariantViolation
 from payments.lifecycle import PaymentState
+from payments.operations import Operation
 from payments.parking import ParkReason
 from payments.psp_events import EventFound
 from payments.rows import TimerKind
@@ -18,8 +23,9 @@ class OpenOrder(NamedTuple):
     """Replaced as a whole by each decision; never changed in place."""
 
     order_no: int
-    command: PaymentCommand
+    command: PaymentCommand | Operation
     attempt: Attempt
+    """Of an operation that waits for its turn (status CREATED) a stand-in, number 0."""
     status: PaymentState
     is_outcome_known: bool
     psp_reference: str | None
@@ -31,6 +37,18 @@ class OpenOrder(NamedTuple):
     """The ledger's time of its first attempt: how old its tries are."""
     parked: ParkReason | None = None
     """Why nothing is tried for it at present; None where the next step only waits for its time."""
+
+    @property
+    def operation(self) -> Operation | None:
+        """The operation that this is; None: it is a payment."""
+        return self.command if isinstance(self.command, Operation) else None
+
+    @property
+    def payment(self) -> PaymentCommand:
+        """The payment that this is. Raises InvariantViolation for an operation."""
+        if isinstance(self.command, Operation):
+            raise InvariantViolation(f"order {self.order_no} is an operation, not a payment")
+        return self.command
 
     @classmethod
     def from_record(cls, record: OpenOrderRecord) -> OpenOrder:
@@ -62,6 +80,8 @@ class PspCall(NamedTuple):
     send_before: datetime | None
     """For a SEND: the ledger's time from which on the PSP may have forgotten the key. Looked at again
     right before the first byte, since a call may have waited for a store or a standby."""
+    operation: Operation | None = None
+    """What a SEND asks for; None: the charge or authorization that the attempt's request is."""
 
 
 class CallAnswer(NamedTuple):

@@ -8,13 +8,21 @@ from payments.accounts import AccountKey
 from payments.decided import Decided
 from payments.rows import AccountRow, SliceDeltaRow, TransferRow
 from payments.state import AccountHead
-from payments.transfers import Movement
+from payments.transfers import OF_HOLDS, Movement
 
 
 class _Running:
     """A slice while a batch posts to it: changed in place, unlike the heads that books hold."""
 
-    __slots__ = ("account_no", "before", "credits_minor", "debits_minor", "transfer_count")
+    __slots__ = (
+        "account_no",
+        "before",
+        "credits_minor",
+        "credits_pending_minor",
+        "debits_minor",
+        "debits_pending_minor",
+        "transfer_count",
+    )
 
     def __init__(self, before: AccountHead) -> None:
         self.before = before
@@ -22,6 +30,8 @@ class _Running:
         self.transfer_count = 0
         self.debits_minor = 0
         self.credits_minor = 0
+        self.debits_pending_minor = 0
+        self.credits_pending_minor = 0
 
     def after(self) -> AccountHead:
         before = self.before
@@ -30,6 +40,8 @@ class _Running:
             version=before.version + self.transfer_count,
             debits_posted_minor=before.debits_posted_minor + self.debits_minor,
             credits_posted_minor=before.credits_posted_minor + self.credits_minor,
+            debits_pending_minor=before.debits_pending_minor + self.debits_pending_minor,
+            credits_pending_minor=before.credits_pending_minor + self.credits_pending_minor,
         )
 
 
@@ -51,10 +63,17 @@ class Posting:
             amount_minor = movement.amount_minor
             debited = self._slice(movement.debit)
             debited.transfer_count += 1
-            debited.debits_minor += amount_minor
             credited = self._slice(movement.credit)
             credited.transfer_count += 1
-            credited.credits_minor += amount_minor
+            effect = OF_HOLDS.get(movement.kind)
+            if effect is None:
+                debited.debits_minor += amount_minor
+                credited.credits_minor += amount_minor
+            else:
+                debited.debits_minor += effect.posted * amount_minor
+                credited.credits_minor += effect.posted * amount_minor
+                debited.debits_pending_minor += effect.pending * amount_minor
+                credited.credits_pending_minor += effect.pending * amount_minor
             decided.transfers.append(
                 TransferRow(
                     partition_index=decided.partition_index,
@@ -85,6 +104,8 @@ class Posting:
                     transfer_count=running.transfer_count,
                     debits_posted_minor=running.debits_minor,
                     credits_posted_minor=running.credits_minor,
+                    debits_pending_minor=running.debits_pending_minor,
+                    credits_pending_minor=running.credits_pending_minor,
                 )
             )
 

@@ -14,13 +14,14 @@ class PspChoice:
         self._planner = planner
         self._refusing = availability.refusing
         self._probes = dict(availability.probes)
+        self._success_percents = availability.success_percents
 
     def is_refusing(self, psp: str) -> bool:
         return psp in self._refusing
 
     def first(self, command: PaymentCommand) -> str:
         """Where a new order goes: the first that can use it and takes orders; else where it belongs."""
-        psp = self._planner.route(command, avoiding=self._refusing)
+        psp = self._route(command, self._refusing)
         if psp is None:
             return self._planner.home(command)
         self._count(psp)
@@ -28,10 +29,15 @@ class PspChoice:
 
     def other_than(self, psp: str, command: PaymentCommand) -> str | None:
         """Another PSP that can use the order and takes orders; None when there is none."""
-        other = self._planner.route(command, avoiding=self._refusing | {psp})
+        other = self._route(command, self._refusing | {psp})
         if other is not None:
             self._count(other)
         return other
+
+    def _route(self, command: PaymentCommand, avoiding: frozenset[str]) -> str | None:
+        return self._planner.route(
+            command, avoiding=avoiding, success_percents=self._success_percents
+        )
 
     def _count(self, psp: str) -> None:
         left = self._probes.get(psp)

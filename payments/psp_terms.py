@@ -14,3 +14,6 @@ class PspTerms(NamedTuple):
     """Whether a declined key stays declined, however often it is sent."""
     can_burn_key: bool = False
     """Whether canceling a key makes sure that it never charges."""
+    prepares: bool = False
+    """Whether a charge runs only by a second send, which names the reference of the first; by that
+    reference it can be asked for, and canceled, at any age of the key."""

@@ -135,3 +135,6 @@ class RetryPolicy:
     """Tries proven not sent, after which a clean attempt gives way to another PSP."""
     attempts_max: int = 6
     """Attempts after which an order stays with the PSP that it has."""
+    authorization_s_max: int = 6 * DAY_S
+    """How old an authorization may be; then what is left of it is given back. Cards hold seven days, so
+    that a capture in the last moment still finds its money."""

@@ -5,12 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 
 from payments.attempts import Attempt
-from payments.commands import PaymentCommand
+from payments.commands import OperationCommand, PaymentCommand
 from payments.decided import AttemptPlan
 from payments.lifecycle import PaymentState
 from payments.next_step import Ended
 from payments.open_order import OpenOrder
-from payments.rows import AttemptRow, OrderRow, OutcomeRow, ProgressRow, RefusedRequestRow
+from payments.rows import (
+    AttemptRow,
+    OrderRow,
+    OutcomeRow,
+    ProgressRow,
+    RefusedRequestRow,
+)
 
 
 def order_row(partition_index: int, order_no: int, command: PaymentCommand) -> OrderRow:
@@ -30,14 +36,19 @@ def order_row(partition_index: int, order_no: int, command: PaymentCommand) -> O
         metadata_json=command.metadata_json,
         api_version=command.api_version,
         accepted_at=command.accepted_at,
+        captures_manually=command.captures_manually,
     )
 
 
-def refused_row(partition_index: int, command: PaymentCommand) -> RefusedRequestRow:
+def refused_row(
+    partition_index: int, command: PaymentCommand | OperationCommand
+) -> RefusedRequestRow:
     """A request that came late, under a key that another body had taken."""
     return RefusedRequestRow(
         partition_index=partition_index,
-        order_uuid=command.order_uuid,
+        order_uuid=(
+            command.operation_uuid if isinstance(command, OperationCommand) else command.order_uuid
+        ),
         fingerprint=command.fingerprint,
         accepted_at=command.accepted_at,
     )
@@ -88,7 +99,12 @@ def progress_row(partition_index: int, order: OpenOrder) -> ProgressRow:
 
 
 def outcome_row(
-    partition_index: int, batch_seq: int, order: OpenOrder, status: PaymentState, ended: Ended
+    partition_index: int,
+    batch_seq: int,
+    order: OpenOrder,
+    status: PaymentState,
+    ended: Ended,
+    fee_minor: int,
 ) -> OutcomeRow:
     """How the order ended; ``order`` has its last event counted."""
     return OutcomeRow(
@@ -97,7 +113,7 @@ def outcome_row(
         batch_seq=batch_seq,
         status=status,
         amount_captured_minor=ended.captured_minor,
-        fee_minor=order.command.fee_minor,
+        fee_minor=fee_minor,
         currency=order.command.currency,
         attempt_no=order.attempt.attempt_no,
         psp=order.attempt.psp,

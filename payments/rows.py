@@ -17,6 +17,17 @@ class TransferKind(IntEnum):
 
     CHARGE = 1
     FEE = 2
+    AUTHORIZATION = 3
+    """Pending: held at the PSP, nobody's yet."""
+    CAPTURE = 4
+    """Posts what was pending, or a part of it."""
+    RELEASE = 5
+    """What is still pending is given back: nothing is posted."""
+    REFUND = 6
+    DISPUTE = 7
+    """A disputed amount is held until the dispute ends."""
+    DISPUTE_LOST = 8
+    DISPUTE_WON = 9
 
 
 class TimerKind(IntEnum):
@@ -30,6 +41,8 @@ class TimerKind(IntEnum):
     """Have the PSP cancel the key: the buyer did not act in time."""
     RESUME = 4
     """Go on with a parked order. Its owner brings it up, in turn with others; no reader of timers does."""
+    EXPIRE = 5
+    """Give back what is left of an authorization: the payment is not open, nothing of it is in memory."""
 
 
 class PersonalPart(IntEnum):
@@ -58,6 +71,7 @@ class OrderRow(NamedTuple):
     api_version: str
     accepted_at: datetime
     """When a gateway accepted it first (the envelope's ``t``)."""
+    captures_manually: bool = False
 
 
 class PersonalRow(NamedTuple):
@@ -164,16 +178,21 @@ class SliceDeltaRow(NamedTuple):
     transfer_count: int
     debits_posted_minor: int
     credits_posted_minor: int
+    debits_pending_minor: int = 0
+    """Below zero where what was pending is posted or released."""
+    credits_pending_minor: int = 0
 
 
 class EventRow(NamedTuple):
-    """One event of an order; ``sequence`` is gapless per order, from 1."""
+    """One event of an order; ``sequence`` is gapless per order, from 1. Merchant and mode have its feed."""
 
     partition_index: int
     order_no: int
     sequence: int
     batch_seq: int
     type: int
+    merchant_no: int
+    mode: int
 
 
 class RefusedRequestRow(NamedTuple):

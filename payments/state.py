@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from payments.attempts import Attempt
 from payments.commands import PaymentCommand
+from payments.operations import Operation
+from payments.standing import PaymentStanding
 
 
 class PartitionHead(NamedTuple):
@@ -28,14 +31,16 @@ class AccountHead(NamedTuple):
     version: int
     debits_posted_minor: int
     credits_posted_minor: int
+    debits_pending_minor: int = 0
+    credits_pending_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOrderRecord:
-    """One order that has not ended, as a new owner finds it. Its attempt is inherited, so tainted."""
+    """One order or operation that has not ended, as a new owner finds it. Its attempt is inherited, so tainted."""
 
     order_no: int
-    command: PaymentCommand
+    command: PaymentCommand | Operation
     """Rebuilt from the order and its personal data; ``reply_to`` is empty."""
     attempt: Attempt
     status: int
@@ -61,5 +66,7 @@ class PartitionState:
     open_orders: list[OpenOrderRecord]
     recorded_at: datetime
     """The ledger's time of the claim: a new host's own clock decides nothing."""
+    standings: Sequence[PaymentStanding] = ()
+    """The payments that the open operations among ``open_orders`` belong to."""
     stall_count: int = 0
     """How many hosts in a row died here before their first flush, with work waiting."""

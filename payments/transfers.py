@@ -5,11 +5,16 @@ Accounts are named by key; the book turns keys into the partition's own account 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from payments.accounts import AccountKey, fee_income, psp_receivable, wallet
 from payments.commands import PaymentCommand
+from payments.defects import InvariantViolation
+from payments.operation_kinds import OperationKind
+from payments.operations import Operation
 from payments.rows import TransferKind
+from payments.standing import PaymentStanding
 
 
 class Movement(NamedTuple):
@@ -20,6 +25,21 @@ class Movement(NamedTuple):
     debit: AccountKey
     credit: AccountKey
     amount_minor: int
+
+
+class Effect(NamedTuple):
+    """How often a transfer's amount counts on both of its slices."""
+
+    posted: int
+    pending: int
+
+
+OF_HOLDS: Mapping[TransferKind, Effect] = {
+    TransferKind.AUTHORIZATION: Effect(posted=0, pending=1),
+    TransferKind.CAPTURE: Effect(posted=1, pending=-1),
+    TransferKind.RELEASE: Effect(posted=0, pending=-1),
+}
+"""Two-phase transfers; every other kind is posted at once."""
 
 
 def of_success(command: PaymentCommand, psp: str) -> list[Movement]:
@@ -49,3 +69,59 @@ def of_success(command: PaymentCommand, psp: str) -> list[Movement]:
             )
         )
     return movements
+
+
+def of_authorization(command: PaymentCommand, psp: str) -> list[Movement]:
+    """An authorization: the gross is pending between the PSP and the seller, and nobody's yet."""
+    merchant_no, mode, currency = command.merchant_no, command.mode, command.currency
+    return [
+        Movement(
+            step=1,
+            kind=TransferKind.AUTHORIZATION,
+            debit=psp_receivable(merchant_no, mode, psp, currency),
+            credit=wallet(merchant_no, mode, command.seller_no, currency),
+            amount_minor=command.amount_minor,
+        )
+    ]
+
+
+def of_operation(operation: Operation, payment: PaymentStanding) -> list[Movement]:
+    """What an operation that was done moves; ``payment`` is as it stood before.
+
+    A capture posts what was pending, or a part of it, and takes its part of our fee. A refund takes the
+    seller's money back to the PSP; our fee stays. What is left of a hold is released.
+    """
+    merchant_no, mode, currency = payment.merchant_no, payment.mode, payment.currency
+    seller_wallet = wallet(merchant_no, mode, payment.seller_no, currency)
+    receivable = psp_receivable(merchant_no, mode, operation.psp, currency)
+    amount_minor = operation.amount_minor
+    match operation.kind:
+        case OperationKind.CAPTURE:
+            movements = [Movement(1, TransferKind.CAPTURE, receivable, seller_wallet, amount_minor)]
+            fee_minor = payment.fee_due_minor(amount_minor)
+            if fee_minor > 0:
+                income = fee_income(merchant_no, mode, currency)
+                movements.append(Movement(2, TransferKind.FEE, seller_wallet, income, fee_minor))
+            return movements
+        case OperationKind.REFUND:
+            return [Movement(1, TransferKind.REFUND, seller_wallet, receivable, amount_minor)]
+        case OperationKind.VOID | OperationKind.EXPIRY:
+            held_minor = payment.held_minor
+            return [Movement(1, TransferKind.RELEASE, receivable, seller_wallet, held_minor)]
+
+
+def accounts_of(
+    command: PaymentCommand | Operation, psp: str, payment: PaymentStanding | None
+) -> set[AccountKey]:
+    """Return every account that an approval may move money on. ``payment`` is an operation's."""
+    if isinstance(command, PaymentCommand):
+        of_order = of_authorization if command.captures_manually else of_success
+        return {key for moved in of_order(command, psp) for key in (moved.debit, moved.credit)}
+    if payment is None:
+        raise InvariantViolation("an operation without its payment")
+    merchant_no, mode, currency = payment.merchant_no, payment.mode, payment.currency
+    return {
+        wallet(merchant_no, mode, payment.seller_no, currency),
+        psp_receivable(merchant_no, mode, psp, currency),
+        fee_income(merchant_no, mode, currency),
+    }

@@ -104,13 +104,17 @@ def _result(http_status: int, answer: AnswerBody) -> ResultClass:
 
 
 def _answered(result: ResultClass, answer: AnswerBody, http_status: int) -> PspAnswer:
+    is_charge = answer.object == "charge"
+    is_held = is_charge and answer.status == "authorized"
     message = answer.message or ("" if answer.key is not None else f"HTTP {http_status}")
     return PspAnswer(
         result=result,
         reference=answer.reference,
         decline_code=answer.decline_code,
         message=message[:MESSAGE_CHARACTERS_MAX],
-        captured_minor=answer.captured,
+        # Of a change its own amount, not what its charge has come to.
+        captured_minor=answer.captured if is_charge else answer.amount or 0,
+        authorized_minor=answer.amount or 0 if is_held else 0,
         currency=answer.currency,
         next_action_url=answer.next_action_url,
         effective_at=answer.at,

@@ -8,6 +8,7 @@ from psp.http_simulator import SimulatorPsp
 from psp.in_process import InProcessPsp
 from psp.port import Psp
 from psp.settings import PspSettings, PspSettingsInvalid
+from psp.stripe.connector import STRIPE_URL, StripePsp
 from runtime.clock import Clock
 
 
@@ -25,6 +26,16 @@ def open_psps(settings: Iterable[PspSettings], *, clock: Clock) -> dict[str, Psp
 
 
 def _open(settings: PspSettings, clock: Clock) -> Psp:
+    if settings.kind == "stripe":
+        return StripePsp(
+            name=settings.name,
+            account=settings.account,
+            secret_key=settings.secret_key,
+            is_live=settings.is_live,
+            return_url=settings.return_url,
+            url=settings.url or STRIPE_URL,
+            connections_max=settings.connections_max,
+        )
     if settings.url is None:
         return InProcessPsp(
             name=settings.name, account=settings.account, seed=settings.seed, clock=clock

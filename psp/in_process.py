@@ -83,7 +83,9 @@ class InProcessPsp:
     def canonical_charge(self, terms: ChargeTerms) -> bytes:
         return canonical_charge(terms)
 
-    async def charge(self, psp_key: str, request: bytes, *, timeout_s: float) -> PspAnswer:
+    async def charge(
+        self, psp_key: str, request: bytes, *, reference: str | None = None, timeout_s: float
+    ) -> PspAnswer:
         running = self._sandbox.charge(psp_key, _CHARGE.decode(request))
         return await self._sent(psp_key, running, timeout_s)
 

@@ -7,8 +7,8 @@ bounded place, because only the owner knows whether another send is safe.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -54,6 +54,14 @@ class Capabilities:
     token_prefixes: tuple[str, ...]
     """What its tokens begin with; HOSTED_METHOD is among them where it serves payment pages."""
     is_sandbox: bool
+    multiple_minor: Mapping[str, int] = field(default_factory=dict)
+    """What an amount must be a multiple of, by currency; a currency not named has 1."""
+    captures_once: bool = False
+    """Whether one capture is all: what it leaves of the authorization is released with it."""
+    prepares: bool = False
+    """Whether a charge runs only by a second send, which names the reference that the first was
+    answered with (PREPARED). Between the two the owner commits that reference, so whatever becomes of
+    the second can be asked for, and canceled, by it at any time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +85,11 @@ class Psp(Protocol):
     """One account at one PSP. Every network method returns within ``timeout_s`` (seconds).
 
     ``charge``, ``capture``, ``void`` and ``refund`` each run under a key of their own, and their
-    answer is about that key: APPROVED means done, DECLINED_FINAL refused for good. ``query`` and
-    ``cancel`` are questions about a key that was sent before, so they never answer NOT_SENT: that
-    the question did not arrive proves nothing about the charge.
+    answer is about that key: APPROVED means done, with the amount that it moved as
+    ``captured_minor`` (of a charge that only authorizes, what is held as ``authorized_minor``);
+    DECLINED_FINAL refused for good. ``query`` and ``cancel`` are questions about a key that was sent
+    before, so they never answer NOT_SENT: that the question did not arrive proves nothing about the
+    charge.
     """
 
     @property
@@ -95,22 +105,35 @@ class Psp(Protocol):
         """Return the exact request body: same terms, same bytes, in every release. It is stored."""
         ...
 
-    async def charge(self, psp_key: str, request: bytes, *, timeout_s: float) -> PspAnswer:
-        """Send one charge, or authorization, as ``canonical_charge`` fixed it."""
+    async def charge(
+        self, psp_key: str, request: bytes, *, reference: str | None = None, timeout_s: float
+    ) -> PspAnswer:
+        """Send one charge, or authorization, as ``canonical_charge`` fixed it.
+
+        Where the PSP ``prepares``, this registers it without a ``reference``, and runs it with the one
+        that the books hold. Elsewhere ``reference`` means nothing.
+        """
         ...
 
     async def capture(
         self, psp_key: str, reference: str, amount_minor: int, *, timeout_s: float
-    ) -> PspAnswer: ...
+    ) -> PspAnswer:
+        """Capture all or a part of what is left of an authorization; the rest stays authorized."""
+        ...
 
-    async def void(self, psp_key: str, reference: str, *, timeout_s: float) -> PspAnswer: ...
+    async def void(self, psp_key: str, reference: str, *, timeout_s: float) -> PspAnswer:
+        """Give back what is left of an authorization, also after a part of it was captured."""
+        ...
 
     async def refund(
         self, psp_key: str, reference: str, amount_minor: int, *, timeout_s: float
     ) -> PspAnswer: ...
 
     async def query(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:
-        """Ask what became of a key. "Not found" is UNKNOWN: the request may still be on its way."""
+        """Ask what became of a key: a charge's, or a capture's, void's or refund's own.
+
+        "Not found" is UNKNOWN: the request may still be on its way.
+        """
         ...
 
     async def cancel(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:

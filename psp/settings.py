@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from yarl import URL
 
-PspKind = Literal["simulator", "in_process"]
+PspKind = Literal["simulator", "in_process", "stripe"]
 
 CONNECTIONS_MAX = 256
 """Connections to one PSP from one process. At least the owner's bound on calls in flight: a call
 that waits a second for a free one ends as not sent.
 """
+
+
+# Secret keys of Stripe, and its restricted ones, say by their beginning whether money is real.
+_TEST_KEYS = ("sk_test_", "rk_test_")
+_LIVE_KEYS = ("sk_live_", "rk_live_")
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class PspSettingsInvalid(ValueError):
@@ -31,11 +38,17 @@ class PspSettings:
     name: str
     kind: PspKind
     url: str | None = None
-    """Where a simulator listens, such as ``http://127.0.0.1:8100``; None for one in process."""
+    """Where it is asked, such as ``http://127.0.0.1:8100``; None for one in process."""
     account: str = "default"
     seed: int = 1
     """What an in-process PSP draws by; a simulator has its own."""
     connections_max: int = CONNECTIONS_MAX
+    secret_key: str = field(default="", repr=False)
+    """What Stripe is asked with; shown nowhere."""
+    is_live: bool = False
+    """Whether Stripe's money is real."""
+    return_url: str = ""
+    """Where Stripe sends a buyer's browser after 3-D Secure."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -48,8 +61,34 @@ class PspSettings:
             if self.url is not None:
                 raise PspSettingsInvalid(self.name, "an in-process PSP has no url")
             return
+        if self.kind == "stripe":
+            self._check_stripe()
         if self.url is None:
-            raise PspSettingsInvalid(self.name, "a simulator needs its url")
-        url = URL(self.url)
-        if url.scheme not in ("http", "https") or not url.host or url.query or url.user:
+            raise PspSettingsInvalid(self.name, f"a PSP of kind {self.kind} needs its url")
+        if not _is_plain(self.url):
             raise PspSettingsInvalid(self.name, f"{self.url!r} is no plain http(s) URL")
+
+    def _check_stripe(self) -> None:
+        prefixes = _LIVE_KEYS if self.is_live else _TEST_KEYS
+        if not self.secret_key.startswith(prefixes) or not _is_header(self.secret_key):
+            mode = "live" if self.is_live else "test"
+            raise PspSettingsInvalid(
+                self.name,
+                f"its secret key is none of {mode} mode: it begins with none of {prefixes}",
+            )
+        if self.return_url and not self.return_url.startswith(("https://", "http://")):
+            raise PspSettingsInvalid(self.name, f"return_url {self.return_url!r} is no URL")
+        is_remote = self.url is not None and URL(self.url).host not in _LOOPBACK
+        if self.url is not None and is_remote and URL(self.url).scheme != "https":
+            # The secret key would cross the network for all to read.
+            raise PspSettingsInvalid(self.name, f"{self.url!r} has to be https")
+
+
+def _is_plain(text: str) -> bool:
+    url = URL(text)
+    is_http = url.scheme in ("http", "https")
+    return is_http and bool(url.host) and not url.query and not url.user
+
+
+def _is_header(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text

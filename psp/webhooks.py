@@ -1,6 +1,7 @@
-"""Webhooks of PSPs, as far as all are alike: how they are signed, and what one says. Pure.
+"""Webhooks of PSPs, as far as all are alike: who signed one, and what it says. Pure.
 
-Signed as Standard Webhooks says: HMAC-SHA256 over ``id.timestamp.body``, the bytes as they came. A
+``WebhookVerifier`` is for those signed as Standard Webhooks says: HMAC-SHA256 over ``id.timestamp.body``, the bytes
+as they came; a PSP with a scheme of its own has a verifier of its own (``psp.stripe.webhooks``). A
 connector's own reader (``psp.sandbox_webhooks``) tells what the body means.
 """
 
@@ -10,9 +11,9 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from payments.attempts import PspAnswer
 
@@ -52,6 +53,38 @@ class Refusal(Enum):
     TIMESTAMP = "timestamp"
 
 
+class Verifier(Protocol):
+    """How one PSP's webhooks are told from anybody's."""
+
+    @property
+    def signature_header(self) -> str:
+        """The header that holds the signature, in lower case."""
+        ...
+
+    @property
+    def mismatch(self) -> str:
+        """What is wrong where it is not signed so, for people."""
+        ...
+
+    @property
+    def timestamp_header(self) -> str:
+        """The header that holds the time of signing, in lower case."""
+        ...
+
+    def refusal_of(
+        self, header: Callable[[str], str], body: bytes, *, now_s: float
+    ) -> Refusal | None:
+        """Return why headers and bytes are not believed, or None. ``header`` gives one by its name."""
+        ...
+
+
+def is_signed(given: Sequence[bytes], expected: Sequence[bytes]) -> bool:
+    """Whether any signature is any of those expected. Takes no longer for a near miss."""
+    # All pairs, whatever the first ones say.
+    matches = [hmac.compare_digest(one, other) for one in given for other in expected]
+    return any(matches)
+
+
 def secret_bytes(text: str) -> bytes:
     """Return a secret's bytes: after ``whsec_`` base64, else the text itself. Raises ValueError."""
     secret = text.encode()
@@ -75,12 +108,28 @@ def signature_of(secret: bytes, event_id: str, timestamp_s: int, body: bytes) ->
 class WebhookVerifier:
     """Whether a webhook was signed by its PSP, and lately. The secrets never appear in its repr."""
 
+    signature_header = HEADER_SIGNATURE
+    timestamp_header = HEADER_TIMESTAMP
+    mismatch = f"{HEADER_ID}, {HEADER_TIMESTAMP} and the body don't fit {HEADER_SIGNATURE}."
+
     def __init__(self, secrets: Sequence[bytes], *, tolerance_s: int) -> None:
         """Any of the secrets counts. ``tolerance_s`` bounds the age, and clocks that differ."""
         if not secrets:
             raise ValueError("a PSP without a webhook secret can't be believed")
         self._secrets = tuple(secrets)
         self._tolerance_s = tolerance_s
+
+    def refusal_of(
+        self, header: Callable[[str], str], body: bytes, *, now_s: float
+    ) -> Refusal | None:
+        """Return why the headers and bytes are not believed, or None."""
+        return self.refusal(
+            header(HEADER_ID),
+            header(HEADER_TIMESTAMP),
+            header(HEADER_SIGNATURE),
+            body,
+            now_s=now_s,
+        )
 
     def refusal(
         self, event_id: str, timestamp: str, signatures: str, body: bytes, *, now_s: float
@@ -100,9 +149,7 @@ class WebhookVerifier:
         expected = [
             signature_of(secret, event_id, signed_at_s, body).encode() for secret in self._secrets
         ]
-        # All pairs, whatever the first ones say.
-        matches = [hmac.compare_digest(one, other) for one in given for other in expected]
-        if not any(matches):
+        if not is_signed(given, expected):
             return Refusal.SIGNATURE
         if abs(now_s - signed_at_s) > self._tolerance_s:
             return Refusal.TIMESTAMP

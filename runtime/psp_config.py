@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
+from payments.currencies import EXPONENTS
 from payments.retry_policy import RetryPolicy, RetryRule, Strategy
+from payments.routing import Cost
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 TimeoutMs = Annotated[int, msgspec.Meta(ge=0, le=120_000)]
@@ -37,6 +39,32 @@ class PspConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     None: its webhooks are not taken."""
     webhook_tolerance_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 300
     """How far a webhook's time of signing may be from the gateway's clock."""
+    cost_basis_points: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    """What it takes of each charge, for routing by cost; nothing is booked by it."""
+    cost_fixed: dict[str, Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]] = {}
+    """... and beside it, in minor units by currency."""
+    secret_key_file: str = ""
+    """Stripe: what its API is asked with."""
+    mode: Literal["test", "live"] = "test"
+    """Stripe: whether money is real; the secret key has to be of the same."""
+    return_url: str = ""
+    """Stripe: where a buyer's browser goes after 3-D Secure. Without it nobody can be sent there."""
+
+    def __post_init__(self) -> None:
+        is_stripe = self.kind == "stripe"
+        if is_stripe != bool(self.secret_key_file):
+            needs = "needs" if is_stripe else "takes no"
+            raise ValueError(f"{self.name}: kind {self.kind} {needs} secret_key_file")
+        if not is_stripe and (self.mode != "test" or self.return_url):
+            raise ValueError(f"{self.name}: mode and return_url belong to kind stripe")
+        unknown = [code for code in self.cost_fixed if code not in EXPONENTS]
+        if unknown:
+            raise ValueError(f"{self.name}: cost_fixed: {unknown[0]!r} is no currency of ISO 4217")
+
+    @property
+    def cost(self) -> Cost:
+        """Its price, as routing reads it."""
+        return Cost(self.cost_basis_points, self.cost_fixed)
 
 
 class RuleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +124,10 @@ class RetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     )
     fallback_tries: Count = _DEFAULTS.fallback_tries
     attempts_max: Annotated[int, msgspec.Meta(ge=1, le=100)] = _DEFAULTS.attempts_max
+    authorization_s_max: Annotated[int, msgspec.Meta(ge=1, le=29 * 86_400)] = (
+        _DEFAULTS.authorization_s_max
+    )
+    """How old an authorization may be before what is left of it is given back."""
 
     def policy(self) -> RetryPolicy:
         """The policy that owners decide by."""
@@ -108,6 +140,7 @@ class RetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             soft_decline_codes=frozenset(self.soft_decline_codes),
             fallback_tries=self.fallback_tries,
             attempts_max=self.attempts_max,
+            authorization_s_max=self.authorization_s_max,
         )
 
 

@@ -11,10 +11,10 @@ from functools import lru_cache
 
 import msgspec
 
-from payments.commands import HOSTED_METHOD, PaymentCommand
+from payments.commands import HOSTED_METHOD, OperationCommand, PaymentCommand
 from payments.currencies import EXPONENTS
 from payments.fingerprint import FINGERPRINT_BYTES, VERSION
-from payments.identity import is_order_uuid
+from payments.identity import is_order_uuid, operation_uuid
 from payments.money import AMOUNT_MINOR_MAX
 from storage.sealing import DECODE_FAULTS
 
@@ -24,6 +24,7 @@ MERCHANT_ID_LENGTH_MAX = 64
 PAYMENT_METHOD_LENGTH_MAX = 255
 # The API's limits for one request.
 DESCRIPTION_LENGTH_MAX = 500
+REASON_LENGTH_MAX = 500
 METADATA_KEY_COUNT_MAX = 50
 METADATA_KEY_LENGTH_MAX = 40
 METADATA_VALUE_LENGTH_MAX = 500
@@ -96,6 +97,36 @@ def _problem_of_page(command: PaymentCommand) -> str | None:
     if not (1 <= len(page.session) <= PAGE_SESSION_LENGTH_MAX and page.session.isascii()):
         return "a page's session is malformed"
     return problem_of_page_url(page.success_url) or problem_of_page_url(page.cancel_url)
+
+
+def problem_of_operation(command: OperationCommand) -> str | None:
+    """Return the first rule that an operation breaks, or None. The same for writing and reading."""
+    if not 1 <= command.merchant_no <= NUMBER_MAX:
+        return f"merchant_no is outside 1..{NUMBER_MAX}"
+    if command.amount_minor is not None and not 1 <= command.amount_minor <= AMOUNT_MINOR_MAX:
+        return f"amount_minor is outside 1..{AMOUNT_MINOR_MAX}"
+    if len(command.fingerprint) != FINGERPRINT_BYTES or command.fingerprint[0] != VERSION:
+        return f"fingerprint is not {FINGERPRINT_BYTES} bytes of version {VERSION}"
+    problem = _problem_of_names(
+        command.merchant_id[: _NAME_LENGTH_MAX + 1],
+        command.api_version[: _NAME_LENGTH_MAX + 1],
+        command.reply_to[: _NAME_LENGTH_MAX + 1],
+    )
+    if problem is not None:
+        return problem
+    if not command.kind.is_of_storefronts:
+        return "kind is not a storefront's to ask for"
+    if command.reason is not None and len(command.reason) > REASON_LENGTH_MAX:
+        return f"reason is over {REASON_LENGTH_MAX} characters"
+    # Identity is derived twice, so nothing can be done to another merchant's payment.
+    if not is_order_uuid(
+        command.payment_uuid, command.merchant_id, command.mode, command.payment_key
+    ):
+        return "payment_uuid does not follow from merchant, mode and payment_key"
+    derived = operation_uuid(command.payment_uuid, command.kind.wire, command.idempotency_key)
+    if command.operation_uuid != derived:
+        return "operation_uuid does not follow from payment, kind and idempotency_key"
+    return None
 
 
 # The same few merchants and gateways write nearly all commands. What is longer than any name of theirs

@@ -6,7 +6,8 @@ of an unknown version or with a damaged payload can still be set aside under its
 ===== ============================ ===================================================================
 field holds                        form
 ===== ============================ ===================================================================
-``c`` the kind of command          ``payment`` (others: event_envelope, checkout_envelope)
+``c`` the kind of command          ``payment`` (others: operation_envelope, event_envelope,
+                                   checkout_envelope)
 ``m`` merchant and mode            ``<merchant_no>|<test or live>``
 ``k`` order_uuid                   36 characters, lower case
 ``f`` fingerprint                  FINGERPRINT_BYTES raw bytes
@@ -115,6 +116,7 @@ class _Payload(msgspec.Struct, array_like=True, frozen=True, gc=False):
     buyer_json: str | None
     metadata_json: str | None
     api_version: str
+    captures_manually: bool = False
     hosted: tuple[str, str, str] | None = None
 
 
@@ -143,6 +145,7 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
             buyer_json=command.buyer_json,
             metadata_json=command.metadata_json,
             api_version=command.api_version,
+            captures_manually=command.captures_manually,
             hosted=command.hosted,
         )
     )
@@ -253,6 +256,7 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
         accepted_at=header.accepted_at,
         api_version=payload.api_version,
         reply_to=header.reply_to,
+        captures_manually=payload.captures_manually,
         hosted=None if payload.hosted is None else HostedPage(*payload.hosted),
     )
     if (problem := problem_of(command)) is not None:

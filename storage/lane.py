@@ -148,12 +148,16 @@ class PostgresLane:
         if fenced_out := partition_indexes.difference(row["passed"]):
             raise PartitionFenced(fenced_out)
         found = (row["progressed_count"], row["sliced_count"], row["closed_count"])
-        expected = (len(progress), len(posted), len(flush.outcomes))
+        # What was refused at its intake was never open.
+        never_open = sum(not operation.is_open for operation in flush.operations)
+        expected = (len(progress), len(posted), len(flush.outcomes) - never_open)
         if found != expected:
             raise InvariantViolation(
                 f"(progress, slices, outcomes) {found} met the books as they are, of {expected}:"
                 " an order is not open, or a slice is at another version"
             )
+        if flush.operations or flush.standings:
+            await session.send_rows(_SQL["write_operations"], flush.operations, flush.standings)
         if flush.dead_letters or flush.letter_results:
             await session.send_rows(_SQL["write_letters"], flush.dead_letters, flush.letter_results)
         if flush.evidence_results:

@@ -16,7 +16,8 @@ from payments.state import AccountHead
 from storage.connections import INDEX_LOOPS, Connector
 from storage.lane import PostgresLane, no_probe
 from storage.letter_envelope import opened_raw
-from storage.ports import DueTimer, KnownOrders, SetAside
+from storage.operated_payments import asked, operated_payments
+from storage.ports import DueTimer, KnownOrders, OperatedPayments, OperationKey, SetAside
 from storage.queue_ports import LetterAction
 from storage.sessions import Session, postgres_faults
 from storage.sql_files import load_statements
@@ -62,6 +63,13 @@ class PostgresLedger:
             },
         )
 
+    async def operated_payments(
+        self, operations: Sequence[OperationKey], payments: Sequence[tuple[int, int]]
+    ) -> OperatedPayments:
+        """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
+        rows = await self._reader.fetch(_SQL["operated_payments"], *asked(operations, payments))
+        return operated_payments(rows)
+
     async def account_heads(
         self, keys: Sequence[tuple[int, AccountKey]]
     ) -> Mapping[tuple[int, AccountKey], AccountHead]:
@@ -83,6 +91,8 @@ class PostgresLedger:
                 version=row["version"],
                 debits_posted_minor=int(row["debits_posted_minor"]),
                 credits_posted_minor=int(row["credits_posted_minor"]),
+                debits_pending_minor=int(row["debits_pending_minor"]),
+                credits_pending_minor=int(row["credits_pending_minor"]),
             )
             for row in rows
         }

@@ -13,7 +13,9 @@ from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from payments.fingerprint import canonical_json
 from payments.mode import Mode
+from payments.standing import PaymentStanding
 from payments.state import OpenOrderRecord
+from storage.operated_payments import asked, open_operation_record, operated_payments
 from storage.sealing import decode_detail, open_sealed
 from storage.sessions import Session
 from storage.sql_files import load_statements
@@ -23,6 +25,7 @@ from storage.sql_files import load_statements
 PAGE_ROWS_MAX = 1_000
 
 _SQL = load_statements("ownership.sql")
+_LEDGER_SQL = load_statements("ledger.sql")
 
 
 Row = Mapping[str, Any] | asyncpg.Record
@@ -64,6 +67,37 @@ async def fetch_open_orders(
                 deadly.append(row["order_no"])
         if len(rows) < PAGE_ROWS_MAX:
             return records, deadly
+        order_no_last = rows[-1]["order_no"]
+
+
+async def fetch_open_operations(
+    session: Session, partition_index: int
+) -> tuple[list[OpenOrderRecord], list[PaymentStanding]]:
+    """Return all open operations of a partition, page by page, and the payments that they are of.
+
+    Only the owner may read them. Raises InvariantViolation for one whose payment, attempt or events
+    are missing.
+    """
+    records: list[OpenOrderRecord] = []
+    payments: dict[int, PaymentStanding] = {}
+    order_no_last = 0
+    while True:
+        rows = await session.fetch(
+            _SQL["open_operations"], partition_index, order_no_last, PAGE_ROWS_MAX
+        )
+        missing = {row["payment_no"] for row in rows} - payments.keys()
+        if missing:
+            keys = [(partition_index, payment_no) for payment_no in sorted(missing)]
+            found = operated_payments(
+                await session.fetch(_LEDGER_SQL["operated_payments"], *asked((), keys))
+            )
+            payments |= {payment.order_no: payment for payment in found.standings.values()}
+        for row in rows:
+            if (payment := payments.get(row["payment_no"])) is None:
+                raise InvariantViolation(f"open operation {row['order_no']} has no payment")
+            records.append(open_operation_record(row, payment))
+        if len(rows) < PAGE_ROWS_MAX:
+            return records, list(payments.values())
         order_no_last = rows[-1]["order_no"]
 
 
@@ -129,5 +163,6 @@ def _command(row: Row) -> PaymentCommand:
         accepted_at=row["accepted_at"],
         api_version=row["api_version"],
         reply_to="",
+        captures_manually=row["captures_manually"],
         hosted=detail.hosted,
     )

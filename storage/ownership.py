@@ -12,18 +12,14 @@ from uuid import UUID
 
 import asyncpg
 
+from payments.standing import PaymentStanding
 from payments.state import OpenOrderRecord, PartitionHead, PartitionState
 from runtime.faults import StorageUnavailable
 from storage.connections import INDEX_LOOPS, Connector
 from storage.ledger import PostgresLedger, Reader
-from storage.open_orders import Meets, Row, fetch_open_orders, meets_nothing
+from storage.open_orders import Meets, Row, fetch_open_operations, fetch_open_orders, meets_nothing
 from storage.ports import STALLS_BEFORE_CARE, CommitUnknown, LeaseView, PartitionView
-from storage.sessions import (
-    Backend,
-    Session,
-    StatementUnanswered,
-    postgres_faults,
-)
+from storage.sessions import Backend, Session, StatementUnanswered, postgres_faults
 from storage.sql_files import load_statements
 
 # Claims run side by side, so that one held up by a transaction in doubt does not hold up the rest;
@@ -135,13 +131,14 @@ class PostgresOwnership:
             for other in self._ledger.lanes:
                 other.withdraw(partition_index)
             with postgres_faults():
-                open_orders = await session.finish(
+                open_orders, standings = await session.finish(
                     self._open_orders(session, partition_index, claimed)
                 )
             lane.pledge(partition_index, backend)
             return PartitionState(
                 head=_head(partition_index, claimed),
                 open_orders=open_orders,
+                standings=standings,
                 recorded_at=claimed["recorded_at"],
                 stall_count=claimed["stall_count"],
             )
@@ -162,8 +159,8 @@ class PostgresOwnership:
 
     async def _open_orders(
         self, session: Session, partition_index: int, claimed: asyncpg.Record
-    ) -> list[OpenOrderRecord]:
-        """Rebuild the open orders; of a suspicious partition only those that a child survives."""
+    ) -> tuple[list[OpenOrderRecord], list[PaymentStanding]]:
+        """Rebuild what is open; of a suspicious partition only the orders that a child survives."""
         tried = self._tried if claimed["stall_count"] >= STALLS_BEFORE_CARE else None
         records, deadly = await fetch_open_orders(
             session,
@@ -177,7 +174,8 @@ class PostgresOwnership:
                 *(partition_index, claimed["epoch"], deadly),
                 *("kills_host", "a child process ended over its row, or gave no answer in time"),
             )
-        return records
+        operations, standings = await fetch_open_operations(session, partition_index)
+        return [*records, *operations], standings
 
     async def hand_over(self, *, partition_indexes: Sequence[int], incarnation: UUID) -> None:
         """See ``storage.ports.Ownership``. After StorageUnavailable they may still be owned."""

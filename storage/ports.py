@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from payments.accounts import AccountKey
 from payments.checkouts import CheckoutOrderRow, CheckoutRow
 from payments.event_rows import PspEventResultRow, PspEventRow
 from payments.evidence import Evidence
+from payments.operation_rows import OperationRow, StandingRow
 from payments.psp_events import EventFound
 from payments.rows import (
     AccountRow,
@@ -40,6 +41,10 @@ from payments.state import PartitionHead as PartitionHead
 from payments.state import PartitionState as PartitionState
 from runtime.faults import Fault
 from runtime.faults import StorageUnavailable as StorageUnavailable
+from storage.known import KnownOrders as KnownOrders
+from storage.known import OperatedPayments as OperatedPayments
+from storage.known import OperationKey as OperationKey
+from storage.known import SetAside as SetAside
 from storage.queue_ports import LetterAction
 
 
@@ -87,6 +92,10 @@ class Flush:
     accounts: list[AccountRow] = field(default_factory=list)
     slices: list[SliceDeltaRow] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
+    operations: list[OperationRow] = field(default_factory=list)
+    """Those that are open also make their ``open_order`` row."""
+    standings: list[StandingRow] = field(default_factory=list)
+    """A payment that holds nothing also loses its timer."""
     refused: list[RefusedRequestRow] = field(default_factory=list)
     dead_letters: list[DeadLetterRow] = field(default_factory=list)
     """A letter of an order that is not in the books also makes its ``set_aside_order`` row."""
@@ -124,24 +133,6 @@ class DueTimer:
 PSP_EVENTS_WAITING_MAX = 10_000
 
 
-class SetAside(NamedTuple):
-    """An order whose message is a dead letter."""
-
-    dead_letter_no: int
-    fingerprint: bytes | None
-    """None when that part of the message can't be read either."""
-    is_held: bool
-    """Nothing but a replay may take it in, or nothing at all: it was discarded, or ends its host."""
-
-
-class KnownOrders(NamedTuple):
-    """What the books hold of the orders asked for, by order_uuid."""
-
-    fingerprints: Mapping[UUID, bytes]
-    set_aside: Mapping[UUID, SetAside]
-    """Those that were set aside and not taken in since."""
-
-
 class Lane(Protocol):
     """One connection on which an owner's flushes follow each other."""
 
@@ -164,6 +155,15 @@ class OwnerLedger(Protocol):
 
     async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> KnownOrders:
         """Return which of ``(partition_index, order_uuid)`` the books hold already."""
+        ...
+
+    async def operated_payments(
+        self, operations: Sequence[OperationKey], payments: Sequence[tuple[int, int]]
+    ) -> OperatedPayments:
+        """Return which operations the books hold, and how their payments stand.
+
+        ``payments`` are further ones, by partition and number. One that does not exist is left out.
+        """
         ...
 
     async def pending_actions(

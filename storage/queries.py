@@ -10,12 +10,13 @@ from uuid import UUID
 import asyncpg
 
 from payments.accounts import AccountKind
-from payments.answer import OrderView
+from payments.answer import CAPTURE_WIRES, OrderView
 from payments.defects import InvariantViolation
 from payments.fingerprint import canonical_json
 from payments.identity import batch_id, transfer_id
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
+from payments.operation_kinds import OperationKind
 from payments.rows import TransferKind
 from storage.listing import (
     ABOVE_ALL,
@@ -30,6 +31,7 @@ from storage.read_ports import (
     CursorUnknown,
     Page,
     PaymentFilter,
+    StoredOperation,
     StoredOrder,
     TransferRecord,
     WalletRecord,
@@ -37,9 +39,7 @@ from storage.read_ports import (
 from storage.sessions import Session
 from storage.set_aside_orders import set_aside_order
 from storage.sql_files import load_statements
-
-# The one way to capture that is taken so far: the books have no column for another.
-CAPTURE_AUTOMATIC = "automatic"
+from storage.stored_operations import stored_operation
 
 _SQL = load_statements("queries.sql")
 
@@ -66,6 +66,29 @@ class PostgresQueries:
     async def transfers(self, partition_index: int, order_uuid: UUID) -> Sequence[TransferRecord]:
         rows = await self._pool.fetch(_SQL["transfers"], partition_index, order_uuid)
         return [_transfer(row) for row in rows]
+
+    async def operations(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOperation]:
+        if not keys:
+            return {}
+        rows = await self._pool.fetch(_SQL["operations"], *_columns(keys))
+        return {row["operation_uuid"]: stored_operation(row) for row in rows}
+
+    async def operations_of(
+        self,
+        partition_index: int,
+        order_uuid: UUID,
+        kind: OperationKind,
+        *,
+        starting_after: UUID | None,
+        count_max: int,
+    ) -> tuple[Sequence[StoredOperation], bool]:
+        keys = await self._pool.fetch(
+            _SQL["operation_keys"],
+            *(partition_index, order_uuid, kind, starting_after, count_max + 1),
+        )
+        pairs = [(key["partition_index"], key["operation_uuid"]) for key in keys[:count_max]]
+        found = await self.operations(pairs)
+        return [found[operation_uuid] for _, operation_uuid in pairs], len(keys) > count_max
 
     async def wallet(self, merchant_no: int, mode: Mode, seller_no: int) -> WalletRecord:
         rows = await self._pool.fetch(_SQL["wallet"], merchant_no, mode, str(seller_no))
@@ -132,6 +155,7 @@ def _stored_order(row: asyncpg.Record) -> StoredOrder:
     if not is_ended and row["open_status"] is None:
         order = f"order {row['order_no']} of partition {row['partition_index']}"
         raise InvariantViolation(f"{order} neither runs nor has ended")
+    view = ended_view(row) if is_ended else open_view(row)
     return StoredOrder(
         order_uuid=row["order_uuid"],
         partition_index=row["partition_index"],
@@ -139,12 +163,14 @@ def _stored_order(row: asyncpg.Record) -> StoredOrder:
         merchant_no=row["merchant_no"],
         mode=Mode(row["mode"]),
         fingerprint=row["fingerprint"],
-        view=_ended_view(row) if is_ended else _open_view(row),
+        view=view,
         is_frozen=is_ended,
+        present=None if row["present_status"] is None else _present_view(view, row),
+        operation_count=row["operation_count"] or 0,
     )
 
 
-def _open_view(row: asyncpg.Record) -> OrderView:
+def open_view(row: asyncpg.Record) -> OrderView:
     """Return how an order stands that has not ended: no money of it has reached the books."""
     return OrderView(
         idempotency_key=row["idempotency_key"],
@@ -165,7 +191,7 @@ def _open_view(row: asyncpg.Record) -> OrderView:
         next_action=_next_action(row["next_action_url"], row["action_expires_at"]),
         next_retry_at=row["next_retry_at"],
         metadata_json=_metadata(row["metadata"]),
-        capture=CAPTURE_AUTOMATIC,
+        capture=CAPTURE_WIRES[row["captures_manually"]],
         created_at=row["accepted_at"],
         effective_at=None,
         ledger_updated_at=None,
@@ -174,7 +200,7 @@ def _open_view(row: asyncpg.Record) -> OrderView:
     )
 
 
-def _ended_view(row: asyncpg.Record) -> OrderView:
+def ended_view(row: asyncpg.Record) -> OrderView:
     """Return the columns of the moment the order ended, which never change again."""
     has_moved_money = row["amount_captured_minor"] > 0
     return OrderView(
@@ -196,12 +222,26 @@ def _ended_view(row: asyncpg.Record) -> OrderView:
         next_action=None,
         next_retry_at=None,
         metadata_json=_metadata(row["metadata"]),
-        capture=CAPTURE_AUTOMATIC,
+        capture=CAPTURE_WIRES[row["captures_manually"]],
         created_at=row["accepted_at"],
         effective_at=row["effective_at"],
         ledger_updated_at=row["recorded_at"],
         wallet_updated_at=row["recorded_at"] if has_moved_money else None,
         api_version=row["api_version"],
+    )
+
+
+def _present_view(frozen: OrderView, row: asyncpg.Record) -> OrderView:
+    """Return how a payment stands that something was done to since its answer froze."""
+    captured_minor = row["captured_minor"]
+    has_moved_money = captured_minor > 0
+    return frozen._replace(
+        status=PaymentState(row["present_status"]).wire,
+        amount_captured_minor=captured_minor,
+        amount_refunded_minor=row["refunded_minor"],
+        fee_minor=row["fee_taken_minor"] if has_moved_money else frozen.fee_minor,
+        ledger_updated_at=row["updated_at"],
+        wallet_updated_at=row["updated_at"] if has_moved_money else None,
     )
 
 

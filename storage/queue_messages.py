@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from payments.checkouts import Checkout
-from payments.commands import PaymentCommand
+from payments.commands import OperationCommand, PaymentCommand
 from payments.psp_events import PspEvent
 from storage.checkout_envelope import KIND_CHECKOUT, decode_checkout
 from storage.envelope import EnvelopeUnreadable, decode_fields, read_header
 from storage.event_envelope import KIND_PSP_WEBHOOK, decode_event
+from storage.operation_envelope import OPERATION_KINDS, decode_operation
 from storage.queue_ports import KeyRecord, Message
 
 
@@ -25,11 +26,14 @@ def message_of(
     header = read_header(raw)
     command: PaymentCommand | None = None
     event: PspEvent | None = None
+    operation: OperationCommand | None = None
     checkout: Checkout | None = None
     reason = ""
     try:
         if header.kind == KIND_PSP_WEBHOOK:
             event = decode_event(raw, header)
+        elif header.kind in OPERATION_KINDS:
+            operation = decode_operation(raw, header)
         elif header.kind == KIND_CHECKOUT:
             checkout = decode_checkout(raw, header)
         else:
@@ -47,6 +51,7 @@ def message_of(
         reason=reason,
         raw=tuple(raw),
         event=event,
+        operation=operation,
         checkout=checkout,
     )
 

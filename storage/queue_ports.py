@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.checkouts import Checkout
-from payments.commands import PaymentCommand
+from payments.commands import OperationCommand, PaymentCommand
 from payments.psp_events import PspEvent
 from runtime.faults import Fault
 
@@ -39,6 +39,9 @@ class QueueEntry(NamedTuple):
     """Field names and values alternating, ready for XADD."""
     is_event: bool = False
     """Whether it is a PSP's event: ``order_uuid`` is then the event's own name."""
+    is_operation: bool = False
+    """Whether it is an operation on a payment: ``order_uuid`` is then its operation_uuid, and the partition
+    its payment's."""
     is_checkout: bool = False
     """Whether it is a checkout: ``order_uuid`` is then the checkout's own name."""
 
@@ -121,8 +124,8 @@ class LetterAction(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One stream item as read: a command, an event, or a checkout. All are None when it can't be decoded;
-    ``reason`` then says why."""
+    """One stream item as read: a payment, an operation, an event or a checkout. All are None when it can't be
+    decoded; ``reason`` then says why."""
 
     partition_index: int
     stream_id: str
@@ -140,12 +143,18 @@ class Message(NamedTuple):
     attempt_count: int = 1
     """How often it was tried to take it in, this time included."""
     event: PspEvent | None = None
+    operation: OperationCommand | None = None
     checkout: Checkout | None = None
 
     @property
     def is_readable(self) -> bool:
         """Whether there is something to take in."""
-        return not (self.command is None and self.event is None and self.checkout is None)
+        return not (
+            self.command is None
+            and self.event is None
+            and self.operation is None
+            and self.checkout is None
+        )
 
 
 NOBODY: frozenset[int] = frozenset()

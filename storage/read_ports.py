@@ -14,6 +14,8 @@ from payments.defects import InvariantViolation
 from payments.fees import FeeSchedule
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
+from payments.operation_answer import OperationView
+from payments.operation_kinds import OperationKind
 
 # A page is held in memory by the gateway and by its reader: 100 orders are about 80 KiB of JSON.
 PAGE_COUNT_MAX = 100
@@ -74,6 +76,41 @@ class StoredOrder(NamedTuple):
     is_set_aside: bool = False
     """Its message is a dead letter. ``order_no`` is 0; the fingerprint has no bytes where it is
     unknown; the key in ``view`` is not the order's, but stands for whatever led to it."""
+    present: OrderView | None = None
+    """How it stands now, where that differs from the answer that froze: it was captured, refunded, ..."""
+
+    operation_count: int = 0
+    """Captures, voids and refunds that were ever taken in for it."""
+
+    @property
+    def shown(self) -> OrderView:
+        """How it stands now."""
+        return self.view if self.present is None else self.present
+
+
+class StoredOperation(NamedTuple):
+    """An operation in the books, with the same names as an order where look-ups treat both alike."""
+
+    order_uuid: UUID
+    """Its operation_uuid."""
+    partition_index: int
+    order_no: int
+    merchant_no: int
+    mode: Mode
+    fingerprint: bytes
+    view: OperationView
+    is_frozen: bool
+
+
+Stored = StoredOrder | StoredOperation
+"""What the books hold under one identity."""
+
+
+class OperationLookup(NamedTuple):
+    """The key of an operation, where look-ups take keys of both: a pair as an order's is."""
+
+    partition_index: int
+    operation_uuid: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,9 +223,28 @@ class PaymentQueries(Protocol):
         """Return one page, newest first. Raises CursorUnknown."""
         ...
 
-    async def transfers(
-        self, partition_index: int, order_uuid: UUID
-    ) -> Sequence[TransferRecord]: ...
+    async def transfers(self, partition_index: int, order_uuid: UUID) -> Sequence[TransferRecord]:
+        """Return those of an order and of the operations on it, in their order."""
+        ...
+
+    async def operations(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOperation]:
+        """Return by operation_uuid those of ``(partition_index, operation_uuid)`` that are in the books."""
+        ...
+
+    async def operations_of(
+        self,
+        partition_index: int,
+        order_uuid: UUID,
+        kind: OperationKind,
+        *,
+        starting_after: UUID | None,
+        count_max: int,
+    ) -> tuple[Sequence[StoredOperation], bool]:
+        """Return one page of a payment's operations, newest first, and whether there are more.
+
+        ``starting_after`` is the operation_uuid of the last one seen; none follow an unknown one.
+        """
+        ...
 
     async def wallet(self, merchant_no: int, mode: Mode, seller_no: int) -> WalletRecord: ...
 

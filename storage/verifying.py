@@ -44,6 +44,7 @@ _SETTINGS: Mapping[str, str] = {
 _SQL = load_statements("verify.sql")
 _CHECKS = {
     **load_statements("verify_orders.sql"),
+    **load_statements("verify_operations.sql"),
     **load_statements("verify_money.sql"),
     **load_statements("verify_evidence.sql"),
     **load_statements("verify_oracle.sql"),
@@ -68,12 +69,14 @@ class Examined:
 
 
 class Identity(NamedTuple):
-    """One order's identity, and the text ``merchant|mode|key`` that it has to derive from."""
+    """An identity, and the text that it has to derive from: ``merchant|mode|key``, or ``payment|kind|key``."""
 
     partition_index: int
     order_no: int
     order_uuid: bytes
     name: str
+    payment_uuid: bytes | None
+    """Of an operation its payment's identity, from which the partition derives; None for an order."""
 
 
 class InFlight(NamedTuple):
@@ -156,14 +159,19 @@ class Snapshot:
             # Not a defect of ours here: the values came from outside.
             raise Unreadable(str(unfit)) from unfit
 
-    async def examine_charges(self, psp: str, charges_before: int) -> tuple[Examined, InFlight]:
-        """Hold one PSP's charges against the books; ``charges_before`` it had before the snapshot."""
-        check = "charges_are_booked"
+    async def examine_charges(
+        self, psp: str, charges_before: int, changes_before: int
+    ) -> tuple[Examined, InFlight]:
+        """Hold one PSP's charges against the books.
+
+        So many charges, and changes of charges, it had made before the snapshot.
+        """
+        check, asked = "charges_are_booked", (psp, charges_before, changes_before)
         await self._rows(_SQL["analyze_charges"])
-        row = (await self._rows(_around("counted_charges", check), psp, charges_before))[0]
+        row = (await self._rows(_around("counted_charges", check), *asked))[0]
         first = None
         if row["violations"]:
-            rows = await self._rows(_around("first_found", check), psp, charges_before)
+            rows = await self._rows(_around("first_found", check), *asked)
             first = _plain_row(rows[0])
         examined = Examined(checked=row["checked"], violations=row["violations"], first=first)
         return examined, InFlight(row["of_open_orders"], row["of_newer_orders"])

@@ -8,7 +8,7 @@ PSP is as bad as PSPs are: it loses answers, denies what it did, and forgets key
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from uuid import UUID
 from actors.flushing import flush_of
 from payments.attempts import PspAnswer, ResultClass
 from payments.book import PartitionBook
-from payments.commands import PaymentCommand
+from payments.commands import OperationCommand, PaymentCommand
 from payments.decided import AttemptPlan, Batch, Decided
 from payments.fingerprint import fingerprint
 from payments.identity import parse_psp_key, psp_key
@@ -31,13 +31,18 @@ from payments.retry_policy import RetryPolicy
 from payments.routing import Availability
 from payments.rows import TimerKind
 from payments.state import PartitionState
+from storage.ports import OperationKey
 from tests.fakes.fake_books import FakeBooks
+from tests.fakes.fake_operations import operated_payments_in, standings_of_open
 from tests.queue_commands import a_command
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 KEY_LIFETIME_S = 24 * 3_600
+PREPARING_TERMS = PspTerms(key_lifetime_s=KEY_LIFETIME_S, replays_declines=True, prepares=True)
 TERMS = PspTerms(key_lifetime_s=KEY_LIFETIME_S, replays_declines=True, can_burn_key=True)
 POLICY = RetryPolicy()
+# What the request of a charge ends with that only authorizes.
+HOLD = b"hold"
 
 
 def an_order(number: int, *, amount_minor: int = 1999) -> PaymentCommand:
@@ -51,14 +56,22 @@ def an_order(number: int, *, amount_minor: int = 1999) -> PaymentCommand:
 class Psps:
     """Plans attempts for PSPs that are all alike, in the order of their names."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, preparing: frozenset[str] = frozenset()) -> None:
         self.names = names or ("psp",)
+        self.preparing = preparing
+        """Those where a charge takes two sends, as it does at Stripe."""
 
     def home(self, command: PaymentCommand) -> str:
         """See ``payments.decided.Planner``."""
         return self.names[0]
 
-    def route(self, command: PaymentCommand, *, avoiding: Container[str]) -> str | None:
+    def route(
+        self,
+        command: PaymentCommand,
+        *,
+        avoiding: Container[str],
+        success_percents: Mapping[str, int] = {},  # never changed
+    ) -> str | None:
         """See ``payments.decided.Planner``."""
         return next((name for name in self.names if name not in avoiding), None)
 
@@ -68,12 +81,12 @@ class Psps:
             psp=psp,
             psp_account="main",
             psp_key=psp_key(command.order_uuid, attempt_no),
-            request=command.amount_minor.to_bytes(8, "big"),
+            request=command.amount_minor.to_bytes(8, "big") + HOLD * command.captures_manually,
         )
 
     def terms(self, psp: str) -> PspTerms:
         """See ``payments.decided.Planner``."""
-        return TERMS
+        return PREPARING_TERMS if psp in self.preparing else TERMS
 
 
 class Deed(Enum):
@@ -99,6 +112,8 @@ class ScriptedPsp:
     keys: dict[str, tuple[ResultClass, datetime]] = field(default_factory=dict)
     charges: Counter[UUID] = field(default_factory=Counter)
     soft_keys: set[str] = field(default_factory=set)
+    preparing: frozenset[str] = frozenset()
+    """PSPs that run a charge only by a second send, with the reference of the first."""
 
     def carry_out(self, call: PspCall, deed: Deed, now: datetime) -> PspAnswer:
         """Run one call and return how its caller sees it; one that came too late never leaves."""
@@ -106,7 +121,11 @@ class ScriptedPsp:
             return PspAnswer(result=ResultClass.NOT_SENT)
         key = call.attempt.psp_key
         known, since = self.keys.get(key, (None, now))
-        if now - since >= timedelta(seconds=KEY_LIFETIME_S):
+        is_prepared = call.attempt.psp in self.preparing
+        if is_prepared and call.psp_reference is None:
+            return _first_half(call, deed)
+        is_kept = is_prepared and known is not ResultClass.DECLINED_FINAL
+        if now - since >= timedelta(seconds=KEY_LIFETIME_S) and not is_kept:
             known = None
         if call.step is TimerKind.CANCEL and known in (None, ResultClass.REQUIRES_ACTION):
             known = self._remember(key, ResultClass.CANCELED, now)
@@ -116,12 +135,14 @@ class ScriptedPsp:
             return PspAnswer(result=ResultClass.NOT_SENT)
         if known is None or deed in (Deed.CHARGE_SILENTLY, Deed.VANISH, Deed.REFUSE):
             return PspAnswer(result=ResultClass.UNKNOWN)
-        amount_minor = int.from_bytes(call.attempt.request, "big")
+        amount_minor = int.from_bytes(call.attempt.request[:8], "big")
+        is_hold = call.attempt.request.endswith(HOLD)
         is_charged = known is ResultClass.APPROVED
         return PspAnswer(
             result=known,
             reference=f"ch_{key}",
-            captured_minor=amount_minor if is_charged else 0,
+            captured_minor=amount_minor if is_charged and not is_hold else 0,
+            authorized_minor=amount_minor if is_charged and is_hold else 0,
             currency="USD" if is_charged else None,
             effective_at=now,
             decline_code="try_again_later" if key in self.soft_keys else None,
@@ -158,16 +179,32 @@ class ScriptedPsp:
         return result
 
 
+def _first_half(call: PspCall, deed: Deed) -> PspAnswer:
+    """What the send that charges nothing, or a question without a reference, is answered."""
+    if call.step is not TimerKind.SEND:
+        return PspAnswer(result=ResultClass.UNKNOWN)
+    if deed in (Deed.CHARGE_SILENTLY, Deed.VANISH, Deed.REFUSE):
+        return PspAnswer(result=ResultClass.NOT_SENT, is_silent=deed is not Deed.REFUSE)
+    return PspAnswer(result=ResultClass.PREPARED, reference=f"ch_{call.attempt.psp_key}")
+
+
 class BookWorld:
     """One partition, its owner's book, and the calls that owners have started."""
 
-    def __init__(self, policy: RetryPolicy = POLICY, *, psps: Sequence[str] = ("psp",)) -> None:
+    def __init__(
+        self,
+        policy: RetryPolicy = POLICY,
+        *,
+        psps: Sequence[str] = ("psp",),
+        preparing: frozenset[str] = frozenset(),
+        psp: ScriptedPsp | None = None,
+    ) -> None:
         self.now = START
         self.policy = policy
-        self.psps = Psps(*psps)
+        self.psps = Psps(*psps, preparing=preparing)
         self.refusing: frozenset[str] = frozenset()
         """PSPs whose breaker is open at the present owner."""
-        self.psp = ScriptedPsp()
+        self.psp = psp or ScriptedPsp(preparing=preparing)
         self.books = FakeBooks.empty(1, lambda: self.now)
         self.calls: list[PspCall] = []
         """Started by the present owner, one an order."""
@@ -184,7 +221,12 @@ class BookWorld:
         self.stray_calls += self.calls
         self.calls = []
         records = self.books.open_order_records(0)
-        state = PartitionState(head=held.head, open_orders=records, recorded_at=self.books.now())
+        state = PartitionState(
+            head=held.head,
+            open_orders=records,
+            standings=standings_of_open(self.books, 0),
+            recorded_at=self.books.now(),
+        )
         self.book = PartitionBook(state, self.psps, self.policy)
         due = [(order.order_no, TimerKind.SEND) for order in records if not order.has_timer]
         self.take(due=due)
@@ -194,6 +236,7 @@ class BookWorld:
         self,
         *,
         commands: Sequence[PaymentCommand] = (),
+        operations: Sequence[OperationCommand] = (),
         answers: Sequence[CallAnswer] = (),
         due: Sequence[tuple[int, TimerKind]] = (),
         psp_events: Sequence[PspEvent] = (),
@@ -205,7 +248,14 @@ class BookWorld:
         self.book.remember_accounts({key: head for key, head in heads.items() if head is not None})
         keys = [(c.order_uuid, self.books.order_keys.get(c.order_uuid)) for c in commands]
         known = {uuid: self.books.orders[key].fingerprint for uuid, key in keys if key is not None}
+        found = operated_payments_in(
+            self.books,
+            [OperationKey(0, one.operation_uuid, one.payment_uuid) for one in operations],
+            [(0, order_no) for order_no, step in due if step is TimerKind.EXPIRE],
+        )
+        known |= found.fingerprints
         batch = Batch(commands=commands, known=known, answers=answers, due=due, now=self.now)
+        batch = replace(batch, operations=operations, standings=list(found.standings.values()))
         batch = replace(batch, psp_events=psp_events, availability=Availability(self.refusing, {}))
         memory = deepcopy(vars(self.book)["_open"]), self.book.head
         decided = self.book.decide(batch)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import msgspec
 
@@ -20,9 +21,13 @@ class SimulatorProcess:
     """Starts on entry, on a free port unless one is given; killed on exit if it still runs."""
 
     def __init__(self, data: Path, *, port: int = 0, options: tuple[str, ...] = ()) -> None:
-        command = [sys.executable, "-m", "psp.simulator", "--port", str(port), "--data", str(data)]
+        self._start("psp.simulator", "--port", str(port), "--data", str(data), *options)
+
+    def _start(self, module: str, *arguments: str) -> None:
         self._process = subprocess.Popen(
-            [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-m", module, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         self.port = 0
 
@@ -30,7 +35,7 @@ class SimulatorProcess:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> SimulatorProcess:
+    def __enter__(self) -> Self:
         if self._process.stdout is None:
             raise RuntimeError("no pipe")
         readable, _, _ = select.select([self._process.stdout], [], [], START_S_MAX)
@@ -39,7 +44,7 @@ class SimulatorProcess:
             self.kill()
             errors = self.errors()
             self.__exit__(None, None, None)
-            raise RuntimeError(f"the simulator did not start: {errors}")
+            raise RuntimeError(f"it did not start: {errors}")
         self.port = msgspec.json.decode(line)["port"]
         return self
 
@@ -72,3 +77,10 @@ class SimulatorProcess:
     def errors(self) -> str:
         """What it wrote to its error stream; only once it has ended."""
         return "" if self._process.stderr is None else self._process.stderr.read().decode()
+
+
+class LocalstripeProcess(SimulatorProcess):
+    """localstripe, which is somebody else's imitation of Stripe (``tests/localstripe_server.py``)."""
+
+    def __init__(self) -> None:
+        self._start("tests.localstripe_server", "0")

@@ -63,6 +63,19 @@ class OutcomeRecord(NamedTuple):
     recorded_unix_ns: int
 
 
+class OperationRecord(NamedTuple):
+    """A capture, void, refund or expiry. It is numbered among the orders of its partition."""
+
+    partition_index: int
+    order_no: int
+    operation_uuid: str
+    kind: str
+    """A name such as ``refund``."""
+    payment_no: int
+    """The order_no of its payment."""
+    amount_minor: int
+
+
 class OpenOrderRecord(NamedTuple):
     """An order that has not ended. ``reason`` is why it waits for a person; empty when it does not."""
 
@@ -111,6 +124,8 @@ class SliceRecord(NamedTuple):
     version: int
     debits_minor: int
     credits_minor: int
+    debits_pending_minor: int = 0
+    credits_pending_minor: int = 0
 
 
 class EventRecord(NamedTuple):

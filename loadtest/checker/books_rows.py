@@ -18,6 +18,7 @@ from loadtest.checker.records import (
     DeadLetterRecord,
     EventRecord,
     OpenOrderRecord,
+    OperationRecord,
     OrderId,
     OrderRecord,
     OutcomeRecord,
@@ -55,6 +56,10 @@ EVENTS = {
         8: "canceled",
         9: "expired",
     }.items()
+} | {
+    tens * 10 + ones: f"{kind}.{happened}"
+    for tens, kind in {1: "capture", 2: "void", 3: "refund", 4: "expiry"}.items()
+    for ones, happened in {1: "created", 2: "succeeded", 3: "failed"}.items()
 }
 ACCOUNT_KINDS = {
     1: "wallet",
@@ -67,7 +72,18 @@ ACCOUNT_KINDS = {
     8: "suspense",
     9: "slice_in_transit",
 }
-TRANSFER_KINDS = {1: "charge", 2: "fee"}
+TRANSFER_KINDS = {
+    1: "charge",
+    2: "fee",
+    3: "authorization",
+    4: "capture",
+    5: "release",
+    6: "refund",
+    7: "dispute",
+    8: "dispute_lost",
+    9: "dispute_won",
+}
+OPERATION_KINDS = {1: "capture", 2: "void", 3: "refund", 4: "expiry"}
 
 
 def books_records(tables: Mapping[str, Sequence[Row]]) -> dict[str, list[Any]]:
@@ -87,7 +103,12 @@ def books_records(tables: Mapping[str, Sequence[Row]]) -> dict[str, list[Any]]:
         "refused": lambda row: RefusedRecord(*row),
         "dead_letters": lambda row: DeadLetterRecord(*row),
     }
-    return {name: [make(row) for row in tables[name]] for name, make in makers.items()}
+    records = {name: [make(row) for row in tables[name]] for name, make in makers.items()}
+    # A run from before there were any has no such table.
+    records["operations"] = [
+        OperationRecord(*_named(row, 3, OPERATION_KINDS)) for row in tables.get("operations", ())
+    ]
+    return records
 
 
 def snapshot_record(line: Mapping[str, Any]) -> SnapshotRecord:

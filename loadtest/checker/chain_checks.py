@@ -32,7 +32,17 @@ _STATUS_NUMBERS = {
     "canceled": 8,
     "expired": 9,
 }
-_KIND_NUMBERS = {"charge": 1, "fee": 2}
+_KIND_NUMBERS = {
+    "charge": 1,
+    "fee": 2,
+    "authorization": 3,
+    "capture": 4,
+    "release": 5,
+    "refund": 6,
+    "dispute": 7,
+    "dispute_lost": 8,
+    "dispute_won": 9,
+}
 
 
 def history_is_immutable(joined: Joined, found: Findings) -> None:
@@ -176,6 +186,9 @@ def _intakes_are_in_turn(joined: Joined, found: Findings) -> None:
     by_partition: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
     for here, attempts in joined.attempts.items():
         events = joined.events.get(here, ())
+        if here in joined.operation_by_id:
+            # One that waited for its turn was tried later than it was taken in.
+            continue
         if events and attempts[0].attempt_no == 1:
             by_partition[here[0]].append((events[0].batch_seq, attempts[0].epoch))
     for batch in joined.records.batches:

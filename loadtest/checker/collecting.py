@@ -22,6 +22,7 @@ from storage.recounting import BooksReader, BooksUnread
 BOOKS_TABLES = (
     "orders",
     "attempts",
+    "operations",
     "outcomes",
     "open_orders",
     "accounts",

@@ -19,6 +19,7 @@ from loadtest.checker.records import (
     EventRecord,
     EventType,
     OpenOrderRecord,
+    OperationRecord,
     OpKind,
     OrderId,
     OrderRecord,
@@ -96,6 +97,31 @@ class Joined:
     @cached_property
     def order_by_id(self) -> Mapping[OrderId, OrderRecord]:
         return {id_of(row): row for row in self.records.orders}
+
+    @cached_property
+    def operation_by_id(self) -> Mapping[OrderId, OperationRecord]:
+        """Captures, voids, refunds and expiries, by their own numbers."""
+        return {id_of(row): row for row in self.records.operations}
+
+    @cached_property
+    def operations(self) -> Mapping[OrderId, Sequence[OperationRecord]]:
+        """The operations on each payment, in the order of intake."""
+        rows = sorted(self.records.operations, key=lambda row: row.order_no)
+        return grouped(((row.partition_index, row.payment_no), row) for row in rows)
+
+    def done(self, payment: OrderId, *kinds: str) -> int:
+        """What the operations of these kinds moved of a payment, by their outcomes."""
+        return sum(
+            outcome.amount_captured_minor
+            for row in self.operations.get(payment, ())
+            if row.kind in kinds
+            for outcome in self.outcomes.get(id_of(row), ())
+        )
+
+    def booked(self, outcome: OutcomeRecord) -> OutcomeRecord:
+        """Return a payment's outcome with what operations captured since its answer froze."""
+        captured_minor = outcome.amount_captured_minor + self.done(id_of(outcome), "capture")
+        return outcome._replace(amount_captured_minor=captured_minor)
 
     @cached_property
     def refused(self) -> Mapping[str, frozenset[str]]:
@@ -184,6 +210,7 @@ def id_of(
     | AttemptRecord
     | OutcomeRecord
     | OpenOrderRecord
+    | OperationRecord
     | EventRecord
     | TransferRecord,
 ) -> OrderId:

@@ -11,6 +11,9 @@ from loadtest.checker.findings import Findings, Subject
 from loadtest.checker.joined import Joined, grouped, id_of
 from loadtest.checker.records import BatchRecord, SliceRecord, TransferRecord
 
+# Two-phase transfers that post nothing: what is held, and what is given back of it.
+UNPOSTED = frozenset({"authorization", "release"})
+
 BatchId = tuple[int, int]
 """(partition_index, batch_seq)."""
 
@@ -143,9 +146,10 @@ def _wrong_slice(row: SliceRecord, folded: tuple[int, int, int]) -> str | None:
 def _folds(transfers: Sequence[TransferRecord]) -> dict[tuple[int, int], _Fold]:
     folds: dict[tuple[int, int], _Fold] = {}
     for row in sorted(transfers, key=lambda each: (each.partition_index, each.batch_seq)):
+        posted = 0 if row.kind in UNPOSTED else row.amount_minor
         for account_no, debit, credit in (
-            (row.debit_account_no, row.amount_minor, 0),
-            (row.credit_account_no, 0, row.amount_minor),
+            (row.debit_account_no, posted, 0),
+            (row.credit_account_no, 0, posted),
         ):
             fold = folds.setdefault((row.partition_index, account_no), _Fold([], [], [], []))
             fold.batch_seqs.append(row.batch_seq)

@@ -95,14 +95,16 @@ def _unexplained(joined: Joined, charge: ChargeRecord) -> str | None:
 
 
 def _wrong_attempts(joined: Joined, here: OrderId, attempts: Sequence[AttemptRecord]) -> str | None:
-    order = joined.order_by_id.get(here)
-    if order is None:
+    order, operation = joined.order_by_id.get(here), joined.operation_by_id.get(here)
+    identity = order.order_uuid if order is not None else None
+    identity = operation.operation_uuid if operation is not None else identity
+    if identity is None:
         return "has attempts, and is not there"
     numbers = [attempt.attempt_no for attempt in attempts]
     if numbers != list(range(1, len(attempts) + 1)):
         return f"has attempts {numbers}"
     for attempt in attempts:
-        if attempt.psp_key != psp_key(order.order_uuid, attempt.attempt_no):
+        if attempt.psp_key != psp_key(identity, attempt.attempt_no):
             return f"attempt {attempt.attempt_no} has a key that does not follow from the order"
     for attempt, later in itertools.pairwise(attempts):
         if (wrong := _left_unclear(joined, order, attempt, later)) is not None:
@@ -111,7 +113,7 @@ def _wrong_attempts(joined: Joined, here: OrderId, attempts: Sequence[AttemptRec
 
 
 def _left_unclear(
-    joined: Joined, order: OrderRecord, attempt: AttemptRecord, later: AttemptRecord
+    joined: Joined, order: OrderRecord | None, attempt: AttemptRecord, later: AttemptRecord
 ) -> str | None:
     """Return why an attempt must not have been followed by another one, or None.
 
@@ -129,6 +131,9 @@ def _left_unclear(
             f"{name} was inherited (epoch {attempt.epoch}, then {later.epoch}) without its PSP's"
             f" word, and attempt {later.attempt_no} at {later.psp} follows"
         )
+    if order is None:
+        # An operation's answers are not among those of its payment.
+        return None
     key = (order.merchant, order.mode, order.key)
     for op in (*joined.posts.get(key, ()), *joined.gets.get(key, ())):
         if op.end is None or op.end.type is not EventType.OK:
@@ -172,8 +177,9 @@ def charges_are_booked(joined: Joined, found: Findings) -> None:
         return
     successes = grouped(
         ((str(row.psp), str(row.psp_reference)), row)
-        for row in joined.records.outcomes
-        if row.amount_captured_minor > 0 or row.status == "succeeded"
+        for row in map(joined.booked, joined.records.outcomes)
+        if id_of(row) in joined.order_by_id
+        and (row.amount_captured_minor > 0 or row.status == "succeeded")
     )
     captured = grouped(
         ((row.psp, row.reference), row)
@@ -188,7 +194,7 @@ def charges_are_booked(joined: Joined, found: Findings) -> None:
             Subject(psp_key=charges[0].psp_key),
         )
     for outcome in joined.records.outcomes:
-        if outcome.failure_code != DECLINED:
+        if outcome.failure_code != DECLINED or id_of(outcome) in joined.operation_by_id:
             continue
         of_order = joined.attempts.get(id_of(outcome), ())
         keys = [row.psp_key for row in of_order if row.attempt_no == outcome.attempt_no]
@@ -203,7 +209,8 @@ def charges_are_booked(joined: Joined, found: Findings) -> None:
         )
     for name, outcomes in successes.items():
         wrong = None if name in captured else "is not captured there"
-        wrong = wrong or _wrong_transfers(joined, outcomes)
+        if outcomes[0].status == "succeeded":
+            wrong = wrong or _wrong_transfers(joined, outcomes)
         found.check(
             wrong is None,
             f"the success of order {id_of(outcomes[0])} by {name[1]} at {name[0]} {wrong}",

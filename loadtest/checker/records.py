@@ -19,6 +19,7 @@ from loadtest.checker.book_records import (
     DeadLetterRecord,
     EventRecord,
     OpenOrderRecord,
+    OperationRecord,
     OrderId,
     OrderRecord,
     OutcomeRecord,
@@ -45,6 +46,7 @@ __all__ = [
     "LeakRecord",
     "OpKind",
     "OpenOrderRecord",
+    "OperationRecord",
     "OrderId",
     "OrderRecord",
     "OutcomeRecord",
@@ -219,6 +221,7 @@ class Records:
     attempts: list[AttemptRecord] = field(default_factory=list)
     outcomes: list[OutcomeRecord] = field(default_factory=list)
     open_orders: list[OpenOrderRecord] = field(default_factory=list)
+    operations: list[OperationRecord] = field(default_factory=list)
     accounts: list[AccountRecord] = field(default_factory=list)
     transfers: list[TransferRecord] = field(default_factory=list)
     slices: list[SliceRecord] = field(default_factory=list)

@@ -6,9 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from loadtest.checker.findings import Findings, Subject
 from loadtest.checker.joined import Joined, id_of, key_of
-from loadtest.checker.records import EventRecord, EventType, OrderRecord, OutcomeRecord
+from loadtest.checker.records import (
+    EventRecord,
+    EventType,
+    OperationRecord,
+    OrderRecord,
+    OutcomeRecord,
+)
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
+HELD = "requires_capture"
+# What waits for the storefront rests as well as what has ended.
+_AT_REST = TERMINAL | {HELD, "partially_captured"}
 
 # The published states, told once more: what is not here can't happen.
 _NEXT: Mapping[str, frozenset[str]] = {
@@ -31,9 +40,16 @@ def one_end_by_a_known_path(joined: Joined, found: Findings) -> None:
             f"order {id_of(order)} ({order.merchant} {order.key}) {wrong}",
             Subject(order=id_of(order)),
         )
+    for operation in joined.records.operations:
+        wrong = _wrong_operation(joined, operation)
+        found.check(
+            wrong is None,
+            f"{operation.kind} {id_of(operation)} {wrong}",
+            Subject(order=id_of(operation)),
+        )
     for here in joined.outcomes.keys() | joined.open_orders.keys():
         found.check(
-            here in joined.order_by_id,
+            here in joined.order_by_id or here in joined.operation_by_id,
             f"order {here} is open or has ended, and there is no such order",
             Subject(order=here),
         )
@@ -51,13 +67,35 @@ def _wrong_life(joined: Joined, order: OrderRecord) -> str | None:
     if wrong is not None:
         return wrong
     wanted = outcomes[0].status if outcomes else waiting[0].status
+    if wanted == HELD:
+        # Its answer froze there; what it became is told by operations, and looked at with holds.
+        return None if HELD in _states(joined.events.get(here, ())) else f"was never {HELD}"
     if state and state != wanted:
         return f"is {wanted}, and its events lead to {state}"
     return None
 
 
+def _wrong_operation(joined: Joined, operation: OperationRecord) -> str | None:
+    here = id_of(operation)
+    if (operation.partition_index, operation.payment_no) not in joined.order_by_id:
+        return "is of a payment that is not there"
+    outcomes, waiting = joined.outcomes.get(here, ()), joined.open_orders.get(here, ())
+    if len(outcomes) + len(waiting) != 1:
+        return f"has {len(outcomes)} ends, and is open {len(waiting)} times"
+    told = [event.type for event in joined.events.get(here, ())]
+    wanted = [f"{operation.kind}.created"]
+    if outcomes:
+        is_done = outcomes[0].status == "succeeded"
+        wanted.append(f"{operation.kind}.{'succeeded' if is_done else 'failed'}")
+    return None if told == wanted else f"has events {told}"
+
+
+def _states(events: Sequence[EventRecord]) -> set[str]:
+    return {event.type.removeprefix(_EVENT_PREFIX) for event in events}
+
+
 def _wrong_end(order: OrderRecord, outcome: OutcomeRecord) -> str | None:
-    if outcome.status not in TERMINAL:
+    if outcome.status not in TERMINAL and outcome.status != HELD:
         return f"ended as {outcome.status}, which is no end"
     captured_minor = order.amount_minor if outcome.status == "succeeded" else 0
     wanted = (captured_minor, order.fee_minor, order.currency)
@@ -88,7 +126,7 @@ def one_event_a_change(joined: Joined, found: Findings) -> None:
             Subject(order=here),
         )
     for event in joined.records.events:
-        if id_of(event) not in joined.order_by_id:
+        if id_of(event) not in joined.order_by_id and id_of(event) not in joined.operation_by_id:
             found.check(
                 False,
                 f"event {event} is of an order that is not there",
@@ -107,7 +145,9 @@ def _wrong_events(events: Sequence[EventRecord], outcome: OutcomeRecord | None) 
         return f"has events of batches {batches}, in this order"
     if outcome is None:
         return None
-    last = events[-1]
+    # What follows the moment at which its answer froze is of operations.
+    has_frozen = outcome.status == HELD and 0 < outcome.event_sequence <= len(events)
+    last = events[outcome.event_sequence - 1] if has_frozen else events[-1]
     if last.type != f"{_EVENT_PREFIX}{outcome.status}":
         return f"is {outcome.status}, and its last event is {last.type}"
     if last.sequence != outcome.event_sequence:
@@ -131,6 +171,13 @@ def nothing_stays_open(joined: Joined, found: Findings) -> None:
             " for a person",
             Subject(order=id_of(order)),
         )
+    for operation in joined.records.operations:
+        waiting = joined.open_orders.get(id_of(operation), ())
+        found.check(
+            all(row.reason for row in waiting),
+            f"{operation.kind} {id_of(operation)} is still open, without a reason for a person",
+            Subject(order=id_of(operation)),
+        )
     for op in joined.ops:
         if op.end is None:
             found.check(False, f"#{op.invoke.op} never ended", Subject(key=key_of(op.invoke)))
@@ -143,7 +190,7 @@ def nothing_stays_open(joined: Joined, found: Findings) -> None:
         is_final_read = last.invoke.at_ns >= joined.records.run.quiesced_ns
         if is_final_read and shown is not None:
             found.check(
-                shown in TERMINAL,
+                shown in _AT_REST,
                 f"{key[0]} {key[2]}: the last read, #{last.invoke.op}, shows {shown!r}, and the"
                 " order has ended",
                 Subject(key=key),

@@ -16,14 +16,14 @@ _NOT_FOUND = 404
 
 def _unknown_is_declined() -> None:
     from payments.attempts import PspAnswer, ResultClass
-    from psp import http_simulator
+    from psp import http_client
 
     def declined(message: str, **_more: Any) -> PspAnswer:
         return PspAnswer(
             result=ResultClass.DECLINED_FINAL, decline_code="no_answer", message=message[:200]
         )
 
-    replace_attribute(http_simulator, "unknown", declined)
+    replace_attribute(http_client, "unknown", declined)
 
 
 def _not_found_is_proof() -> None:

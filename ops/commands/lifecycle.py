@@ -58,7 +58,7 @@ def up(context: CommandContext, hosts_without_ray: bool, no_demo: bool, home: Pa
     if not no_demo:
         receipt = asyncio.run(_demonstrate(context))
         output.line()
-        print_receipt(receipt, output)
+        print_receipt(receipt, output, prices=context.psp_prices())
         if not receipt.is_succeeded:
             context.fail(
                 "the stack runs, but the demonstration payment has not succeeded. "

@@ -64,7 +64,7 @@ def pay(
     if is_json_wanted(output_format, is_json):
         context.output.json(receipt.document())
     elif not receipt.answer.is_problem:
-        print_receipt(receipt, context.output)
+        print_receipt(receipt, context.output, prices=context.psp_prices())
     if receipt.is_undecided:
         context.fail(
             f"{receipt.waits_for}. Ask: {context.hint(f'payments show {receipt.idempotency_key}')}",
@@ -110,7 +110,7 @@ def show(context: CommandContext, payment_id: str, output_format: str, is_json: 
             document["dead_letter"] = dead_letter_id(letter.dead_letter_no)
         context.output.json(document)
     else:
-        print_receipt(receipt, context.output, letter)
+        print_receipt(receipt, context.output, letter, prices=context.psp_prices())
 
 
 def _letter_of(context: CommandContext, payment_id: str) -> Letter | None:

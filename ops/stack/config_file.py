@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ops.local.durable import write_durably
 from ops.local.layout import StackHome
@@ -22,6 +22,29 @@ PSP_NAME = "simulator"
 
 PSP_PORTS: Mapping[str, str] = {PSP_NAME: "psp_simulator", "simulator_b": "psp_simulator_b"}
 """The stack's PSPs in the order in which they are asked, and the name of each one's port."""
+
+
+class SimulatorManner(NamedTuple):
+    """How one of the stack's simulators differs from the others, in price and for ``tok_varied``."""
+
+    cost_basis_points: int
+    cost_fixed: int
+    """In minor units, whatever the currency."""
+    varied: Mapping[str, str]
+    """By sandbox token: the share of ``tok_varied`` that fares so."""
+
+
+PSP_MANNERS: Mapping[str, SimulatorManner] = {
+    PSP_NAME: SimulatorManner(
+        140, 10, {"tok_decline_issuer_unavailable": "0.2", "tok_slow_400": "0.3"}
+    ),
+    "simulator_b": SimulatorManner(290, 30, {"tok_decline_issuer_unavailable": "0.02"}),
+}
+"""The first is cheap, often slow, and often declines so that another may be asked; the second is dear and
+dependable. Every other token does the same at both."""
+
+# What the fixed part of a simulator's price is told in.
+_COST_CURRENCIES = ("EUR", "GBP", "USD")
 
 _SECRETS: Mapping[tuple[str, str], str] = {
     ("postgres", "gateway_password_file"): "postgres_gateway",
@@ -110,6 +133,8 @@ def _defaults(
                 "kind": "simulator",
                 "url": f"http://{LOOPBACK}:{ports[port_name]}",
                 "webhook_secret_files": [f"{home.secrets.name}/{webhook_secret_name(name)}"],
+                "cost_basis_points": PSP_MANNERS[name].cost_basis_points,
+                "cost_fixed": dict.fromkeys(_COST_CURRENCIES, PSP_MANNERS[name].cost_fixed),
             }
             for name, port_name in PSP_PORTS.items()
         ],

@@ -9,7 +9,13 @@ from ops.http_probe import http_status
 from ops.local.layout import StackHome
 from ops.local.ports import LOOPBACK
 from ops.local.process import ProcessSpec
-from ops.stack.config_file import CONFIG_FILE, PSP_PORTS, webhook_secret_name
+from ops.stack.config_file import (
+    CONFIG_FILE,
+    PSP_MANNERS,
+    PSP_PORTS,
+    SimulatorManner,
+    webhook_secret_name,
+)
 from ops.stack.environment import python_environment
 from ops.stack.host_fleet import HostFleet, ReleaseLease
 from ops.stack.services import ProcessService, python_module
@@ -37,6 +43,7 @@ def simulator_services(
             *("--seed", str(SIMULATOR_SEED + place)),
             *("--webhook-url", url),
             *("--webhook-secret-file", str(home.secrets / webhook_secret_name(name))),
+            *_manner(PSP_MANNERS[name]),
         ]
 
     return [
@@ -45,6 +52,14 @@ def simulator_services(
         )
         for place, (name, port_name) in enumerate(PSP_PORTS.items())
     ]
+
+
+def _manner(manner: SimulatorManner) -> list[str]:
+    arguments = ["--fee-basis-points", str(manner.cost_basis_points)]
+    arguments += ["--fee-fixed", str(manner.cost_fixed)]
+    for token, share in manner.varied.items():
+        arguments += ["--varied", f"{token}={share}"]
+    return arguments
 
 
 def _simulator_service(
@@ -90,6 +105,19 @@ def _gateway_service(
         Role.GATEWAY,
         is_ready=is_ready,
         stop_timeout_s=gateway.drain_s + _DRAIN_MARGIN_S,
+    )
+
+
+def dispatcher_service(
+    home: StackHome, config: Config, passed: Mapping[str, str]
+) -> ProcessService:
+    """Who delivers webhooks. Ready at once: what it finds late it delivers late."""
+    argv = python_module("actors", "dispatcher", "--config", str(home.root / CONFIG_FILE))
+    return ProcessService(
+        home,
+        ProcessSpec(name="dispatcher", argv=argv, env=python_environment(passed)),
+        Role.DISPATCHER,
+        stop_timeout_s=config.webhooks.drain_s + _DRAIN_MARGIN_S,
     )
 
 

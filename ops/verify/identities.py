@@ -1,7 +1,8 @@
 """How an order and its PSP keys are named, derived here once more from the description.
 
 ``order_uuid`` is the version 5 UUID (RFC 9562) of ``merchant|mode|key`` in the orders' namespace; the
-partition is its first 8 bytes modulo the partition count; a PSP key is ``tly_``, the uuid's 32
+partition is its first 8 bytes modulo the partition count. An operation's is that of ``payment|kind|key`` in
+the operations' namespace, in the partition of its payment. A PSP key is ``tly_``, the uuid's 32
 hexadecimal digits and the attempt's number, each digit written as one of sixteen letters.
 """
 
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 NAMESPACE = bytes.fromhex("7a11f57c0b5e4d2a9c3e5d1ed6e7a0c4")
+OPERATION_NAMESPACE = bytes.fromhex("2b9d64a03c1f4e578d0a9f6e1b7c5a38")
 
 MODES = ("test", "live")
 
@@ -28,9 +30,10 @@ class ChargedAttempt(NamedTuple):
     attempt_no: int
 
 
-def derived_uuid(name: str) -> bytes:
-    """Return the 16 bytes of ``merchant|mode|key``'s identity."""
-    digest = bytearray(hashlib.sha1(NAMESPACE + name.encode(), usedforsecurity=False).digest()[:16])
+def derived_uuid(name: str, *, is_operation: bool = False) -> bytes:
+    """Return the 16 bytes of the identity of ``merchant|mode|key``, or of an operation's ``payment|kind|key``."""
+    namespace = OPERATION_NAMESPACE if is_operation else NAMESPACE
+    digest = bytearray(hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     return bytes(digest)

@@ -49,8 +49,8 @@ class LedgerChecks:
         async for orders in self._snapshot.identities():
             self._progress.tell(f"{checks.IDENTITIES} ({checked})")
             checked += len(orders)
-            for partition_index, order_no, order_uuid, name in orders:
-                finding = self._identity_finding(partition_index, order_uuid, name)
+            for partition_index, order_no, order_uuid, name, payment_uuid in orders:
+                finding = self._identity_finding(partition_index, order_uuid, name, payment_uuid)
                 if finding is not None:
                     violations += 1
                     first = first or {
@@ -60,9 +60,13 @@ class LedgerChecks:
                     }
         return Examined(checked=checked, violations=violations, first=first)
 
-    def _identity_finding(self, partition_index: int, order_uuid: bytes, name: str) -> str | None:
-        if derived_uuid(name) != order_uuid:
+    def _identity_finding(
+        self, partition_index: int, order_uuid: bytes, name: str, payment_uuid: bytes | None
+    ) -> str | None:
+        is_operation = payment_uuid is not None
+        if derived_uuid(name, is_operation=is_operation) != order_uuid:
             return f"its order_uuid does not derive from {name}"
-        if derived_partition(order_uuid, self._snapshot.partition_count) != partition_index:
+        home = order_uuid if payment_uuid is None else payment_uuid
+        if derived_partition(home, self._snapshot.partition_count) != partition_index:
             return "its order_uuid belongs to another partition"
         return None

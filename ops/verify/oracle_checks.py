@@ -83,15 +83,15 @@ class OracleChecks:
             elif self._read.state is State.UNREADABLE or self._record.before is None:
                 results.append(unreadable(shown, f"the record of {self._psp} can't be read"))
             else:
-                results.append(await self._compare(name, self._record.before.charges))
+                results.append(await self._compare(name, self._record.before))
         return results
 
-    async def _compare(self, name: str, charges_before: int) -> CheckResult:
+    async def _compare(self, name: str, before: Totals) -> CheckResult:
         shown = self._shown(name)
         try:
             if name == checks.CHARGES_BOOKED:
                 examined, self.in_flight = await self._snapshot.examine_charges(
-                    self._psp, charges_before
+                    self._psp, before.charges, before.changes
                 )
             else:
                 examined = await self._snapshot.examine(name, self._psp)
@@ -118,7 +118,15 @@ class OracleChecks:
 
     def _charge(self, row: OracleRow) -> tuple[object, ...]:
         """The row of ``oracle_charge``: what the PSP recorded, and which order it was for."""
-        recorded = (self._psp, row.n, row.reference, row.captured, row.refunded, row.currency)
+        recorded = (
+            self._psp,
+            row.n,
+            row.reference,
+            row.captured,
+            row.refunded,
+            row.changed,
+            row.currency,
+        )
         attempt = charged_attempt(row.key, row.merchant, row.order_key)
         if attempt is None:
             claimed = claimed_order(row.merchant, row.order_key)

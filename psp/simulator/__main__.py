@@ -7,7 +7,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,17 @@ import uvloop
 from aiohttp import web
 
 from psp.simulator.faults import FaultSwitch
+from psp.simulator.fees import SettlementFee
 from psp.simulator.log import LOG_VERSION, DurableLog, LogUnusable
 from psp.simulator.sandbox import Sandbox
 from psp.simulator.server import SimulatorServer
 from psp.simulator.state import SandboxState
-from psp.simulator.webhook_sending import WebhookSender, WebhookTarget
-from psp.simulator.wire import OpenRecord, Record, Scenario, WebhookFaults
+from psp.simulator.stripe_intents import StripeIntents
+from psp.simulator.stripe_server import StripeServer
+from psp.simulator.stripe_webhooks import StripeWebhooks
+from psp.simulator.stripe_webhooks import secret_bytes as stripe_secret
+from psp.simulator.webhook_sending import WebhookSender, WebhookTarget, standard_shape
+from psp.simulator.wire import OpenRecord, Rate, Record, Scenario, WebhookFaults
 from psp.webhooks import secret_bytes
 from runtime.clock import SystemClock
 from runtime.collector import spare_the_living
@@ -49,6 +54,10 @@ class SimulatorConfig:
     name: str
     scenario: Scenario
     webhook_target: WebhookTarget | None = None
+    fee: SettlementFee
+    varied: Mapping[str, float]
+    is_stripe_told: bool = False
+    """Whether webhooks are shaped and signed as Stripe's."""
 
 
 def config_of(arguments: list[str]) -> SimulatorConfig:
@@ -71,6 +80,18 @@ def config_of(arguments: list[str]) -> SimulatorConfig:
         "--webhook-secret-file", type=Path, default=None, help="what signs them; goes with the URL"
     )
     parser.add_argument("--webhooks", action="store_true", help="send them from the start")
+    parser.add_argument(
+        "--webhook-shape", choices=["standard", "stripe"], default="standard", help="whose they are"
+    )
+    parser.add_argument("--fee-basis-points", type=int, default=150, help="kept of each capture")
+    parser.add_argument("--fee-fixed", type=int, default=0, help="and beside it, in minor units")
+    parser.add_argument(
+        "--varied",
+        action="append",
+        default=[],
+        metavar="TOKEN=SHARE",
+        help="the share of tok_varied that fares as if it were that token",
+    )
     parsed = parser.parse_args(arguments)
     if not 0 <= parsed.seed <= SEED_MAX:
         parser.error(f"--seed has to be between 0 and {SEED_MAX}")
@@ -81,7 +102,9 @@ def config_of(arguments: list[str]) -> SimulatorConfig:
     }
     try:
         scenario = msgspec.convert({**latency, "webhooks": parsed.webhooks}, type=Scenario)
-        target = _webhook_target(parsed.webhook_url, parsed.webhook_secret_file)
+        varied = msgspec.convert(dict(map(_share, parsed.varied)), type=dict[str, Rate])
+        read = stripe_secret if parsed.webhook_shape == "stripe" else secret_bytes
+        target = _webhook_target(parsed.webhook_url, parsed.webhook_secret_file, read)
     except (msgspec.ValidationError, ValueError) as unusable:
         parser.error(str(unusable))
     return SimulatorConfig(
@@ -92,17 +115,28 @@ def config_of(arguments: list[str]) -> SimulatorConfig:
         name=parsed.name,
         scenario=scenario,
         webhook_target=target,
+        fee=SettlementFee(parsed.fee_basis_points, parsed.fee_fixed),
+        varied=varied,
+        is_stripe_told=parsed.webhook_shape == "stripe",
     )
 
 
-def _webhook_target(url: str | None, secret_file: Path | None) -> WebhookTarget | None:
+def _share(text: str) -> tuple[str, float]:
+    """Raises ValueError."""
+    token, _, share = text.partition("=")
+    return token, float(share)
+
+
+def _webhook_target(
+    url: str | None, secret_file: Path | None, read: Callable[[str], bytes]
+) -> WebhookTarget | None:
     """Raises ValueError where the two don't fit together, or the secret can't be read."""
     if url is None and secret_file is None:
         return None
     if url is None or secret_file is None:
         raise ValueError("--webhook-url and --webhook-secret-file go together")
     try:
-        secret = secret_bytes(secret_file.read_text(encoding="utf-8").strip())
+        secret = read(secret_file.read_text(encoding="utf-8").strip())
     except OSError as error:
         raise ValueError(f"{secret_file}: {error.strerror}") from error
     return WebhookTarget(url=url, secret=secret)
@@ -143,9 +177,10 @@ async def serve(config: SimulatorConfig) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    state = SandboxState(seed=config.seed)
+    state = SandboxState(seed=config.seed, fee=config.fee)
     opening = OpenRecord(v=LOG_VERSION, name=config.name, seed=config.seed)
-    followers: list[Callable[[Record], None]] = [state.apply]
+    intents = StripeIntents(seed=config.seed)
+    followers: list[Callable[[Record], None]] = [state.apply, intents.apply]
 
     def on_durable(record: Record) -> None:
         for follow in followers:
@@ -162,16 +197,24 @@ async def serve(config: SimulatorConfig) -> None:
             sleep=asyncio.sleep,
             public_url=f"http://{host}:{port}",
             scenario=config.scenario,
+            varied=config.varied,
         )
         listener = Listener(listening)
         switch = FaultSwitch(sandbox, listener.refuse)
-        sender = _sender(config, sandbox)
+        sender = _sender(config, sandbox, intents)
         if sender is not None:
             # Only now: what the log has replayed was told before.
             followers.append(sender.changed)
         # No line per request: a log line would cost more than the charge.
+        server = SimulatorServer(
+            sandbox,
+            name=config.name,
+            switch=switch,
+            sender=sender,
+            stripe=StripeServer(sandbox, intents, append=log.append),
+        )
         runner = web.AppRunner(
-            SimulatorServer(sandbox, name=config.name, switch=switch, sender=sender).application(),
+            server.application(),
             access_log=None,
             shutdown_timeout=SHUTDOWN_S,
         )
@@ -194,7 +237,9 @@ async def serve(config: SimulatorConfig) -> None:
     log.writer.result()
 
 
-def _sender(config: SimulatorConfig, sandbox: Sandbox) -> WebhookSender | None:
+def _sender(
+    config: SimulatorConfig, sandbox: Sandbox, intents: StripeIntents
+) -> WebhookSender | None:
     if config.webhook_target is None:
         return None
 
@@ -202,7 +247,8 @@ def _sender(config: SimulatorConfig, sandbox: Sandbox) -> WebhookSender | None:
         wrong = sandbox.faults.webhooks
         return WebhookFaults() if wrong is None and sandbox.scenario.webhooks else wrong
 
-    return WebhookSender(config.webhook_target, sandbox.state, wanted, SystemClock())
+    shape = StripeWebhooks(intents).shaped if config.is_stripe_told else standard_shape
+    return WebhookSender(config.webhook_target, sandbox.state, wanted, SystemClock(), shape=shape)
 
 
 def main() -> int:

@@ -20,6 +20,9 @@ TOKEN_PREFIX = "tok_"  # noqa: S105 - a prefix, not a secret
 
 PLAIN_TOKEN = "tok_approve"  # noqa: S105 - a sandbox token's name
 
+VARIED_TOKEN = "tok_varied"  # noqa: S105 - a sandbox token's name
+"""Fares as this simulator's own shares say, so that two of them differ; without any it approves."""
+
 SLOW_MS_MAX = 120_000
 """The longest ``tok_slow_<ms>``: well past any client's timeout, short enough that no test hangs.
 """
@@ -113,7 +116,7 @@ UNKNOWN_TOKEN = Script(decline_code="invalid_token")
 
 def script_of(token: str) -> Script:
     """Return what a token does; one outside the table is declined as ``invalid_token``."""
-    if (script := SCRIPTS.get(token)) is not None:
+    if (script := SCRIPTS.get(PLAIN_TOKEN if token == VARIED_TOKEN else token)) is not None:
         return script
     if (declined := _DECLINE.fullmatch(token)) is not None:
         return Script(decline_code=declined[1])
@@ -165,6 +168,11 @@ class Latency:
         # The middle of one of 2**53 equal steps: never 0 or 1, where the quantile is infinite.
         share = ((int.from_bytes(drawn.digest(), "big") >> 11) + 0.5) / 2**53
         return self.median_ms / 1000 * math.exp(self.sigma * NormalDist().inv_cdf(share))
+
+
+def varied_token(shares: Mapping[str, float], seed: int, key: str, token: str) -> str:
+    """Return what ``VARIED_TOKEN`` is to fare by: the plain token, or one drawn by its share."""
+    return drawn_token(shares, seed, key, PLAIN_TOKEN) if token == VARIED_TOKEN else token
 
 
 def drawn_token(rates: Mapping[str, float], seed: int, key: str, token: str) -> str:

@@ -8,6 +8,7 @@ from enum import Enum, auto
 import msgspec
 
 from psp.simulator.behaviour import PAGE, FirstTry, Script, fingerprint_of_request, script_of
+from psp.simulator.charges import Change, Charge
 from psp.simulator.denials import denied_query, denied_send
 from psp.simulator.page_terms import HostedTerms
 from psp.simulator.replies import (
@@ -18,7 +19,7 @@ from psp.simulator.replies import (
     RATE_LIMITED,
     Reply,
 )
-from psp.simulator.state import Change, Charge, SandboxState
+from psp.simulator.state import SandboxState
 from psp.simulator.wire import (
     AnswerBody,
     BurnRecord,
@@ -275,8 +276,8 @@ def _refusal(charge: Charge, kind: ChangeKind, amount_minor: int) -> str | None:
         if amount_minor > charge.captured_minor - charge.refunded_minor:
             return "amount_above_captured"
         return None
-    if charge.status is not ChargeStatus.AUTHORIZED:
+    if charge.held_minor == 0:
         return "charge_not_authorized"
-    if kind is ChangeKind.CAPTURE and amount_minor > charge.amount_minor:
+    if kind is ChangeKind.CAPTURE and amount_minor > charge.held_minor:
         return "amount_above_authorized"
     return None

@@ -6,8 +6,8 @@ a while, some for ever.
 
 from __future__ import annotations
 
+from psp.simulator.charges import Charge
 from psp.simulator.replies import DID_NOT_RUN, FAILED, IN_PROGRESS, NOT_FOUND, Reply
-from psp.simulator.state import Charge
 from psp.simulator.wire import Denial
 
 _SENT = {

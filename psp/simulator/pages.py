@@ -8,7 +8,8 @@ from uuid import UUID
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from payments.currencies import EXPONENTS
-from psp.simulator.state import Charge, SandboxState
+from psp.simulator.charges import Charge
+from psp.simulator.state import SandboxState
 from psp.simulator.wire import ChargeStatus, OracleRow, Scenario, instant
 
 LATEST_CHARGES_MAX = 50

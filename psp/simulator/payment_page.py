@@ -22,10 +22,10 @@ from aiohttp import web
 from jinja2 import Environment
 
 from psp.simulator.cards import CARDS, DECLINES, CardForm, Fate
+from psp.simulator.charges import Charge
 from psp.simulator.page_terms import HostedTerms
 from psp.simulator.replies import NOT_FOUND
 from psp.simulator.sandbox import Sandbox
-from psp.simulator.state import Charge
 from psp.simulator.wire import NOT_CONFIRMED, ChargeStatus
 
 Value = TypeVar("Value")

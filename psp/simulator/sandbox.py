@@ -4,12 +4,12 @@ answered.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 import msgspec
 
-from psp.simulator.behaviour import Latency, drawn_token
+from psp.simulator.behaviour import Latency, drawn_token, varied_token
 from psp.simulator.decisions import Decision, SandboxRules
 from psp.simulator.replies import DID_NOT_RUN, IN_PROGRESS, LOCKED, NOT_FOUND, Reply
 from psp.simulator.state import SandboxState
@@ -39,12 +39,15 @@ class Sandbox:
         sleep: Sleep,
         public_url: str,
         scenario: Scenario,
+        varied: Mapping[str, float] | None = None,
     ) -> None:
+        """``varied``: by sandbox token, the share of ``tok_varied`` that fares as if it were that token."""
         self.state = state
         self.scenario = scenario
         self.faults = Faults()
         self._rules = SandboxRules(state, public_url=public_url)
         self._append = append
+        self._varied = varied or {}
         self._clock = clock
         self._sleep = sleep
         self._held: set[str] = set()
@@ -56,12 +59,14 @@ class Sandbox:
 
     async def charge(self, key: str, request: ChargeRequest) -> Decision:
         """Charge or authorize under a key, or replay it."""
-        token = drawn_token(self.faults.rates, self.state.seed, key, request.token)
+        seed = self.state.seed
+        token = varied_token(self._varied, seed, key, request.token)
+        token = drawn_token(self.faults.rates, seed, key, token)
         return await self._run(
             key,
             [key],
             lambda: self._rules.decide_charge(
-                key, request, token=token, scenario=self.scenario, now_ms=self._now_ms()
+                key, request, token=token, scenario=self.scenario, now_ms=self.now_ms()
             ),
         )
 
@@ -80,13 +85,13 @@ class Sandbox:
         return await self._run(
             key,
             [key, charge.key],
-            lambda: self._rules.decide_change(key, charge, kind, amount, now_ms=self._now_ms()),
+            lambda: self._rules.decide_change(key, charge, kind, amount, now_ms=self.now_ms()),
         )
 
     async def cancel(self, key: str) -> Decision:
         """Keep a key from ever charging, or answer what it already did."""
         return await self._run(
-            key, [key], lambda: self._rules.decide_cancel(key, now_ms=self._now_ms())
+            key, [key], lambda: self._rules.decide_cancel(key, now_ms=self.now_ms())
         )
 
     async def act(
@@ -103,7 +108,7 @@ class Sandbox:
                 charge,
                 is_approved=is_approved,
                 decline_code=decline_code,
-                now_ms=self._now_ms(),
+                now_ms=self.now_ms(),
             ),
         )
 
@@ -112,7 +117,7 @@ class Sandbox:
         await self._pause(key)
         if self._is_down:
             return DID_NOT_RUN
-        reply = self._rules.answer_of_key(key, now_ms=self._now_ms())
+        reply = self._rules.answer_of_key(key, now_ms=self.now_ms())
         return IN_PROGRESS if reply is NOT_FOUND and key in self._held else reply
 
     async def query_reference(self, reference: str) -> Reply:
@@ -139,7 +144,7 @@ class Sandbox:
         if decision.reply is not None:
             return decision
         return Decision(
-            reply=self._rules.answer_of_key(key, now_ms=self._now_ms()),
+            reply=self._rules.answer_of_key(key, now_ms=self.now_ms()),
             delivery=decision.delivery,
             answer_delay_ms=decision.answer_delay_ms,
         )
@@ -156,7 +161,7 @@ class Sandbox:
     def _is_down(self) -> bool:
         return self.scenario.outage or self.faults.down
 
-    def _now_ms(self) -> int:
+    def now_ms(self) -> int:
         """Milliseconds since 1970 that never go back: the log's order is the order of its times."""
         self._last_ms = max(int(self._clock.now().timestamp() * 1000), self._last_ms)
         return self._last_ms

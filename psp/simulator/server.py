@@ -4,7 +4,6 @@ lives here.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,12 +12,14 @@ from itertools import islice
 import msgspec
 from aiohttp import web
 
-from psp.simulator.decisions import Decision, Delivery
+from psp.simulator.decisions import Decision
+from psp.simulator.delivering import Delivering
 from psp.simulator.faults import FaultSwitch
 from psp.simulator.pages import Pages
 from psp.simulator.payment_page import PaymentPages
 from psp.simulator.replies import NOT_FOUND, Reply, problem
 from psp.simulator.sandbox import Sandbox, scenario_changed
+from psp.simulator.stripe_server import StripeServer
 from psp.simulator.webhook_sending import WebhookSender
 from psp.simulator.wire import (
     AMOUNT_MINOR_MAX,
@@ -31,12 +32,6 @@ from psp.simulator.wire import (
 
 BODY_BYTES_MAX = 65_536
 """Largest request body; ours have about 300 bytes."""
-
-HANG_S_MAX = 60.0
-"""How long an unanswered connection is kept: longer than any sensible client waits."""
-
-HANG_CHECK_S = 0.1
-"""How soon a hanging request notices that its client is gone, or that the server stops."""
 
 STREAM_ROWS_PER_WRITE = 500
 """Rows of a report per write, about 150 kB: others are served in between, and memory stays bounded.
@@ -57,20 +52,25 @@ class SimulatorServer:
         name: str,
         switch: FaultSwitch | None = None,
         sender: WebhookSender | None = None,
+        stripe: StripeServer | None = None,
     ) -> None:
+        """``stripe`` serves the same charges in Stripe's shapes, too."""
         self._sandbox = sandbox
+        self._delivering = Delivering()
+        self._stripe = stripe
         self._sender = sender
         self._pages = Pages(name)
         self._payment_pages = PaymentPages(
             sandbox, self._pages.templates, name=name, now=sandbox.now
         )
-        self._is_stopping = False
         self._switch = switch or FaultSwitch(sandbox)
 
     def application(self) -> web.Application:
         """Return the routes, ready for a runner."""
         application = web.Application(client_max_size=BODY_BYTES_MAX)
-        application.on_shutdown.append(self._stop_hanging)
+        application.on_shutdown.append(self._delivering.stop)
+        if self._stripe is not None:
+            application.add_routes(self._stripe.routes(self._delivering))
         application.add_routes(
             [
                 web.post("/v1/charges", self._post_charge),
@@ -96,9 +96,6 @@ class SimulatorServer:
             ]
         )
         return application
-
-    async def _stop_hanging(self, _application: web.Application) -> None:
-        self._is_stopping = True
 
     # -- money ----------------------------------------------------------------------------------
 
@@ -142,22 +139,8 @@ class SimulatorServer:
         """Answer, late or not at all, as the decision says."""
         if decision.reply is None:
             raise web.HTTPInternalServerError
-        if decision.answer_delay_ms:
-            await self._wait_for_client(request, decision.answer_delay_ms / 1000)
-        elif decision.delivery is Delivery.HANG:
-            await self._wait_for_client(request, HANG_S_MAX)
-        if decision.delivery is not Delivery.ANSWER and request.transport is not None:
-            request.transport.abort()
+        await self._delivering.hold(request, decision)
         return _answer(decision.reply)
-
-    async def _wait_for_client(self, request: web.Request, wait_s: float) -> None:
-        """Wait that long, less if the client goes away or the server stops."""
-        loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + wait_s
-        while (rest_s := deadline_s - loop.time()) > 0:
-            if request.transport is None or self._is_stopping:
-                return
-            await asyncio.sleep(min(HANG_CHECK_S, rest_s))
 
     # -- reports and the oracle -----------------------------------------------------------------
 

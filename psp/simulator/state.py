@@ -15,6 +15,8 @@ import msgspec
 
 from payments.defects import InvariantViolation
 from psp.simulator.behaviour import digest_of_key, digest_of_reference, reference_of_digest
+from psp.simulator.charges import Change, Charge
+from psp.simulator.fees import SettlementFee
 from psp.simulator.page_sessions import PageSessions
 from psp.simulator.wire import (
     NOT_CONFIRMED,
@@ -24,7 +26,6 @@ from psp.simulator.wire import (
     ChargeRecord,
     ChargeStatus,
     CurrencyTotals,
-    Denial,
     OracleRow,
     Record,
     SettlementRow,
@@ -32,50 +33,17 @@ from psp.simulator.wire import (
     instant,
 )
 
-SETTLEMENT_FEE_BASIS_POINTS = 150
-"""What this PSP keeps of each capture, so that settlement reports have a fee to reconcile."""
-
 _IN_ORACLE = frozenset(
     {ChargeStatus.CAPTURED, ChargeStatus.AUTHORIZED, ChargeStatus.DECLINED, ChargeStatus.VOIDED}
 )
 
 
-class Charge(msgspec.Struct, gc=False):
-    """One charge as it stands. Holds no references to containers, so the collector may skip it."""
-
-    key: str
-    merchant: str
-    order_key: bytes | None
-    amount_minor: int
-    currency: str
-    status: ChargeStatus
-    decline_code: str | None
-    captures_at_once: bool
-    fingerprint: int
-    refuses_until_ms: int
-    at_ms: int
-    denial: Denial = Denial.REFUSED
-    captured_minor: int = 0
-    refunded_minor: int = 0
-
-
-class Change(msgspec.Struct, gc=False):
-    """One capture, void or refund under its own key, done or refused for good."""
-
-    charge: Charge
-    key: str
-    kind: ChangeKind
-    amount_minor: int
-    fingerprint: int
-    refusal: str | None
-    at_ms: int
-
-
 class SandboxState:
     """Charges, changes and canceled keys, found by key or by reference."""
 
-    def __init__(self, *, seed: int) -> None:
+    def __init__(self, *, seed: int, fee: SettlementFee = SettlementFee()) -> None:  # noqa: B008
         self.seed = seed
+        self._fee = fee
         self.last_at_ms = 0
         self._charges: dict[bytes, Charge] = {}
         self._oracle: list[Charge] = []
@@ -85,6 +53,9 @@ class SandboxState:
         self._burned: set[bytes] = set()
         # Last change of the few charges that changed after they were made, oldest change first.
         self._changed_at_ms: dict[str, int] = {}
+        # Of the same charges: which of all changes was their last one.
+        self._changed_n: dict[str, int] = {}
+        self._changes_count = 0
         # One shared string for each name that repeats in every charge.
         self._merchants: dict[str, str] = {}
         self._currencies: dict[str, str] = {}
@@ -158,6 +129,8 @@ class SandboxState:
         self._alter(charge, record)
         self._changed_at_ms.pop(charge.key, None)
         self._changed_at_ms[charge.key] = record.at_ms
+        self._changes_count += 1
+        self._changed_n[charge.key] = self._changes_count
 
     def _keep_change(self, charge: Charge, key: str, record: ChangeRecord) -> None:
         change = Change(
@@ -187,6 +160,8 @@ class SandboxState:
             case ChangeKind.FAIL:
                 charge.decline_code = record.decline_code or NOT_CONFIRMED
                 self._move(charge, ChargeStatus.DECLINED)
+            case ChangeKind.VOID if charge.captured_minor > 0:
+                charge.is_released = True
             case ChangeKind.VOID:
                 self._move(charge, ChargeStatus.VOIDED)
             case ChangeKind.CANCEL:
@@ -209,12 +184,16 @@ class SandboxState:
         charge.status = status
 
     def _add_capture(self, charge: Charge, amount_minor: int) -> None:
+        before_minor = charge.captured_minor
+        captured_minor = before_minor + amount_minor
+        if captured_minor > charge.amount_minor:
+            raise InvariantViolation(f"more captured than authorized, key {charge.key}")
         # The very same integer object where all of it is captured: no second one to store.
-        is_whole = amount_minor == charge.amount_minor
-        charge.captured_minor = charge.amount_minor if is_whole else amount_minor
+        is_whole = captured_minor == charge.amount_minor
+        charge.captured_minor = charge.amount_minor if is_whole else captured_minor
         totals = self._by_currency[charge.currency]
         totals.captured += amount_minor
-        totals.fee += fee_minor(amount_minor)
+        totals.fee += self._fee.of(captured_minor) - self._fee.of(before_minor)
 
     def _add_refund(self, charge: Charge, amount_minor: int) -> None:
         charge.refunded_minor += amount_minor
@@ -248,6 +227,7 @@ class SandboxState:
                 captured=charge.captured_minor,
                 refunded=charge.refunded_minor,
                 at=instant(charge.at_ms),
+                changed=self._changed_n.get(charge.key, 0),
             )
 
     def waiting(self) -> Iterator[Charge]:
@@ -275,7 +255,7 @@ class SandboxState:
                 amount=charge.amount_minor,
                 captured=charge.captured_minor,
                 refunded=charge.refunded_minor,
-                fee=fee_minor(charge.captured_minor),
+                fee=self._fee.of(charge.captured_minor),
                 currency=charge.currency,
                 status=charge.status,
                 at=instant(at_ms),
@@ -290,10 +270,5 @@ class SandboxState:
                 for currency, sums in sorted(self._by_currency.items())
             },
             canceled_keys=len(self._burned) + self._by_status[ChargeStatus.CANCELED],
+            changes=self._changes_count,
         )
-
-
-def fee_minor(amount_minor: int) -> int:
-    """Return the PSP's own fee of a capture, rounded half to even."""
-    whole, rest = divmod(amount_minor * SETTLEMENT_FEE_BASIS_POINTS, 10_000)
-    return whole + (rest > 5_000 or (rest == 5_000 and whole % 2 == 1))

@@ -14,7 +14,7 @@ import msgspec
 
 from psp.simulator.state import SandboxState
 from psp.simulator.webhooks import Sending, sendings_of, told_by
-from psp.simulator.wire import Record, WebhookFaults
+from psp.simulator.wire import Record, WebhookBody, WebhookFaults
 from psp.webhooks import HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, signature_of
 from runtime.clock import Clock
 
@@ -39,6 +39,23 @@ class WebhookTarget:
     secret: bytes = field(repr=False)
 
 
+Shape = Callable[[WebhookBody, bytes, int], tuple[bytes, dict[str, str]]]
+"""Makes body and headers of an event, signed with a secret at a time (seconds since 1970)."""
+
+
+def standard_shape(
+    body: WebhookBody, secret: bytes, signed_at_s: int
+) -> tuple[bytes, dict[str, str]]:
+    """Return an event as the simulator tells it, signed as Standard Webhooks says."""
+    told = msgspec.json.encode(body)
+    headers = {
+        HEADER_ID: body.id,
+        HEADER_TIMESTAMP: str(signed_at_s),
+        HEADER_SIGNATURE: signature_of(secret, body.id, signed_at_s, told),
+    }
+    return told, headers
+
+
 class WebhookSender:
     """Call ``changed`` for each durable record, and ``run`` beside it."""
 
@@ -48,12 +65,15 @@ class WebhookSender:
         state: SandboxState,
         wanted: Callable[[], WebhookFaults | None],
         clock: Clock,
+        *,
+        shape: Shape = standard_shape,
     ) -> None:
         """``wanted`` tells how webhooks go wrong now; None: none are sent."""
         self._target = target
         self._state = state
         self._wanted = wanted
         self._clock = clock
+        self._shape = shape
         self._line: list[tuple[float, int, int, Sending]] = []
         self._order = count()
         self._arrived = asyncio.Event()
@@ -117,15 +137,10 @@ class WebhookSender:
 
     async def _post(self, session: aiohttp.ClientSession, sending: Sending) -> int:
         """Return the answer's status; 0 where none came."""
-        body = msgspec.json.encode(sending.body)
         signed_at_s = int(self._clock.now().timestamp()) - sending.age_s
         secret = _FORGERS_SECRET if sending.is_forged else self._target.secret
-        headers = {
-            "Content-Type": "application/json",
-            HEADER_ID: sending.body.id,
-            HEADER_TIMESTAMP: str(signed_at_s),
-            HEADER_SIGNATURE: signature_of(secret, sending.body.id, signed_at_s, body),
-        }
+        body, signed = self._shape(sending.body, secret, signed_at_s)
+        headers = {"Content-Type": "application/json", **signed}
         try:
             async with session.post(
                 self._target.url, data=body, headers=headers, allow_redirects=False

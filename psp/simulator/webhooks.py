@@ -10,7 +10,8 @@ from typing import NamedTuple
 import msgspec
 
 from psp.simulator.behaviour import digest_of_key, reference_of_digest
-from psp.simulator.state import Charge, SandboxState
+from psp.simulator.charges import Charge
+from psp.simulator.state import SandboxState
 from psp.simulator.wire import (
     AnswerBody,
     BurnRecord,

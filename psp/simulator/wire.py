@@ -149,6 +149,8 @@ class OracleRow(msgspec.Struct, frozen=True, kw_only=True):
     captured: int
     refunded: int
     at: Instant
+    changed: int = 0
+    """Which of all changes was its last one; 0: none since it was made."""
 
 
 class SettlementRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +185,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     by_status: dict[str, int]
     by_currency: dict[str, CurrencyTotals]
     canceled_keys: int
+    changes: int = 0
+    """How many captures, voids, refunds and the like there were."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -288,4 +292,21 @@ def instant(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
 
 
-Record = OpenRecord | ChargeRecord | ChangeRecord | BurnRecord
+class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, tag="intent", tag_field="t"):
+    """A charge was announced in Stripe's way: nothing runs before it is confirmed."""
+
+    key: str
+    request: ChargeRequest
+    metadata: dict[str, str]
+    fingerprint: int
+    at_ms: int
+
+
+class FailureRecord(msgspec.Struct, frozen=True, kw_only=True, tag="failure", tag_field="t"):
+    """A failure is what each later request of a key is answered with, as Stripe does it."""
+
+    key: str
+    at_ms: int
+
+
+Record = OpenRecord | ChargeRecord | ChangeRecord | BurnRecord | IntentRecord | FailureRecord

@@ -32,16 +32,16 @@ WITH locked AS MATERIALIZED (
 ), orders AS (
     INSERT INTO payment_order (partition_index, order_no, order_uuid, idempotency_key,
         merchant_no, mode, seller_no, amount_minor, currency, fee_minor, fingerprint, metadata,
-        api_version, accepted_at)
+        api_version, accepted_at, captures_manually)
     SELECT partition_index, order_no, order_uuid, idempotency_key, merchant_no, mode, seller_no,
         amount_minor, currency, fee_minor, fingerprint, metadata_json::jsonb, api_version,
-        accepted_at
-    FROM unnest($3::flush_order[]) WHERE (SELECT is_open FROM gate)
+        accepted_at, captures_manually
+    FROM unnest($3::flush_payment[]) WHERE (SELECT is_open FROM gate)
 ), opened AS (
     INSERT INTO open_order (partition_index, order_no, status, is_outcome_known, attempt_no,
         try_count)
     SELECT partition_index, order_no, 2, true, 1, 0
-    FROM unnest($3::flush_order[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest($3::flush_payment[]) WHERE (SELECT is_open FROM gate)
 ), personal AS (
     INSERT INTO personal_data (partition_index, order_no, part, envelope)
     SELECT partition_index, order_no, part, envelope
@@ -99,21 +99,24 @@ WITH locked AS MATERIALIZED (
     UPDATE slice
     SET version = slice.version + posted.transfer_count,
         debits_posted_minor = slice.debits_posted_minor + posted.debits_posted_minor,
-        credits_posted_minor = slice.credits_posted_minor + posted.credits_posted_minor
-    FROM unnest($11::flush_slice[]) AS posted
+        credits_posted_minor = slice.credits_posted_minor + posted.credits_posted_minor,
+        debits_pending_minor = slice.debits_pending_minor + posted.debits_pending_minor,
+        credits_pending_minor = slice.credits_pending_minor + posted.credits_pending_minor
+    FROM unnest($11::flush_posting[]) AS posted
     WHERE (SELECT is_open FROM gate)
         AND slice.partition_index = posted.partition_index
         AND slice.account_no = posted.account_no AND slice.version = posted.version_before
     RETURNING 1
 ), new_slices AS (
     INSERT INTO slice (partition_index, account_no, version, debits_posted_minor,
-        credits_posted_minor)
-    SELECT partition_index, account_no, transfer_count, debits_posted_minor, credits_posted_minor
-    FROM unnest($12::flush_slice[]) WHERE (SELECT is_open FROM gate)
+        credits_posted_minor, debits_pending_minor, credits_pending_minor)
+    SELECT partition_index, account_no, transfer_count, debits_posted_minor, credits_posted_minor,
+        debits_pending_minor, credits_pending_minor
+    FROM unnest($12::flush_posting[]) WHERE (SELECT is_open FROM gate)
 ), events AS (
-    INSERT INTO event (partition_index, order_no, sequence, batch_seq, type)
-    SELECT partition_index, order_no, sequence, batch_seq, type
-    FROM unnest($13::flush_event[]) WHERE (SELECT is_open FROM gate)
+    INSERT INTO event (partition_index, order_no, sequence, batch_seq, type, merchant_no, mode)
+    SELECT partition_index, order_no, sequence, batch_seq, type, merchant_no, mode
+    FROM unnest($13::flush_told_event[]) WHERE (SELECT is_open FROM gate)
 ), refused AS (
     INSERT INTO refused_request (partition_index, order_uuid, fingerprint, accepted_at)
     SELECT partition_index, order_uuid, fingerprint, accepted_at
@@ -134,6 +137,50 @@ SELECT transaction_timestamp() AS recorded_at,
     (SELECT count(*) FROM progressed) AS progressed_count,
     (SELECT count(*) FROM sliced) AS sliced_count,
     (SELECT count(*) FROM closed) AS closed_count;
+
+-- write_operations --
+-- Operations taken in ($1), and how payments stand that operations changed ($2), in the flush's
+-- transaction, after its fence was passed. One that waits for its turn is open without an attempt
+-- (status 1); one that the books refused was never open. A payment that holds nothing any more has no
+-- timer: it is not open, so nothing else could be its next step.
+WITH taken_in AS (
+    INSERT INTO operation (partition_index, order_no, operation_uuid, kind, payment_no,
+        idempotency_key, merchant_no, mode, amount_minor, currency, fingerprint, api_version,
+        accepted_at)
+    SELECT partition_index, order_no, operation_uuid, kind, payment_no, idempotency_key,
+        merchant_no, mode, amount_minor, currency, fingerprint, api_version, accepted_at
+    FROM unnest($1::flush_operation[])
+), opened AS (
+    INSERT INTO open_order (partition_index, order_no, status, is_outcome_known, attempt_no,
+        try_count)
+    SELECT partition_index, order_no, CASE attempt_no WHEN 0 THEN 1 ELSE 2 END, true, attempt_no, 0
+    FROM unnest($1::flush_operation[]) WHERE is_open
+), stands AS MATERIALIZED (
+    SELECT * FROM unnest($2::flush_payment_standing[])
+), changed AS (
+    INSERT INTO payment_standing (partition_index, order_no, status, captured_minor,
+        refunded_minor, fee_taken_minor, disputed_minor, event_sequence, operation_count)
+    SELECT partition_index, order_no, status, captured_minor, refunded_minor, fee_taken_minor,
+        disputed_minor, event_sequence, operation_count
+    FROM stands
+    ON CONFLICT (partition_index, order_no) DO UPDATE SET status = excluded.status,
+        captured_minor = excluded.captured_minor, refunded_minor = excluded.refunded_minor,
+        fee_taken_minor = excluded.fee_taken_minor, disputed_minor = excluded.disputed_minor,
+        event_sequence = excluded.event_sequence, operation_count = excluded.operation_count,
+        updated_at = excluded.updated_at
+), timed AS (
+    INSERT INTO timer (partition_index, order_no, kind, due_at)
+    SELECT partition_index, order_no, 5,
+        clock_timestamp() + expires_in_ms * interval '1 millisecond'
+    FROM stands WHERE is_held AND expires_in_ms IS NOT NULL
+    ON CONFLICT (partition_index, order_no) DO UPDATE SET kind = excluded.kind,
+        due_at = excluded.due_at
+), quieted AS (
+    DELETE FROM timer USING stands
+    WHERE NOT stands.is_held
+        AND timer.partition_index = stands.partition_index AND timer.order_no = stands.order_no
+)
+SELECT count(*) AS standing_count FROM stands;
 
 -- write_letters --
 -- The rare part of a flush: letters ($1), the orders they stand for, and what became of operators'

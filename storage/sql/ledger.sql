@@ -23,6 +23,59 @@ WHERE NOT EXISTS (
     WHERE payment_order.partition_index = aside.partition_index
         AND payment_order.order_uuid = aside.order_uuid);
 
+-- operated_payments --
+-- Operations that came ($2, of payments $3) and payments by their numbers ($4): what was taken in
+-- before, and how each payment stands. One that has not ended has no outcome, and no standing.
+SELECT wanted.operation_uuid, op.fingerprint AS known_fingerprint,
+    o.partition_index, o.order_no, o.order_uuid, o.idempotency_key, o.merchant_no, o.mode,
+    o.seller_no, o.amount_minor, o.currency, o.fee_minor, o.captures_manually,
+    coalesce(d.psp, '') AS psp, coalesce(tried.psp_account, '') AS psp_account, d.psp_reference,
+    coalesce(stands.status, d.status, running.status) AS status,
+    coalesce(stands.captured_minor, d.amount_captured_minor, 0) AS captured_minor,
+    coalesce(stands.refunded_minor, 0) AS refunded_minor,
+    coalesce(stands.fee_taken_minor, CASE d.status WHEN 5 THEN d.fee_minor END, 0) AS fee_taken_minor,
+    coalesce(stands.disputed_minor, 0) AS disputed_minor,
+    coalesce(stands.event_sequence, d.event_sequence, 0) AS event_sequence,
+    coalesce(stands.operation_count, 0) AS operation_count
+FROM unnest($1::smallint[], $2::uuid[], $3::uuid[], $4::bigint[])
+    AS wanted (partition_index, operation_uuid, payment_uuid, payment_no)
+LEFT JOIN LATERAL (
+    SELECT fingerprint FROM operation
+    WHERE operation.operation_uuid = wanted.operation_uuid
+        AND operation.partition_index = wanted.partition_index LIMIT 1
+) AS op ON true
+CROSS JOIN LATERAL (
+    SELECT coalesce(wanted.payment_no, (
+        SELECT order_no FROM payment_order
+        WHERE payment_order.order_uuid = wanted.payment_uuid
+            AND payment_order.partition_index = wanted.partition_index)) AS payment_no
+) AS named
+JOIN LATERAL (
+    SELECT * FROM payment_order
+    WHERE payment_order.partition_index = wanted.partition_index
+        AND payment_order.order_no = named.payment_no LIMIT 1
+) AS o ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM order_outcome
+    WHERE order_outcome.partition_index = o.partition_index
+        AND order_outcome.order_no = o.order_no LIMIT 1
+) AS d ON true
+LEFT JOIN LATERAL (
+    SELECT psp_account FROM attempt
+    WHERE attempt.partition_index = o.partition_index AND attempt.order_no = o.order_no
+        AND attempt.attempt_no = d.attempt_no LIMIT 1
+) AS tried ON true
+LEFT JOIN LATERAL (
+    SELECT status FROM open_order
+    WHERE open_order.partition_index = o.partition_index
+        AND open_order.order_no = o.order_no LIMIT 1
+) AS running ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM payment_standing
+    WHERE payment_standing.partition_index = o.partition_index
+        AND payment_standing.order_no = o.order_no LIMIT 1
+) AS stands ON true;
+
 -- pending_actions --
 -- By a table that holds nothing but these: the actions themselves are kept for ever. One a letter, so
 -- that a replay and a discard of the same letter are never decided together.
@@ -104,7 +157,7 @@ WHERE key ~ '^accept_dead_letters:[0-9]{1,5}$' AND jsonb_typeof(value) = 'number
 
 -- account_heads --
 SELECT wanted.position, account.account_no, slice.version, slice.debits_posted_minor,
-    slice.credits_posted_minor
+    slice.credits_posted_minor, slice.debits_pending_minor, slice.credits_pending_minor
 FROM unnest($1::smallint[], $2::integer[], $3::smallint[], $4::smallint[], $5::text[], $6::text[])
     WITH ORDINALITY
     AS wanted (partition_index, merchant_no, mode, kind, holder, currency, position)

@@ -106,6 +106,7 @@ SELECT open_order.order_no, open_order.status, open_order.is_outcome_known, open
     taken_in.order_uuid, taken_in.idempotency_key, taken_in.merchant_no, taken_in.mode,
     taken_in.seller_no, taken_in.amount_minor, taken_in.currency, taken_in.fee_minor,
     taken_in.fingerprint, taken_in.metadata, taken_in.api_version, taken_in.accepted_at,
+    taken_in.captures_manually,
     tried.attempt_no, tried.psp, tried.psp_account, tried.psp_key, tried.epoch, tried.created_at,
     first_tried.created_at AS tried_since,
     detail.envelope AS detail_envelope, request.envelope AS request_envelope,
@@ -133,6 +134,52 @@ LEFT JOIN LATERAL (
     WHERE partition_index = $1 AND order_no = open_order.order_no
         AND part = 100 + open_order.attempt_no LIMIT 1
 ) AS request ON true
+LEFT JOIN LATERAL (
+    SELECT sequence FROM event
+    WHERE partition_index = $1 AND order_no = open_order.order_no
+    ORDER BY sequence DESC LIMIT 1
+) AS last_event ON true
+LEFT JOIN LATERAL (
+    SELECT kind FROM timer
+    WHERE partition_index = $1 AND order_no = open_order.order_no LIMIT 1
+) AS next_step ON true
+LEFT JOIN LATERAL (
+    SELECT true AS is_parked FROM parked_order
+    WHERE parked_order.partition_index = $1 AND parked_order.order_no = open_order.order_no
+    LIMIT 1
+) AS parked ON true
+LEFT JOIN LATERAL (
+    SELECT true AS is_there FROM operation
+    WHERE operation.partition_index = $1 AND operation.order_no = open_order.order_no LIMIT 1
+) AS an_operation ON true
+WHERE open_order.partition_index = $1 AND open_order.order_no > $2 AND parked.is_parked IS NULL
+    AND an_operation.is_there IS NULL
+ORDER BY open_order.order_no
+LIMIT $3;
+
+-- open_operations --
+-- The same of operations that have not ended. One that waits for its turn has no attempt.
+SELECT open_order.order_no, open_order.status, open_order.is_outcome_known, open_order.try_count,
+    open_order.psp_reference, open_order.next_retry_at, open_order.parked_reason,
+    op.operation_uuid, op.kind, op.payment_no, op.idempotency_key, op.merchant_no, op.mode,
+    op.amount_minor, op.currency, op.fingerprint, op.api_version, op.accepted_at, op.taken_in_at,
+    open_order.attempt_no, tried.psp, tried.psp_account, tried.psp_key, tried.epoch,
+    tried.created_at, first_tried.created_at AS tried_since,
+    last_event.sequence AS event_sequence, next_step.kind IS NOT NULL AS has_timer
+FROM open_order
+JOIN LATERAL (
+    SELECT * FROM operation
+    WHERE operation.partition_index = $1 AND operation.order_no = open_order.order_no LIMIT 1
+) AS op ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM attempt
+    WHERE partition_index = $1 AND order_no = open_order.order_no
+        AND attempt_no = open_order.attempt_no LIMIT 1
+) AS tried ON true
+LEFT JOIN LATERAL (
+    SELECT created_at FROM attempt
+    WHERE partition_index = $1 AND order_no = open_order.order_no AND attempt_no = 1 LIMIT 1
+) AS first_tried ON true
 LEFT JOIN LATERAL (
     SELECT sequence FROM event
     WHERE partition_index = $1 AND order_no = open_order.order_no

@@ -6,6 +6,7 @@
 -- the common case on the hot path is a batch of new keys, of which none is found.
 SELECT o.partition_index, o.order_no, o.order_uuid, o.idempotency_key, o.merchant_no, o.mode,
        o.amount_minor, o.currency, o.fee_minor, o.fingerprint, o.metadata, o.api_version, o.accepted_at,
+       o.captures_manually,
        s.seller_id,
        a.psp AS attempt_psp,
        n.status AS open_status, n.is_outcome_known, n.attempt_no AS open_attempt_no,
@@ -13,6 +14,8 @@ SELECT o.partition_index, o.order_no, o.order_uuid, o.idempotency_key, o.merchan
        d.status AS ended_status, d.amount_captured_minor, d.fee_minor AS ended_fee_minor,
        d.attempt_no AS ended_attempt_no, d.psp AS ended_psp, d.psp_reference AS ended_psp_reference,
        d.failure_code, d.decline_code, d.failure_message, d.effective_at, d.recorded_at,
+       stands.status AS present_status, stands.captured_minor, stands.refunded_minor,
+       stands.fee_taken_minor, stands.operation_count, stands.updated_at,
        false AS is_set_aside
 FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
 CROSS JOIN LATERAL (
@@ -40,10 +43,17 @@ LEFT JOIN LATERAL (
       AND attempt.attempt_no = n.attempt_no
     LIMIT 1
 ) AS a ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM payment_standing
+    WHERE payment_standing.partition_index = o.partition_index
+      AND payment_standing.order_no = o.order_no
+    LIMIT 1
+) AS stands ON true
 UNION ALL
 -- Orders whose message is a dead letter: nothing of them is known but what its header told.
 SELECT aside.partition_index, 0, aside.order_uuid, NULL, aside.merchant_no, aside.mode,
        NULL, NULL, NULL, coalesce(aside.fingerprint, ''), NULL, aside.api_version, aside.accepted_at,
+       false,
        NULL,
        NULL,
        NULL, NULL, NULL,
@@ -51,6 +61,7 @@ SELECT aside.partition_index, 0, aside.order_uuid, NULL, aside.merchant_no, asid
        ended.result, NULL, NULL,
        NULL, NULL, NULL,
        NULL, NULL, NULL, NULL, ended.recorded_at,
+       NULL, NULL, NULL, NULL, NULL, NULL,
        true
 FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
 CROSS JOIN LATERAL (
@@ -88,6 +99,8 @@ WHERE o.merchant_no = $1 AND o.mode = $2
   AND ($10::text IS NULL OR o.currency = $10)
   AND ($11::jsonb IS NULL OR o.metadata @> $11)
   AND ($12::smallint IS NULL OR $12 = coalesce(
+      (SELECT p.status FROM payment_standing AS p
+       WHERE p.partition_index = o.partition_index AND p.order_no = o.order_no),
       (SELECT d.status FROM order_outcome AS d
        WHERE d.partition_index = o.partition_index AND d.order_no = o.order_no),
       (SELECT n.status FROM open_order AS n
@@ -106,6 +119,8 @@ WHERE o.merchant_no = $1 AND o.mode = $2
   AND ($10::text IS NULL OR o.currency = $10)
   AND ($11::jsonb IS NULL OR o.metadata @> $11)
   AND ($12::smallint IS NULL OR $12 = coalesce(
+      (SELECT p.status FROM payment_standing AS p
+       WHERE p.partition_index = o.partition_index AND p.order_no = o.order_no),
       (SELECT d.status FROM order_outcome AS d
        WHERE d.partition_index = o.partition_index AND d.order_no = o.order_no),
       (SELECT n.status FROM open_order AS n
@@ -114,14 +129,20 @@ ORDER BY o.accepted_at, o.order_no, o.partition_index
 LIMIT $13::integer;
 
 -- transfers --
--- The ledger rows of one order in their order, accounts by kind and holder. A wallet's holder is kept
+-- The ledger rows of one order and of the operations on it in their order, accounts by kind and holder. A wallet's holder is kept
 -- as the seller's number; people know the seller's id.
 SELECT t.partition_index, t.order_no, t.step, t.batch_seq, t.kind, t.amount_minor, t.currency,
        t.recorded_at,
        debit.kind AS debit_kind, coalesce(debit_seller.seller_id, debit.holder) AS debit_holder,
        credit.kind AS credit_kind, coalesce(credit_seller.seller_id, credit.holder) AS credit_holder
 FROM payment_order AS o
-JOIN transfer AS t ON t.partition_index = o.partition_index AND t.order_no = o.order_no
+CROSS JOIN LATERAL (
+    SELECT o.order_no
+    UNION ALL
+    SELECT op.order_no FROM operation AS op
+    WHERE op.partition_index = o.partition_index AND op.payment_no = o.order_no
+) AS mine
+JOIN transfer AS t ON t.partition_index = o.partition_index AND t.order_no = mine.order_no
 JOIN account AS debit
   ON debit.partition_index = t.partition_index AND debit.account_no = t.debit_account_no
 JOIN account AS credit
@@ -131,7 +152,53 @@ LEFT JOIN seller AS debit_seller
 LEFT JOIN seller AS credit_seller
   ON credit_seller.seller_no = CASE WHEN credit.kind = 1 THEN credit.holder::integer END
 WHERE o.partition_index = $1 AND o.order_uuid = $2
-ORDER BY t.step;
+ORDER BY t.order_no, t.step;
+
+-- operations --
+-- Each operation by its identity: what it is, of which payment, and how it stands or ended.
+SELECT op.partition_index, op.order_no, op.operation_uuid, op.kind, op.merchant_no, op.mode,
+       op.amount_minor, op.currency, op.fingerprint, op.api_version, op.accepted_at,
+       o.idempotency_key AS payment_key,
+       n.status AS open_status, n.is_outcome_known, n.next_retry_at,
+       d.status AS ended_status, d.failure_code, d.decline_code, d.failure_message,
+       d.effective_at, d.recorded_at
+FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, operation_uuid)
+CROSS JOIN LATERAL (
+    SELECT * FROM operation AS candidate
+    WHERE candidate.operation_uuid = wanted.operation_uuid
+      AND candidate.partition_index = wanted.partition_index
+    LIMIT 1
+) AS op
+JOIN LATERAL (
+    SELECT idempotency_key FROM payment_order
+    WHERE payment_order.partition_index = op.partition_index
+      AND payment_order.order_no = op.payment_no
+    LIMIT 1
+) AS o ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM open_order
+    WHERE open_order.partition_index = op.partition_index AND open_order.order_no = op.order_no
+    LIMIT 1
+) AS n ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM order_outcome
+    WHERE order_outcome.partition_index = op.partition_index
+      AND order_outcome.order_no = op.order_no
+    LIMIT 1
+) AS d ON true;
+
+-- operation_keys --
+-- One page of a payment's operations of one kind ($3), newest first: those before $4, or all. One row
+-- more than is wanted tells whether there are more.
+SELECT op.partition_index, op.operation_uuid
+FROM payment_order AS o
+JOIN operation AS op ON op.partition_index = o.partition_index AND op.payment_no = o.order_no
+WHERE o.partition_index = $1 AND o.order_uuid = $2 AND op.kind = $3
+  AND ($4::uuid IS NULL OR op.order_no < (
+      SELECT edge.order_no FROM operation AS edge
+      WHERE edge.operation_uuid = $4 AND edge.partition_index = $1))
+ORDER BY op.order_no DESC
+LIMIT $5::integer;
 
 -- wallet --
 -- The sums of a wallet's slices over all partitions, a row a currency; one row with NULLs where there

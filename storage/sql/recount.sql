@@ -27,6 +27,10 @@ SELECT partition_index, order_no, batch_seq, status, amount_captured_minor, fee_
        (extract(epoch FROM recorded_at) * 1000000)::bigint * 1000
 FROM order_outcome ORDER BY partition_index, order_no;
 
+-- operations --
+SELECT partition_index, order_no, operation_uuid::text, kind, payment_no, amount_minor
+FROM operation ORDER BY partition_index, order_no;
+
 -- open_orders --
 SELECT o.partition_index, o.order_no, o.status, o.is_outcome_known, o.attempt_no,
        timer.order_no IS NOT NULL, ''
@@ -54,7 +58,8 @@ SELECT partition_index, order_no, step, batch_seq, kind, debit_account_no, credi
 FROM transfer ORDER BY partition_index, order_no, step;
 
 -- slices --
-SELECT partition_index, account_no, version, debits_posted_minor, credits_posted_minor
+SELECT partition_index, account_no, version, debits_posted_minor, credits_posted_minor,
+       debits_pending_minor, credits_pending_minor
 FROM slice ORDER BY partition_index, account_no;
 
 -- events --

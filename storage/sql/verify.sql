@@ -9,12 +9,18 @@
 -- session's own: the books stay untouched.
 CREATE TEMPORARY TABLE posted (
     partition_index smallint, account_no bigint, debits_minor numeric, credits_minor numeric,
-    transfer_count bigint
+    debits_pending_minor numeric, credits_pending_minor numeric, transfer_count bigint
 );
+-- Orders and operations share one numbering a partition, and everything that goes by such a number.
+CREATE TEMPORARY VIEW numbered AS
+    SELECT partition_index, order_no, order_uuid, NULL::smallint AS operation_kind FROM payment_order
+    UNION ALL
+    SELECT partition_index, order_no, operation_uuid, kind FROM operation;
 -- A charge whose key is one of ours (is_ours) names its order by that; key, merchant and order key are
 -- kept of the others alone, which name an order by merchant and key only.
 CREATE TEMPORARY TABLE oracle_charge (
-    psp text, n bigint, reference text, captured_minor bigint, refunded_minor bigint, currency text,
+    psp text, n bigint, reference text, captured_minor bigint, refunded_minor bigint,
+    changed_n bigint, currency text,
     is_ours boolean, partition_index smallint, order_uuid uuid, attempt_no integer, psp_key text,
     merchant_id text, order_key text
 );
@@ -69,17 +75,22 @@ FROM (
 ANALYZE oracle_charge;
 
 -- recompute_accounts --
--- What each slice should hold, from the transfers alone. Pairs of accounts are summed first: there
--- are far fewer of them than transfers.
+-- What each slice should hold, from the transfers alone: an authorization (kind 3) is pending, a
+-- capture (4) posts that or a part of it, a release (5) ends it; every other kind is posted. Pairs of
+-- accounts are summed first: there are far fewer of them than transfers.
 WITH pair AS (
-    SELECT partition_index, debit_account_no, credit_account_no, sum(amount_minor) AS amount_minor,
+    SELECT partition_index, debit_account_no, credit_account_no,
+           sum(CASE WHEN kind IN (3, 5) THEN 0 ELSE amount_minor END) AS amount_minor,
+           sum(CASE kind WHEN 3 THEN amount_minor WHEN 4 THEN -amount_minor
+               WHEN 5 THEN -amount_minor ELSE 0 END) AS pending_minor,
            count(*) AS transfer_count
     FROM transfer GROUP BY partition_index, debit_account_no, credit_account_no
 )
 INSERT INTO posted
 SELECT partition_index, side.account_no, sum(side.debit_minor), sum(side.credit_minor),
-       sum(transfer_count)
+       sum(side.debit_pending_minor), sum(side.credit_pending_minor), sum(transfer_count)
 FROM pair
-CROSS JOIN LATERAL (VALUES (debit_account_no, amount_minor, 0), (credit_account_no, 0, amount_minor))
-    AS side (account_no, debit_minor, credit_minor)
+CROSS JOIN LATERAL (VALUES (debit_account_no, amount_minor, 0, pending_minor, 0),
+                           (credit_account_no, 0, amount_minor, 0, pending_minor))
+    AS side (account_no, debit_minor, credit_minor, debit_pending_minor, credit_pending_minor)
 GROUP BY partition_index, side.account_no;

@@ -30,8 +30,12 @@ SELECT partition_index, account_no, CASE
         slice.credits_posted_minor, coalesce(posted.credits_minor, 0))
     WHEN slice.version <> coalesce(posted.transfer_count, 0) THEN format(
         'is at version %s after %s transfers', slice.version, coalesce(posted.transfer_count, 0))
-    WHEN slice.debits_pending_minor <> 0 OR slice.credits_pending_minor <> 0
-        THEN 'holds pending money, and nothing makes any yet'
+    WHEN slice.debits_pending_minor <> coalesce(posted.debits_pending_minor, 0) THEN format(
+        'pending debits are %s, its transfers come to %s',
+        slice.debits_pending_minor, coalesce(posted.debits_pending_minor, 0))
+    WHEN slice.credits_pending_minor <> coalesce(posted.credits_pending_minor, 0) THEN format(
+        'pending credits are %s, its transfers come to %s',
+        slice.credits_pending_minor, coalesce(posted.credits_pending_minor, 0))
     END AS finding
 FROM slice FULL JOIN posted USING (partition_index, account_no);
 

@@ -2,16 +2,19 @@
 
 -- charges_are_booked --
 -- $2 is how many charges the PSP had before the snapshot: their attempts were committed before, so
--- their orders are in it. Charges of orders that are open, or newer, are in flight.
+-- their orders are in it. Charges of orders that are open, or newer, are in flight; so are those of which
+-- an operation is open, and those that the PSP changed after it had made $3 changes, which was before, too.
 SELECT charge.n, charge.reference, o.partition_index, o.order_no, CASE
     WHEN NOT charge.is_ours THEN 'its key is not one of the merchant''s order that it names'
     WHEN o.order_no IS NULL AND charge.n <= $2::bigint THEN 'the books know no such order'
     WHEN o.order_no IS NULL OR running.status IS NOT NULL THEN NULL
     WHEN ended.status IS NULL THEN 'its order is neither open nor ended'
-    WHEN charge.captured_minor = 0 AND ended.status = 5 AND ended.attempt_no = charge.attempt_no
+    -- What is done to it at this moment: its own rows tell when it has ended.
+    WHEN moving.is_open OR charge.changed_n > $3::bigint THEN NULL
+    WHEN charge.captured_minor = 0 AND booked.captured_minor > 0 AND ended.attempt_no = charge.attempt_no
         THEN 'nothing was captured, and the books say it succeeded'
     WHEN charge.captured_minor = 0 THEN NULL
-    WHEN ended.status <> 5 THEN format('captured %s, and its order ended without a charge (state %s)',
+    WHEN ended.status NOT IN (4, 5) THEN format('captured %s, and its order ended without a charge (state %s)',
         charge.captured_minor, ended.status)
     WHEN ended.attempt_no <> charge.attempt_no THEN format(
         'captured by attempt %s, and the order ended by attempt %s',
@@ -20,14 +23,15 @@ SELECT charge.n, charge.reference, o.partition_index, o.order_no, CASE
         'the books know it as %s', ended.psp_reference)
     WHEN ended.currency <> charge.currency THEN format(
         'captured %s, and the books say %s', charge.currency, ended.currency)
-    WHEN ended.amount_captured_minor <> charge.captured_minor THEN format(
-        'captured %s, and the books say %s', charge.captured_minor, ended.amount_captured_minor)
-    WHEN charge.refunded_minor <> 0 THEN format(
-        'refunded %s, and the books know no refunds', charge.refunded_minor)
+    WHEN booked.captured_minor <> charge.captured_minor THEN format(
+        'captured %s, and the books say %s', charge.captured_minor, booked.captured_minor)
+    WHEN booked.refunded_minor <> charge.refunded_minor THEN format(
+        'refunded %s, and the books say %s', charge.refunded_minor, booked.refunded_minor)
     END AS finding,
     CASE
-    WHEN running.status IS NOT NULL THEN 'open'
+    WHEN running.status IS NOT NULL OR moving.is_open THEN 'open'
     WHEN o.order_no IS NULL AND charge.is_ours AND charge.n > $2::bigint THEN 'newer'
+    WHEN o.order_no IS NOT NULL AND charge.changed_n > $3::bigint THEN 'newer'
     END AS in_flight
 FROM oracle_charge AS charge
 LEFT JOIN payment_order AS o ON charge.is_ours
@@ -36,6 +40,16 @@ LEFT JOIN order_outcome AS ended
     ON ended.partition_index = o.partition_index AND ended.order_no = o.order_no
 LEFT JOIN open_order AS running
     ON running.partition_index = o.partition_index AND running.order_no = o.order_no
+LEFT JOIN payment_standing AS stands
+    ON stands.partition_index = o.partition_index AND stands.order_no = o.order_no
+LEFT JOIN (
+    SELECT DISTINCT op.partition_index, op.payment_no, true AS is_open
+    FROM open_order JOIN operation AS op USING (partition_index, order_no)
+) AS moving ON moving.partition_index = o.partition_index AND moving.payment_no = o.order_no
+CROSS JOIN LATERAL (
+    SELECT coalesce(stands.captured_minor, ended.amount_captured_minor) AS captured_minor,
+           coalesce(stands.refunded_minor, 0) AS refunded_minor
+) AS booked
 WHERE charge.psp = $1::text;
 
 -- transfers_are_charged --
@@ -56,7 +70,19 @@ JOIN payment_order AS o USING (partition_index, order_no)
 LEFT JOIN oracle_charge AS charge ON charge.psp = $1::text AND charge.is_ours
     AND charge.captured_minor > 0
     AND charge.partition_index = o.partition_index AND charge.order_uuid = o.order_uuid
-WHERE moved.kind = 1 AND ended.psp = $1::text;
+WHERE moved.kind = 1 AND ended.psp = $1::text
+UNION ALL
+-- What was authorized and then captured has its one charge, too; its amounts are looked at above.
+SELECT stands.partition_index, stands.order_no, CASE
+    WHEN charge.n IS NULL THEN format('captured %s, and the PSP captured nothing', stands.captured_minor)
+    END
+FROM payment_standing AS stands
+JOIN order_outcome AS ended USING (partition_index, order_no)
+JOIN payment_order AS o USING (partition_index, order_no)
+LEFT JOIN oracle_charge AS charge ON charge.psp = $1::text AND charge.is_ours
+    AND charge.captured_minor > 0
+    AND charge.partition_index = o.partition_index AND charge.order_uuid = o.order_uuid
+WHERE ended.status = 4 AND stands.captured_minor > 0 AND ended.psp = $1::text;
 
 -- orders_charged_once --
 -- One successful charge for each merchant, key and mode, under whatever key at whichever PSP: this

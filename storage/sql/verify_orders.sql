@@ -22,27 +22,27 @@ LEFT JOIN (
 -- order_numbers --
 SELECT * FROM (
     SELECT o.partition_index, o.order_no, CASE
-        WHEN o.order_no <> coalesce(lag(o.order_no) OVER numbered, 0) + 1 THEN format(
-            'comes after order %s', coalesce(lag(o.order_no) OVER numbered, 0))
-        WHEN lead(o.order_no) OVER numbered IS NULL
+        WHEN o.order_no <> coalesce(lag(o.order_no) OVER in_order, 0) + 1 THEN format(
+            'comes after order %s', coalesce(lag(o.order_no) OVER in_order, 0))
+        WHEN lead(o.order_no) OVER in_order IS NULL
             AND o.order_no IS DISTINCT FROM held.order_no_last THEN format(
             'is the last one, and its partition counts %s', held.order_no_last)
         END AS finding
-    FROM payment_order AS o LEFT JOIN partition AS held USING (partition_index)
-    WINDOW numbered AS (PARTITION BY o.partition_index ORDER BY o.order_no)
+    FROM numbered AS o LEFT JOIN partition AS held USING (partition_index)
+    WINDOW in_order AS (PARTITION BY o.partition_index ORDER BY o.order_no)
 ) AS present
 UNION ALL
 SELECT partition_index, order_no_last, 'the partition counts orders, and holds none'
 FROM partition
 WHERE order_no_last > 0 AND NOT EXISTS (
-    SELECT FROM payment_order AS o WHERE o.partition_index = partition.partition_index);
+    SELECT FROM numbered AS o WHERE o.partition_index = partition.partition_index);
 
 -- orders_are_unique --
 -- Grouped anew, because an index can be dropped.
 SELECT partition_index, min(order_no) AS order_no, order_uuid::text AS order_uuid, CASE
     WHEN count(*) > 1 THEN format('%s orders have one identity', count(*))
     END AS finding
-FROM payment_order GROUP BY partition_index, order_uuid;
+FROM numbered GROUP BY partition_index, order_uuid;
 
 -- order_parties --
 SELECT o.partition_index, o.order_no, CASE
@@ -57,27 +57,38 @@ LEFT JOIN merchant USING (merchant_no)
 LEFT JOIN seller ON seller.seller_no = o.seller_no;
 
 -- order_identities --
--- The parts of each order's identity. They are hashed outside: the server has no SHA-1.
+-- The parts of each identity. They are hashed outside: the server has no SHA-1. An operation is in its
+-- payment's partition, which derives from the payment's identity.
 SELECT o.partition_index, o.order_no, uuid_send(o.order_uuid) AS order_uuid,
        coalesce(merchant.merchant_id, '') || '|' || CASE o.mode WHEN 1 THEN 'test' ELSE 'live' END
-           || '|' || o.idempotency_key::text AS name
-FROM payment_order AS o LEFT JOIN merchant USING (merchant_no);
+           || '|' || o.idempotency_key::text AS name,
+       NULL::bytea AS payment_uuid
+FROM payment_order AS o LEFT JOIN merchant USING (merchant_no)
+UNION ALL
+SELECT op.partition_index, op.order_no, uuid_send(op.operation_uuid),
+       coalesce(o.order_uuid::text, '') || '|'
+           || (ARRAY['capture', 'void', 'refund', 'expiry'])[op.kind] || '|'
+           || op.idempotency_key::text,
+       coalesce(uuid_send(o.order_uuid), ''::bytea)
+FROM operation AS op
+LEFT JOIN payment_order AS o
+    ON o.partition_index = op.partition_index AND o.order_no = op.payment_no;
 
 -- orders_stand_once --
 SELECT partition_index, order_no, CASE
     WHEN ended.status IS NULL AND running.status IS NULL THEN 'neither open nor ended'
     WHEN ended.status IS NOT NULL AND running.status IS NOT NULL THEN 'ended, and still open'
     END AS finding
-FROM payment_order AS o
+FROM numbered AS o
 LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
 LEFT JOIN open_order AS running USING (partition_index, order_no)
 UNION ALL
 SELECT partition_index, order_no, 'an outcome without its order'
-FROM order_outcome LEFT JOIN payment_order AS o USING (partition_index, order_no)
+FROM order_outcome LEFT JOIN numbered AS o USING (partition_index, order_no)
 WHERE o.order_uuid IS NULL
 UNION ALL
 SELECT partition_index, order_no, 'open, and there is no such order'
-FROM open_order LEFT JOIN payment_order AS o USING (partition_index, order_no)
+FROM open_order LEFT JOIN numbered AS o USING (partition_index, order_no)
 WHERE o.order_uuid IS NULL
 UNION ALL
 SELECT partition_index, order_no, 'ended twice'
@@ -87,9 +98,10 @@ SELECT partition_index, order_no, 'open twice'
 FROM open_order GROUP BY partition_index, order_no HAVING count(*) > 1;
 
 -- outcomes_match_orders --
--- Status 5 is succeeded, 7 failed, 8 canceled, 9 expired.
+-- Status 4 is authorized, 5 succeeded, 7 failed, 8 canceled, 9 expired. What becomes of an authorized
+-- one is the operations' affair (see standings).
 SELECT ended.partition_index, ended.order_no, CASE
-    WHEN ended.status NOT IN (5, 7, 8, 9) THEN format('ended in state %s, which is no end', ended.status)
+    WHEN ended.status NOT IN (4, 5, 7, 8, 9) THEN format('ended in state %s, which is no end', ended.status)
     WHEN ended.currency <> o.currency THEN format(
         'ended in %s, and was ordered in %s', ended.currency, o.currency)
     WHEN ended.status = 5 AND ended.amount_captured_minor <> o.amount_minor THEN format(
@@ -101,7 +113,9 @@ SELECT ended.partition_index, ended.order_no, CASE
     WHEN tried.psp IS NULL THEN format('ended by attempt %s, which is missing', ended.attempt_no)
     WHEN ended.psp IS DISTINCT FROM tried.psp THEN format(
         'ended at PSP %s, and its attempt was at %s', ended.psp, tried.psp)
-    WHEN ended.status = 5 AND ended.psp_reference IS NULL THEN 'succeeded without a PSP reference'
+    WHEN ended.status IN (4, 5) AND ended.psp_reference IS NULL THEN 'succeeded without a PSP reference'
+    WHEN ended.status IN (4, 5) AND (ended.status = 4) <> o.captures_manually
+        THEN 'was captured, or only authorized, against what was ordered'
     WHEN (ended.status = 7) <> (ended.failure_code IS NOT NULL)
         THEN 'only a failed order has a failure code'
     END AS finding
@@ -111,14 +125,17 @@ LEFT JOIN attempt AS tried USING (partition_index, order_no, attempt_no);
 
 -- transfers_match_outcomes --
 -- What a success must have moved: in step 1 the gross from the PSP's receivable (account kind 2) to
--- the seller's wallet (1), in step 2 the fee from there to our income (3), unless it is zero. Nothing
--- else moves money yet. Each transfer is looked at, then how many each outcome has: so none is missing.
+-- the seller's wallet (1), in step 2 the fee from there to our income (3), unless it is zero. An
+-- authorization holds the gross between the same accounts (kind 3). What operations move is told apart.
+-- Each transfer is looked at, then how many each outcome has: so none is missing.
 SELECT moved.partition_index, moved.order_no, CASE
-    WHEN ended.status IS DISTINCT FROM 5 THEN format(
+    WHEN ended.status IS NULL OR ended.status NOT IN (4, 5) THEN format(
         'a transfer of %s that no success accounts for', moved.amount_minor)
-    WHEN moved.step NOT IN (1, 2) OR moved.kind <> moved.step THEN format(
+    WHEN moved.step NOT IN (1, 2) OR ended.status = 5 AND moved.kind <> moved.step
+        OR ended.status = 4 AND (moved.step, moved.kind) <> (1, 3) THEN format(
         'step %s of kind %s is none of a success', moved.step, moved.kind)
-    WHEN moved.amount_minor <> CASE moved.step WHEN 1 THEN ended.amount_captured_minor ELSE ended.fee_minor END
+    WHEN moved.amount_minor <> CASE WHEN moved.kind = 3 THEN o.amount_minor
+        WHEN moved.step = 1 THEN ended.amount_captured_minor ELSE ended.fee_minor END
         THEN format('moved %s, and the outcome says captured %s, fee %s',
             moved.amount_minor, ended.amount_captured_minor, ended.fee_minor)
     WHEN moved.currency <> ended.currency THEN format(
@@ -137,24 +154,30 @@ SELECT moved.partition_index, moved.order_no, CASE
         THEN format('credits account %s, which is not the one to credit', moved.credit_account_no)
     END AS finding
 FROM transfer AS moved
+LEFT JOIN operation AS op USING (partition_index, order_no)
 LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
 LEFT JOIN payment_order AS o USING (partition_index, order_no)
 LEFT JOIN account AS debit
     ON debit.partition_index = moved.partition_index AND debit.account_no = moved.debit_account_no
 LEFT JOIN account AS credit
     ON credit.partition_index = moved.partition_index AND credit.account_no = moved.credit_account_no
+WHERE op.kind IS NULL
 UNION ALL
 SELECT partition_index, order_no, CASE
-    WHEN coalesce(moved.transfer_count, 0) <> 1 + (ended.fee_minor > 0)::integer THEN format(
+    WHEN coalesce(moved.transfer_count, 0) <> expected.transfer_count THEN format(
         'succeeded with %s transfers instead of %s',
-        coalesce(moved.transfer_count, 0), 1 + (ended.fee_minor > 0)::integer)
+        coalesce(moved.transfer_count, 0), expected.transfer_count)
     END
 FROM order_outcome AS ended
+JOIN payment_order AS o USING (partition_index, order_no)
+CROSS JOIN LATERAL (
+    SELECT 1 + (ended.status = 5 AND ended.fee_minor > 0)::integer AS transfer_count
+) AS expected
 LEFT JOIN (
     SELECT partition_index, order_no, count(*) AS transfer_count
     FROM transfer GROUP BY partition_index, order_no
 ) AS moved USING (partition_index, order_no)
-WHERE ended.status = 5;
+WHERE ended.status IN (4, 5);
 
 -- attempts --
 -- Each under the key that derives from its order, at a PSP of the configuration ($1); then numbered
@@ -170,10 +193,13 @@ SELECT partition_index, order_no, CASE
         'went to PSP %s, which is not configured and can''t be asked', tried.psp)
     END AS finding
 FROM attempt AS tried
-LEFT JOIN payment_order AS o USING (partition_index, order_no)
+LEFT JOIN numbered AS o USING (partition_index, order_no)
 LEFT JOIN partition AS held USING (partition_index)
 UNION ALL
 SELECT partition_index, order_no, CASE
+    -- An operation that waits for its turn, or that the books refused, has none.
+    WHEN tried.attempt_count IS NULL AND o.operation_kind IS NOT NULL
+        AND coalesce(ended.attempt_no, running.attempt_no) = 0 THEN NULL
     WHEN tried.attempt_count IS NULL THEN 'an order without an attempt'
     WHEN tried.attempt_no_min <> 1 OR tried.attempt_no_max <> tried.attempt_count
         THEN 'attempts are not numbered from 1 on without a gap'
@@ -181,7 +207,7 @@ SELECT partition_index, order_no, CASE
         'stands at attempt %s, and has %s', coalesce(ended.attempt_no, running.attempt_no),
         tried.attempt_no_max)
     END
-FROM payment_order AS o
+FROM numbered AS o
 LEFT JOIN (
     SELECT partition_index, order_no, count(*) AS attempt_count, min(attempt_no) AS attempt_no_min,
            max(attempt_no) AS attempt_no_max
@@ -192,19 +218,25 @@ LEFT JOIN open_order AS running USING (partition_index, order_no);
 
 -- events --
 -- A history is numbered from 1, is a path of the life cycle (1 created, 2 action required,
--- 3 resumed, then at most one end), and leads to where the order stands.
+-- 3 resumed, then at most one end; 4 authorized, then 6 captured in part, and one end), and leads to
+-- where the order stands. Operations have their own (see operations).
 SELECT partition_index, order_no, CASE
     WHEN o.order_uuid IS NULL THEN 'events without their order'
     WHEN history.path IS NULL THEN 'an order without events'
     WHEN history.sequence_min <> 1 OR history.sequence_max <> history.event_count
         THEN 'events are not numbered from 1 on without a gap'
-    WHEN history.path !~ '^1(23)*2?[5789]?$' THEN format(
+    WHEN history.path !~ '^1(23)*2?([5789]|4(6*5?|8|9))?$' THEN format(
         'events %s are no path of the life cycle', history.path)
-    WHEN ended.event_sequence <> history.sequence_max THEN format(
-        'ended with event %s, and has %s', ended.event_sequence, history.sequence_max)
-    WHEN right(history.path, 1) <> ended.status::text THEN format(
-        'ended in state %s, and its last event is %s', ended.status, right(history.path, 1))
-    WHEN ended.batch_seq <> history.batch_seq_max THEN format(
+    WHEN coalesce(stands.event_sequence, ended.event_sequence) <> history.sequence_max THEN format(
+        'ended with event %s, and has %s', coalesce(stands.event_sequence, ended.event_sequence),
+        history.sequence_max)
+    WHEN right(history.path, 1) <> coalesce(stands.status, ended.status)::text THEN format(
+        'stands in state %s, and its last event is %s', coalesce(stands.status, ended.status),
+        right(history.path, 1))
+    WHEN substr(history.path, ended.event_sequence, 1) <> ended.status::text THEN format(
+        'ended in state %s by event %s, which is %s', ended.status, ended.event_sequence,
+        substr(history.path, ended.event_sequence, 1))
+    WHEN stands.status IS NULL AND ended.batch_seq <> history.batch_seq_max THEN format(
         'ended in batch %s, and its events go up to batch %s', ended.batch_seq, history.batch_seq_max)
     WHEN running.status = 2 AND history.path !~ '[13]$' OR running.status = 3 AND history.path !~ '2$'
         OR running.status NOT IN (2, 3) THEN format(
@@ -215,31 +247,46 @@ FULL JOIN (
     SELECT partition_index, order_no, count(*) AS event_count, min(sequence) AS sequence_min,
            max(sequence) AS sequence_max, max(batch_seq) AS batch_seq_max,
            string_agg(type::text, '' ORDER BY sequence) AS path
-    FROM event GROUP BY partition_index, order_no
+    FROM event WHERE type < 10 GROUP BY partition_index, order_no
 ) AS history USING (partition_index, order_no)
 LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
+LEFT JOIN payment_standing AS stands USING (partition_index, order_no)
 LEFT JOIN open_order AS running USING (partition_index, order_no);
 
 -- timers --
 SELECT timer.partition_index, timer.order_no, CASE
-    WHEN running.status IS NULL THEN 'a timer of an order that is not open'
-    WHEN timer.kind NOT IN (1, 2, 3, 4) THEN format('a timer of the unknown kind %s', timer.kind)
-    -- No step waits for longer than an hour; a buyer's action for a day at most.
+    WHEN timer.kind = 5 AND (running.status IS NOT NULL OR stands.status IS NULL
+        OR stands.status NOT IN (4, 6)) THEN 'the timer of an authorization, and nothing is held'
+    WHEN timer.kind <> 5 AND running.status IS NULL THEN 'a timer of an order that is not open'
+    WHEN timer.kind NOT IN (1, 2, 3, 4, 5) THEN format('a timer of the unknown kind %s', timer.kind)
+    -- No step waits for longer than an hour, a buyer's action for a day, an authorization some days.
     WHEN timer.due_at > statement_timestamp() + interval '30 days'
         THEN format('a timer that is due only at %s', timer.due_at)
     END AS finding
-FROM timer LEFT JOIN open_order AS running USING (partition_index, order_no);
+FROM timer
+LEFT JOIN open_order AS running USING (partition_index, order_no)
+LEFT JOIN payment_standing AS stands USING (partition_index, order_no)
+UNION ALL
+SELECT partition_index, order_no, CASE
+    WHEN timer.kind IS NULL THEN 'something is held, and no timer gives it back'
+    END
+FROM payment_standing AS stands LEFT JOIN timer USING (partition_index, order_no)
+WHERE stands.status IN (4, 6);
 
 -- refused_requests --
 SELECT refused.partition_index, o.order_no, refused.order_uuid::text AS order_uuid, CASE
-    WHEN o.order_no IS NULL AND aside.order_uuid IS NULL AND c.checkout_uuid IS NULL
+    WHEN o.order_no IS NULL AND aside.order_uuid IS NULL AND op.order_no IS NULL
+        AND c.checkout_uuid IS NULL
         THEN 'refused because of an order that does not exist'
-    WHEN coalesce(o.fingerprint, aside.fingerprint, c.fingerprint) = refused.fingerprint
+    WHEN coalesce(o.fingerprint, op.fingerprint, aside.fingerprint, c.fingerprint)
+        = refused.fingerprint
         THEN 'refused, and its order has the same fingerprint'
     END AS finding
 FROM refused_request AS refused
 LEFT JOIN payment_order AS o
     ON o.order_uuid = refused.order_uuid AND o.partition_index = refused.partition_index
+LEFT JOIN operation AS op
+    ON op.operation_uuid = refused.order_uuid AND op.partition_index = refused.partition_index
 LEFT JOIN set_aside_order AS aside
     ON aside.order_uuid = refused.order_uuid AND aside.partition_index = refused.partition_index
 LEFT JOIN checkout AS c

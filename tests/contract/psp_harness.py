@@ -26,6 +26,9 @@ REAL_WAIT_S_MAX = 0.5
 class Harness(Protocol):
     """A connector, and a view of what really happened behind it."""
 
+    references: dict[str, str]
+    """By key: what a PSP that prepares charges has answered. An owner has it in its books."""
+
     @property
     def psp(self) -> Psp: ...
     async def set_scenario(self, changes: bytes) -> None: ...
@@ -61,6 +64,7 @@ class InProcessHarness:
             name="sandbox", account="default", seed=1, clock=self.clock, sleep=no_sleep
         )
         self.psp: Psp = self.sandbox
+        self.references: dict[str, str] = {}
         self._scenario = Scenario()
 
     async def set_scenario(self, changes: bytes) -> None:
@@ -101,7 +105,8 @@ class SimulatedHarness(InProcessHarness):
 
 class SimulatorHarness:
     def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
-        self.psp = SimulatorPsp(name="sandbox", account="default", url=url)
+        self.psp: Psp = SimulatorPsp(name="sandbox", account="default", url=url)
+        self.references: dict[str, str] = {}
         self._url = url
         self._http = http
 

@@ -19,6 +19,7 @@ from payments.fingerprint import canonical_json
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.money import AMOUNT_MINOR_MAX
+from payments.operation_rows import OperationRow, StandingRow
 from payments.rows import (
     AccountRow,
     AttemptRow,
@@ -36,6 +37,7 @@ from storage.ports import Flush, LeaseView
 from storage.sealing import decode_detail, open_sealed
 from tests.fakes.fake_evidence import FakeEvidence
 from tests.fakes.fake_letters import FakeLetters
+from tests.fakes.fake_operations import open_operation, write_operations
 from tests.fakes.fake_psp_events import FakePspEvents
 
 OrderKey = tuple[int, int]
@@ -85,6 +87,9 @@ class FakeBooks:
     letters: FakeLetters = field(default_factory=FakeLetters)
     evidence: FakeEvidence = field(default_factory=FakeEvidence)
     psp_events: FakePspEvents = field(default_factory=FakePspEvents)
+    operations: dict[OrderKey, tuple[OperationRow, datetime]] = field(default_factory=dict)
+    operation_keys: dict[UUID, OrderKey] = field(default_factory=dict)
+    standings: dict[OrderKey, StandingRow] = field(default_factory=dict)
     checkouts: dict[tuple[int, UUID], tuple[CheckoutRow, list[CheckoutOrderRow]]] = field(
         default_factory=dict
     )
@@ -187,6 +192,7 @@ class FakeBooks:
             due_at = at + timedelta(milliseconds=timer.delay_ms)
             self.timers[timer[:2]] = FakeTimer(timer.kind, due_at)
         self._write_money(flush, at)
+        write_operations(self, flush, at)
         return at
 
     def account_head(self, partition_index: int, key: AccountKey) -> AccountHead | None:
@@ -199,7 +205,12 @@ class FakeBooks:
         keys = sorted(
             key for key in self.open_orders if key[0] == partition_index and key not in self.parked
         )
-        return [self._record(key, self.open_orders[key]) for key in keys]
+        return [
+            open_operation(self, key, self.open_orders[key])
+            if key in self.operations
+            else self._record(key, self.open_orders[key])
+            for key in keys
+        ]
 
     def copy(self) -> FakeBooks:
         """Return the rows as they stand, to go on apart from these."""
@@ -234,8 +245,17 @@ class FakeBooks:
             for row in flush.transfers
         ):
             raise ContentDefect("a transfer moves nothing")
+        _refuse_known(
+            "number",
+            self.orders.keys() | self.operations.keys(),
+            (row[:2] for row in (*flush.orders, *flush.operations)),
+        )
+        _refuse_known(
+            "operation", self.operation_keys, (row.operation_uuid for row in flush.operations)
+        )
         is_open = self.open_orders.keys() | {row[:2] for row in flush.orders}
-        ended = {row[:2] for row in flush.outcomes}
+        never_open = {row[:2] for row in flush.operations if not row.is_open}
+        ended = {row[:2] for row in flush.outcomes} - never_open
         changed = {row[:2] for row in flush.progress} - ended
         if not ended | changed <= is_open:
             raise InvariantViolation("an order that is not open moved or ended")
@@ -272,12 +292,14 @@ class FakeBooks:
                 version=stored.version + delta.transfer_count,
                 debits_posted_minor=stored.debits_posted_minor + delta.debits_posted_minor,
                 credits_posted_minor=stored.credits_posted_minor + delta.credits_posted_minor,
+                debits_pending_minor=stored.debits_pending_minor + delta.debits_pending_minor,
+                credits_pending_minor=stored.credits_pending_minor + delta.credits_pending_minor,
             )
         for transfer in flush.transfers:
             self.transfers[transfer[:3]] = (transfer, at)
         for outcome in flush.outcomes:
             self.outcomes[outcome[:2]] = (outcome, at)
-            self.open_orders.pop(outcome[:2])
+            self.open_orders.pop(outcome[:2], None)
             self.timers.pop(outcome[:2], None)
 
     def _record(self, key: OrderKey, progress: ProgressRow) -> OpenOrderRecord:
@@ -304,6 +326,7 @@ class FakeBooks:
             accepted_at=row.accepted_at,
             api_version=row.api_version,
             reply_to="",
+            captures_manually=row.captures_manually,
             hosted=detail.hosted,
         )
         inherited = Attempt.inherited(

@@ -32,11 +32,14 @@ from storage.ports import (
     KnownOrders,
     LaneReplaced,
     LeaseView,
+    OperatedPayments,
+    OperationKey,
     PartitionFenced,
     PartitionView,
 )
 from storage.queue_ports import LetterAction
 from tests.fakes.fake_books import FakeBooks, OrderKey
+from tests.fakes.fake_operations import operated_payments_in, standings_of_open
 
 
 class AppendFault(Enum):
@@ -143,6 +146,13 @@ class FakeLedger:
         """See ``storage.ports.OwnerLedger``."""
         await self._reach()
         return self.known_in(self._books, keys)
+
+    async def operated_payments(
+        self, operations: Sequence[OperationKey], payments: Sequence[tuple[int, int]]
+    ) -> OperatedPayments:
+        """See ``storage.ports.OwnerLedger``."""
+        await self._reach()
+        return operated_payments_in(self._books, operations, payments)
 
     async def pending_actions(
         self, partition_indexes: Sequence[int], *, count_max: int
@@ -324,6 +334,7 @@ class FakeOwnership:
         return PartitionState(
             head=held.head,
             open_orders=self._books.open_order_records(partition_index),
+            standings=standings_of_open(self._books, partition_index),
             recorded_at=self._books.now(),
             stall_count=held.stall_count,
         )

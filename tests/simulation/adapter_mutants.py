@@ -216,11 +216,11 @@ def _not_found_is_proof() -> None:
 def _time_out_under_a_new_key() -> None:
     charge = SimPsp.charge
 
-    async def charge_twice(psp: SimPsp, key: str, request: bytes, *, timeout_s: float) -> PspAnswer:
-        answer = await charge(psp, key, request, timeout_s=timeout_s)
+    async def charge_twice(psp: SimPsp, key: str, request: bytes, **told: Any) -> PspAnswer:
+        answer = await charge(psp, key, request, **told)
         if answer.result is not ResultClass.UNKNOWN:
             return answer
-        return await charge(psp, key_apart(key), request, timeout_s=timeout_s)
+        return await charge(psp, key_apart(key), request, **told)
 
     replace_attribute(SimPsp, "charge", charge_twice)
 

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from gateway.idempotency import Verdict
 from loadtest.checker.checking import check_records
+from payments.operation_kinds import OperationKind
+from tests.simulation.clients import TAKEN_IN
 from tests.simulation.records import Evidence, records_of
 
 # What could not be looked at is wrong in a simulation, which has everything; but it violates nothing.
@@ -29,7 +31,13 @@ class Violation(NamedTuple):
 
 def check(evidence: Evidence) -> list[Violation]:
     """Return what does not hold. Empty is what every run must end with."""
-    return [*_shared(evidence), *_answers(evidence), *_epochs(evidence), *_no_end(evidence)]
+    return [
+        *_shared(evidence),
+        *_answers(evidence),
+        *_operations(evidence),
+        *_epochs(evidence),
+        *_no_end(evidence),
+    ]
 
 
 def _shared(evidence: Evidence) -> Iterator[Violation]:
@@ -48,6 +56,27 @@ def _answers(evidence: Evidence) -> Iterator[Violation]:
         is_same = key is not None and books.orders[key].fingerprint == reply.fingerprint
         if reply.verdict is Verdict.REUSED and is_same:
             yield Violation("I13", f"{reply.order_uuid}: its own body was refused as another")
+
+
+def _operations(evidence: Evidence) -> Iterator[Violation]:
+    """I1 and I13 of captures, voids and refunds: what was accepted is in the books, each has one answer,
+    and none is there that nobody asked for.
+    """
+    books, history = evidence.books, evidence.history
+    frozen: dict[UUID, bytes] = {}
+    for reply in history.operation_replies:
+        identity = reply.order_uuid
+        key = books.operation_keys.get(identity)
+        if reply.verdict in TAKEN_IN and key is None:
+            yield Violation("I1", f"operation {identity} was accepted, and is not in the books")
+        is_same = key is not None and books.operations[key][0].fingerprint == reply.fingerprint
+        if reply.verdict is Verdict.REUSED and is_same:
+            yield Violation("I13", f"operation {identity}: its own body was refused as another")
+        if reply.body is not None and frozen.setdefault(identity, reply.body) != reply.body:
+            yield Violation("I13", f"operation {identity} was answered in two ways")
+    for key, (row, _) in books.operations.items():
+        if row.kind != OperationKind.EXPIRY and row.operation_uuid not in history.operations:
+            yield Violation("I3", f"operation {key} was asked for by nobody")
 
 
 def _epochs(evidence: Evidence) -> Iterator[Violation]:

@@ -9,18 +9,20 @@ from uuid import UUID
 
 from gateway.idempotency import Verdict
 from loadtest.checker.records import ClientEvent, EventType, OpKind
-from payments.commands import PaymentCommand
+from payments.commands import OperationCommand, PaymentCommand
 from payments.fingerprint import fingerprint
 from payments.identity import order_uuid
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
+from payments.operation_kinds import BY_WIRE
+from tests.operated import an_operation
 from tests.queue_commands import MERCHANT_ID, a_command
 from tests.simulation.answers import Answered
 from tests.simulation.loop import SimLoop
 from tests.simulation.net import Net, Wire, WireBroken
 from tests.simulation.processes import GatewayProcess, Stores
 from tests.simulation.records import SELLER_ID, to_ns
-from tests.simulation.script import Operation
+from tests.simulation.script import LifeDeed, Operation
 
 # How long a storefront waits before it repeats a request.
 PAUSE_S = 0.4
@@ -52,6 +54,9 @@ class History:
     sent: dict[UUID, dict[bytes, PaymentCommand]] = field(default_factory=dict)
     """Every request that ever left, by order and fingerprint."""
     replies: list[Reply] = field(default_factory=list)
+    operations: dict[UUID, dict[bytes, OperationCommand]] = field(default_factory=dict)
+    """Every capture, void and refund that was ever asked for, by identity and fingerprint."""
+    operation_replies: list[Reply] = field(default_factory=list)
     events: list[ClientEvent] = field(default_factory=list)
     """The same for the shared checker: an invocation and an end of each operation."""
 
@@ -110,11 +115,13 @@ def command_of(seed: int, operation: Operation) -> PaymentCommand:
         "currency": "USD",
         "seller": "s",
         "payment_method": operation.token,
+        "capture": "manual" if operation.captures_manually else "automatic",
     }
     return a_command(key, amount_minor=operation.amount_minor)._replace(
         order_uuid=order_uuid(MERCHANT_ID, Mode.TEST, key),
         payment_method=operation.token,
         fingerprint=fingerprint(body, bytes(32)),
+        captures_manually=operation.captures_manually,
     )
 
 
@@ -146,8 +153,57 @@ class Clients:
         for attempt in range(operation.tries_max):
             reply = await self.post(command, operation.gateway_no + attempt)
             if reply is not None and reply.verdict in ANSWERED:
+                break
+            await asyncio.sleep(PAUSE_S)
+        if operation.deeds:
+            await self._live(operation, command)
+
+    async def _live(self, operation: Operation, command: PaymentCommand) -> None:
+        """Once the payment's answer is frozen, ask for everything else, each in its own time."""
+        frozen = await self.final_read(command)
+        if frozen is None or frozen.verdict is not Verdict.FROZEN:
+            return
+        asked = [self.cell.spawn(self._do(deed, command)) for deed in operation.deeds]
+        await asyncio.wait(asked)
+        for task in asked:
+            task.result()
+
+    async def _do(self, deed: LifeDeed, command: PaymentCommand) -> None:
+        await asyncio.sleep(deed.after_s)
+        kind = BY_WIRE[deed.kind]
+        wanted = an_operation(kind, command, deed.key_no, deed.amount_minor)
+        for attempt in range(6):
+            reply = await self.operate(wanted, deed.gateway_no + attempt)
+            if reply is not None and reply.verdict in ANSWERED:
                 return
             await asyncio.sleep(PAUSE_S)
+
+    async def operate(self, command: OperationCommand, gateway_no: int) -> Reply | None:
+        """Ask for an operation once. None when no answer came back: it may run."""
+        self.history.operations.setdefault(command.operation_uuid, {})[command.fingerprint] = (
+            command
+        )
+        gateway = self._gateways[gateway_no % len(self._gateways)]
+        wire = Wire(self._net, gateway.cell, "http")
+        try:
+            verdict, body = await wire.call(lambda: gateway.operate(command), timeout_s=PATIENCE_S)
+        except WireBroken:
+            return None
+        finally:
+            wire.abort("answered")
+        identity = command.operation_uuid
+        reply = Reply(self._loop.time(), identity, command.fingerprint, verdict, body)
+        self.history.operation_replies.append(reply)
+        self._loop.effect(f"client hears {identity} {verdict.name}")
+        return reply
+
+    async def final_operation(self, command: OperationCommand) -> None:
+        """Ask once more after everything healed, until there is a final answer."""
+        for attempt in range(40):
+            reply = await self.operate(command, attempt)
+            if reply is not None and reply.verdict in (Verdict.FROZEN, Verdict.REUSED):
+                return
+            await asyncio.sleep(0.5)
 
     async def post(self, command: PaymentCommand, gateway_no: int) -> Reply | None:
         """Send one request. None when no answer came back: it may run."""

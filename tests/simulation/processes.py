@@ -18,17 +18,20 @@ from actors.planning import OrderedPlanner
 from actors.psp_lines import PspLimits
 from actors.settings import HostSettings
 from gateway.accepting import Accepting
+from gateway.idempotency import Verdict
 from gateway.lookups import Lookups
 from gateway.resending import Resending
 from gateway.settings import GatewaySettings, PaymentRoute
-from payments.commands import PaymentCommand
+from payments.commands import OperationCommand, PaymentCommand
 from payments.mode import Mode
+from payments.operation_answer import frozen_operation_answer
 from payments.partitioning import partition_index
 from payments.retry_policy import UNKNOWN_SCHEDULE_MS, RetryPolicy, RetryRule, Strategy
 from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
 from storage.envelope import queue_entry
-from storage.read_ports import PaymentQueries
+from storage.operation_envelope import operation_entry
+from storage.read_ports import PaymentQueries, StoredOperation
 from storage.replies import decode_reply
 from tests.simulation.answers import Answered, answered
 from tests.simulation.loop import SimLoop
@@ -232,6 +235,20 @@ class GatewayProcess(SimProcess):
         decided = await self.accepting.accept(queue_entry(accepted, index))
         return answered(decided, accepted, SELLER_ID)
 
+    async def operate(self, command: OperationCommand) -> tuple[Verdict, bytes | None]:
+        """Return the verdict on one operation, and its frozen answer where there is one."""
+        now = self.clock.now()
+        accepted = command._replace(
+            accepted_at=now.replace(microsecond=now.microsecond // 1_000 * 1_000),
+            reply_to=self.reply_to,
+        )
+        index = partition_index(accepted.payment_uuid, self._knobs.partition_count)
+        decided = await self.accepting.accept(operation_entry(accepted, index))
+        if decided.verdict is not Verdict.FROZEN:
+            return decided.verdict, None
+        assert isinstance(decided.order, StoredOperation)
+        return decided.verdict, frozen_operation_answer(decided.order.view)[2]
+
     async def _listen(self, accepting: Accepting, reply_to: str) -> None:
         """Hear what owners report, through every reconnection."""
         stores = self._stores
@@ -308,6 +325,7 @@ def _policy(knobs: Knobs) -> RetryPolicy:
         ),
         fallback_tries=knobs.fallback_tries,
         attempts_max=knobs.attempts_max,
+        authorization_s_max=knobs.authorization_s,
     )
 
 

@@ -23,6 +23,7 @@ from loadtest.checker.records import (
 )
 from payments.accounts import AccountKind
 from payments.answer import STATUS_PAYMENT_REQUIRED, TITLES
+from payments.rows import TransferKind
 from psp.simulator.wire import OracleRow
 from storage.letter_envelope import opened_raw
 from tests.fakes.fake_books import FakeBooks
@@ -163,6 +164,10 @@ def _tables(books: FakeBooks) -> dict[str, list[tuple[Any, ...]]]:
             )
             for _, (row, recorded_at) in sorted(books.outcomes.items())
         ],
+        "operations": [
+            (*key, str(row.operation_uuid), row.kind, row.payment_no, row.amount_minor)
+            for key, (row, _) in sorted(books.operations.items())
+        ],
         "open_orders": [
             (*key, row.status, row.is_outcome_known, row.attempt_no, key in books.timers, "")
             for key, row in sorted(books.open_orders.items())
@@ -204,9 +209,9 @@ def _partitions(books: FakeBooks) -> Iterable[tuple[Any, ...]]:
         yield index, head.epoch, head.batch_seq, head.order_no_last, head.chain_hash.hex(), owner
 
 
-def _slices(books: FakeBooks) -> Iterable[tuple[int, int, int, int, int]]:
+def _slices(books: FakeBooks) -> Iterable[tuple[int, ...]]:
     for (index, number), head in sorted(books.slices.items()):
-        yield index, number, head.version, head.debits_posted_minor, head.credits_posted_minor
+        yield index, number, *head[1:]
 
 
 def _wallet_totals(books: FakeBooks) -> list[tuple[str, int, int]]:
@@ -220,6 +225,8 @@ def _wallet_totals(books: FakeBooks) -> list[tuple[str, int, int]]:
         head = books.slices[place]
         totals[currency][0] += head.credits_posted_minor - head.debits_posted_minor
     for row, _ in books.transfers.values():
+        if row.kind in (TransferKind.AUTHORIZATION, TransferKind.RELEASE):
+            continue
         for number, minor in (
             (row.credit_account_no, row.amount_minor),
             (row.debit_account_no, -row.amount_minor),

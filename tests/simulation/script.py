@@ -147,7 +147,19 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     fallback_tries: int = 2
     attempts_max: int = 6
     not_sent_age_s: int = 86_400
+    authorization_s: int = 6 * 86_400
     safety_s: float = 8.0
+
+
+class LifeDeed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a storefront asks for once its payment's answer is frozen, and how long after that."""
+
+    after_s: float
+    kind: Literal["capture", "void", "refund"]
+    key_no: int
+    """Two of one kind and number are one operation, asked for twice; perhaps with another body."""
+    amount_minor: int | None = None
+    gateway_no: int = 0
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,6 +175,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A storefront that gives up at once leaves the order to its fate."""
     is_poison: bool = False
     """Instead of a request: a message in the stream that nobody can decode."""
+    captures_manually: bool = False
+    deeds: tuple[LifeDeed, ...] = ()
+    """Only of the first request under its key."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,11 +215,15 @@ def draw(seed: int) -> Script:
     draws = random.Random(f"{seed}:script")
     focus = draws.choice(FOCI) if draws.random() < 0.5 else None
     knobs = _draw_knobs(draws, focus)
+    operations = _draw_operations(draws, knobs, focus)
+    faults = _draw_faults(draws, knobs, focus)
+    # Draws of their own, so that what was drawn before them stays what it is.
+    lives = random.Random(f"{seed}:lives")
     return Script(
         seed=seed,
-        knobs=knobs,
-        operations=tuple(_draw_operations(draws, knobs, focus)),
-        faults=tuple(_draw_faults(draws, knobs, focus)),
+        knobs=msgspec.structs.replace(knobs, authorization_s=lives.choice((6 * 86_400, 3, 8))),
+        operations=tuple(_draw_lives(lives, operations)),
+        faults=tuple(faults),
     )
 
 
@@ -305,6 +324,41 @@ def _draw_operations(
         )
         operations.append(poison)
     return sorted(operations, key=lambda operation: operation.at_s)
+
+
+def _draw_lives(draws: random.Random, operations: Sequence[Operation]) -> Iterator[Operation]:
+    """Give some payments a life after their answer: captures, voids and refunds, also too many of them."""
+    share = draws.choice((0.0, 0.3, 0.8))
+    manual: dict[int, bool] = {}
+    for operation in operations:
+        is_first = operation.key_no not in manual
+        is_manual = manual.setdefault(operation.key_no, draws.random() < share / 2)
+        deeds: tuple[LifeDeed, ...] = ()
+        if is_first and not operation.is_poison and draws.random() < share:
+            deeds = tuple(_draw_deeds(draws, operation.amount_minor))
+        yield msgspec.structs.replace(
+            operation, captures_manually=is_manual and not operation.is_poison, deeds=deeds
+        )
+
+
+def _draw_deeds(draws: random.Random, amount_minor: int) -> Iterator[LifeDeed]:
+    for _ in range(draws.randint(1, 4)):
+        deed = LifeDeed(
+            after_s=draws.choice((0.0, 0.01, draws.uniform(0, 2))),
+            kind=draws.choice(("capture", "capture", "void", "refund", "refund")),
+            key_no=draws.randint(0, 3),
+            amount_minor=draws.choice(
+                (None, draws.randint(1, amount_minor), amount_minor, amount_minor // 2 + 1)
+            ),
+            gateway_no=draws.randint(0, 1),
+        )
+        yield deed
+        if draws.random() < 0.3:
+            yield msgspec.structs.replace(
+                deed,
+                after_s=deed.after_s + draws.choice((0.0, 0.05)),
+                gateway_no=draws.randint(0, 1),
+            )
 
 
 def _draw_faults(

@@ -22,14 +22,22 @@ from storage.ports import (
     KnownOrders,
     LaneReplaced,
     LeaseView,
+    OperatedPayments,
+    OperationKey,
     PartitionFenced,
     PartitionView,
 )
 from storage.queries import _stored_order
 from storage.queue_ports import LetterAction
-from storage.read_ports import StoredOrder
+from storage.read_ports import StoredOperation, StoredOrder
 from tests.fakes.fake_books import FakeBooks
 from tests.fakes.fake_ledger import FakeLedger, FakeOwnership
+from tests.fakes.fake_operations import (
+    operated_payments_in,
+    present_columns,
+    standings_of_open,
+    stored_operations,
+)
 from tests.simulation.net import Net, Wire, WireBroken
 from tests.simulation.records import SELLER_ID
 from tests.simulation.sim_postgres import PgSession, SimPostgres
@@ -188,6 +196,13 @@ class SimLedger:
         asked = tuple(keys)
         return await self._reader.fetch(lambda books: FakeLedger.known_in(books, asked))
 
+    async def operated_payments(
+        self, operations: Sequence[OperationKey], payments: Sequence[tuple[int, int]]
+    ) -> OperatedPayments:
+        """See ``storage.ports.OwnerLedger``."""
+        asked, named = tuple(operations), tuple(payments)
+        return await self._reader.fetch(lambda books: operated_payments_in(books, asked, named))
+
     async def pending_actions(
         self, partition_indexes: Sequence[int], *, count_max: int
     ) -> Sequence[LetterAction]:
@@ -306,10 +321,11 @@ class SimOwnership:
             return None
         for other in self._ledger.lanes:
             other.withdraw(partition_index)
-        records, now, stall_count = await run(
+        records, standings, now, stall_count = await run(
             session,
             lambda: (
                 postgres.books.open_order_records(partition_index),
+                standings_of_open(postgres.books, partition_index),
                 postgres.books.now(),
                 postgres.books.partitions[partition_index].stall_count,
             ),
@@ -317,7 +333,11 @@ class SimOwnership:
         self._idle.append(session)
         lane.pledge(partition_index, backend)
         return PartitionState(
-            head=head, open_orders=records, recorded_at=now, stall_count=stall_count
+            head=head,
+            open_orders=records,
+            standings=standings,
+            recorded_at=now,
+            stall_count=stall_count,
         )
 
     async def note_progress(self, partition_index: int, epoch: int) -> None:
@@ -379,6 +399,12 @@ class SimQueries:
         self._turn = (self._turn + 1) % len(self._readers)
         return await self._readers[self._turn].fetch(lambda books: stored_orders(books, asked))
 
+    async def operations(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOperation]:
+        """See ``storage.read_ports.PaymentQueries``."""
+        asked = tuple(keys)
+        self._turn = (self._turn + 1) % len(self._readers)
+        return await self._readers[self._turn].fetch(lambda books: stored_operations(books, asked))
+
 
 def stored_orders(books: FakeBooks, keys: Sequence[tuple[int, UUID]]) -> dict[UUID, StoredOrder]:
     """Return those orders that the books hold, as the real query's rows show them."""
@@ -402,6 +428,7 @@ def stored_order(books: FakeBooks, key: tuple[int, int]) -> StoredOrder:
         "seller_id": SELLER_ID,
         "ended_status": None if outcome is None else outcome.status,
         "recorded_at": recorded_at,
+        **present_columns(books, key),
     }
     if progress is not None:
         attempt, _ = books.attempts[*key, progress.attempt_no]

@@ -62,14 +62,16 @@ class SimPspServer:
         burned = [key for key in self._canceled if self.inner.is_burned(key)]
         return PspRecord(list(self.inner.oracle_rows()), burned)
 
-    async def charge(self, psp_key: str, request: bytes) -> PspAnswer:
+    async def charge(self, psp_key: str, request: bytes, reference: str | None) -> PspAnswer:
         """Charge, or replay; perhaps an error is what is replayed for a while."""
         now_s = self.time.time()
         is_first = psp_key not in self._first_seen_s
         self._first_seen_s.setdefault(psp_key, now_s)
         if is_first and self._random.random() < self._stored_500:
             self._errors_until_s[psp_key] = now_s + STORED_500_S
-        answer = await self.inner.charge(psp_key, request, timeout_s=FOR_EVER_S)
+        answer = await self.inner.charge(
+            psp_key, request, reference=reference, timeout_s=FOR_EVER_S
+        )
         self.time.effect(f"psp charge {psp_key} {answer.result.name}")
         if self._errors_until_s.get(psp_key, 0.0) > now_s:
             return unknown("HTTP 500, and again under this key")
@@ -113,8 +115,11 @@ class SimPsp:
     def canonical_charge(self, terms: ChargeTerms) -> bytes:
         return self._server.inner.canonical_charge(terms)
 
-    async def charge(self, psp_key: str, request: bytes, *, timeout_s: float) -> PspAnswer:
-        return await self._ask(lambda: self._server.charge(psp_key, request), timeout_s)
+    async def charge(
+        self, psp_key: str, request: bytes, *, reference: str | None = None, timeout_s: float
+    ) -> PspAnswer:
+        server = self._server
+        return await self._ask(lambda: server.charge(psp_key, request, reference), timeout_s)
 
     async def query(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:
         server = self._server

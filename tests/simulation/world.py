@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from loadtest.checker.records import PoisonRecord, SnapshotRecord
+from payments.commands import OperationCommand
 from payments.partitioning import partition_index
 from storage.envelope import queue_entry
 from storage.queue_ports import AppendStatus
@@ -105,7 +106,9 @@ class World:
             task.result()
         await self._settle()
         self._quiesced_s = self.loop.time()
-        finals = [self.clients.cell.spawn(self.clients.final_read(c)) for c in self._finals()]
+        clients = self.clients
+        finals = [clients.cell.spawn(clients.final_read(c)) for c in self._finals()]
+        finals += [clients.cell.spawn(clients.final_operation(c)) for c in self._final_operations()]
         if finals:
             await asyncio.wait(finals)
         await self._settle()
@@ -172,6 +175,22 @@ class World:
             history.sent[order_uuid][fingerprint]
             for order_uuid, fingerprint in acknowledged
             if fingerprint in history.sent.get(order_uuid, {})
+        ]
+
+    def _final_operations(self) -> list[OperationCommand]:
+        """Every operation that was acknowledged once, and each that is in the books."""
+        history, books = self.clients.history, self.stores.postgres.books
+        asked = {
+            (reply.order_uuid, reply.fingerprint): None
+            for reply in history.operation_replies
+            if reply.verdict in ACKNOWLEDGED
+        }
+        for row, _ in books.operations.values():
+            asked.setdefault((row.operation_uuid, row.fingerprint))
+        return [
+            history.operations[identity][fingerprint]
+            for identity, fingerprint in asked
+            if fingerprint in history.operations.get(identity, {})
         ]
 
     def _queued(self) -> list[tuple[int, str]]:

@@ -35,7 +35,9 @@ class SlowPsp:
         self.fault: Exception | None = None
         self.result = ResultClass.DECLINED_FINAL
 
-    async def charge(self, psp_key: str, request: bytes, *, timeout_s: float) -> PspAnswer:
+    async def charge(
+        self, psp_key: str, request: bytes, *, reference: str | None = None, timeout_s: float
+    ) -> PspAnswer:
         self.running += 1
         self.running_max = max(self.running_max, self.running)
         await self.may_answer.wait()

@@ -168,6 +168,7 @@ async def test_an_order_waits_on_its_page_and_is_paid_there() -> None:
     ((key, row),) = world.books.open_orders.items()
     assert "/pay/" in (row.next_action_url or "")
     (record,) = world.books.open_order_records(key[0])
+    assert isinstance(record.command, PaymentCommand)
     assert record.command.hosted == PAGE
     async with world.running(world.host("host-1")):
         await world.psp.complete_action(row.psp_reference or "")

@@ -19,8 +19,10 @@ from gateway.building import GatewayProcess, gateway_settings
 from gateway.resending import Resending
 from gateway.settings import GatewaySettingsInvalid
 from payments.mode import Mode
+from psp.stripe.webhooks import signature_of as stripe_signature
 from psp.webhooks import Refusal, signature_of
 from runtime.config import Config, ConfigError, load_config
+from runtime.psp_config import PspConfig
 from tests.unit.gateway.stack import settings
 
 CONFIG = """
@@ -113,9 +115,30 @@ def test_webhooks_are_taken_from_psps_with_a_secret(tmp_path: Path) -> None:
     source = gateway_settings(_with_secrets(tmp_path, "old", "new"), "g").webhooks["simulator"]
     for name in ("old", "new"):
         signature = signature_of((name * 10).encode(), "a", 100, b"{}")
-        assert source.verifier.refusal("a", "100", signature, b"{}", now_s=100) is None
-        refusal = source.verifier.refusal("a", "100", signature, b"{}", now_s=500)
+        headers = {
+            "webhook-id": "a",
+            "webhook-timestamp": "100",
+            "webhook-signature": signature,
+        }
+        assert source.verifier.refusal_of(headers.__getitem__, b"{}", now_s=100) is None
+        refusal = source.verifier.refusal_of(headers.__getitem__, b"{}", now_s=500)
         assert refusal is Refusal.TIMESTAMP
+
+
+def test_stripes_webhooks_are_signed_in_its_own_way(tmp_path: Path) -> None:
+    """By all of the secret's text, in one header; what a route takes needs no secret key."""
+    (tmp_path / "hook").write_text("whsec_" + "x" * 30)
+    psp = PspConfig(
+        name="stripe", kind="stripe", secret_key_file="none", webhook_secret_files=["hook"]
+    )
+    made = gateway_settings(replace(_config(tmp_path), psps=[psp]), "g")
+    signed = f"t=100,v1={stripe_signature(b'whsec_' + b'x' * 30, 100, b'{}')}"
+    verifier = made.webhooks["stripe"].verifier
+    assert verifier.refusal_of({"stripe-signature": signed}.__getitem__, b"{}", now_s=100) is None
+    (route,) = made.routes
+    assert (route.mode, route.token_prefixes) == (Mode.TEST, ("pm_",))
+    live = replace(_config(tmp_path), psps=[replace(psp, mode="live")])
+    assert gateway_settings(live, "g").routes[0].mode is Mode.LIVE
 
 
 def test_a_webhook_secret_that_can_not_be_used_is_refused(tmp_path: Path) -> None:

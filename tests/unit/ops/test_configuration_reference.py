@@ -18,10 +18,12 @@ from runtime.config import (
     PostgresConfig,
     RayConfig,
     RedisConfig,
+    RequestLogConfig,
     SecretsConfig,
     ShardConfig,
 )
 from runtime.psp_config import BreakerConfig, PspConfig, RetryConfig, RuleConfig
+from runtime.routing_config import RoutingConfig, RoutingRuleConfig
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "configuration.md"
 
@@ -33,9 +35,12 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[gateway]": GatewayConfig,
     "[actors]": ActorsConfig,
     "[[psps]]": PspConfig,
+    "[routing]": RoutingConfig,
+    "[[routing.rules]]": RoutingRuleConfig,
     "[retry]": RetryConfig,
     "[retry.not_sent]": RuleConfig,
     "[breaker]": BreakerConfig,
+    "[request_log]": RequestLogConfig,
     "[ray]": RayConfig,
     "[secrets]": SecretsConfig,
 }

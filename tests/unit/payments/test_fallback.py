@@ -206,3 +206,47 @@ def test_parking_outlives_the_key() -> None:
     world.refusing = frozenset()
     world.wait(1)
     assert [call.attempt.attempt_no for call in world.calls] == [2]
+
+
+def test_a_charge_that_takes_two_sends_names_what_the_books_hold() -> None:
+    """The second send follows the flush that wrote the reference, at once, and a new owner has it, too."""
+    world = BookWorld(psps=PSPS, preparing=frozenset({"a"}))
+    world.post(an_order(1))
+    (first,) = world.calls
+    assert first.psp_reference is None
+    world.carry_out(first, Deed.CHARGE)
+    (second,) = world.calls
+    assert (second.step, second.psp_reference) == (TimerKind.SEND, f"ch_{first.attempt.psp_key}")
+    assert second.attempt == first.attempt
+    world.claim()
+    world.wait(1)
+    (again,) = world.calls
+    assert (again.step, again.psp_reference) == (TimerKind.SEND, second.psp_reference)
+    world.carry_out(again, Deed.CHARGE)
+    assert world.books.outcomes[0, 1][0].psp_reference == second.psp_reference
+
+
+def test_a_first_half_that_got_lost_frees_the_order() -> None:
+    """Nothing was charged by it, and nothing will be: after the tries that the policy gives, the next PSP."""
+    world = BookWorld(psps=PSPS, preparing=frozenset({"a"}))
+    world.post(an_order(1))
+    world.carry_out(world.calls[0], Deed.VANISH)
+    world.wait(1)
+    world.carry_out(world.calls[0], Deed.CHARGE_SILENTLY)
+    assert psps_of(world) == ["a", "b"]
+
+
+def test_a_spent_key_is_given_up_where_it_surely_never_ran() -> None:
+    """For another PSP, or, where there is none, for another key; a tainted one never."""
+    spent = PspAnswer(result=ResultClass.NOT_SENT, is_key_spent=True)
+    for psps, expected in ((PSPS, ["a", "b"]), (("a",), ["a", "a"])):
+        world = BookWorld(psps=psps)
+        world.post(an_order(1))
+        world.take(answers=[world.answer(world.calls[0], spent)])
+        assert psps_of(world) == expected
+    world = BookWorld(psps=PSPS)
+    world.post(an_order(1))
+    world.carry_out(world.calls[0], Deed.VANISH)
+    world.wait(1)
+    world.take(answers=[world.answer(world.calls[0], spent)])
+    assert psps_of(world) == ["a"]

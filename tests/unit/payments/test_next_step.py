@@ -17,7 +17,15 @@ from payments.parking import ParkReason
 from payments.psp_terms import PspTerms
 from payments.retry_policy import RetryPolicy, RetryRule, Strategy
 from payments.rows import TimerKind
-from tests.scenario import KEY_LIFETIME_S, POLICY, START, TERMS, BookWorld, an_order
+from tests.scenario import (
+    KEY_LIFETIME_S,
+    POLICY,
+    PREPARING_TERMS,
+    START,
+    TERMS,
+    BookWorld,
+    an_order,
+)
 
 SEND, QUERY, CANCEL = TimerKind.SEND, TimerKind.QUERY, TimerKind.CANCEL
 PROCESSING, REQUIRES_ACTION = PaymentState.PROCESSING, PaymentState.REQUIRES_ACTION
@@ -210,6 +218,52 @@ def test_a_policy_may_have_the_key_canceled(can_burn_key: bool) -> None:
     got = verdict(an_open_order(), SEND, ResultClass.UNKNOWN, policy=policy, terms=terms)
     assert isinstance(got, Waiting)
     assert got.step is (CANCEL if can_burn_key else QUERY)
+
+
+@pytest.mark.parametrize("is_tainted", [False, True])
+def test_a_first_half_is_kept_before_the_second_leaves(is_tainted: bool) -> None:
+    """The reference is in the order that is written; nothing was tried, and nothing became cleaner."""
+    order = an_open_order(is_tainted=is_tainted)
+    got = verdict(order, SEND, ResultClass.PREPARED, terms=PREPARING_TERMS, reference="pi_1")
+    assert isinstance(got, Waiting)
+    assert (got.step, got.is_called_at_once, got.order.psp_reference) == (SEND, True, "pi_1")
+    assert got.order.attempt == order.attempt
+
+
+@pytest.mark.parametrize(
+    ("step", "known", "said"), [(QUERY, None, "pi_1"), (SEND, "pi_1", "pi_1"), (SEND, None, None)]
+)
+def test_a_first_half_comes_once(step: TimerKind, known: str | None, said: str | None) -> None:
+    """As the answer to anything else it is no answer at all: the outcome is unknown, and asked for."""
+    order = an_open_order()._replace(psp_reference=known)
+    got = verdict(order, step, ResultClass.PREPARED, terms=PREPARING_TERMS, reference=said)
+    assert isinstance(got, Waiting)
+    assert (got.order.is_outcome_known, got.is_called_at_once) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("step", "age_s", "said", "reference", "expected"),
+    [
+        (SEND, 1, {"is_key_spent": True}, "pi_1", CANCEL),
+        (SEND, 1, {"is_key_spent": True}, None, QUERY),
+        (SEND, 1, {}, "pi_1", QUERY),
+        (QUERY, KEY_LIFETIME_S, {}, "pi_1", CANCEL),
+        (QUERY, KEY_LIFETIME_S, {}, None, QUERY),
+        (CANCEL, KEY_LIFETIME_S, {}, "pi_1", QUERY),
+    ],
+)
+def test_what_can_not_run_any_more_is_canceled_by_its_reference(
+    step: TimerKind, age_s: int, said: Any, reference: str | None, expected: TimerKind
+) -> None:
+    """A key that only replays a failure, or grew too old, leaves no order waiting for ever."""
+    order = an_open_order(is_tainted=True)._replace(psp_reference=reference)
+    got = verdict(order, step, ResultClass.UNKNOWN, age_s=age_s, terms=PREPARING_TERMS, **said)
+    assert isinstance(got, Waiting)
+    assert got.step is expected
+    # Where keys alone run charges, nothing of that holds.
+    plain = verdict(order, step, ResultClass.UNKNOWN, age_s=age_s, terms=TERMS, **said)
+    assert isinstance(plain, Waiting)
+    assert plain.step is not CANCEL
 
 
 @pytest.mark.parametrize("is_tainted", [False, True])

@@ -21,6 +21,9 @@ PSPS = ("a", "b", "c")
 ORDERS = [an_order(number, amount_minor=100 + number) for number in range(3)]
 WAITS_S = (0.05, 1.0, 6.0, 40.0, 1_000.0, 40_000.0, 84_000.0)
 
+# Where a charge takes two sends.
+PREPARING = (frozenset[str](), frozenset({"a"}), frozenset(PSPS))
+
 POLICIES = (
     POLICY,
     replace(POLICY, fallback_tries=1, attempts_max=3),
@@ -43,16 +46,16 @@ class Outcomes(RuleBasedStateMachine):
         super().__init__()
         self.begin(POLICY)
 
-    def begin(self, policy: RetryPolicy) -> None:
-        self.world = BookWorld(policy, psps=PSPS)
+    def begin(self, policy: RetryPolicy, preparing: frozenset[str] = frozenset()) -> None:
+        self.world = BookWorld(policy, psps=PSPS, preparing=preparing)
         self.heard: list[CallAnswer] = []
         self.doubtful: set[str] = set()
         """Keys of sends that nobody heard the end of."""
 
     @precondition(lambda self: not self.world.books.orders)
-    @rule(policy=st.sampled_from(POLICIES))
-    def choose(self, policy: RetryPolicy) -> None:
-        self.begin(policy)
+    @rule(policy=st.sampled_from(POLICIES), preparing=st.sampled_from(PREPARING))
+    def choose(self, policy: RetryPolicy, preparing: frozenset[str]) -> None:
+        self.begin(policy, preparing)
 
     @rule(chosen=st.lists(st.integers(0, 2), min_size=1), is_lost=st.booleans())
     def post(self, chosen: list[int], is_lost: bool) -> None:
@@ -96,8 +99,12 @@ class Outcomes(RuleBasedStateMachine):
 
     def _note_doubt(self, call: PspCall, deed: Deed) -> None:
         is_proof = deed in (Deed.REFUSE, Deed.DECLINE, Deed.DECLINE_SOFTLY)
-        if call.step is TimerKind.SEND and not is_proof:
+        if call.step is TimerKind.SEND and not is_proof and self._may_charge(call):
             self.doubtful.add(call.attempt.psp_key)
+
+    def _may_charge(self, call: PspCall) -> bool:
+        """Whether a send runs anything: the first half of one that takes two does not."""
+        return call.psp_reference is not None or call.attempt.psp not in self.world.psps.preparing
 
     # --- what must hold ------------------------------------------------------------------------------
 
@@ -110,7 +117,9 @@ class Outcomes(RuleBasedStateMachine):
         """A second attempt exists only where the first was declined or canceled for good, or never left."""
         world = self.world
         sent_by_others = {
-            call.attempt.psp_key for call in world.stray_calls if call.step is TimerKind.SEND
+            call.attempt.psp_key
+            for call in world.stray_calls
+            if call.step is TimerKind.SEND and self._may_charge(call)
         }
         for _, order_no, attempt_no in world.books.attempts:
             if attempt_no == 1:
@@ -121,6 +130,16 @@ class Outcomes(RuleBasedStateMachine):
             is_over = known in (ResultClass.DECLINED_FINAL, ResultClass.CANCELED)
             is_unsent = known is None and before not in self.doubtful | sent_by_others
             assert is_over or is_unsent, f"{order_no}: attempt {attempt_no} after {known}"
+
+    @invariant()
+    def no_charge_runs_under_a_reference_that_is_not_in_the_books(self) -> None:
+        """A second half has left, or is about to, only once what it names was written."""
+        written = {
+            row.order_no: row.psp_reference for row in self.world.books.open_order_records(0)
+        }
+        for call in self.world.calls:
+            if call.psp_reference is not None:
+                assert written[call.order_no] == call.psp_reference
 
     @invariant()
     def outcomes_are_the_truth(self) -> None:

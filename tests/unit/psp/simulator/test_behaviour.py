@@ -14,6 +14,7 @@ from psp.simulator.behaviour import (
     SCRIPTS,
     SLOW_MS_MAX,
     UNKNOWN_TOKEN,
+    VARIED_TOKEN,
     FirstTry,
     Latency,
     Script,
@@ -23,6 +24,7 @@ from psp.simulator.behaviour import (
     fingerprint_of_request,
     reference_of_digest,
     script_of,
+    varied_token,
 )
 from psp.simulator.wire import Denial
 
@@ -134,3 +136,16 @@ def test_faults_are_drawn_by_seed_and_key(seed: int) -> None:
     assert {drawn_token({"tok_down": 1.0}, seed, key, "tok_approve") for key in keys} == {
         "tok_down"
     }
+
+
+def test_a_varied_token_fares_by_its_simulators_shares() -> None:
+    """Drawn by seed and key; without shares it simply approves, and no other token varies."""
+    shares = {"tok_decline_issuer_unavailable": 0.2}
+    keys = [f"key-{n}" for n in range(2_000)]
+    drawn = [varied_token(shares, 1, key, VARIED_TOKEN) for key in keys]
+    assert drawn == [varied_token(shares, 1, key, VARIED_TOKEN) for key in keys]
+    assert 300 < drawn.count("tok_decline_issuer_unavailable") < 500
+    assert set(drawn) == {"tok_approve", "tok_decline_issuer_unavailable"}
+    assert varied_token({}, 1, "key", VARIED_TOKEN) == "tok_approve"
+    assert varied_token(shares, 1, "key", "tok_3ds") == "tok_3ds"
+    assert script_of(VARIED_TOKEN) == Script()

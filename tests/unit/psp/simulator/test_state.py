@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from payments.defects import InvariantViolation
 from psp.simulator.decisions import SandboxRules
+from psp.simulator.fees import SettlementFee
 from psp.simulator.pages import Pages
-from psp.simulator.state import SandboxState, fee_minor
+from psp.simulator.state import SandboxState
 from psp.simulator.wire import (
     BurnRecord,
     ChangeKind,
@@ -189,7 +190,7 @@ def test_a_second_charge_under_a_key_is_a_defect() -> None:
 )
 def test_the_psps_fee_is_exact_and_rounded_half_to_even(amount_minor: int, fee: int) -> None:
     """1.5 % in whole minor units: 1.5 becomes 2, 4.5 becomes 4."""
-    assert fee_minor(amount_minor) == fee
+    assert SettlementFee().of(amount_minor) == fee
 
 
 def test_times_are_exact_to_the_millisecond() -> None:

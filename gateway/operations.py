@@ -1,0 +1,279 @@
+"""Captures, voids and refunds of payments: taken like payments, under keys of their own."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from aiohttp import web
+
+from gateway.authentication import Merchant
+from gateway.bodies import decode_body, read_body
+from gateway.door import Answer
+from gateway.finding import NOT_FOUND, Finding
+from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
+from gateway.idempotency import Verdict
+from gateway.lookups import Lookups, OrderKey
+from gateway.open_requests import Decided
+from gateway.operation_rendering import (
+    accepted_operation_view,
+    frozen_operation_response,
+    refund_list_response,
+    running_operation_response,
+)
+from gateway.operation_requests import DECODERS, amount_and_reason, operation_refusal
+from gateway.parameters import read_limit, single_parameters
+from gateway.problems import Code, Problem
+from gateway.refusals import BACKPRESSURE, BOOKS_AWAY, UNDECIDED_KEY, reused, unproven
+from gateway.rendering import json_bytes_response
+from gateway.request_headers import prefer_wait_s, read_idempotency_key
+from gateway.settings import GatewaySettings
+from payments import operation_fingerprint
+from payments.answer import API_VERSION
+from payments.commands import OperationCommand
+from payments.identity import (
+    operation_uuid,
+    order_uuid,
+    parse_idempotency_key,
+    parse_operation_id,
+)
+from payments.operation_answer import ID_PREFIXES, operation_body
+from payments.operation_kinds import OperationKind
+from payments.partitioning import partition_index
+from runtime.clock import Clock
+from runtime.faults import StorageUnavailable
+from storage.envelope import accepted_at_ms
+from storage.operation_envelope import operation_entry
+from storage.read_ports import OperationLookup, PaymentQueries, StoredOperation, StoredOrder
+
+# Each is a row for ever, also a refused one. A payment that is captured and refunded in a hundred parts
+# each is still a storefront's own slip of a loop.
+OPERATIONS_MAX = 200
+
+_IN_PROGRESS = Problem(
+    code=Code.PAYMENT_IN_PROGRESS,
+    detail="Wait until the payment is authorized, or has ended. Nothing was kept.",
+)
+_EXHAUSTED = Problem(
+    code=Code.OPERATIONS_EXHAUSTED,
+    detail=f"At most {OPERATIONS_MAX} captures, voids and refunds are taken for one payment.",
+)
+_REFUND_NOT_FOUND = Problem(
+    code=Code.REFUND_NOT_FOUND,
+    detail="The books know no such refund of this merchant and mode (yet).",
+)
+
+
+class Operations:
+    """The handlers of the routes."""
+
+    def __init__(
+        self,
+        *,
+        settings: GatewaySettings,
+        clock: Clock,
+        holding: Holding,
+        finding: Finding,
+        lookups: Lookups,
+        queries: PaymentQueries,
+        reply_to: str,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._holding = holding
+        self._finding = finding
+        self._lookups = lookups
+        self._queries = queries
+        self._reply_to = reply_to
+
+    async def capture(self, request: web.Request, merchant: Merchant) -> Answer:
+        """POST /v1/payments/{id}/captures: all that is left of an authorization, or a part."""
+        return await self._create(OperationKind.CAPTURE, request, merchant)
+
+    async def void(self, request: web.Request, merchant: Merchant) -> Answer:
+        """POST /v1/payments/{id}/void: give an authorization back."""
+        return await self._create(OperationKind.VOID, request, merchant)
+
+    async def refund(self, request: web.Request, merchant: Merchant) -> Answer:
+        """POST /v1/payments/{id}/refunds: all that is left of what was captured, or a part."""
+        return await self._create(OperationKind.REFUND, request, merchant)
+
+    async def list_refunds(self, request: web.Request, merchant: Merchant) -> Answer:
+        """GET /v1/payments/{id}/refunds: one page, newest first."""
+        parameters = single_parameters(request, ("limit", "starting_after"))
+        if isinstance(parameters, Problem):
+            return parameters
+        limit = read_limit(parameters)
+        if isinstance(limit, Problem):
+            return limit
+        key = self._payment_key(request, merchant)
+        if key is None:
+            return NOT_FOUND
+        found = await self._finding.find(key)
+        if isinstance(found, Problem):
+            return found
+        after = parameters.get("starting_after")
+        cursor = None if after is None else parse_operation_id(after)
+        if after is not None and (cursor is None or cursor.partition_index != key[0]):
+            return Problem(
+                code=Code.PARAMETER_INVALID,
+                detail="The cursor is no refund of this payment.",
+                param="query:starting_after",
+            )
+        try:
+            page, has_more = await self._queries.operations_of(
+                *key,
+                OperationKind.REFUND,
+                starting_after=None if cursor is None else cursor.operation_uuid,
+                count_max=limit,
+            )
+        except StorageUnavailable:
+            return BOOKS_AWAY
+        return refund_list_response((refund.view for refund in page), has_more=has_more)
+
+    async def show_refund(self, request: web.Request, merchant: Merchant) -> Answer:
+        """GET /v1/refunds/{id}: the refund as it stands now."""
+        parameters = single_parameters(request, ())
+        if isinstance(parameters, Problem):
+            return parameters
+        key = parse_operation_id(request.match_info["id"])
+        if key is None or key.prefix != ID_PREFIXES[OperationKind.REFUND]:
+            return _REFUND_NOT_FOUND
+        try:
+            found = await self._lookups.find_operation(
+                OperationLookup(key.partition_index, key.operation_uuid)
+            )
+        except StorageUnavailable:
+            return BOOKS_AWAY
+        if found is None or found.view.kind is not OperationKind.REFUND:
+            return _REFUND_NOT_FOUND
+        if (found.merchant_no, found.mode) != (merchant.merchant_no, merchant.mode):
+            return _REFUND_NOT_FOUND
+        return json_bytes_response(operation_body(found.view))
+
+    # --- what all POSTs share -------------------------------------------------------------------------
+
+    async def _create(
+        self, kind: OperationKind, request: web.Request, merchant: Merchant
+    ) -> Answer:
+        parameters = single_parameters(request, ())
+        if isinstance(parameters, Problem):
+            return parameters
+        key = read_idempotency_key(request.headers)
+        if isinstance(key, Problem):
+            return key
+        wanted = await self._wanted(kind, request)
+        if isinstance(wanted, Problem):
+            return wanted
+        payment = await self._payment(request, merchant)
+        if isinstance(payment, Problem):
+            return payment
+        command = self._command(kind, key, wanted, merchant, payment)
+        entry = operation_entry(command, payment.partition_index)
+        if payment.operation_count >= OPERATIONS_MAX:
+            place = OperationLookup(payment.partition_index, command.operation_uuid)
+            try:
+                if await self._lookups.find_operation(place) is None:
+                    return _EXHAUSTED
+            except StorageUnavailable:
+                return BOOKS_AWAY
+        wait_s = self._holding.held_s(prefer_wait_s(request.headers))
+        decided = await self._holding.accept(entry, wait_s)
+        answer = _answer(decided, command, payment)
+        if wait_s and isinstance(answer, web.Response):
+            answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
+        return answer
+
+    async def _wanted(
+        self, kind: OperationKind, request: web.Request
+    ) -> tuple[int | None, str | None] | Problem:
+        body: bytes | Problem = b"{}"
+        if request.body_exists:
+            body = await read_body(request, self._settings.body_s)
+        if isinstance(body, Problem):
+            return body
+        decoded = decode_body(body or b"{}", DECODERS[kind])
+        if isinstance(decoded, Problem):
+            return decoded
+        wanted = amount_and_reason(decoded)
+        return operation_refusal(*wanted) or wanted
+
+    async def _payment(self, request: web.Request, merchant: Merchant) -> StoredOrder | Problem:
+        """Return the payment in the books, once its own answer is frozen."""
+        key = self._payment_key(request, merchant)
+        if key is None:
+            return NOT_FOUND
+        found = await self._finding.find(key)
+        if isinstance(found, Problem):
+            return found
+        order = found.order
+        if order is None or not order.is_frozen or order.is_set_aside:
+            return _IN_PROGRESS
+        return order
+
+    def _payment_key(self, request: web.Request, merchant: Merchant) -> OrderKey | None:
+        key = parse_idempotency_key(request.match_info["id"])
+        if key is None:
+            return None
+        order = order_uuid(merchant.merchant_id, merchant.mode, key)
+        return partition_index(order, self._settings.partition_count), order
+
+    def _command(
+        self,
+        kind: OperationKind,
+        key: UUID,
+        wanted: tuple[int | None, str | None],
+        merchant: Merchant,
+        payment: StoredOrder,
+    ) -> OperationCommand:
+        now = self._clock.now()
+        amount_minor, reason = wanted
+        return OperationCommand(
+            operation_uuid=operation_uuid(payment.order_uuid, kind.wire, key),
+            kind=kind,
+            idempotency_key=key,
+            payment_uuid=payment.order_uuid,
+            payment_key=payment.view.idempotency_key,
+            merchant_no=merchant.merchant_no,
+            merchant_id=merchant.merchant_id,
+            mode=merchant.mode,
+            amount_minor=amount_minor,
+            reason=reason,
+            fingerprint=operation_fingerprint.operation_fingerprint(
+                amount_minor, reason, self._settings.fingerprint_key
+            ),
+            # The queue and the books keep milliseconds; an answer must not show more.
+            accepted_at=now.replace(microsecond=now.microsecond // 1_000 * 1_000),
+            api_version=API_VERSION,
+            reply_to=self._reply_to,
+        )
+
+
+def _answer(decided: Decided, command: OperationCommand, payment: StoredOrder) -> Answer:
+    """Return what a verdict says to the storefront."""
+    verdict, operation = decided.verdict, decided.order
+    match verdict:
+        case Verdict.FROZEN | Verdict.RUNNING:
+            assert isinstance(operation, StoredOperation)
+            view = operation.view
+            is_replay = view.created_at != command.accepted_at
+            if verdict is Verdict.FROZEN:
+                return frozen_operation_response(view, is_replay=is_replay)
+            return running_operation_response(view, is_replay=is_replay, is_deferred=False)
+        case Verdict.ACCEPTED | Verdict.ACCEPTED_DEFERRED:
+            first_ms = decided.first_accepted_at_ms
+            assert first_ms is not None
+            return running_operation_response(
+                accepted_operation_view(command, payment, first_ms),
+                is_replay=first_ms != accepted_at_ms(command.accepted_at),
+                is_deferred=verdict is Verdict.ACCEPTED_DEFERRED,
+            )
+        case Verdict.REUSED:
+            first = operation.fingerprint if operation is not None else decided.first_fingerprint
+            assert first is not None
+            return reused(operation_fingerprint.differs(command.fingerprint, first))
+        case Verdict.BACKPRESSURE:
+            return BACKPRESSURE
+        case Verdict.UNPROVEN:
+            return unproven(may_run=decided.may_run)
+        case Verdict.UNDECIDED_KEY:
+            return UNDECIDED_KEY

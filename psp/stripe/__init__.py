@@ -1,0 +1,1 @@
+"""The connector to Stripe: PaymentIntents over HTTP."""
