@@ -9,6 +9,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from gateway import checkout_declarations as declared
 from gateway.authentication import Merchant
 from gateway.bodies import read_body
 from gateway.checkout_placing import Placed, Placing, not_all_stored
@@ -28,9 +29,10 @@ from gateway.holding import HEADER_PREFERENCE_APPLIED
 from gateway.idempotency import Verdict
 from gateway.lookups import LOOKUP_KEYS_MAX, OrderKey
 from gateway.open_requests import Decided
-from gateway.parameters import read_limit, single_parameters
+from gateway.openapi.declarations import documented
+from gateway.parameters import cursor_problem, read_limit, single_parameters
 from gateway.payments import Payments
-from gateway.problems import Code, Problem, store_unavailable
+from gateway.problems import Problem, store_unavailable
 from gateway.refusals import BOOKS_AWAY
 from gateway.rendering import json_bytes_response
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
@@ -47,10 +49,6 @@ from runtime.faults import StorageUnavailable
 from storage.checkouts import CheckoutPage, CheckoutQueries
 from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord, StoredOrder
 
-_NOT_FOUND = Problem(
-    code=Code.CHECKOUT_NOT_FOUND,
-    detail="Neither the books nor the queue know such a checkout of this merchant and mode.",
-)
 _CANT_TELL = store_unavailable("Whether this checkout exists can't be told now.", may_run=True)
 
 
@@ -80,6 +78,7 @@ class Checkouts:
         self._checkouts = checkouts
         self._reply_to = reply_to
 
+    @documented(declared.CREATE)
     async def create(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/checkouts: 201 once every order has ended, 202 until then, or a refusal."""
         parameters = single_parameters(request, ())
@@ -123,21 +122,20 @@ class Checkouts:
             return placed
         return await self._run(placed, commands, prefer_wait_s(request.headers))
 
+    @documented(declared.READ)
     async def show(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/checkouts/{id}: the checkout as it stands now."""
         parameters = single_parameters(request, ())
         if isinstance(parameters, Problem):
             return parameters
         uuid = parse_checkout_id(request.match_info["id"])
-        if uuid is None:
-            return _NOT_FOUND
         try:
-            checkout = await self._placing.find(uuid)
+            checkout = None if uuid is None else await self._placing.find(uuid)
         except (StorageUnavailable, TimeoutError):
             return _CANT_TELL
         whose = (merchant.merchant_no, merchant.mode)
         if checkout is None or (checkout.merchant_no, checkout.mode) != whose:
-            return _NOT_FOUND
+            return declared.CHECKOUT_NOT_FOUND
         views = await asyncio.gather(
             *(self._found(checkout, *each) for each in self._with_keys(checkout))
         )
@@ -146,6 +144,7 @@ class Checkouts:
             return _CANT_TELL
         return json_bytes_response(checkout_body(checkout, shown))
 
+    @documented(declared.LIST)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/checkouts: one page, newest first."""
         parameters = single_parameters(request, ("limit", "starting_after", "ending_before"))
@@ -156,12 +155,12 @@ class Checkouts:
             return limit
         cursors = [name for name in ("starting_after", "ending_before") if name in parameters]
         if len(cursors) > 1:
-            return _cursor_problem("ending_before", "Give one cursor, not both.")
+            return cursor_problem("ending_before", "Give one cursor, not both.")
         page, name = CheckoutPage(limit), ""
         for name in cursors:
             uuid = parse_checkout_id(parameters[name])
             if uuid is None:
-                return _cursor_problem(name, "The cursor must be the id of a checkout.")
+                return cursor_problem(name, "The cursor must be the id of a checkout.")
             edge, is_after = self._placing.key_of(uuid), name == "starting_after"
             page = CheckoutPage(limit, edge) if is_after else CheckoutPage(limit, None, edge)
         try:
@@ -170,7 +169,7 @@ class Checkouts:
             )
             orders = await self._orders_of(checkouts)
         except CursorUnknown:
-            return _cursor_problem(name, "The cursor names no checkout of this merchant and mode.")
+            return cursor_problem(name, "The cursor names no checkout of this merchant and mode.")
         except StorageUnavailable:
             return BOOKS_AWAY
         shown = [
@@ -299,7 +298,3 @@ async def _waited(waiter: Waiter | None, decided: Decided, rest_s: float) -> Sto
         return None
     found = await waiter.wait(max(0.0, rest_s))
     return found if isinstance(found, StoredOrder) else None
-
-
-def _cursor_problem(name: str, detail: str) -> Problem:
-    return Problem(code=Code.PARAMETER_INVALID, detail=detail, param=f"query:{name}")

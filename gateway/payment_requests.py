@@ -52,6 +52,19 @@ class Buyer(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tru
         return {name: value for name, value in given.items() if value is not None}
 
 
+Metadata = Annotated[
+    dict[str, Annotated[str, _text("", METADATA_VALUE_CHARACTERS_MAX)]],
+    rule(
+        "Yours to fill; shown with the payment.",
+        maxProperties=METADATA_KEYS_MAX,
+        propertyNames={
+            "minLength": 1,
+            "maxLength": METADATA_KEY_CHARACTERS_MAX,
+            "pattern": STORABLE_TEXT,
+        },
+    ),
+]
+
 _REQUIRED_COUNT = 3
 
 
@@ -72,23 +85,9 @@ class PaymentRequest(
         ),
     ]
     seller: Annotated[str, rule("Whose wallet is credited; your own when left out.")] | None = None
-    capture: Annotated[str, rule(enum=[CAPTURE_AUTOMATIC])] | None = None
+    capture: Annotated[str, rule(enum=[CAPTURE_AUTOMATIC, CAPTURE_MANUAL])] | None = None
     description: Annotated[str, _text("", DESCRIPTION_CHARACTERS_MAX)] | None = None
-    metadata: (
-        Annotated[
-            dict[str, Annotated[str, _text("", METADATA_VALUE_CHARACTERS_MAX)]],
-            rule(
-                "Yours to fill; shown with the payment.",
-                maxProperties=METADATA_KEYS_MAX,
-                propertyNames={
-                    "minLength": 1,
-                    "maxLength": METADATA_KEY_CHARACTERS_MAX,
-                    "pattern": STORABLE_TEXT,
-                },
-            ),
-        ]
-        | None
-    ) = None
+    metadata: Metadata | None = None
     buyer: Buyer | None = None
 
     def member_count(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.payment_requests import PaymentRequest
 from gateway.settings import PaymentRoute
+from payments.commands import HOSTED_METHOD
 from payments.currencies import EXPONENTS
 
 
@@ -19,7 +20,9 @@ def narrowed(document: dict[str, Any], routes: Sequence[PaymentRoute]) -> dict[s
     shape = document["components"]["schemas"].get(PaymentRequest.__name__)
     if shape is None or not routes:
         return document
-    prefixes = sorted({prefix for route in routes for prefix in route.token_prefixes})
+    named = {prefix for route in routes for prefix in route.token_prefixes}
+    # No token: what stands for a page is asked for by a checkout's own member.
+    prefixes = sorted(named - {HOSTED_METHOD})
     shape["properties"]["payment_method"]["pattern"] = rf"^(?:{_any_of(prefixes)})[ -~]*$"
     shape["properties"]["currency"]["enum"] = _currencies(routes)
     rules = [rule for prefix in prefixes for rule in _rules(prefix, routes)]

@@ -1,8 +1,8 @@
 """What schemathesis can't know of a good request, because no schema can say it; the document says it in words.
 
-A key of its own for each new order; a seller, and a cursor, that exist; one cursor at most; no card number; integers
-without a fraction (JSON Schema counts 5.0 as one, and a count of money is never written so). Only requests that
-are good by their schema are changed. Bad ones go out as they were drawn.
+A key of its own for each new order; a seller, and a cursor, that exist; one cursor at most; one way to pay a
+checkout; no card number; integers without a fraction (JSON Schema counts 5.0 as one, and a count of money is
+never written so). Only requests that are good by their schema are changed. Bad ones go out as they were drawn.
 """
 
 from __future__ import annotations
@@ -33,15 +33,36 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         case.body = _plain(case.body)
         if isinstance(case.body.get("seller"), str):
             case.body["seller"] = EXISTING_SELLER
+        if isinstance(case.body.get("orders"), list):
+            _made_payable(case.body)
     if case.query:
-        existing = _EXISTING.get(case.operation.path)
-        given = [name for name in _CURSORS if name in case.query and existing is not None]
-        for name in given[:1]:
-            case.query[name] = existing
-        for name in given[1:]:
-            del case.query[name]
-        for name, value in list(case.query.items()):
-            case.query[name] = _plain(value)
+        _made_findable(case)
+
+
+def _made_findable(case: Any) -> None:
+    """Have cursors, one at most, be of what exists. Which checkouts do follows from the merchant: none is known."""
+    existing = _EXISTING.get(case.operation.path)
+    is_unknown = case.operation.path == "/v1/checkouts"
+    given = [name for name in _CURSORS if name in case.query and (existing or is_unknown)]
+    for name in given[:1]:
+        case.query[name] = existing
+    for name in given if is_unknown else given[1:]:
+        del case.query[name]
+    for name, value in list(case.query.items()):
+        case.query[name] = _plain(value)
+
+
+def _made_payable(checkout: dict[str, Any]) -> None:
+    """Have a checkout's orders be new ones of a seller that exists, and one way to pay them."""
+    for order in checkout["orders"]:
+        order["id"] = str(uuid4())
+        if isinstance(order.get("seller"), str):
+            order["seller"] = EXISTING_SELLER
+    if checkout.get("hosted") is None:
+        checkout["payment_method"] = "tok_approve"
+    else:
+        checkout.pop("payment_method", None)
+        checkout["hosted"] = dict.fromkeys(checkout["hosted"], "https://shop.example/back")
 
 
 def _plain(value: Any) -> Any:
