@@ -11,86 +11,80 @@ from uuid import UUID
 import msgspec
 
 from gateway.bodies import JSON_PROBLEM, decode_body, shape_problem
-from gateway.openapi.common import STORABLE_TEXT, UUID_PATTERN
+from gateway.openapi.common import UUID_PATTERN
 from gateway.openapi.declarations import rule
 from gateway.payment_requests import (
-    DESCRIPTION_CHARACTERS_MAX,
-    PAYMENT_METHOD_CHARACTERS_MAX,
+    Amount,
     Buyer,
+    Currency,
+    Description,
     Metadata,
+    PaymentMethod,
     PaymentRequest,
+    SellerId,
     payment_refusal,
 )
 from gateway.problems import Code, Problem
 from gateway.settings import PaymentRoute
 from payments.checkouts import CHECKOUT_ORDERS_MAX
 from payments.commands import HOSTED_METHOD
-from payments.currencies import EXPONENTS
 from payments.identity import parse_idempotency_key
 from payments.mode import Mode
-from payments.money import AMOUNT_MINOR_MAX
 from storage.command_rules import PAGE_URL_LENGTH_MAX, problem_of_page_url
 
-_PAGE_URL = rule(
-    "An absolute https URL of yours; http also, with test keys.",
-    minLength=1,
-    maxLength=PAGE_URL_LENGTH_MAX,
-    pattern="^https?://[!-~]+$",
-)
+# As far as a pattern can say it; the host has to be one, and with a live key it is https.
+_URL_PATTERN = r"^https?://[A-Za-z0-9.-]+(?::[1-9][0-9]{0,3})?(?:[/?#][!-~]*)?$"
+PageUrl = Annotated[
+    str,
+    rule("Absolute; https with live keys.", maxLength=PAGE_URL_LENGTH_MAX, pattern=_URL_PATTERN),
+]
+OrderId = Annotated[
+    str,
+    rule(
+        "A UUID of your own: the id of the payment that the order becomes.",
+        pattern=f"^{UUID_PATTERN}$",
+    ),
+]
 
 
 class OrderBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """One order of a checkout: a payment of its own."""
+    """One order of a checkout as it came."""
 
-    id: Annotated[str, rule("A UUID of your own: the payment's id.", pattern=f"^{UUID_PATTERN}$")]
-    amount: Annotated[int, rule("In minor units.", minimum=1, maximum=AMOUNT_MINOR_MAX)]
-    currency: Annotated[str, rule("One that a provider takes.", enum=sorted(EXPONENTS))]
-    seller: Annotated[str, rule("Whose wallet is credited; your own when left out.")] | None = None
-    description: (
-        Annotated[str, rule(maxLength=DESCRIPTION_CHARACTERS_MAX, pattern=STORABLE_TEXT)] | None
-    ) = None
+    id: OrderId
+    amount: Amount
+    currency: Currency
+    seller: SellerId | None = None
+    description: Description | None = None
 
 
 class HostedBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """The buyer pays on a page of the provider, which leads back there."""
+    """Where the PSP's page sends the buyer back to."""
 
-    success_url: Annotated[str, _PAGE_URL]
-    cancel_url: Annotated[str, _PAGE_URL]
+    success_url: PageUrl
+    cancel_url: PageUrl
 
     def members(self) -> dict[str, object]:
         return {"success_url": self.success_url, "cancel_url": self.cancel_url}
 
 
-class _Checkout(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    payment_method: (
-        Annotated[
-            str,
-            rule(
-                "A provider's token that pays all orders; never a card number.",
-                minLength=1,
-                maxLength=PAYMENT_METHOD_CHARACTERS_MAX,
-                pattern="^[ -~]+$",
-            ),
-        ]
-        | None
-    ) = None
-    hosted: HostedBody | None = None
-    buyer: Buyer | None = None
-    metadata: Metadata | None = None
-
-
-class CheckoutRequest(_Checkout, forbid_unknown_fields=True, kw_only=True, frozen=True):
+class CheckoutRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """The body of ``POST /v1/checkouts``. Orders are read one by one, so that a problem names its order."""
 
     orders: list[msgspec.Raw]
+    payment_method: str | None = None
+    hosted: HostedBody | None = None
+    buyer: Buyer | None = None
+    metadata: dict[str, str] | None = None
 
 
-class CheckoutBody(_Checkout, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """The same for people: its shape in the document."""
+class CheckoutBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """What ``CheckoutRequest`` takes, its orders written out: for the API's document alone."""
 
-    orders: Annotated[
-        list[OrderBody], rule("One for each seller.", minItems=1, maxItems=CHECKOUT_ORDERS_MAX)
-    ]
+    orders: Annotated[list[OrderBody], rule(minItems=1, maxItems=CHECKOUT_ORDERS_MAX)]
+    payment_method: PaymentMethod | None = None
+    hosted: HostedBody | None = None
+    buyer: Buyer | None = None
+    metadata: Metadata | None = None
 
 
 class WantedOrder(NamedTuple):

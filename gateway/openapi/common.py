@@ -86,6 +86,22 @@ WWW_AUTHENTICATE = Header(
     is_required=True,
 )
 
+REPLAYED = Header(
+    name="Idempotent-Replayed",
+    text="The key was used before with the same request: this is that order.",
+    schema={"type": "string", "const": "true"},
+)
+KEY_CHECK = Header(
+    name="Tallystick-Key-Check",
+    text="Accepted, but the books could not be asked whether the key was used before.",
+    schema={"type": "string", "const": "deferred"},
+)
+APPLIED = Header(
+    name="Preference-Applied",
+    text="The answer was held, or would have been.",
+    schema={"type": "string", "pattern": FIELD_TEXT},
+)
+
 PROBLEM: Schema = record(
     "Problem",
     "A refusal or a failure (RFC 9457). `type` leads to a page that says what it means and what to do.",
@@ -149,6 +165,7 @@ _OF_KEYS = (Code.IDEMPOTENCY_KEY_MISSING, Code.IDEMPOTENCY_KEY_INVALID)
 
 _HEADERS_OF_STATUS: Mapping[int, tuple[Header, ...]] = {
     401: (WWW_AUTHENTICATE,),
+    429: (RETRY_AFTER,),
     503: (RETRY_AFTER,),
 }
 

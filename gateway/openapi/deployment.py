@@ -17,18 +17,31 @@ def narrowed(document: dict[str, Any], routes: Sequence[PaymentRoute]) -> dict[s
 
     Of both modes together: what a key's own mode can't have is refused, and told in words.
     """
-    shape = document["components"]["schemas"].get(PaymentRequest.__name__)
-    if shape is None or not routes:
+    if not routes:
         return document
-    named = {prefix for route in routes for prefix in route.token_prefixes}
-    # No token: what stands for a page is asked for by a checkout's own member.
-    prefixes = sorted(named - {HOSTED_METHOD})
-    shape["properties"]["payment_method"]["pattern"] = rf"^(?:{_any_of(prefixes)})[ -~]*$"
-    shape["properties"]["currency"]["enum"] = _currencies(routes)
+    schemas = document["components"]["schemas"]
+    # A payment page is no token: it is asked for in a checkout, by its own member.
+    prefixes = sorted(
+        {prefix for route in routes for prefix in route.token_prefixes} - {HOSTED_METHOD}
+    )
+    pattern = rf"^(?:{_any_of(prefixes)})[ -~]*$"
+    for shape in schemas.values():
+        for name, member in shape.get("properties", {}).items():
+            if name == "payment_method" and _text_of(member) is not None:
+                _text_of(member)["pattern"] = pattern
+            elif name == "currency" and "enum" in member:
+                member["enum"] = _currencies(routes)
+    payment = schemas.get(PaymentRequest.__name__)
     rules = [rule for prefix in prefixes for rule in _rules(prefix, routes)]
-    if rules:
-        shape["allOf"] = rules
+    if payment is not None and rules:
+        payment["allOf"] = rules
     return document
+
+
+def _text_of(member: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the text in a member's shape that has a pattern, also where it may be null."""
+    found = (each for each in (member, *member.get("anyOf", ())) if "pattern" in each)
+    return next(found, None)
 
 
 def _rules(prefix: str, routes: Sequence[PaymentRoute]) -> list[dict[str, object]]:
