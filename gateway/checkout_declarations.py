@@ -16,10 +16,15 @@ from gateway.openapi.declarations import (
     Tag,
 )
 from gateway.payment_examples import PAYMENT_EXAMPLE
-from gateway.problems import Code
+from gateway.problems import Code, Problem
 from payments.answer_schema import PAYMENT
 from payments.checkouts import CheckoutStatus
 from payments.json_schema import TIME, Schema, constant, list_of, nullable, one_of, record, text
+
+CHECKOUT_NOT_FOUND = Problem(
+    code=Code.CHECKOUT_NOT_FOUND,
+    detail="Neither the books nor the queue know such a checkout of this merchant and mode.",
+)
 
 _ID_PATTERN = "^co_[bcdfghjkmnpqrstv]{32}$"
 
