@@ -128,6 +128,7 @@ CREATE = Declaration(
     ),
     problems=(
         Code.CHECKOUT_INVALID,
+        Code.ORDER_ID_REUSED,
         Code.RETURN_URL_INVALID,
         Code.ORDER_ID_REUSED,
         Code.AMOUNT_TOO_SMALL,

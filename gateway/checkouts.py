@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway import checkout_declarations as declared
 from gateway.authentication import Merchant
 from gateway.bodies import read_body
-from gateway.checkout_placing import Placed, Placing, not_all_stored
+from gateway.checkout_placing import Placed, Placing, not_all_stored, order_of
 from gateway.checkout_rendering import (
     checkout_body,
     checkout_list_response,
@@ -105,7 +105,7 @@ class Checkouts:
             merchant_no=merchant.merchant_no,
             merchant_id=merchant.merchant_id,
             mode=merchant.mode,
-            orders=tuple(map(_order, commands, sellers)),
+            orders=tuple(map(order_of, commands, sellers)),
             success_url=None if first.hosted is None else first.hosted.success_url,
             cancel_url=None if first.hosted is None else first.hosted.cancel_url,
             metadata_json=first.metadata_json,
@@ -274,17 +274,6 @@ class Checkouts:
             (order, (partition_index(uuid, self._settings.partition_count), uuid))
             for order, uuid in zip(checkout.orders, checkout.order_uuids(), strict=True)
         ]
-
-
-def _order(command: PaymentCommand, seller: SellerRecord) -> CheckoutOrder:
-    return CheckoutOrder(
-        idempotency_key=command.idempotency_key,
-        seller_no=seller.seller_no,
-        seller_id=seller.seller_id,
-        amount_minor=command.amount_minor,
-        currency=command.currency,
-        fingerprint=command.fingerprint,
-    )
 
 
 async def _waited(waiter: Waiter | None, decided: Decided, rest_s: float) -> StoredOrder | None:

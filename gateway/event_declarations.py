@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from gateway.openapi.common import LIMIT
+from gateway.openapi.common import LIMIT, number_pattern
 from gateway.openapi.declarations import Answered, Declaration, Parameter, Tag
 from gateway.problems import Code
 from payments.event_types import EVENT_TYPES
+from payments.feed import CURSOR_PREFIX, DB_TRANSACTION_MAX, SEQUENCE_MAX
+from payments.identity import ORDER_NO_MAX, PARTITION_INDEX_MAX
 from payments.json_schema import TIME, Schema, constant, one_of, record, text
 
 EVENT: Schema = record(
@@ -32,11 +34,16 @@ _PAGE: Schema = record(
         "next_cursor": text("Where to go on, also when there is nothing more yet."),
     },
 )
+_PLACE = (DB_TRANSACTION_MAX, PARTITION_INDEX_MAX, ORDER_NO_MAX, SEQUENCE_MAX)
+_CURSOR: Schema = {
+    "type": "string",
+    "pattern": f"^{'_'.join((CURSOR_PREFIX, *map(number_pattern, _PLACE)))}$",
+}
 _AFTER = Parameter(
     name="after",
     place="query",
     text="The feed's cursor: `next_cursor` of a page, or the id of a streamed event.",
-    schema={"type": "string"},
+    schema=_CURSOR,
 )
 
 LIST = Declaration(
@@ -73,7 +80,7 @@ STREAM = Declaration(
             name="Last-Event-ID",
             place="header",
             text="The last event that was seen.",
-            schema={"type": "string"},
+            schema=_CURSOR,
         ),
     ),
     answers=(

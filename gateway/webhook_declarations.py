@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from gateway.openapi.common import LIMIT
+from gateway.openapi.common import LIMIT, number_pattern
 from gateway.openapi.declarations import Answered, Body, Declaration, Parameter, Tag
 from gateway.problems import Code
 from gateway.webhook_requests import (
@@ -13,6 +13,7 @@ from gateway.webhook_requests import (
     RotationRequest,
 )
 from payments.event_types import EVENT_TYPES
+from payments.feed import ENDPOINT_NO_MAX
 from payments.json_schema import TIME, Schema, constant, list_of, nullable, one_of, record, text
 from storage.webhooks import DeliveryState, EndpointStatus
 
@@ -118,7 +119,7 @@ LIST = Declaration(
             name="starting_after",
             place="query",
             text="The page after this endpoint.",
-            schema={"type": "string", "pattern": "^we_[bcdfghjkmnpqrstv]{1,16}$"},
+            schema={"type": "string", "pattern": f"^we_{number_pattern(ENDPOINT_NO_MAX)}$"},
         ),
     ),
     answers=(Answered(status=200, text="One page.", schema=_ENDPOINTS),),
@@ -163,7 +164,7 @@ LIST_DELIVERIES = Declaration(
         Parameter(
             name="starting_after",
             place="query",
-            text="The page after this delivery of the endpoint.",
+            text="The page after this delivery, which is one of the endpoint.",
             schema={"type": "string"},
         ),
         Parameter(

@@ -32,7 +32,10 @@ class EndpointRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, 
             "https, on a public address; http and this machine, too, in a sandbox.",
             maxLength=URL_CHARACTERS_MAX,
             # Further rules are about where it leads to, and told in the problem.
-            pattern=r"^https?://[a-z0-9]+(?:\.[a-z0-9]+)*(?::[1-9][0-9]{0,3})?(?:/[A-Za-z0-9._~-]*)*$",
+            pattern=(
+                r"^https?://(?:[a-z][a-z0-9-]{0,30}[a-z0-9]\.){0,4}[a-z]{2,20}(?::[1-9][0-9]{0,3})?"
+                r"(?:/[A-Za-z0-9._~-]{1,40}){0,6}/?$"
+            ),
         ),
     ]
     types: Annotated[list[Annotated[str, _PATTERN]], rule(minItems=1, maxItems=TYPES_MAX)] = (

@@ -8,6 +8,7 @@ from gateway.openapi.declarations import Access, Declaration, Header, Parameter
 from gateway.problems import Code
 from gateway.request_headers import HEADER_IDEMPOTENCY_KEY
 from payments.answer import API_VERSION, API_VERSIONS
+from payments.identity import LETTERS
 from payments.json_schema import Schema, record
 
 # What a header's value can be (RFC 9110, section 5.5): anything else is no HTTP, whatever the header says.
@@ -15,6 +16,21 @@ FIELD_TEXT = r"^[\t -~\x80-\xff]*$"
 UUID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 # A text that a database can hold to its end.
 STORABLE_TEXT = r"^[^\x00]*$"
+
+_DIGITS = f"[{LETTERS}]"
+
+
+def number_pattern(number_max: int) -> str:
+    """Return the pattern of a number in an id of ours: letters for digits, one spelling each.
+
+    ``number_max`` is one below a power of two: the largest that is kept.
+    """
+    digits = f"{number_max:x}"
+    first_of_longest = f"[{LETTERS[1 : int(digits[0], 16) + 1]}]"
+    rest = len(digits) - 1
+    shorter = f"[{LETTERS[1:]}]{_DIGITS}{{0,{rest - 1}}}" if rest > 0 else f"[{LETTERS[1:]}]"
+    return f"(?:{LETTERS[0]}|{shorter}|{first_of_longest}{_DIGITS}{{{rest}}})"
+
 
 IDEMPOTENCY_KEY = Parameter(
     name=HEADER_IDEMPOTENCY_KEY,
