@@ -190,34 +190,19 @@ async def serve(config: SimulatorConfig) -> None:
     try:
         listening = socket.create_server((config.host, config.port), backlog=SOCKET_BACKLOG)
         host, port = listening.getsockname()[:2]
-        sandbox = Sandbox(
-            state,
-            append=log.append,
-            clock=SystemClock(),
-            sleep=asyncio.sleep,
-            public_url=f"http://{host}:{port}",
-            scenario=config.scenario,
-            varied=config.varied,
-        )
+        sandbox = _sandbox(config, state, log, f"http://{host}:{port}")
         listener = Listener(listening)
         switch = FaultSwitch(sandbox, listener.refuse)
         sender = _sender(config, sandbox, intents)
         if sender is not None:
             # Only now: what the log has replayed was told before.
             followers.append(sender.changed)
-        # No line per request: a log line would cost more than the charge.
+        stripe = StripeServer(sandbox, intents, append=log.append)
         server = SimulatorServer(
-            sandbox,
-            name=config.name,
-            switch=switch,
-            sender=sender,
-            stripe=StripeServer(sandbox, intents, append=log.append),
+            sandbox, name=config.name, switch=switch, sender=sender, stripe=stripe
         )
-        runner = web.AppRunner(
-            server.application(),
-            access_log=None,
-            shutdown_timeout=SHUTDOWN_S,
-        )
+        # No line per request: a log line would cost more than the charge.
+        runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         await listener.open(runner)
         spare_the_living()
@@ -235,6 +220,20 @@ async def serve(config: SimulatorConfig) -> None:
     finally:
         await log.close()
     log.writer.result()
+
+
+def _sandbox(
+    config: SimulatorConfig, state: SandboxState, log: DurableLog, public_url: str
+) -> Sandbox:
+    return Sandbox(
+        state,
+        append=log.append,
+        clock=SystemClock(),
+        sleep=asyncio.sleep,
+        public_url=public_url,
+        scenario=config.scenario,
+        varied=config.varied,
+    )
 
 
 def _sender(
