@@ -35,6 +35,7 @@ def batch_of(
         answers=work.answers,
         due=work.due,
         psp_events=[message.event for message in work.messages if message.event is not None],
+        checkouts=[message.checkout for message in work.messages if message.checkout is not None],
         dead_letter_count=sum(
             not message.is_readable or message.action is not None for message in work.messages
         ),
@@ -66,6 +67,11 @@ def replies_of(decided: Decided, work: Work) -> list[Reply]:
         for operation in (message.operation for message in work.messages)
         if operation is not None and operation.reply_to
     ]
+    taken_in += [
+        Reply(reply_to=checkout.reply_to, order_uuid=checkout.checkout_uuid, is_settled=False)
+        for checkout in (message.checkout for message in work.messages)
+        if checkout is not None and checkout.reply_to
+    ]
     return settled + taken_in
 
 
@@ -89,6 +95,8 @@ def flush_of(decisions: Iterable[Decided], work: Mapping[int, Work]) -> Flush:
         flush.evidence_results.extend(decided.evidence)
         flush.psp_events.extend(decided.psp_events)
         flush.psp_event_results.extend(decided.psp_event_results)
+        flush.checkouts.extend(decided.checkouts)
+        flush.checkout_orders.extend(decided.checkout_orders)
         flush.personal.extend(_personal_rows(decided))
         if decided.dead_letter_count:
             part = work[decided.partition_index]

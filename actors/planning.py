@@ -54,6 +54,7 @@ class OrderedPlanner:
             order_key=command.idempotency_key,
             capture=not command.captures_manually,
             description=command.description or "",
+            hosted=command.hosted,
         )
         return AttemptPlan(
             psp=connector.name,

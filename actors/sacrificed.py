@@ -34,6 +34,7 @@ from psp.directory import open_psps
 from psp.settings import PspSettings
 from runtime.clock import SystemClock
 from runtime.crash_points import CrashPoints
+from storage.checkout_envelope import KIND_CHECKOUT, decode_checkout
 from storage.envelope import decode_fields, read_header
 from storage.event_envelope import KIND_PSP_WEBHOOK, decode_event
 from storage.open_orders import open_order_record
@@ -138,6 +139,8 @@ def _batch_of(raw: tuple[bytes, ...]) -> Batch:
     if header.kind in OPERATION_KINDS:
         # Without its payment it is only refused; but decoded it was.
         return Batch(operations=[decode_operation(raw, header)], now=_NOW)
+    if header.kind == KIND_CHECKOUT:
+        return Batch(checkouts=[decode_checkout(raw, header)], now=_NOW)
     return Batch(commands=[decode_fields(raw, header)], now=_NOW)
 
 

@@ -68,7 +68,9 @@ def is_letter(message: Message) -> bool:
 
 def refused(message: Message, reason: str, detail: str) -> Message:
     """Return a message as one that can't be taken in."""
-    return message._replace(command=None, event=None, operation=None, reason=f"{reason}: {detail}")
+    return message._replace(
+        command=None, event=None, operation=None, checkout=None, reason=f"{reason}: {detail}"
+    )
 
 
 def letter_row(message: Message) -> DeadLetterRow:
@@ -145,7 +147,7 @@ def _result(
         return LetterResult.REFUSED, "it was replayed or discarded before"
     if not action.is_replay:
         return LetterResult.DISCARDED, ""
-    if message.event is not None:
+    if message.event is not None or message.checkout is not None:
         return LetterResult.REPLAYED, ""
     if not message.is_readable:
         return LetterResult.REFUSED, message.reason

@@ -8,7 +8,7 @@ Everything that can wait is bounded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID
 
 from gateway.appending import AppendLanes
@@ -44,6 +44,13 @@ EVENT_KEPT_S = 60.0
 # memory stays bounded also while no report comes through at all.
 LATE_CHECKED_MAX = 2_000
 
+Held = Callable[[Sequence[OrderKey]], Awaitable[Iterable[UUID]]]
+"""Which of these the books hold. Raises StorageUnavailable."""
+
+
+async def _none_held(_keys: Sequence[OrderKey]) -> Iterable[UUID]:
+    return ()
+
 
 def lookup_key(entry: QueueEntry) -> OrderKey:
     """Return what the books are asked for."""
@@ -66,9 +73,12 @@ class Accepting:
         *,
         clock: Clock,
         metrics: Metrics,
+        held_checkouts: Held = _none_held,
         crash_points: CrashPoints | None = None,
     ) -> None:
+        """``held_checkouts`` is asked for checkouts, where any are accepted."""
         self._lookups = lookups
+        self._held_checkouts = held_checkouts
         self._settings = settings
         self._clock = clock
         self._lanes = AppendLanes(
@@ -143,11 +153,15 @@ class Accepting:
 
         They know each event by its name when its owner takes it in.
         """
+        return (await self.accept_unasked(entry)).verdict
+
+    async def accept_unasked(self, entry: QueueEntry) -> Decided:
+        """Return the queue's own verdict on an entry that is no order: whoever sends it asks the books."""
         if self.is_full:
-            return Verdict.BACKPRESSURE
+            return _REFUSED
         request = self._opened(entry, self._clock.monotonic_s())
         request.books = BooksState.UNAVAILABLE
-        return (await self._decided(request)).verdict
+        return await self._decided(request)
 
     def _opened(self, entry: QueueEntry, now_s: float) -> OpenRequest:
         request = OpenRequest(
@@ -194,10 +208,11 @@ class Accepting:
         request.settle(is_past_deadline=False)
 
     def _look_up(self, request: OpenRequest, now_s: float) -> None:
-        if not (request.is_decided or request.is_looked_up or request.entry.is_event):
+        entry = request.entry
+        if not (request.is_decided or request.is_looked_up or entry.is_event or entry.is_checkout):
             request.is_looked_up = True
             request.lookup_at_s = now_s
-            self._lookups.ask_for(lookup_key(request.entry), request)
+            self._lookups.ask_for(lookup_key(entry), request)
 
     async def _tick_on(self) -> None:
         while True:
@@ -228,9 +243,22 @@ class Accepting:
             now_s = self._clock.monotonic_s()
             entries = self.unreported.older_than(now_s - REPORT_LATE_S, LATE_CHECKED_MAX)
             self.unreported.forget_events(entries, now_s - EVENT_KEPT_S)
-            keys = [lookup_key(entry) for entry in entries if not entry.is_event]
+            orders, checkouts = _keys_of(entries)
             try:
-                self.unreported.reported(await self._lookups.held(keys))
+                self.unreported.reported(await self._lookups.held(orders))
+                if checkouts:
+                    self.unreported.reported(await self._held_checkouts(checkouts))
             except StorageUnavailable:
                 # They stay, and are asked for again.
                 continue
+
+
+def _keys_of(entries: Iterable[QueueEntry]) -> tuple[list[OrderKey], list[OrderKey]]:
+    """Return the keys of orders, and those of checkouts; the books are not asked for events."""
+    orders: list[OrderKey] = []
+    checkouts: list[OrderKey] = []
+    for entry in entries:
+        if not entry.is_event:
+            of_kind = checkouts if entry.is_checkout else orders
+            of_kind.append(lookup_key(entry))
+    return orders, checkouts

@@ -11,6 +11,8 @@ from aiohttp import hdrs, web
 
 from gateway.accepting import Accepting
 from gateway.authentication import Authentication
+from gateway.checkout_placing import Placing
+from gateway.checkouts import Checkouts
 from gateway.dead_letters import DeadLetters
 from gateway.documentation import problems_page
 from gateway.door import Door
@@ -30,11 +32,13 @@ from gateway.wallets import Wallets
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
+from storage.checkouts import CheckoutQueries
 from storage.letters import Letters
 from storage.queue_ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
 
 PAYMENTS = "/v1/payments"
+CHECKOUTS = "/v1/checkouts"
 DEAD_LETTERS = "/v1/dead_letters"
 
 
@@ -47,6 +51,7 @@ class Dependencies:
     queries: PaymentQueries
     directory: Directory
     letters: Letters
+    checkouts: CheckoutQueries
     append_queues: Sequence[GatewayQueue]
     """One lane each; two keep the server busy while one waits for the replicas."""
     find_queues: Sequence[GatewayQueue]
@@ -70,6 +75,7 @@ class Gateway:
             settings,
             clock=clock,
             metrics=self.metrics,
+            held_checkouts=dependencies.checkouts.checkouts,
             crash_points=dependencies.crash_points,
         )
         self.waiters = Waiters(
@@ -146,6 +152,7 @@ class Gateway:
                 web.post("/v1/sellers", merchant(of_sellers.create)),
                 web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
                 web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
+                *self._of_checkouts(dependencies, payments, finding),
                 *self._of_operators(dependencies),
                 web.post("/v1/psp/{name}/webhooks", public(of_psps.receive)),
                 web.get("/healthz", public(health.alive)),
@@ -154,6 +161,35 @@ class Gateway:
                 web.get("/docs/problems", public(problems_page)),
             ]
         )
+
+    def _of_checkouts(
+        self, dependencies: Dependencies, payments: Payments, finding: Finding
+    ) -> list[web.RouteDef]:
+        queries, of_books = dependencies.queries, dependencies.checkouts
+        checkouts = Checkouts(
+            payments,
+            Placing(
+                self.accepting,
+                finding,
+                queries,
+                of_books,
+                is_away=lambda: self.lookups.is_away,
+                partition_count=dependencies.settings.partition_count,
+            ),
+            finding,
+            self.waiters,
+            settings=dependencies.settings,
+            clock=dependencies.clock,
+            queries=queries,
+            checkouts=of_books,
+            reply_to=dependencies.reply_to,
+        )
+        merchant = self.door.merchant
+        return [
+            web.post(CHECKOUTS, merchant(checkouts.create)),
+            web.get(CHECKOUTS, merchant(checkouts.list_all), allow_head=False),
+            web.get(f"{CHECKOUTS}/{{id}}", merchant(checkouts.show), allow_head=False),
+        ]
 
     def _of_operators(self, dependencies: Dependencies) -> list[web.RouteDef]:
         letters = DeadLetters(dependencies.letters, dependencies.settings)

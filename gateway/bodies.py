@@ -28,6 +28,9 @@ PAN_PROBLEM = Problem(
     detail="The request holds what looks like a card number. It was neither read nor kept.",
 )
 
+JSON_PROBLEM = Problem(
+    code=Code.JSON_INVALID, detail="The body can't be read as JSON in UTF-8.", param="$"
+)
 _TOO_LARGE = Problem(
     code=Code.BODY_TOO_LARGE, detail=f"A body may have at most {BODY_BYTES_MAX} bytes."
 )
@@ -95,20 +98,18 @@ def decode_body(
         # A member takes a colon, so as many members with a value as colons means that none was named
         # twice. A null, or a colon within a text, only means that the slower reading has to tell.
         if member_count is None or body.count(b":") != member_count(decoded):
-            # Only now that the shape is known to be flat: this decoder would follow any depth.
+            # Only now that the shape is known, mostly to be flat: this decoder would follow any depth.
             _MEMBER_READER.decode(body.decode())
     except msgspec.ValidationError as error:
-        return _shape_problem(str(error), body)
+        return shape_problem(str(error), body)
     except _MemberRepeated:
         return Problem(
             code=Code.JSON_MEMBER_REPEATED,
             detail="A JSON object names one of its members more than once.",
             param="$",
         )
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        return Problem(
-            code=Code.JSON_INVALID, detail="The body can't be read as JSON in UTF-8.", param="$"
-        )
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
+        return JSON_PROBLEM
     return decoded
 
 
@@ -167,7 +168,7 @@ def _metadata_key_of_no_text(body: bytes) -> str | None:
     return next((key for key, raw in metadata.items() if not bytes(raw).startswith(b'"')), None)
 
 
-def _shape_problem(message: str, body: bytes) -> Problem:
+def shape_problem(message: str, body: bytes) -> Problem:
     """Return the problem of a validation error: the library names the place, we name the code."""
     found = _AT_PATH.search(message)
     path = found[1] if found is not None else "$"

@@ -25,6 +25,7 @@ from runtime.config import Config, ConfigError
 from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
 from runtime.psp_config import PspConfig
+from storage.checkouts import PostgresCheckouts
 from storage.directory import PostgresDirectory
 from storage.letters import PostgresLetters
 from storage.one_copy import OneCopyWatch
@@ -86,6 +87,7 @@ class GatewayProcess:
             for _ in range(APPEND_LANE_COUNT + FIND_CONNECTION_COUNT + RESEND_CONNECTION_COUNT)
         ]
         check_of_queue, self._check_primaries = queue_check(queue)
+        check_of_books = books_check(StatusQueries(self._check_pool))
         reply_to = _new_channel(name)
         self.gateway = Gateway(
             Dependencies(
@@ -94,13 +96,11 @@ class GatewayProcess:
                 queries=PostgresQueries(self._pool),
                 directory=PostgresDirectory(self._pool),
                 letters=PostgresLetters(self._pool),
+                checkouts=PostgresCheckouts(self._pool),
                 append_queues=self._queues[:APPEND_LANE_COUNT],
                 find_queues=self._queues[APPEND_LANE_COUNT:-RESEND_CONNECTION_COUNT],
                 reply_to=reply_to,
-                checks={
-                    "queue": check_of_queue,
-                    "books": books_check(StatusQueries(self._check_pool)),
-                },
+                checks={"queue": check_of_queue, "books": check_of_books},
                 crash_points=CrashPoints.from_environment(
                     environment, is_sandbox=config.deployment.is_sandbox
                 ),

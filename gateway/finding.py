@@ -13,7 +13,7 @@ from gateway.seller_cache import SellerCache
 from payments.answer import OrderView
 from payments.commands import PaymentCommand
 from runtime.faults import StorageUnavailable
-from storage.queue_ports import GatewayQueue
+from storage.queue_ports import GatewayQueue, KeyRecord
 from storage.read_ports import StoredOrder
 
 # A record must be on every copy promised before it is shown, which takes milliseconds.
@@ -32,10 +32,11 @@ _TOO_MANY = Problem(
 
 
 class Found(NamedTuple):
-    """A payment, and its row in the books if it is there already."""
+    """A payment, its row in the books if it is there already, and its request's fingerprint."""
 
     view: OrderView
     order: StoredOrder | None
+    fingerprint: bytes
 
 
 class Finding:
@@ -56,30 +57,38 @@ class Finding:
         try:
             order = await self._lookups.find(key)
             if order is not None:
-                return Found(order.shown, order)
-            if self._pending_count >= FINDS_PENDING_MAX:
-                return _TOO_MANY
+                return Found(order.shown, order, order.fingerprint)
             return await self._find_in_queue(key)
         except StorageUnavailable:
             return _CANT_TELL
 
-    async def _find_in_queue(self, key: OrderKey) -> Found | Problem:
+    async def record(self, key: OrderKey) -> KeyRecord | Problem | None:
+        """Return what the queue holds under a key, also of what is no order. Raises StorageUnavailable."""
+        if self._pending_count >= FINDS_PENDING_MAX:
+            return _TOO_MANY
         self._pending_count += 1
         try:
             queue = await self._free.get()
             try:
-                record = await queue.find(*key, timeout_ms=FIND_TIMEOUT_MS)
+                return await queue.find(*key, timeout_ms=FIND_TIMEOUT_MS)
             finally:
                 self._free.put_nowait(queue)
         finally:
             self._pending_count -= 1
+
+    async def _find_in_queue(self, key: OrderKey) -> Found | Problem:
+        record = await self.record(key)
+        if isinstance(record, Problem):
+            return record
         if record is None:
             return NOT_FOUND
         if record.command is not None:
             return await self._accepted(record.command, record.accepted_at_ms)
         # Taken in since we asked, most likely. Else it can't be decoded, and its owner will say so.
         order = await self._lookups.find(key)
-        return _CANT_TELL if order is None else Found(order.shown, order)
+        if order is None:
+            return _CANT_TELL
+        return Found(order.shown, order, order.fingerprint)
 
     async def _accepted(self, command: PaymentCommand, accepted_at_ms: int) -> Found | Problem:
         seller_id = await self._sellers.seller_id_of(
@@ -87,4 +96,5 @@ class Finding:
         )
         if seller_id is None:
             return _CANT_TELL
-        return Found(accepted_view(command, seller_id, accepted_at_ms), None)
+        view = accepted_view(command, seller_id, accepted_at_ms)
+        return Found(view, None, command.fingerprint)

@@ -78,12 +78,15 @@ class PaymentRequest(
         """Return the metadata as canonical JSON text, None when there is none."""
         return canonical_json(self.metadata) if self.metadata else None
 
-    def fingerprint_fields(self, seller_id: str) -> Mapping[str, object]:
+    def fingerprint_fields(
+        self, seller_id: str, checkout: str | None = None
+    ) -> Mapping[str, object]:
         """Return the business fields; ``seller_id`` is the seller after the default."""
         return {
             "amount": self.amount,
             "currency": self.currency,
             "seller": seller_id,
+            "checkout": checkout,
             "payment_method": self.payment_method,
             "capture": self.capture,
             "description": self.description,

@@ -11,7 +11,6 @@ from gateway.bodies import decode_body, read_body
 from gateway.door import Answer
 from gateway.finding import NOT_FOUND, Finding, Found
 from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
-from gateway.idempotency import Verdict
 from gateway.lookups import OrderKey
 from gateway.open_requests import Decided
 from gateway.parameters import cursor_unknown, payment_filter, single_parameters
@@ -22,38 +21,36 @@ from gateway.payment_requests import (
     payment_refusal,
 )
 from gateway.problems import Code, Problem, store_unavailable
-from gateway.refusals import BACKPRESSURE, BOOKS_AWAY, UNDECIDED_KEY, reused, unproven
+from gateway.refusals import BOOKS_AWAY
 from gateway.rendering import (
-    accepted_response,
-    frozen_response,
     json_bytes_response,
     payment_list_response,
-    running_response,
     transfer_list_response,
 )
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.seller_cache import SellerCache
 from gateway.settings import GatewaySettings
+from gateway.verdicts import verdict_answer
 from payments import fingerprint
 from payments.answer import API_VERSION, OrderView, payment_body
-from payments.commands import PaymentCommand
+from payments.commands import HOSTED_METHOD, HostedPage, PaymentCommand
 from payments.identity import order_uuid, parse_idempotency_key
 from payments.partitioning import partition_index
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
-from storage.envelope import accepted_at_ms, queue_entry
-from storage.read_ports import (
-    CursorUnknown,
-    PaymentQueries,
-    SellerRecord,
-    StoredOrder,
-)
+from storage.envelope import queue_entry
+from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord
 from storage.set_aside_orders import under_key
 
 _SELLER_UNKNOWN = Problem(
     code=Code.SELLER_UNKNOWN,
     detail="The merchant has no such seller in this mode. Create it with POST /v1/sellers.",
     param="$.seller",
+)
+_HOSTED_ALONE = Problem(
+    code=Code.PAYMENT_METHOD_INVALID,
+    detail="A payment page needs the URLs that it leads back to: POST /v1/checkouts with `hosted`.",
+    param="$.payment_method",
 )
 _SELLERS_AWAY = store_unavailable(
     "The seller can't be looked up now. Nothing was kept.", may_run=False
@@ -96,17 +93,18 @@ class Payments:
         wanted = decode_body(body, PAYMENT_DECODER, PaymentRequest.member_count)
         if isinstance(wanted, Problem):
             return wanted
+        if wanted.payment_method.startswith(HOSTED_METHOD):
+            return _HOSTED_ALONE
         refusal = payment_refusal(wanted, merchant.mode, self._settings.routes)
         if refusal is not None:
             return refusal
-        seller = await self._seller(merchant, wanted.seller)
+        seller = await self.seller(merchant, wanted.seller)
         if isinstance(seller, Problem):
             return seller
-        command = self._command(key, wanted, merchant, seller)
+        command = self.command(key, wanted, merchant, seller)
         wait_s = self._holding.held_s(prefer_wait_s(request.headers))
-        index = partition_index(command.order_uuid, self._settings.partition_count)
-        decided = await self._holding.accept(queue_entry(command, index), wait_s)
-        answer = _answer(decided, command, seller.seller_id)
+        decided = await self.accept(command, wait_s)
+        answer = verdict_answer(decided, command, seller.seller_id)
         if wait_s and isinstance(answer, web.Response):
             answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
         return answer
@@ -155,7 +153,12 @@ class Payments:
         except StorageUnavailable:
             return BOOKS_AWAY
 
-    async def _seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
+    async def accept(self, command: PaymentCommand, wait_s: int = 0) -> Decided:
+        """Return the verdict on an order, held for at most ``wait_s`` seconds until it settles."""
+        index = partition_index(command.order_uuid, self._settings.partition_count)
+        return await self._holding.accept(queue_entry(command, index), wait_s)
+
+    async def seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
         """Return whose wallet is credited: the one named, else the merchant's own."""
         wanted_id = merchant.merchant_id if seller_id is None else seller_id
         try:
@@ -164,9 +167,17 @@ class Payments:
             return _SELLERS_AWAY
         return _SELLER_UNKNOWN if seller is None else seller
 
-    def _command(
-        self, key: UUID, wanted: PaymentRequest, merchant: Merchant, seller: SellerRecord
+    def command(
+        self,
+        key: UUID,
+        wanted: PaymentRequest,
+        merchant: Merchant,
+        seller: SellerRecord,
+        *,
+        checkout: str | None = None,
+        hosted: HostedPage | None = None,
     ) -> PaymentCommand:
+        """Return the order as it crosses the queue. ``checkout``: the id of the one that it belongs to."""
         now = self._clock.now()
         return PaymentCommand(
             order_uuid=order_uuid(merchant.merchant_id, merchant.mode, key),
@@ -183,13 +194,15 @@ class Payments:
             buyer_json=wanted.buyer_json(),
             metadata_json=wanted.metadata_json(),
             fingerprint=fingerprint.fingerprint(
-                wanted.fingerprint_fields(seller.seller_id), self._settings.fingerprint_key
+                wanted.fingerprint_fields(seller.seller_id, checkout),
+                self._settings.fingerprint_key,
             ),
             # The queue and the books keep milliseconds; an answer must not show more.
             accepted_at=now.replace(microsecond=now.microsecond // 1_000 * 1_000),
             api_version=API_VERSION,
             reply_to=self._reply_to,
             captures_manually=wanted.capture == CAPTURE_MANUAL,
+            hosted=hosted,
         )
 
     def _order_key(self, request: web.Request, merchant: Merchant) -> OrderKey | None:
@@ -206,36 +219,3 @@ def _shown(found: Found, request: web.Request) -> OrderView:
     if found.order is None or key is None or not found.order.is_set_aside:
         return found.view
     return under_key(found.order, key)
-
-
-def _answer(decided: Decided, command: PaymentCommand, seller_id: str) -> Answer:
-    """Return what a verdict says to the storefront."""
-    verdict, order = decided.verdict, decided.order
-    match verdict:
-        case Verdict.FROZEN | Verdict.RUNNING:
-            assert isinstance(order, StoredOrder)
-            view = under_key(order, command.idempotency_key)
-            is_replay = view.created_at != command.accepted_at
-            if verdict is Verdict.FROZEN:
-                return frozen_response(view, is_replay=is_replay)
-            return running_response(view, is_replay=is_replay, is_deferred=False)
-        case Verdict.ACCEPTED | Verdict.ACCEPTED_DEFERRED:
-            first_ms = decided.first_accepted_at_ms
-            assert first_ms is not None
-            return accepted_response(
-                command,
-                seller_id,
-                first_ms,
-                is_replay=first_ms != accepted_at_ms(command.accepted_at),
-                is_deferred=verdict is Verdict.ACCEPTED_DEFERRED,
-            )
-        case Verdict.REUSED:
-            first = order.fingerprint if order is not None else decided.first_fingerprint
-            assert first is not None
-            return reused(fingerprint.differs(command.fingerprint, first))
-        case Verdict.BACKPRESSURE:
-            return BACKPRESSURE
-        case Verdict.UNPROVEN:
-            return unproven(may_run=decided.may_run)
-        case Verdict.UNDECIDED_KEY:
-            return UNDECIDED_KEY

@@ -61,6 +61,7 @@ class Code(Enum):
     # 404 to 417: wrong place, wrong form
     NOT_FOUND = _final(404, "There is no such route")
     PAYMENT_NOT_FOUND = _final(404, "There is no such payment")
+    CHECKOUT_NOT_FOUND = _final(404, "There is no such checkout")
     WALLET_NOT_FOUND = _final(404, "There is no such wallet")
     DEAD_LETTER_NOT_FOUND = _final(404, "There is no such dead letter")
     REFUND_NOT_FOUND = _final(404, "There is no such refund")
@@ -84,6 +85,9 @@ class Code(Enum):
     SANDBOX_TOKEN_REFUSED = _final(422, "A sandbox token can't be used with a live key")
     CAPTURE_INVALID = _final(422, "The capture mode is not known")
     OPERATIONS_EXHAUSTED = _final(422, "Too much was done to the payment already")
+    CHECKOUT_INVALID = _final(422, "The checkout can't be made so")
+    RETURN_URL_INVALID = _final(422, "The buyer can't be sent back to this URL")
+    ORDER_ID_REUSED = _final(422, "An order's id was used with another request")
     DESCRIPTION_TOO_LONG = _final(422, "The description is too long")
     REASON_INVALID = _final(422, "The reason can't be kept")
     METADATA_INVALID = _final(422, "The metadata is over its limits")

@@ -8,7 +8,7 @@ from gateway.problems import Code, Problem, store_unavailable
 
 BOOKS_AWAY = store_unavailable("The books can't be read now.", may_run=False)
 BACKPRESSURE = Problem(
-    code=Code.QUEUEBACKPRESSURE,
+    code=Code.QUEUE_BACKPRESSURE,
     detail="The queue is full. Nothing was kept; send the same request again soon.",
     details={"may_run": False},
 )

@@ -54,7 +54,7 @@ def accepted_view(command: PaymentCommand, seller_id: str, accepted_at_ms: int) 
         next_retry_at=None,
         metadata_json=command.metadata_json,
         capture=CAPTURE_WIRES[command.captures_manually],
-        created_at=_EPOCH + timedelta(milliseconds=accepted_at_ms),
+        created_at=moment_of_ms(accepted_at_ms),
         effective_at=None,
         ledger_updated_at=None,
         wallet_updated_at=None,
@@ -172,6 +172,11 @@ def wallet_document(owner: str, wallet: WalletRecord) -> dict[str, object]:
     }
 
 
+def moment_of_ms(at_ms: int) -> datetime:
+    """Return milliseconds since 1970 as an aware time in UTC."""
+    return _EPOCH + timedelta(milliseconds=at_ms)
+
+
 def rfc3339(moment: datetime) -> str:
     """Return an aware time in UTC with milliseconds, such as ``2026-11-01T12:00:00.000Z``."""
     return f"{moment.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
@@ -246,5 +251,5 @@ def _accepted_body(command: PaymentCommand, key: str, seller_id: str, accepted_a
         f"{start}{key}{amount}{command.amount_minor}{currency}{encode_basestring_ascii(command.currency)}"
         f"{seller}{encode_basestring_ascii(seller_id)}{fee}{command.fee_minor}"
         f"{metadata}{command.metadata_json or '{}'}"
-        f"{created_at}{rfc3339(_EPOCH + timedelta(milliseconds=accepted_at_ms))}{end}"
+        f"{created_at}{rfc3339(moment_of_ms(accepted_at_ms))}{end}"
     ).encode("ascii")

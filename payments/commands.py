@@ -9,6 +9,19 @@ from uuid import UUID
 from payments.mode import Mode
 from payments.operation_kinds import OperationKind
 
+# What stands where a token would: the buyer pays on a page of the PSP. A PSP that serves pages names it among
+# the prefixes of the tokens that it takes.
+HOSTED_METHOD = "hosted_page"
+
+
+class HostedPage(NamedTuple):
+    """Where a PSP's payment page sends the buyer back to, and which orders it shows together."""
+
+    success_url: str
+    cancel_url: str
+    session: str
+    """The same for all orders of one checkout, so that the buyer enters a card once."""
+
 
 class PaymentCommand(NamedTuple):
     """One payment order as a gateway accepted it. Sellers and fees are snapshots of that moment."""
@@ -37,6 +50,8 @@ class PaymentCommand(NamedTuple):
     """The gateway's reply channel; empty when nobody listens."""
     captures_manually: bool = False
     """Whether it is only authorized at first, and captured on the storefront's word."""
+    hosted: HostedPage | None = None
+    """Set exactly when ``payment_method`` is HOSTED_METHOD."""
 
 
 class OperationCommand(NamedTuple):

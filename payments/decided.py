@@ -8,8 +8,16 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from payments import fingerprint
 from payments.accounts import AccountKey
 from payments.attempts import Attempt, ResultClass
+from payments.checkouts import (
+    Checkout,
+    CheckoutOrderRow,
+    CheckoutRow,
+    checkout_order_rows,
+    checkout_row,
+)
 from payments.commands import OperationCommand, PaymentCommand
 from payments.event_rows import EventVerdict, PspEventResultRow, PspEventRow
 from payments.open_order import CallAnswer, OpenOrder, PspCall
@@ -87,6 +95,8 @@ class Batch:
     answers: Sequence[CallAnswer] = ()
     psp_events: Sequence[PspEvent] = ()
     """Events of PSPs that came over the queue; the books know which of them are new."""
+    checkouts: Sequence[Checkout] = ()
+    """Checkouts that came over the queue; the books know which of them are new."""
     due: Sequence[tuple[int, TimerKind]] = ()
     """``(order_no, step)`` of timers whose time has come."""
     dead_letter_count: int = 0
@@ -131,6 +141,8 @@ class Decided:
     evidence: list[EvidenceResultRow] = field(default_factory=list)
     psp_events: list[PspEventRow] = field(default_factory=list)
     psp_event_results: list[PspEventResultRow] = field(default_factory=list)
+    checkouts: list[CheckoutRow] = field(default_factory=list)
+    checkout_orders: list[CheckoutOrderRow] = field(default_factory=list)
     opened: list[OpenOrder] = field(default_factory=list)
     planned: list[tuple[int, Attempt]] = field(default_factory=list)
     """``(order_no, attempt)`` for each new attempt: its request is personal data, kept apart."""
@@ -163,6 +175,7 @@ class Decided:
             or self.evidence
             or self.psp_events
             or self.psp_event_results
+            or self.checkouts
             or self.attempts
             or self.dead_letter_count
             or self.operations
@@ -187,6 +200,24 @@ class Decided:
             self.psp_events.append(PspEventRow(self.partition_index, *event[:-1]))
             if not ResultClass(event.result).is_definitive:
                 self.end_event(event.event_uuid, None, EventVerdict.IGNORED, "it tells no end")
+
+    def note_checkouts(self, checkouts: Sequence[Checkout]) -> None:
+        """Keep checkouts, the first of each name; a later one with another body is kept as refused."""
+        first: dict[UUID, Checkout] = {}
+        for checkout in checkouts:
+            stands = first.setdefault(checkout.checkout_uuid, checkout)
+            if stands is checkout:
+                self.checkouts.append(checkout_row(self.partition_index, checkout))
+                self.checkout_orders += checkout_order_rows(self.partition_index, checkout)
+            elif not fingerprint.same(stands.fingerprint, checkout.fingerprint):
+                self.refused.append(
+                    RefusedRequestRow(
+                        partition_index=self.partition_index,
+                        order_uuid=checkout.checkout_uuid,
+                        fingerprint=checkout.fingerprint,
+                        accepted_at=checkout.accepted_at,
+                    )
+                )
 
     def end_event(
         self, event_uuid: UUID, order_no: int | None, result: EventVerdict, detail: str

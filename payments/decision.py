@@ -204,6 +204,7 @@ class Decision:
         """Take in orders that are new; keep what comes late under a key with another body."""
         self._decided.dead_letter_count = batch.dead_letter_count
         self._decided.note_events(batch.psp_events)
+        self._decided.note_checkouts(batch.checkouts)
         taken: dict[UUID, bytes] = {}
         for command in batch.commands:
             if self._is_new(command, command.order_uuid, batch, taken):

@@ -11,7 +11,7 @@ The canonical form takes strings as they were sent, without Unicode normalisatio
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
@@ -137,8 +137,8 @@ def same(a: bytes, b: bytes) -> bool:
     return a[: 1 + WHOLE_BYTES] == b[: 1 + WHOLE_BYTES]
 
 
-def differs(a: bytes, b: bytes) -> list[str]:
-    """Return the fields that differ, in the order of FIELDS; empty only when the two are the same.
+def differs(a: bytes, b: bytes, fields: Sequence[str] = FIELDS) -> list[str]:
+    """Return the fields that differ, in their order; empty only when the two are the same.
 
     When the whole differs but no field's short digest does (one in four billion), every field is
     named: one of them it is.
@@ -147,10 +147,10 @@ def differs(a: bytes, b: bytes) -> list[str]:
         return []
     found = [
         field
-        for start, field in zip(_FIELD_STARTS, FIELDS, strict=True)
+        for start, field in zip(_FIELD_STARTS, fields, strict=False)
         if a[start : start + FIELD_BYTES] != b[start : start + FIELD_BYTES]
     ]
-    return found or list(FIELDS)
+    return found or list(fields)
 
 
 _FIELD_SET = frozenset(FIELDS)

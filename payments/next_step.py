@@ -86,7 +86,7 @@ def after_answer(
                 effective_at=answer.effective_at,
             )
         case ResultClass.CANCELED:
-            return _canceled(order, answer)
+            return _canceled(order, step, answer, now)
         case ResultClass.REQUIRES_ACTION:
             return _requires_action(order, step, answer, now, policy)
         case ResultClass.NOT_SENT if order.is_outcome_known:
@@ -194,8 +194,10 @@ def _approved(
     )
 
 
-def _canceled(order: OpenOrder, answer: PspAnswer) -> Ended:
-    is_expired = order.action_expires_at is not None
+def _canceled(order: OpenOrder, step: TimerKind, answer: PspAnswer, now: datetime) -> Ended:
+    """Expired where we had it canceled at the buyer's deadline; before that the buyer did it."""
+    deadline = order.action_expires_at
+    is_expired = deadline is not None and (step is TimerKind.CANCEL or now >= deadline)
     return Ended(
         event=PaymentEvent.EXPIRED if is_expired else PaymentEvent.CANCELED,
         psp_reference=answer.reference or order.psp_reference,

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.attempts import PspAnswer
+from payments.commands import HostedPage
 
 
 class ChargeTerms(NamedTuple):
@@ -27,6 +28,9 @@ class ChargeTerms(NamedTuple):
     capture: bool
     """True charges at once; False only authorizes."""
     description: str = ""
+    hosted: HostedPage | None = None
+    """The buyer pays on a page of the PSP instead: ``token`` is then HOSTED_METHOD, and the answer is
+    REQUIRES_ACTION with the page's URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,7 @@ class Capabilities:
     minimum_minor: dict[str, int]
     """Smallest charge by currency; a currency not named has 1."""
     token_prefixes: tuple[str, ...]
+    """What its tokens begin with; HOSTED_METHOD is among them where it serves payment pages."""
     is_sandbox: bool
     multiple_minor: Mapping[str, int] = field(default_factory=dict)
     """What an amount must be a multiple of, by currency; a currency not named has 1."""

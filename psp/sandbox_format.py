@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from payments.commands import HOSTED_METHOD
 from psp.port import Capabilities, ChargeTerms, SettlementLine
 from psp.simulator.behaviour import TOKEN_PREFIX
+from psp.simulator.page_terms import HostedTerms
 from psp.simulator.wire import ChargeRequest, Metadata, SettlementRow
 
 REQUEST_VERSION = 1
@@ -23,13 +25,14 @@ CAPABILITIES = Capabilities(
     queries_by=frozenset({"key", "reference"}),
     currencies=None,
     minimum_minor={},
-    token_prefixes=(TOKEN_PREFIX,),
+    token_prefixes=(TOKEN_PREFIX, HOSTED_METHOD),
     is_sandbox=True,
 )
 
 
 def canonical_charge(terms: ChargeTerms) -> bytes:
     """Return the request body: JSON with sorted keys and every field written out."""
+    page = terms.hosted
     request = ChargeRequest(
         v=REQUEST_VERSION,
         amount=terms.amount_minor,
@@ -38,6 +41,7 @@ def canonical_charge(terms: ChargeTerms) -> bytes:
         capture=terms.capture,
         description=terms.description,
         metadata=Metadata(merchant=terms.merchant_id, order_key=terms.order_key),
+        hosted=msgspec.UNSET if page is None else HostedTerms(*page),
     )
     return msgspec.json.encode(request, order="sorted")
 

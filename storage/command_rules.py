@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import msgspec
 
-from payments.commands import OperationCommand, PaymentCommand
+from payments.commands import HOSTED_METHOD, OperationCommand, PaymentCommand
 from payments.currencies import EXPONENTS
 from payments.fingerprint import FINGERPRINT_BYTES, VERSION
 from payments.identity import is_order_uuid, operation_uuid
@@ -28,6 +28,10 @@ REASON_LENGTH_MAX = 500
 METADATA_KEY_COUNT_MAX = 50
 METADATA_KEY_LENGTH_MAX = 40
 METADATA_VALUE_LENGTH_MAX = 500
+# What browsers and proxies take.
+PAGE_URL_LENGTH_MAX = 2_048
+# A checkout's id has 35.
+PAGE_SESSION_LENGTH_MAX = 64
 # A channel name: `reply:` and a gateway's id.
 REPLY_TO_BYTES_MAX = 64
 
@@ -56,11 +60,7 @@ def problem_of(command: PaymentCommand) -> str | None:
     # Of a newer gateway's version: comparing it would stop the partition, so it is set aside.
     if len(command.fingerprint) != FINGERPRINT_BYTES or command.fingerprint[0] != VERSION:
         return f"fingerprint is not {FINGERPRINT_BYTES} bytes of version {VERSION}"
-    problem = _problem_of_names(
-        command.merchant_id[: _NAME_LENGTH_MAX + 1],
-        command.api_version[: _NAME_LENGTH_MAX + 1],
-        command.reply_to[: _NAME_LENGTH_MAX + 1],
-    )
+    problem = problem_of_names(command.merchant_id, command.api_version, command.reply_to)
     if problem is not None:
         return problem
     # Identity is derived, so a payload under another order's key can't be charged.
@@ -68,7 +68,35 @@ def problem_of(command: PaymentCommand) -> str | None:
         command.order_uuid, command.merchant_id, command.mode, command.idempotency_key
     ):
         return "order_uuid does not follow from merchant, mode and idempotency_key"
-    return _problem_of_texts(command)
+    return _problem_of_texts(command) or _problem_of_page(command)
+
+
+def problem_of_names(merchant_id: str, api_version: str, reply_to: str) -> str | None:
+    """Return what is wrong with the names that every command carries, or None."""
+    return _problem_of_names(
+        merchant_id[: _NAME_LENGTH_MAX + 1],
+        api_version[: _NAME_LENGTH_MAX + 1],
+        reply_to[: _NAME_LENGTH_MAX + 1],
+    )
+
+
+def problem_of_page_url(url: str) -> str | None:
+    """Return what is wrong with a URL that a PSP's page leads back to, or None."""
+    is_plain = url.isascii() and url.isprintable() and " " not in url
+    if not 1 <= len(url) <= PAGE_URL_LENGTH_MAX or not is_plain:
+        return f"a URL is not 1..{PAGE_URL_LENGTH_MAX} printable ASCII characters"
+    return None
+
+
+def _problem_of_page(command: PaymentCommand) -> str | None:
+    page = command.hosted
+    if (page is not None) != (command.payment_method == HOSTED_METHOD):
+        return f"a page's URLs and the payment method {HOSTED_METHOD} go together"
+    if page is None:
+        return None
+    if not (1 <= len(page.session) <= PAGE_SESSION_LENGTH_MAX and page.session.isascii()):
+        return "a page's session is malformed"
+    return problem_of_page_url(page.success_url) or problem_of_page_url(page.cancel_url)
 
 
 def problem_of_operation(command: OperationCommand) -> str | None:
@@ -122,11 +150,19 @@ def _problem_of_texts(command: PaymentCommand) -> str | None:
     try:
         if command.buyer_json is not None:
             _object_decoder.decode(command.buyer_json)
-        metadata = (
-            {} if command.metadata_json is None else _metadata_decoder.decode(command.metadata_json)
-        )
     except DECODE_FAULTS:
-        return "buyer_json or metadata_json is no JSON object of the kind allowed"
+        return "buyer_json is no JSON object"
+    return problem_of_metadata(command.metadata_json)
+
+
+def problem_of_metadata(metadata_json: str | None) -> str | None:
+    """Return what is wrong with metadata, or None."""
+    if metadata_json is None:
+        return None
+    try:
+        metadata = _metadata_decoder.decode(metadata_json)
+    except DECODE_FAULTS:
+        return "metadata_json is no JSON object of strings"
     if len(metadata) > METADATA_KEY_COUNT_MAX:
         return f"metadata has over {METADATA_KEY_COUNT_MAX} keys"
     for key, value in metadata.items():

@@ -6,8 +6,8 @@ of an unknown version or with a damaged payload can still be set aside under its
 ===== ============================ ===================================================================
 field holds                        form
 ===== ============================ ===================================================================
-``c`` the kind of command          ``payment`` (``capture``, ``void``, ``refund``:
-                                   storage.operation_envelope; ``psp_webhook``: storage.event_envelope)
+``c`` the kind of command          ``payment`` (others: operation_envelope, event_envelope,
+                                   checkout_envelope)
 ``m`` merchant and mode            ``<merchant_no>|<test or live>``
 ``k`` order_uuid                   36 characters, lower case
 ``f`` fingerprint                  FINGERPRINT_BYTES raw bytes
@@ -31,7 +31,7 @@ from uuid import UUID
 
 import msgspec
 
-from payments.commands import PaymentCommand
+from payments.commands import HostedPage, PaymentCommand
 from payments.defects import InvariantViolation
 from payments.fingerprint import FINGERPRINT_BYTES
 from payments.mode import Mode
@@ -117,6 +117,7 @@ class _Payload(msgspec.Struct, array_like=True, frozen=True, gc=False):
     metadata_json: str | None
     api_version: str
     captures_manually: bool = False
+    hosted: tuple[str, str, str] | None = None
 
 
 _payload_encoder = msgspec.msgpack.Encoder()
@@ -145,6 +146,7 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
             metadata_json=command.metadata_json,
             api_version=command.api_version,
             captures_manually=command.captures_manually,
+            hosted=command.hosted,
         )
     )
     if len(payload) > PAYLOAD_BYTES_MAX:
@@ -162,7 +164,7 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
 
 
 def accepted_at_ms(accepted_at: datetime) -> int:
-    """Return whole milliseconds since 1970 of an aware datetime, rounded down, exact."""
+    """Return whole milliseconds since 1970 of an aware datetime, rounded down."""
     return (accepted_at - _EPOCH) // _MILLISECOND
 
 
@@ -255,6 +257,7 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
         api_version=payload.api_version,
         reply_to=header.reply_to,
         captures_manually=payload.captures_manually,
+        hosted=None if payload.hosted is None else HostedPage(*payload.hosted),
     )
     if (problem := problem_of(command)) is not None:
         raise EnvelopeUnreadable("value_out_of_range", problem)
@@ -265,14 +268,13 @@ def stated_version(stated: bytes) -> None:
     """Raise EnvelopeUnreadable unless this version of the code can read what field ``v`` names."""
     if stated == VERSION_AND_FLAG_NOW:
         return
-    match = _VERSION_AND_FLAG.fullmatch(stated)
-    if match is None:
+    if (match := _VERSION_AND_FLAG.fullmatch(stated)) is None:
         raise EnvelopeUnreadable("field_unreadable", "v")
     check_version(int(match[1]), int(match[2]))
 
 
 def fields_of(raw: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return a stream message's fields by name. Raises EnvelopeUnreadable for a name without a value, or twice."""
+    """Return a message's fields by name. Raises EnvelopeUnreadable for a name without a value, or twice."""
     names = raw[0::2]
     if len(raw) % 2 != 0 or len(set(names)) != len(names):
         raise EnvelopeUnreadable(

@@ -167,6 +167,8 @@ class PostgresLane:
                 _SQL["write_psp_events"],
                 *(flush.psp_events, flush.psp_event_results, PSP_EVENTS_WAITING_MAX),
             )
+        if flush.checkouts:
+            await session.send_rows(_SQL["write_checkouts"], flush.checkouts, flush.checkout_orders)
         recorded_at: datetime = row["recorded_at"]
         return recorded_at
 

@@ -164,4 +164,5 @@ def _command(row: Row) -> PaymentCommand:
         api_version=row["api_version"],
         reply_to="",
         captures_manually=row["captures_manually"],
+        hosted=detail.hosted,
     )

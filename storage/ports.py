@@ -13,6 +13,7 @@ from typing import Protocol
 from uuid import UUID
 
 from payments.accounts import AccountKey
+from payments.checkouts import CheckoutOrderRow, CheckoutRow
 from payments.event_rows import PspEventResultRow, PspEventRow
 from payments.evidence import Evidence
 from payments.operation_rows import OperationRow, StandingRow
@@ -103,6 +104,9 @@ class Flush:
     psp_events: list[PspEventRow] = field(default_factory=list)
     """Those that the books hold already are left as they are."""
     psp_event_results: list[PspEventResultRow] = field(default_factory=list)
+    checkouts: list[CheckoutRow] = field(default_factory=list)
+    """Each name once; one that the books hold is left as it is."""
+    checkout_orders: list[CheckoutOrderRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
-from storage.envelope import EnvelopeUnreadable, decode_fields
 from storage.queue_connection import QueueConnection
 from storage.queue_discovery import Locate
 from storage.queue_keys import record_key, stream_key
+from storage.queue_messages import key_record
 from storage.queue_ports import (
     AppendBatch,
     AppendResult,
@@ -107,11 +106,7 @@ class RedisGatewayQueue:
         if not is_durable:
             raise StorageUnavailable(STORE, "the record is not on the replicas in time")
         fingerprint, accepted_at_ms, _, raw = reply
-        return KeyRecord(
-            fingerprint=fingerprint,
-            accepted_at_ms=int(accepted_at_ms),
-            command=None if raw is None else _decoded(raw),
-        )
+        return key_record(fingerprint, int(accepted_at_ms), raw)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -182,14 +177,6 @@ def _append_result(entry: QueueEntry, reply: Reply) -> AppendResult:
         accepted_at_ms=entry.accepted_at_ms,
         stream_id=reply[1].decode() if status is AppendStatus.NEW else "",
     )
-
-
-def _decoded(raw: Sequence[bytes]) -> PaymentCommand | None:
-    try:
-        return decode_fields(raw)
-    except EnvelopeUnreadable:
-        # The owner will set it aside, with its reason. Here the record alone is the answer.
-        return None
 
 
 def _now_s() -> float:

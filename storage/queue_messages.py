@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from payments.checkouts import Checkout
 from payments.commands import OperationCommand, PaymentCommand
 from payments.psp_events import PspEvent
+from storage.checkout_envelope import KIND_CHECKOUT, decode_checkout
 from storage.envelope import EnvelopeUnreadable, decode_fields, read_header
 from storage.event_envelope import KIND_PSP_WEBHOOK, decode_event
 from storage.operation_envelope import OPERATION_KINDS, decode_operation
-from storage.queue_ports import Message
+from storage.queue_ports import KeyRecord, Message
 
 
 def message_of(
@@ -25,12 +27,15 @@ def message_of(
     command: PaymentCommand | None = None
     event: PspEvent | None = None
     operation: OperationCommand | None = None
+    checkout: Checkout | None = None
     reason = ""
     try:
         if header.kind == KIND_PSP_WEBHOOK:
             event = decode_event(raw, header)
         elif header.kind in OPERATION_KINDS:
             operation = decode_operation(raw, header)
+        elif header.kind == KIND_CHECKOUT:
+            checkout = decode_checkout(raw, header)
         else:
             command = decode_fields(raw, header)
     except EnvelopeUnreadable as unreadable:
@@ -47,6 +52,31 @@ def message_of(
         raw=tuple(raw),
         event=event,
         operation=operation,
+        checkout=checkout,
+    )
+
+
+def key_record(fingerprint: bytes, accepted_at_ms: int, raw: Sequence[bytes] | None) -> KeyRecord:
+    """Return a key record with what its message says: nothing, where it is gone or can't be decoded.
+
+    Its owner will set aside what can't be: for who asks, the record alone is the answer.
+    """
+    command: PaymentCommand | None = None
+    checkout: Checkout | None = None
+    if raw is not None:
+        try:
+            header = read_header(raw)
+            if header.kind == KIND_CHECKOUT:
+                checkout = decode_checkout(raw, header)
+            else:
+                command = decode_fields(raw, header)
+        except EnvelopeUnreadable:
+            pass
+    return KeyRecord(
+        fingerprint=fingerprint,
+        accepted_at_ms=accepted_at_ms,
+        command=command,
+        checkout=checkout,
     )
 
 

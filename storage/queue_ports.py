@@ -12,6 +12,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from payments.checkouts import Checkout
 from payments.commands import OperationCommand, PaymentCommand
 from payments.psp_events import PspEvent
 from runtime.faults import Fault
@@ -41,6 +42,8 @@ class QueueEntry(NamedTuple):
     is_operation: bool = False
     """Whether it is an operation on a payment: ``order_uuid`` is then its operation_uuid, and the partition
     its payment's."""
+    is_checkout: bool = False
+    """Whether it is a checkout: ``order_uuid`` is then the checkout's own name."""
 
 
 class AppendResult(NamedTuple):
@@ -70,7 +73,9 @@ class KeyRecord:
     fingerprint: bytes
     accepted_at_ms: int
     command: PaymentCommand | None
-    """None when the entry is gone (taken in) or can't be decoded."""
+    """None when the entry is gone (taken in), can't be decoded, or is a checkout."""
+    checkout: Checkout | None = None
+    """Set when the entry is there and is a checkout."""
 
 
 class GatewayQueue(Protocol):
@@ -119,8 +124,8 @@ class LetterAction(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One stream item as read: a payment, an operation or an event. All are None when it can't be decoded;
-    ``reason`` then says why."""
+    """One stream item as read: a payment, an operation, an event or a checkout. All are None when it can't be
+    decoded; ``reason`` then says why."""
 
     partition_index: int
     stream_id: str
@@ -139,11 +144,17 @@ class Message(NamedTuple):
     """How often it was tried to take it in, this time included."""
     event: PspEvent | None = None
     operation: OperationCommand | None = None
+    checkout: Checkout | None = None
 
     @property
     def is_readable(self) -> bool:
         """Whether there is something to take in."""
-        return not (self.command is None and self.event is None and self.operation is None)
+        return not (
+            self.command is None
+            and self.event is None
+            and self.operation is None
+            and self.checkout is None
+        )
 
 
 NOBODY: frozenset[int] = frozenset()

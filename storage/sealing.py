@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from payments.commands import PaymentCommand
+from payments.commands import HostedPage, PaymentCommand
 from runtime.faults import Fault
 
 SCHEMA_VERSION = 1
@@ -47,6 +47,7 @@ class Detail:
     description: str | None
     buyer_json: str | None
     merchant_id: str
+    hosted: HostedPage | None = None
 
 
 class _DetailBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -56,6 +57,7 @@ class _DetailBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     description: str | None
     buyer_json: str | None
     merchant_id: str
+    hosted: tuple[str, str, str] | None = None
 
 
 _detail_encoder = msgspec.msgpack.Encoder()
@@ -92,6 +94,7 @@ def encode_detail(command: PaymentCommand) -> bytes:
                 description=command.description,
                 buyer_json=command.buyer_json,
                 merchant_id=command.merchant_id,
+                hosted=command.hosted,
             )
         )
     )
@@ -109,6 +112,7 @@ def decode_detail(envelope: bytes) -> Detail:
         description=detail.description,
         buyer_json=detail.buyer_json,
         merchant_id=detail.merchant_id,
+        hosted=None if detail.hosted is None else HostedPage(*detail.hosted),
     )
 
 

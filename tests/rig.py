@@ -63,13 +63,26 @@ class Rig:
         *,
         simulator: tuple[str, ...] = (),
         has_second_psp: bool = False,
+        has_webhooks: bool = False,
         more_config: str = "",
     ) -> None:
+        """``has_webhooks``: the simulator sends its webhooks to the rig's gateway."""
         self.servers = servers
         self.directory = directory
         self.database = f"rig_{uuid4().hex[:12]}"
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.gateway_port = free_port()
         self._simulator_options = ("--seed", "7", "--latency-ms", "0", *simulator)
+        if has_webhooks:
+            assert not has_second_psp, "the secret is told of the last PSP"
+            directory.mkdir(parents=True, exist_ok=True)
+            secret = directory / "psp_webhook"
+            secret.write_text("w" * 32, encoding="utf-8")
+            self._simulator_options += (
+                *("--webhooks", "--webhook-url", f"{self.url}/v1/psp/simulator/webhooks"),
+                *("--webhook-secret-file", str(secret)),
+            )
+            more_config = f'webhook_secret_files = ["psp_webhook"]\n{more_config}'
         self.simulator = SimulatorProcess(directory / "psp", options=self._simulator_options)
         self.second = (
             SimulatorProcess(directory / "psp-b", options=("--seed", "8"))
@@ -77,7 +90,6 @@ class Rig:
             else None
         )
         self._more_config = more_config
-        self.gateway_port = free_port()
         self.config: Config
         self.merchant_id = ""
         self.api_key = ""

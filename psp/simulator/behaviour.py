@@ -107,6 +107,9 @@ SCRIPTS: Mapping[str, Script] = {
     "tok_down": Script(is_refused_while_down=True),
 }
 
+PAGE = Script(needs_action=True)
+"""A charge whose buyer pays on our page: what the card does is decided there."""
+
 UNKNOWN_TOKEN = Script(decline_code="invalid_token")
 """A token that we don't know is a decline like any other: stored, and replayed under its key."""
 

@@ -7,9 +7,10 @@ from enum import Enum, auto
 
 import msgspec
 
-from psp.simulator.behaviour import FirstTry, Script, fingerprint_of_request, script_of
+from psp.simulator.behaviour import PAGE, FirstTry, Script, fingerprint_of_request, script_of
 from psp.simulator.charges import Change, Charge
 from psp.simulator.denials import denied_query, denied_send
+from psp.simulator.page_terms import HostedTerms
 from psp.simulator.replies import (
     DID_NOT_RUN,
     FAILED,
@@ -18,7 +19,7 @@ from psp.simulator.replies import (
     RATE_LIMITED,
     Reply,
 )
-from psp.simulator.state import SandboxState, instant
+from psp.simulator.state import SandboxState
 from psp.simulator.wire import (
     AnswerBody,
     BurnRecord,
@@ -30,6 +31,7 @@ from psp.simulator.wire import (
     Denial,
     Record,
     Scenario,
+    instant,
 )
 
 FIRST_TRIES_MAX = 100_000
@@ -84,7 +86,7 @@ class SandboxRules:
             return Decision(reply=KEY_REUSED)
         if self._state.is_burned(key):
             return Decision(reply=_key_canceled(key))
-        script = script_of(token)
+        script = PAGE if isinstance(request.hosted, HostedTerms) else script_of(token)
         if scenario.down and script.is_refused_while_down:
             return Decision(reply=DID_NOT_RUN)
         if (refused := self._decide_first_try(key, script)) is not None:
@@ -135,12 +137,17 @@ class SandboxRules:
         )
         return Decision(record=record)
 
-    def decide_action(self, charge: Charge, *, is_approved: bool, now_ms: int) -> Decision:
-        """Decide what the buyer answered to 3-D Secure; a second answer changes nothing."""
+    def decide_action(
+        self, charge: Charge, *, is_approved: bool, now_ms: int, decline_code: str | None = None
+    ) -> Decision:
+        """Decide what the buyer answered, or a card did; a second answer changes nothing."""
         if charge.status is not ChargeStatus.REQUIRES_ACTION:
             return Decision(reply=self._charge_reply(charge))
         kind = ChangeKind.COMPLETE if is_approved else ChangeKind.FAIL
-        return Decision(record=_own_change(charge, kind, now_ms))
+        change = _own_change(charge, kind, now_ms)
+        if decline_code is not None:
+            change = msgspec.structs.replace(change, decline_code=decline_code)
+        return Decision(record=change)
 
     def decide_cancel(self, key: str, *, now_ms: int) -> Decision:
         """Decide whether a key can be kept from charging: unseen, waiting for its buyer, or only
@@ -187,6 +194,7 @@ class SandboxRules:
     def _body(self, charge: Charge) -> AnswerBody:
         reference = self._state.reference_of(charge)
         waits = charge.status is ChargeStatus.REQUIRES_ACTION
+        page = "actions" if self._state.pages.of(charge.key) is None else "pay"
         return AnswerBody(
             object="charge",
             key=charge.key,
@@ -197,7 +205,7 @@ class SandboxRules:
             captured=charge.captured_minor,
             refunded=charge.refunded_minor,
             decline_code=charge.decline_code,
-            next_action_url=f"{self._public_url}/actions/{reference}" if waits else None,
+            next_action_url=f"{self._public_url}/{page}/{reference}" if waits else None,
             at=instant(charge.at_ms),
         )
 
@@ -241,6 +249,9 @@ def _charge_record(
         refuses_until_ms=now_ms + script.denies_ms if script.denial is not None else 0,
         denial=script.denial or Denial.REFUSED,
         at_ms=now_ms,
+        hosted=msgspec.structs.replace(request.hosted, description=request.description)
+        if isinstance(request.hosted, HostedTerms)
+        else msgspec.UNSET,
     )
 
 

@@ -9,8 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from payments.currencies import EXPONENTS
 from psp.simulator.charges import Charge
-from psp.simulator.state import SandboxState, instant
-from psp.simulator.wire import ChargeStatus, OracleRow, Scenario
+from psp.simulator.state import SandboxState
+from psp.simulator.wire import ChargeStatus, OracleRow, Scenario, instant
 
 LATEST_CHARGES_MAX = 50
 """Rows on the page: what fits a screen or two; the oracle has them all."""
@@ -21,21 +21,21 @@ class Pages:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._templates = Environment(
+        self.templates = Environment(
             loader=PackageLoader("psp.simulator"),
             autoescape=select_autoescape(default=True),
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters["money"] = money_text
+        self.templates.filters["money"] = money_text
 
     def charges(self, state: SandboxState, scenario: Scenario) -> str:
         """Return the page of totals, of charges that wait for their buyer, and of the latest."""
         totals = state.totals()
         latest = list(state.oracle_rows(after=totals.charges - LATEST_CHARGES_MAX))
         waiting = islice(state.waiting(), LATEST_CHARGES_MAX)
-        return self._templates.get_template("charges.html").render(
+        return self.templates.get_template("charges.html").render(
             name=self._name,
             scenario=scenario,
             totals=totals,
@@ -45,7 +45,7 @@ class Pages:
 
     def action(self, charge: Charge, reference: str) -> str:
         """Return the page on which a buyer confirms a payment, or not."""
-        return self._templates.get_template("action.html").render(
+        return self.templates.get_template("action.html").render(
             name=self._name,
             reference=reference,
             amount_minor=charge.amount_minor,

@@ -5,6 +5,7 @@ answered.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 
 import msgspec
 
@@ -52,6 +53,10 @@ class Sandbox:
         self._held: set[str] = set()
         self._last_ms = state.last_at_ms
 
+    def now(self) -> datetime:
+        """The present, by the sandbox's clock."""
+        return self._clock.now()
+
     async def charge(self, key: str, request: ChargeRequest) -> Decision:
         """Charge or authorize under a key, or replay it."""
         seed = self.state.seed
@@ -89,8 +94,10 @@ class Sandbox:
             key, [key], lambda: self._rules.decide_cancel(key, now_ms=self.now_ms())
         )
 
-    async def act(self, reference: str, *, is_approved: bool) -> Decision:
-        """Answer 3-D Secure in the buyer's place."""
+    async def act(
+        self, reference: str, *, is_approved: bool, decline_code: str | None = None
+    ) -> Decision:
+        """Answer 3-D Secure in the buyer's place, or say what became of a card on a payment page."""
         charge = self.state.charge_of_reference(reference)
         if charge is None:
             return Decision(reply=NOT_FOUND)
@@ -98,7 +105,10 @@ class Sandbox:
             charge.key,
             [charge.key],
             lambda: self._rules.decide_action(
-                charge, is_approved=is_approved, now_ms=self.now_ms()
+                charge,
+                is_approved=is_approved,
+                decline_code=decline_code,
+                now_ms=self.now_ms(),
             ),
         )
 

@@ -16,6 +16,7 @@ from psp.simulator.decisions import Decision
 from psp.simulator.delivering import Delivering
 from psp.simulator.faults import FaultSwitch
 from psp.simulator.pages import Pages
+from psp.simulator.payment_page import PaymentPages
 from psp.simulator.replies import NOT_FOUND, Reply, problem
 from psp.simulator.sandbox import Sandbox, scenario_changed
 from psp.simulator.stripe_server import StripeServer
@@ -59,6 +60,9 @@ class SimulatorServer:
         self._stripe = stripe
         self._sender = sender
         self._pages = Pages(name)
+        self._payment_pages = PaymentPages(
+            sandbox, self._pages.templates, name=name, now=sandbox.now
+        )
         self._switch = switch or FaultSwitch(sandbox)
 
     def application(self) -> web.Application:
@@ -82,6 +86,7 @@ class SimulatorServer:
                 web.post("/_sim/actions/{reference}/{decision:complete|fail}", self._post_action),
                 web.get("/actions/{reference}", self._get_action_page),
                 web.post("/actions/{reference}", self._post_action_page),
+                *self._payment_pages.routes(),
                 web.get("/_faults", self._switch.get),
                 web.post("/_faults", self._switch.post),
                 web.delete("/_faults", self._switch.delete),

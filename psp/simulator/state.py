@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from heapq import merge
 from uuid import UUID
 
@@ -18,7 +17,9 @@ from payments.defects import InvariantViolation
 from psp.simulator.behaviour import digest_of_key, digest_of_reference, reference_of_digest
 from psp.simulator.charges import Change, Charge
 from psp.simulator.fees import SettlementFee
+from psp.simulator.page_sessions import PageSessions
 from psp.simulator.wire import (
+    NOT_CONFIRMED,
     BurnRecord,
     ChangeKind,
     ChangeRecord,
@@ -29,6 +30,7 @@ from psp.simulator.wire import (
     Record,
     SettlementRow,
     Totals,
+    instant,
 )
 
 _IN_ORACLE = frozenset(
@@ -59,6 +61,7 @@ class SandboxState:
         self._currencies: dict[str, str] = {}
         self._by_status: Counter[ChargeStatus] = Counter()
         self._by_currency: dict[str, CurrencyTotals] = {}
+        self.pages: PageSessions[Charge] = PageSessions()
 
     def charge_of_key(self, key: str) -> Charge | None:
         return self._charges.get(digest_of_key(self.seed, key))
@@ -107,6 +110,7 @@ class SandboxState:
             denial=record.denial,
         )
         self._charges[digest] = charge
+        self.pages.note(charge, record.hosted)
         self._by_status[charge.status] += 1
         self._waiting[charge.key] = charge
         if record.status is not ChargeStatus.REQUIRES_ACTION:
@@ -154,7 +158,7 @@ class SandboxState:
             case ChangeKind.COMPLETE:
                 self._move(charge, ChargeStatus.AUTHORIZED)
             case ChangeKind.FAIL:
-                charge.decline_code = "authentication_failed"
+                charge.decline_code = record.decline_code or NOT_CONFIRMED
                 self._move(charge, ChargeStatus.DECLINED)
             case ChangeKind.VOID if charge.captured_minor > 0:
                 charge.is_released = True
@@ -268,8 +272,3 @@ class SandboxState:
             canceled_keys=len(self._burned) + self._by_status[ChargeStatus.CANCELED],
             changes=self._changes_count,
         )
-
-
-def instant(at_ms: int) -> datetime:
-    """Return milliseconds since 1970 as an aware UTC datetime, exact to the millisecond."""
-    return datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)

@@ -11,7 +11,7 @@ import msgspec
 
 from psp.simulator.behaviour import digest_of_key, reference_of_digest
 from psp.simulator.charges import Charge
-from psp.simulator.state import SandboxState, instant
+from psp.simulator.state import SandboxState
 from psp.simulator.wire import (
     AnswerBody,
     BurnRecord,
@@ -22,6 +22,7 @@ from psp.simulator.wire import (
     Record,
     WebhookBody,
     WebhookFaults,
+    instant,
 )
 
 # A second copy comes after the first was taken; what came before it, after both.

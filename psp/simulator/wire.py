@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 import msgspec
+
+from psp.simulator.page_terms import HostedTerms
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What msgspec raises on bytes from outside: also broken UTF-8, and nesting too deep for the stack."""
@@ -22,6 +24,9 @@ TOKEN_CHARACTERS_MAX = 255
 """Longest token, as in the order that it came with: one over it would be refused for ever, not
 declined.
 """
+
+NOT_CONFIRMED = "authentication_failed"
+"""The decline code of a charge that its buyer did not confirm (3-D Secure)."""
 
 Amount = Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MINOR_MAX)]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -89,6 +94,7 @@ class ChargeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     capture: bool = True
     description: Annotated[str, msgspec.Meta(max_length=500)] = ""
     metadata: Metadata = Metadata()
+    hosted: HostedTerms | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -256,6 +262,7 @@ class ChargeRecord(msgspec.Struct, frozen=True, kw_only=True, tag="charge", tag_
     at_ms: int
     denial: Denial = Denial.REFUSED
     """What is said of it until ``refuses_until_ms``."""
+    hosted: HostedTerms | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChangeRecord(msgspec.Struct, frozen=True, kw_only=True, tag="change", tag_field="t"):
@@ -269,6 +276,8 @@ class ChangeRecord(msgspec.Struct, frozen=True, kw_only=True, tag="change", tag_
     fingerprint: int
     refusal: str | None
     at_ms: int
+    decline_code: str | None = None
+    """Of a FAIL: why; None: NOT_CONFIRMED."""
 
 
 class BurnRecord(msgspec.Struct, frozen=True, kw_only=True, tag="burn", tag_field="t"):
@@ -276,6 +285,11 @@ class BurnRecord(msgspec.Struct, frozen=True, kw_only=True, tag="burn", tag_fiel
 
     key: str
     at_ms: int
+
+
+def instant(at_ms: int) -> datetime:
+    """Return milliseconds since 1970 as an aware UTC datetime, exact to the millisecond."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
 
 
 class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, tag="intent", tag_field="t"):

@@ -318,3 +318,34 @@ WITH brought AS MATERIALIZED (
     WHERE ended.result = 1
 )
 SELECT count(*) AS kept_count FROM kept;
+
+-- write_checkouts --
+-- Checkouts ($1) with their orders' places ($2), each name once in $1, in the flush's transaction, after
+-- its fence was passed. One that the books hold stays as it is; a late one with another body under the same
+-- key is kept as refused.
+WITH brought AS MATERIALIZED (
+    SELECT * FROM unnest($1::flush_checkout[])
+), kept AS (
+    INSERT INTO checkout (partition_index, checkout_uuid, idempotency_key, merchant_no, mode,
+        success_url, cancel_url, metadata, fingerprint, api_version, accepted_at)
+    SELECT partition_index, checkout_uuid, idempotency_key, merchant_no, mode, success_url,
+        cancel_url, metadata_json::jsonb, fingerprint, api_version, accepted_at
+    FROM brought
+    ON CONFLICT DO NOTHING
+    RETURNING partition_index, checkout_uuid
+), placed AS (
+    INSERT INTO checkout_order (partition_index, checkout_uuid, position, order_uuid,
+        idempotency_key, seller_no, amount_minor, currency, fingerprint)
+    SELECT o.partition_index, o.checkout_uuid, o.position, o.order_uuid, o.idempotency_key,
+        o.seller_no, o.amount_minor, o.currency, o.fingerprint
+    FROM unnest($2::flush_checkout_order[]) AS o
+    JOIN kept USING (partition_index, checkout_uuid)
+), late AS (
+    INSERT INTO refused_request (partition_index, order_uuid, fingerprint, accepted_at)
+    SELECT brought.partition_index, brought.checkout_uuid, brought.fingerprint, brought.accepted_at
+    FROM brought
+    JOIN checkout AS first USING (partition_index, checkout_uuid)
+    WHERE first.fingerprint <> brought.fingerprint
+    ON CONFLICT DO NOTHING
+)
+SELECT count(*) AS kept_count FROM kept;

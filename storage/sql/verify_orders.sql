@@ -276,8 +276,10 @@ WHERE stands.status IN (4, 6);
 -- refused_requests --
 SELECT refused.partition_index, o.order_no, refused.order_uuid::text AS order_uuid, CASE
     WHEN o.order_no IS NULL AND aside.order_uuid IS NULL AND op.order_no IS NULL
+        AND c.checkout_uuid IS NULL
         THEN 'refused because of an order that does not exist'
-    WHEN coalesce(o.fingerprint, op.fingerprint, aside.fingerprint) = refused.fingerprint
+    WHEN coalesce(o.fingerprint, op.fingerprint, aside.fingerprint, c.fingerprint)
+        = refused.fingerprint
         THEN 'refused, and its order has the same fingerprint'
     END AS finding
 FROM refused_request AS refused
@@ -286,7 +288,9 @@ LEFT JOIN payment_order AS o
 LEFT JOIN operation AS op
     ON op.operation_uuid = refused.order_uuid AND op.partition_index = refused.partition_index
 LEFT JOIN set_aside_order AS aside
-    ON aside.order_uuid = refused.order_uuid AND aside.partition_index = refused.partition_index;
+    ON aside.order_uuid = refused.order_uuid AND aside.partition_index = refused.partition_index
+LEFT JOIN checkout AS c
+    ON c.checkout_uuid = refused.order_uuid AND c.partition_index = refused.partition_index;
 
 -- set_aside_orders --
 -- An order that was set aside waits, or has failed (its letter discarded, result 2), or was taken in.

@@ -110,6 +110,8 @@ class FakeShard:
             "psp_event": list(self.books.psp_events.rows),
             "psp_event_pending": list(self.books.psp_events.waiting),
             "psp_event_result": list(self.books.psp_events.results),
+            "checkout": list(self.books.checkouts),
+            "checkout_order": [row for _, rows in self.books.checkouts.values() for row in rows],
         }
         return len(tables[table])
 

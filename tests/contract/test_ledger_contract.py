@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from payments.accounts import psp_receivable, wallet
+from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
@@ -85,9 +86,11 @@ async def test_large_rows_are_stored_like_small_ones(host: Host) -> None:
     await host.ledger.lanes[0].append(flush)
     records = (await host.claim(3)).open_orders
     assert [record.order_no for record in records] == [1, 2, 3]
-    assert records[1].command.metadata_json == metadata
+    command = records[1].command
+    assert isinstance(command, PaymentCommand)
+    assert command.metadata_json == metadata
     assert records[2].attempt.request == bytes(range(256)) * 900
-    assert records[1].command._replace(metadata_json='{"cart":"7"}') == writer.commands[2]
+    assert command._replace(metadata_json='{"cart":"7"}') == writer.commands[2]
 
 
 async def test_the_receipt_carries_the_time_of_the_books(host: Host) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 from payments.accounts import AccountKey, AccountKind
 from payments.attempts import Attempt
 from payments.chain import GENESIS
+from payments.checkouts import CheckoutOrderRow, CheckoutRow
 from payments.commands import PaymentCommand
 from payments.defects import ContentDefect, InvariantViolation
 from payments.fingerprint import canonical_json
@@ -89,6 +90,9 @@ class FakeBooks:
     operations: dict[OrderKey, tuple[OperationRow, datetime]] = field(default_factory=dict)
     operation_keys: dict[UUID, OrderKey] = field(default_factory=dict)
     standings: dict[OrderKey, StandingRow] = field(default_factory=dict)
+    checkouts: dict[tuple[int, UUID], tuple[CheckoutRow, list[CheckoutOrderRow]]] = field(
+        default_factory=dict
+    )
     parked: dict[OrderKey, tuple[str, str]] = field(default_factory=dict)
     refused_orders: set[UUID] = field(default_factory=set)
     """Orders with a value that no column holds."""
@@ -181,6 +185,7 @@ class FakeBooks:
         self.letters.write(flush, self.order_keys)
         self.evidence.write(flush)
         self.psp_events.write(flush, at, self.order_keys)
+        self._write_checkouts(flush)
         for progress in flush.progress:
             self.open_orders[progress[:2]] = progress
         for timer in flush.timers:
@@ -261,6 +266,17 @@ class FakeBooks:
             if version != row.version_before:
                 raise InvariantViolation(f"slice {row[:2]} is at {version}")
 
+    def _write_checkouts(self, flush: Flush) -> None:
+        """Keep the first row of each name; a late one with another body is kept as refused."""
+        for row in flush.checkouts:
+            key = row[:2]
+            if key not in self.checkouts:
+                placed = [each for each in flush.checkout_orders if each[:2] == key]
+                self.checkouts[key] = (row, placed)
+            elif self.checkouts[key][0].fingerprint != row.fingerprint:
+                refused = RefusedRequestRow(*key, row.fingerprint, row.accepted_at)
+                self.refused.setdefault(refused[:3], refused)
+
     def _write_money(self, flush: Flush, at: datetime) -> None:
         for account in flush.accounts:
             self.accounts[_account_key(account)] = account.account_no
@@ -311,6 +327,7 @@ class FakeBooks:
             api_version=row.api_version,
             reply_to="",
             captures_manually=row.captures_manually,
+            hosted=detail.hosted,
         )
         inherited = Attempt.inherited(
             attempt_no=attempt.attempt_no,

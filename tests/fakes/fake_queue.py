@@ -9,9 +9,8 @@ from uuid import UUID
 
 from payments.defects import InvariantViolation
 from runtime.faults import StorageUnavailable
-from storage.envelope import EnvelopeUnreadable, decode_fields
 from storage.queue import APPEND_ENTRIES_MAX, REMOVAL_AGE_S_MAX
-from storage.queue_messages import message_of, raw_message
+from storage.queue_messages import key_record, message_of, raw_message
 from storage.queue_ports import (
     NOBODY,
     AppendBatch,
@@ -228,13 +227,7 @@ def find_record(
         return None
     raw = server.copy.streams[partition_index].get(record.stream_id)
     touch(server, partition_index, order_uuid)
-    try:
-        command = None if raw is None else decode_fields(raw)
-    except EnvelopeUnreadable:
-        command = None
-    return KeyRecord(
-        fingerprint=record.fingerprint, accepted_at_ms=record.accepted_at_ms, command=command
-    )
+    return key_record(record.fingerprint, record.accepted_at_ms, raw)
 
 
 def next_messages(

@@ -27,6 +27,7 @@ from payments.mode import Mode
 from payments.partitioning import partition_index
 from runtime.clock import SystemClock
 from storage.api_keys import RANDOM_BYTES, issue_api_key
+from storage.checkouts import PostgresCheckouts
 from storage.connections import Connector
 from storage.directory import PostgresDirectory
 from storage.letters import PostgresLetters
@@ -89,9 +90,8 @@ class RealGateway:
             request_deadline_s=2.0,
         )
         self._pool = ReadPool(RoleConnector(dsn, "tally_gateway"), session_count_max=4)
-        self._setup_pool = ReadPool(
-            Connector(dsn, application_name="test set-up"), session_count_max=1
-        )
+        setup = Connector(dsn, application_name="test set-up")
+        self._setup_pool = ReadPool(setup, session_count_max=1)
         self._queues = [RedisGatewayQueue(self.queue) for _ in range(3)]
         check, self._check_connection = queue_check(self.queue)
         self.gateway = Gateway(
@@ -101,6 +101,7 @@ class RealGateway:
                 queries=PostgresQueries(self._pool),
                 directory=PostgresDirectory(self._pool),
                 letters=PostgresLetters(self._pool),
+                checkouts=PostgresCheckouts(self._pool),
                 append_queues=self._queues[:2],
                 find_queues=self._queues[2:],
                 reply_to=REPLY_TO,

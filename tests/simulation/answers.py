@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from gateway.idempotency import Verdict
 from gateway.open_requests import Decided
-from gateway.payments import _answer
 from gateway.problems import Problem, problem_response
 from gateway.rendering import HEADER_KEY_CHECK, HEADER_REPLAYED
+from gateway.verdicts import verdict_answer
 from payments.commands import PaymentCommand
 
 # The request ids of problems are of no interest here.
@@ -29,7 +29,7 @@ class Answered(NamedTuple):
 
 def answered(decided: Decided, command: PaymentCommand, seller_id: str) -> Answered:
     """Return what the storefront hears of a verdict on its request."""
-    answer = _answer(decided, command, seller_id)
+    answer = verdict_answer(decided, command, seller_id)
     may_run = True
     if isinstance(answer, Problem):
         details = answer.details or {}

@@ -212,7 +212,7 @@ def test_the_checks_see_two_answers_to_one_key(evidence: Evidence) -> None:
     )
     changed = final._replace(body="something else", body_sha256="0" * 64)
     events = [*history.events[:number], changed, *history.events[number + 1 :]]
-    doctored = type(history)(history.sent, history.replies, events)
+    doctored = replace(history, events=events)
     assert "I13" in _invariants(evidence._replace(history=doctored))
 
 

@@ -18,7 +18,8 @@ from gateway.health import Check
 from gateway.rendering import accepted_view
 from gateway.server import GatewayRunner
 from gateway.settings import GatewaySettings, PaymentRoute
-from payments.commands import PaymentCommand
+from payments.checkouts import Checkout
+from payments.commands import HOSTED_METHOD, PaymentCommand
 from payments.fees import SANDBOX_FEE
 from payments.identity import order_uuid
 from payments.lifecycle import PaymentState
@@ -26,8 +27,11 @@ from payments.mode import Mode
 from payments.partitioning import partition_index
 from runtime.clock import SystemClock
 from storage.api_keys import RANDOM_BYTES, issue_api_key
-from storage.envelope import accepted_at_ms, decode_fields
+from storage.envelope import accepted_at_ms
+from storage.queue_messages import message_of
+from storage.queue_ports import Message
 from storage.read_ports import KeyRole, MerchantRecord, StoredOrder
+from tests.fakes.fake_checkouts import FakeCheckouts
 from tests.fakes.fake_letter_box import FakeLetterBox
 from tests.fakes.fake_queries import FakeDirectory, FakeQueries
 from tests.fakes.fake_queue import FakeGatewayQueue
@@ -36,13 +40,15 @@ from tests.fakes.fake_queue_server import FakeQueueServer
 PEPPER = b"p" * 32
 FINGERPRINT_KEY = b"f" * 32
 PARTITION_COUNT = 16
+PAGE_URL = "https://psp.example/pay/ch_one"
+PAGE_EXPIRES_AT = "2026-11-01T12:15:00.000Z"
 MERCHANT_ID = "mrc_bcdfghjkmnpqrstvbcdf"
 
 ROUTES = (
     PaymentRoute(
         psp="simulator",
         mode=Mode.TEST,
-        token_prefixes=("tok_",),
+        token_prefixes=("tok_", HOSTED_METHOD),
         minimum_minor={"USD": 50},
     ),
     PaymentRoute(
@@ -68,6 +74,16 @@ def settings(**changes: Any) -> GatewaySettings:
         drain_s=2.0,
     )
     return replace(defaults, **changes)
+
+
+def checkout(*ids: object, **changes: object) -> dict[str, object]:
+    """Return the body of a checkout with an order for each id."""
+    orders = [
+        {"id": str(each), "amount": 1000 + n, "currency": "USD"} for n, each in enumerate(ids)
+    ]
+    if "hosted" not in changes:
+        changes.setdefault("payment_method", "tok_approve")
+    return {"orders": orders, **changes}
 
 
 def payment(**changes: object) -> dict[str, object]:
@@ -113,6 +129,7 @@ class GatewayStack:
         self.queries = FakeQueries()
         self.directory = FakeDirectory()
         self.letters = FakeLetterBox()
+        self.checkouts = FakeCheckouts()
         self.queue = FakeQueueServer(self.clock, stream_length_max=stream_length_max)
         self.merchant: MerchantRecord = self.directory.put_merchant(MERCHANT_ID, fee=SANDBOX_FEE)
         self.key = self.issue_key()
@@ -123,6 +140,7 @@ class GatewayStack:
                 queries=self.queries,
                 directory=self.directory,
                 letters=self.letters,
+                checkouts=self.checkouts,
                 append_queues=[FakeGatewayQueue(self.queue) for _ in range(2)],
                 find_queues=[FakeGatewayQueue(self.queue)],
                 reply_to="reply:gateway-0",
@@ -225,16 +243,39 @@ class GatewayStack:
             key=key,
         )
 
+    async def check_out(
+        self,
+        idempotency_key: object,
+        document: object,
+        *,
+        headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> Answered:
+        """POST one checkout under the idempotency key."""
+        return await self.post(
+            "/v1/checkouts",
+            document,
+            headers={"Idempotency-Key": str(idempotency_key), **(headers or {})},
+            key=key,
+        )
+
     def order_key(self, idempotency_key: UUID, mode: Mode = Mode.TEST) -> tuple[int, UUID]:
         """Return where the order of a key is kept."""
         order = order_uuid(MERCHANT_ID, mode, idempotency_key)
         return partition_index(order, PARTITION_COUNT), order
 
     def queued(self) -> list[PaymentCommand]:
-        """Return every command in the streams."""
+        """Return every order's command in the streams."""
+        return [message.command for message in self._messages() if message.command is not None]
+
+    def queued_checkouts(self) -> list[Checkout]:
+        """Return every checkout in the streams."""
+        return [message.checkout for message in self._messages() if message.checkout is not None]
+
+    def _messages(self) -> list[Message]:
         return [
-            decode_fields(raw)
-            for stream in self.queue.copy.streams.values()
+            message_of(raw, partition_index=index, stream_id="0-1", generation=1, read_at_s=0.0)
+            for index, stream in self.queue.copy.streams.items()
             for raw in stream.values()
         ]
 
@@ -249,11 +290,16 @@ class GatewayStack:
         stored = [self._stored(command, state) for command in self.queued()]
         for order in stored:
             self.queries.put(order)
+        checkouts = self.queued_checkouts()
+        for checkout in checkouts:
+            index = partition_index(checkout.checkout_uuid, PARTITION_COUNT)
+            self.checkouts.put(index, checkout._replace(reply_to=""))
         if is_removed:
             for stream in self.queue.copy.streams.values():
                 stream.clear()
         if is_reported:
             taken_in = [order.order_uuid for order in stored]
+            taken_in += [checkout.checkout_uuid for checkout in checkouts]
             settled = [order.order_uuid for order in stored if order.is_frozen]
             self.gateway.replied(taken_in=taken_in, settled=settled)
         return stored
@@ -272,6 +318,9 @@ class GatewayStack:
             decline_code="do_not_honor" if is_failed else None,
             effective_at=now if is_ended else None,
             ledger_updated_at=now if is_ended else None,
+            next_action={"type": "redirect", "url": PAGE_URL, "expires_at": PAGE_EXPIRES_AT}
+            if state is PaymentState.REQUIRES_ACTION
+            else None,
         )
         return StoredOrder(
             order_uuid=command.order_uuid,

@@ -83,8 +83,9 @@ def test_every_combination(
     ends = {
         ResultClass.APPROVED: PaymentEvent.SUCCEEDED,
         ResultClass.DECLINED_FINAL: PaymentEvent.DECLINED,
+        # Before its deadline the buyer, or somebody at the PSP, did it.
         ResultClass.CANCELED: PaymentEvent.EXPIRED
-        if status is REQUIRES_ACTION
+        if status is REQUIRES_ACTION and (step is CANCEL or age_s >= 900)
         else PaymentEvent.CANCELED,
     }
     if result in ends:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payments.commands import PaymentCommand
+from payments.commands import HOSTED_METHOD, HostedPage, PaymentCommand
 from payments.defects import InvariantViolation
 from payments.fingerprint import FINGERPRINT_BYTES, VERSION
 from payments.identity import order_uuid
@@ -25,6 +25,7 @@ from storage.envelope import (
     queue_entry,
     read_header,
 )
+from storage.sealing import decode_detail, encode_detail
 from tests.queue_commands import ACCEPTED_AT, a_command
 from tests.strategies import currencies, modes, payment_amounts_minor, uuids
 
@@ -71,6 +72,25 @@ def commands(draw: st.DrawFn) -> PaymentCommand:
     )
 
 
+HOSTED = a_command()._replace(
+    payment_method=HOSTED_METHOD,
+    hosted=HostedPage("https://shop.example/ok", "https://shop.example/no", "co_b"),
+)
+
+
+def test_a_pages_order_survives_the_stream_and_the_books() -> None:
+    """Where the buyer goes afterwards crosses the queue, and is found by a new owner."""
+    assert decode_fields(encode_command(HOSTED)) == HOSTED
+    assert decode_detail(encode_detail(HOSTED)).hosted == HOSTED.hosted
+
+
+def test_an_older_writers_payload_has_no_page() -> None:
+    """A gateway of an earlier release writes nothing of pages."""
+    raw = encode_command(a_command())
+    payload = msgspec.msgpack.encode(msgspec.msgpack.decode(raw[-1])[:-1])
+    assert decode_fields(with_field(raw, b"p", payload)).hosted is None
+
+
 def with_field(raw: tuple[bytes, ...], name: bytes, value: bytes) -> tuple[bytes, ...]:
     """The fields with another value of one."""
     position = raw.index(name) + 1
@@ -85,7 +105,7 @@ def with_payload(**changes: object) -> tuple[bytes, ...]:
             (
                 "idempotency_key", "merchant_id", "seller_no", "amount_minor", "currency",
                 "fee_minor", "payment_method", "description", "buyer_json", "metadata_json",
-                "api_version",
+                "api_version", "hosted",
             ),
             msgspec.msgpack.decode(raw[-1]),
             strict=True,
@@ -267,6 +287,11 @@ def test_a_repeated_field_is_unreadable() -> None:
         a_command()._replace(mode=Mode.LIVE),
         a_command()._replace(reply_to="ü"),
         a_command()._replace(metadata_json="[]"),
+        a_command()._replace(payment_method=HOSTED_METHOD),
+        a_command()._replace(hosted=HOSTED.hosted),
+        HOSTED._replace(hosted=HostedPage("", "https://shop.example", "co_b")),
+        HOSTED._replace(hosted=HostedPage("https://shop.example", "https://a b", "co_b")),
+        HOSTED._replace(hosted=HostedPage("https://shop.example", "https://shop.example", "")),
     ],
 )
 def test_what_could_not_be_read_is_not_written(command: PaymentCommand) -> None:

@@ -13,7 +13,7 @@ from payments.defects import InvariantViolation
 from psp.simulator.decisions import SandboxRules
 from psp.simulator.fees import SettlementFee
 from psp.simulator.pages import Pages
-from psp.simulator.state import SandboxState, instant
+from psp.simulator.state import SandboxState
 from psp.simulator.wire import (
     BurnRecord,
     ChangeKind,
@@ -22,6 +22,7 @@ from psp.simulator.wire import (
     Metadata,
     Record,
     Scenario,
+    instant,
 )
 
 KEYS = [f"key.{n}" for n in range(4)]

@@ -1,0 +1,310 @@
+"""``/v1/checkouts``: take a buyer event with one or more orders, show it, list it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import ExitStack
+from uuid import UUID
+
+from aiohttp import web
+
+from gateway.authentication import Merchant
+from gateway.bodies import read_body
+from gateway.checkout_placing import Placed, Placing, not_all_stored
+from gateway.checkout_rendering import (
+    checkout_body,
+    checkout_list_response,
+    checkout_response,
+    reused_view,
+    stored_view,
+    unaccepted_view,
+    verdict_view,
+)
+from gateway.checkout_requests import WantedCheckout, at_order, read_checkout
+from gateway.door import Answer
+from gateway.finding import NOT_FOUND, Finding
+from gateway.holding import HEADER_PREFERENCE_APPLIED
+from gateway.idempotency import Verdict
+from gateway.lookups import LOOKUP_KEYS_MAX, OrderKey
+from gateway.open_requests import Decided
+from gateway.parameters import read_limit, single_parameters
+from gateway.payments import Payments
+from gateway.problems import Code, Problem, store_unavailable
+from gateway.refusals import BOOKS_AWAY
+from gateway.rendering import json_bytes_response
+from gateway.request_headers import prefer_wait_s, read_idempotency_key
+from gateway.settings import GatewaySettings
+from gateway.waiting import Waiter, Waiters, is_wait_over
+from payments import fingerprint
+from payments.answer import OrderView
+from payments.checkouts import Checkout, CheckoutOrder, checkout_fingerprint
+from payments.commands import HostedPage, PaymentCommand
+from payments.identity import checkout_id, checkout_uuid, parse_checkout_id
+from payments.partitioning import partition_index
+from runtime.clock import Clock
+from runtime.faults import StorageUnavailable
+from storage.checkouts import CheckoutKey, CheckoutPage, CheckoutQueries
+from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord, StoredOrder
+
+_NOT_FOUND = Problem(
+    code=Code.CHECKOUT_NOT_FOUND,
+    detail="Neither the books nor the queue know such a checkout of this merchant and mode.",
+)
+_CANT_TELL = store_unavailable("Whether this checkout exists can't be told now.", may_run=True)
+
+
+class Checkouts:
+    """The handlers of the checkouts' routes."""
+
+    def __init__(
+        self,
+        payments: Payments,
+        placing: Placing,
+        finding: Finding,
+        waiters: Waiters,
+        *,
+        settings: GatewaySettings,
+        clock: Clock,
+        queries: PaymentQueries,
+        checkouts: CheckoutQueries,
+        reply_to: str,
+    ) -> None:
+        self._payments = payments
+        self._placing = placing
+        self._finding = finding
+        self._waiters = waiters
+        self._settings = settings
+        self._clock = clock
+        self._queries = queries
+        self._checkouts = checkouts
+        self._reply_to = reply_to
+
+    async def create(self, request: web.Request, merchant: Merchant) -> Answer:
+        """POST /v1/checkouts: 201 once every order has ended, 202 until then, or a refusal."""
+        parameters = single_parameters(request, ())
+        if isinstance(parameters, Problem):
+            return parameters
+        key = read_idempotency_key(request.headers)
+        if isinstance(key, Problem):
+            return key
+        body = await read_body(request, self._settings.body_s)
+        if isinstance(body, Problem):
+            return body
+        wanted = read_checkout(body, merchant.mode, self._settings.routes)
+        if isinstance(wanted, Problem):
+            return wanted
+        sellers = await self._sellers(merchant, wanted)
+        if isinstance(sellers, Problem):
+            return sellers
+        uuid = checkout_uuid(merchant.merchant_id, merchant.mode, key)
+        commands = self._commands(checkout_id(uuid), wanted, merchant, sellers)
+        first = commands[0]
+        checkout = Checkout(
+            checkout_uuid=uuid,
+            idempotency_key=key,
+            merchant_no=merchant.merchant_no,
+            merchant_id=merchant.merchant_id,
+            mode=merchant.mode,
+            orders=tuple(map(_order, commands, sellers)),
+            success_url=None if first.hosted is None else first.hosted.success_url,
+            cancel_url=None if first.hosted is None else first.hosted.cancel_url,
+            metadata_json=first.metadata_json,
+            fingerprint=checkout_fingerprint(
+                wanted.fingerprint_fields([seller.seller_id for seller in sellers]),
+                self._settings.fingerprint_key,
+            ),
+            accepted_at=first.accepted_at,
+            api_version=first.api_version,
+            reply_to=self._reply_to,
+        )
+        placed = await self._placing.place(checkout, commands)
+        if isinstance(placed, Problem):
+            return placed
+        return await self._run(placed, commands, prefer_wait_s(request.headers))
+
+    async def show(self, request: web.Request, merchant: Merchant) -> Answer:
+        """GET /v1/checkouts/{id}: the checkout as it stands now."""
+        parameters = single_parameters(request, ())
+        if isinstance(parameters, Problem):
+            return parameters
+        uuid = parse_checkout_id(request.match_info["id"])
+        if uuid is None:
+            return _NOT_FOUND
+        try:
+            checkout = await self._placing.find(uuid)
+        except (StorageUnavailable, TimeoutError):
+            return _CANT_TELL
+        whose = (merchant.merchant_no, merchant.mode)
+        if checkout is None or (checkout.merchant_no, checkout.mode) != whose:
+            return _NOT_FOUND
+        views = await asyncio.gather(
+            *(self._found(checkout, *each) for each in self._with_keys(checkout))
+        )
+        shown = [view for view in views if not isinstance(view, Problem)]
+        if len(shown) < len(views):
+            return _CANT_TELL
+        return json_bytes_response(checkout_body(checkout, shown))
+
+    async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
+        """GET /v1/checkouts: one page, newest first."""
+        parameters = single_parameters(request, ("limit", "starting_after", "ending_before"))
+        if isinstance(parameters, Problem):
+            return parameters
+        limit = read_limit(parameters)
+        if isinstance(limit, Problem):
+            return limit
+        cursors = [name for name in ("starting_after", "ending_before") if name in parameters]
+        if len(cursors) > 1:
+            return _cursor_problem("ending_before", "Give one cursor, not both.")
+        page, name = CheckoutPage(limit), ""
+        for name in cursors:
+            uuid = parse_checkout_id(parameters[name])
+            if uuid is None:
+                return _cursor_problem(name, "The cursor must be the id of a checkout.")
+            page = _from(page, name, self._placing.key_of(uuid))
+        try:
+            checkouts, has_more = await self._checkouts.list_checkouts(
+                merchant.merchant_no, merchant.mode, page
+            )
+            orders = await self._orders_of(checkouts)
+        except CursorUnknown:
+            return _cursor_problem(name, "The cursor names no checkout of this merchant and mode.")
+        except StorageUnavailable:
+            return BOOKS_AWAY
+        shown = [
+            (checkout, [stored_view(checkout, order, orders.get(key[1])) for order, key in placed])
+            for checkout, placed in ((each, self._with_keys(each)) for each in checkouts)
+        ]
+        return checkout_list_response(shown, has_more=has_more)
+
+    async def _sellers(
+        self, merchant: Merchant, wanted: WantedCheckout
+    ) -> list[SellerRecord] | Problem:
+        """Return whose wallets are credited, order by order."""
+        asked = await asyncio.gather(
+            *(self._payments.seller(merchant, order.payment.seller) for order in wanted.orders)
+        )
+        sellers: list[SellerRecord] = []
+        for position, seller in enumerate(asked):
+            if isinstance(seller, Problem):
+                return at_order(seller, position)
+            sellers.append(seller)
+        return sellers
+
+    def _commands(
+        self,
+        name: str,
+        wanted: WantedCheckout,
+        merchant: Merchant,
+        sellers: Sequence[SellerRecord],
+    ) -> list[PaymentCommand]:
+        page = wanted.hosted
+        hosted = None if page is None else HostedPage(page.success_url, page.cancel_url, name)
+        return [
+            self._payments.command(
+                order.key, order.payment, merchant, seller, checkout=name, hosted=hosted
+            )
+            for order, seller in zip(wanted.orders, sellers, strict=True)
+        ]
+
+    async def _run(self, placed: Placed, commands: Sequence[PaymentCommand], wait_s: int) -> Answer:
+        """Have every order accepted, hold the answer as long as is wanted, and tell how each stands."""
+        checkout = placed.checkout
+        until_s = self._clock.monotonic_s() + wait_s
+        is_waiting = wait_s > 0 and self._waiters.has_room
+        with ExitStack() as held:
+            # Registered before the appends: an outcome may be there before its append has answered.
+            waiters = [
+                held.enter_context(self._waiters.waiter(key)) if is_waiting else None
+                for _, key in self._with_keys(checkout)
+            ]
+            verdicts = await asyncio.gather(*map(self._payments.accept, commands))
+            problem = not_all_stored(verdicts, commands)
+            if problem is not None:
+                return problem
+            found = await asyncio.gather(
+                *(
+                    _waited(waiter, decided, until_s - self._clock.monotonic_s())
+                    for waiter, decided in zip(waiters, verdicts, strict=True)
+                )
+            )
+        views = [
+            stored_view(checkout, order, stored)
+            if stored is not None
+            else verdict_view(checkout, order, command, decided)
+            for order, stored, command, decided in zip(
+                checkout.orders, found, commands, verdicts, strict=True
+            )
+        ]
+        is_deferred = placed.is_deferred or any(
+            decided.verdict is Verdict.ACCEPTED_DEFERRED for decided in verdicts
+        )
+        response = checkout_response(
+            checkout, views, is_replay=placed.is_replay, is_deferred=is_deferred
+        )
+        if is_waiting:
+            response.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
+        return response
+
+    async def _found(
+        self, checkout: Checkout, order: CheckoutOrder, key: OrderKey
+    ) -> OrderView | Problem:
+        found = await self._finding.find(key)
+        if found is NOT_FOUND:
+            return unaccepted_view(checkout, order)
+        if isinstance(found, Problem):
+            return found
+        if found.order is not None:
+            return stored_view(checkout, order, found.order)
+        is_same = fingerprint.same(order.fingerprint, found.fingerprint)
+        return found.view if is_same else reused_view(checkout, order)
+
+    async def _orders_of(self, checkouts: Sequence[Checkout]) -> dict[UUID, StoredOrder]:
+        """Return the orders of many checkouts that are in the books. Raises StorageUnavailable."""
+        keys = [key for checkout in checkouts for _, key in self._with_keys(checkout)]
+        found: dict[UUID, StoredOrder] = {}
+        for start in range(0, len(keys), LOOKUP_KEYS_MAX):
+            found |= await self._queries.orders(keys[start : start + LOOKUP_KEYS_MAX])
+        return found
+
+    def _with_keys(self, checkout: Checkout) -> list[tuple[CheckoutOrder, OrderKey]]:
+        """Return each order with where it is kept."""
+        return [
+            (order, (partition_index(uuid, self._settings.partition_count), uuid))
+            for order, uuid in zip(checkout.orders, checkout.order_uuids(), strict=True)
+        ]
+
+
+def _order(command: PaymentCommand, seller: SellerRecord) -> CheckoutOrder:
+    return CheckoutOrder(
+        idempotency_key=command.idempotency_key,
+        seller_no=seller.seller_no,
+        seller_id=seller.seller_id,
+        amount_minor=command.amount_minor,
+        currency=command.currency,
+        fingerprint=command.fingerprint,
+    )
+
+
+async def _waited(waiter: Waiter | None, decided: Decided, rest_s: float) -> StoredOrder | None:
+    """Return the order once waiting longer is no use, or as it stands when the time is over."""
+    is_open = decided.verdict is Verdict.ACCEPTED or (
+        decided.verdict is Verdict.RUNNING
+        and decided.order is not None
+        and not is_wait_over(decided.order)
+    )
+    if waiter is None or not is_open:
+        return None
+    found = await waiter.wait(max(0.0, rest_s))
+    return found if isinstance(found, StoredOrder) else None
+
+
+def _from(page: CheckoutPage, name: str, key: CheckoutKey) -> CheckoutPage:
+    if name == "starting_after":
+        return page._replace(starting_after=key)
+    return page._replace(ending_before=key)
+
+
+def _cursor_problem(name: str, detail: str) -> Problem:
+    return Problem(code=Code.PARAMETER_INVALID, detail=detail, param=f"query:{name}")
