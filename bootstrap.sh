@@ -16,7 +16,7 @@ fail() {
 
 # What the installation depends on. The path too: a moved .venv names its old one in every script.
 wanted() {
-    cat requirements.lock pyproject.toml | cksum
+    cat requirements.lock pyproject.toml clients/python/pyproject.toml | cksum
     pwd -P
 }
 
@@ -127,5 +127,6 @@ pip() {
 }
 step "Installing $(grep -c '==' requirements.lock) packages: about 900 MB, one to two minutes the first time" \
     pip install --progress-bar off --require-hashes -r requirements.lock
-step "Installing this checkout" pip install --progress-bar off --no-deps --no-build-isolation -e .
+step "Installing this checkout" \
+    pip install --progress-bar off --no-deps --no-build-isolation -e . -e clients/python
 wanted >"$STAMP"

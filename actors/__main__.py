@@ -1,4 +1,5 @@
-"""``python -m actors host|supervisor --config FILE``: a host without Ray, or the supervisor within it.
+"""``python -m actors host|supervisor|dispatcher --config FILE``: a host without Ray, the supervisor within it, or
+the dispatcher of webhooks.
 
 ``python -m actors sacrifice`` is started by hosts alone (actors/sacrificing.py).
 """
@@ -71,6 +72,30 @@ def supervisor(config_path: Path, timeout_s: float) -> None:
     config = _load(config_path)
     pid = start_supervisor(config, str(config_path.resolve()), timeout_s=timeout_s)
     sys.stdout.write(f"{pid}\n")
+
+
+@main.command()
+@click.option("--config", "config_path", type=click.Path(path_type=Path), required=True)
+@click.option("--name", default="dispatcher", show_default=True, help="Unique in its deployment.")
+def dispatcher(config_path: Path, name: str) -> None:
+    """Deliver webhooks until SIGTERM. A second one waits until the first has gone."""
+    config = _load(config_path)
+    configure_logs(process_name=name)
+    try:
+        uvloop.run(_run_dispatcher(config, name))
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _run_dispatcher(config: Config, name: str) -> None:
+    from actors.dispatcher_building import DispatcherProcess
+
+    process = DispatcherProcess(config, name=name)
+    spare_the_living()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, process.stop)
+    await process.run()
 
 
 @main.command()

@@ -14,15 +14,21 @@ from gateway.authentication import Authentication
 from gateway.checkout_placing import Placing
 from gateway.checkouts import Checkouts
 from gateway.dead_letters import DeadLetters
-from gateway.documentation import problems_page
+from gateway.documentation import Documentation
 from gateway.door import Door
+from gateway.event_routes import event_routes
+from gateway.event_stream import EventStreams
 from gateway.finding import Finding
 from gateway.health import Check, Health
 from gateway.holding import Holding
 from gateway.lookups import Lookups
+from gateway.openapi.declarations import Access
+from gateway.openapi.document import Route
 from gateway.operations import Operations
 from gateway.payments import Payments
 from gateway.psp_webhooks import PspWebhooks
+from gateway.request_log import REQUESTS_PATH, RequestLog
+from gateway.requests import Requests
 from gateway.seller_cache import SellerCache
 from gateway.sellers import Sellers
 from gateway.server import CLIENT_BYTES_MAX, DIRECT_ROUTES
@@ -33,9 +39,12 @@ from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
 from storage.checkouts import CheckoutQueries
+from storage.event_feed import EventFeed
 from storage.letters import Letters
 from storage.queue_ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
+from storage.request_log import RequestLogStore
+from storage.webhook_ports import Webhooks
 
 PAYMENTS = "/v1/payments"
 CHECKOUTS = "/v1/checkouts"
@@ -52,6 +61,8 @@ class Dependencies:
     directory: Directory
     letters: Letters
     checkouts: CheckoutQueries
+    feed: EventFeed
+    webhooks: Webhooks
     append_queues: Sequence[GatewayQueue]
     """One lane each; two keep the server busy while one waits for the replicas."""
     find_queues: Sequence[GatewayQueue]
@@ -60,6 +71,8 @@ class Dependencies:
     """This process's reply channel; empty when nobody listens on it."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     crash_points: CrashPoints | None = None
+    request_log: RequestLogStore | None = None
+    """None: requests are not logged."""
 
 
 class Gateway:
@@ -82,15 +95,25 @@ class Gateway:
             self.lookups, count_max=settings.waiters_max, clock=clock, metrics=self.metrics
         )
         self.health = Health(dependencies.checks, self.accepting, clock=clock, metrics=self.metrics)
-        self.door = Door(
-            Authentication(dependencies.directory, settings, clock=clock), self.metrics
+        store = dependencies.request_log
+        self.request_log = (
+            None
+            if store is None
+            else RequestLog(store, settings.request_log, clock=clock, metrics=self.metrics)
         )
+        self.door = Door(
+            Authentication(dependencies.directory, settings, clock=clock),
+            self.metrics,
+            self.request_log,
+        )
+        self.streams = EventStreams(dependencies.feed, clock=clock, metrics=self.metrics)
         sellers = SellerCache(dependencies.directory, settings, clock=clock)
         self.app = web.Application(
             middlewares=[self.door.middleware()], client_max_size=CLIENT_BYTES_MAX
         )
         self._add_routes(dependencies, sellers)
         self.app.cleanup_ctx.append(self._run)
+        self.app.on_shutdown.append(self._end_streams)
 
     def replied(self, *, taken_in: Sequence[UUID], settled: Sequence[UUID]) -> None:
         """Take one reply of an owner: orders that the books hold now, and orders that settled."""
@@ -127,6 +150,7 @@ class Gateway:
             reply_to=dependencies.reply_to,
         )
         wallets = Wallets(dependencies.queries, sellers)
+        documentation = Documentation()
         public, merchant, health = self.door.public, self.door.merchant, self.health
         create = self.door.direct(payments.create, PAYMENTS)
         self.app[DIRECT_ROUTES] = {(hdrs.METH_POST, PAYMENTS): create}
@@ -153,14 +177,49 @@ class Gateway:
                 web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
                 web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
                 *self._of_checkouts(dependencies, payments, finding),
+                *event_routes(
+                    self.door,
+                    self.streams,
+                    feed=dependencies.feed,
+                    webhooks=dependencies.webhooks,
+                    settings=dependencies.settings,
+                ),
+                web.get(
+                    REQUESTS_PATH,
+                    merchant(Requests(dependencies.request_log).list_all),
+                    allow_head=False,
+                ),
                 *self._of_operators(dependencies),
                 web.post("/v1/psp/{name}/webhooks", public(of_psps.receive)),
                 web.get("/healthz", public(health.alive)),
                 web.get("/readyz", public(health.ready)),
                 web.get("/metrics", public(health.metrics)),
-                web.get("/docs/problems", public(problems_page)),
+                *self._of_documentation(documentation),
             ]
         )
+        documentation.describe(self.documented_routes(), dependencies.settings.routes)
+
+    def documented_routes(self) -> list[Route]:
+        """Return every route that something is declared of, with it. HEAD is its GET without the body."""
+        found = []
+        for route in self.app.router.routes():
+            access, declaration = self.door.declared.get(route.handler, (Access.PUBLIC, None))
+            if (
+                route.resource is not None
+                and declaration is not None
+                and route.method != hdrs.METH_HEAD
+            ):
+                found.append(Route(route.method, route.resource.canonical, access, declaration))
+        return found
+
+    def _of_documentation(self, documentation: Documentation) -> list[web.RouteDef]:
+        public = self.door.public
+        return [
+            web.get("/openapi.json", public(documentation.openapi)),
+            web.get("/docs", public(documentation.docs)),
+            web.get("/docs/assets/{name}", public(documentation.asset)),
+            web.get("/docs/problems", public(documentation.problems)),
+        ]
 
     def _of_checkouts(
         self, dependencies: Dependencies, payments: Payments, finding: Finding
@@ -205,6 +264,15 @@ class Gateway:
         """Run what works beside the handlers, from the first request to after the last."""
         self.accepting.start()
         self.waiters.start()
+        self.streams.start()
+        if self.request_log is not None:
+            self.request_log.start()
         yield
         await asyncio.gather(self.accepting.close(), self.waiters.close())
         await self.lookups.close()
+        if self.request_log is not None:
+            await self.request_log.close()
+
+    async def _end_streams(self, _app: web.Application) -> None:
+        """Before requests in flight are waited for: a stream would never end."""
+        await self.streams.close()

@@ -9,6 +9,8 @@ import secrets
 from collections import OrderedDict
 from typing import NamedTuple
 
+from aiohttp import web
+
 from gateway.caches import ReadThroughCache
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.settings import CACHE_STALE_S_MAX, GatewaySettings
@@ -59,6 +61,10 @@ class Merchant(NamedTuple):
     merchant_no: int
     merchant_id: str
     mode: Mode
+
+
+MERCHANT: web.RequestKey[Merchant] = web.RequestKey("merchant", Merchant)
+"""Whom an authenticated request acts for."""
 
 
 class Operator(NamedTuple):

@@ -21,6 +21,9 @@ from payments.card_numbers import contains_card_number, contains_card_number_in_
 
 T = TypeVar("T")
 
+BODY: web.RequestKey[bytes] = web.RequestKey("body", bytes)
+"""The body of a request that was read, for the request log."""
+
 CONTENT_TYPE_JSON = "application/json"
 
 PAN_PROBLEM = Problem(
@@ -77,7 +80,10 @@ async def read_body(request: web.Request, timeout_s: float) -> bytes | Problem:
     except ConnectionResetError as gone:
         # The client hung up in the middle of its body: its affair, and no defect of ours.
         raise web.RequestPayloadError from gone
-    return body if len(body) <= BODY_BYTES_MAX else _TOO_LARGE
+    if len(body) > BODY_BYTES_MAX:
+        return _TOO_LARGE
+    request[BODY] = body
+    return body
 
 
 def decode_body(

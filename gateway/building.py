@@ -12,7 +12,7 @@ import uuid_utils
 from gateway.app import Dependencies, Gateway
 from gateway.checks import books_check, queue_check
 from gateway.resending import Resending
-from gateway.settings import GatewaySettings, PaymentRoute, WebhookSource
+from gateway.settings import GatewaySettings, PaymentRoute, RequestLogSettings, WebhookSource
 from payments.identity import LETTERS
 from payments.mode import Mode
 from psp.routes import capabilities_of
@@ -27,15 +27,18 @@ from runtime.mutation import mutate
 from runtime.psp_config import PspConfig
 from storage.checkouts import PostgresCheckouts
 from storage.directory import PostgresDirectory
+from storage.event_feed import FEED_SETTINGS, PostgresEventFeed
 from storage.letters import PostgresLetters
 from storage.one_copy import OneCopyWatch
 from storage.opening import gateway_queue, queue_settings, read_pool
 from storage.queries import PostgresQueries
 from storage.queue import reply_channel
 from storage.queue_primaries import QueuePrimaries
-from storage.read_pool import ReadPool
+from storage.read_pool import PLANNED_ONCE, ReadPool
 from storage.replies import Reply, ReplyListener
+from storage.request_log import PostgresRequestLog
 from storage.status import StatusQueries
+from storage.webhooks import PostgresWebhooks
 
 # Two connections: one appends while the other waits for the replicas. More split the batches.
 APPEND_LANE_COUNT = 2
@@ -45,6 +48,11 @@ FIND_CONNECTION_COUNT = 2
 RESEND_CONNECTION_COUNT = 1
 # Look-ups, lists, wallets and the directory of one process.
 POSTGRES_SESSIONS_MAX = 8
+# The feed of events has sessions of its own: storefronts that catch up don't hold up look-ups, and its statements
+# are planned in their own way.
+FEED_SESSIONS_MAX = 2
+# One writes the request log, and one reads it: no look-up of a payment waits for either.
+REQUEST_LOG_SESSIONS_MAX = 2
 # Health checks ask through a session of their own: they must answer while the others are busy.
 CHECK_SESSIONS_MAX = 1
 
@@ -64,22 +72,11 @@ class GatewayProcess:
         mutate(environment, is_sandbox=config.deployment.is_sandbox)
         if len(config.postgres.shards) != 1:
             raise ConfigError("postgres.shards: a gateway reads one shard in this release")
-        (shard,) = config.postgres.shards
         self.settings = gateway_settings(config, name)
-        self._pool = read_pool(
-            config,
-            shard,
-            "gateway",
-            application_name=name,
-            session_count_max=POSTGRES_SESSIONS_MAX,
-        )
-        self._check_pool: ReadPool = read_pool(
-            config,
-            shard,
-            "gateway",
-            application_name=f"{name} checks",
-            session_count_max=CHECK_SESSIONS_MAX,
-        )
+        self._pool = _pool(config, name, POSTGRES_SESSIONS_MAX)
+        self._feed_pool = _pool(config, f"{name} events", FEED_SESSIONS_MAX, FEED_SETTINGS)
+        self._check_pool = _pool(config, f"{name} checks", CHECK_SESSIONS_MAX)
+        self._request_log = _request_log(config, name)
         self._one_copy = OneCopyWatch(self._check_pool)
         queue = replace(queue_settings(config), one_copy=self._one_copy)
         self._queues = [
@@ -97,6 +94,8 @@ class GatewayProcess:
                 directory=PostgresDirectory(self._pool),
                 letters=PostgresLetters(self._pool),
                 checkouts=PostgresCheckouts(self._pool),
+                feed=PostgresEventFeed(self._feed_pool),
+                webhooks=PostgresWebhooks(self._feed_pool),
                 append_queues=self._queues[:APPEND_LANE_COUNT],
                 find_queues=self._queues[APPEND_LANE_COUNT:-RESEND_CONNECTION_COUNT],
                 reply_to=reply_to,
@@ -104,6 +103,7 @@ class GatewayProcess:
                 crash_points=CrashPoints.from_environment(
                     environment, is_sandbox=config.deployment.is_sandbox
                 ),
+                request_log=self._request_log,
             )
         )
         self.gateway.metrics.add_process()
@@ -142,13 +142,40 @@ class GatewayProcess:
         await self._watched_primaries.close()
         await self._check_primaries.close()
         await self._pool.close()
+        await self._feed_pool.close()
         await self._check_pool.close()
+        if self._request_log is not None:
+            await self._request_log.close()
         for defect in ended:
             if isinstance(defect, Exception):
                 raise defect
 
     def _replied(self, reply: Reply) -> None:
         self.gateway.replied(taken_in=reply.taken_in, settled=reply.settled)
+
+
+def _pool(
+    config: Config,
+    application_name: str,
+    session_count_max: int,
+    settings: Mapping[str, str] = PLANNED_ONCE,
+) -> ReadPool:
+    """Sessions of the gateway's role on the one shard."""
+    return read_pool(
+        config,
+        config.postgres.shards[0],
+        "gateway",
+        application_name=application_name,
+        session_count_max=session_count_max,
+        settings=settings,
+    )
+
+
+def _request_log(config: Config, name: str) -> PostgresRequestLog | None:
+    """The request log over sessions of its own; None where none is kept."""
+    if not config.request_log.is_on:
+        return None
+    return PostgresRequestLog(_pool(config, f"{name} requests", REQUEST_LOG_SESSIONS_MAX))
 
 
 def _new_channel(name: str) -> str:
@@ -170,6 +197,7 @@ def gateway_settings(config: Config, name: str) -> GatewaySettings:
         host=of_gateway.host,
         port=of_gateway.port,
         partition_count=config.deployment.partition_count,
+        is_sandbox=config.deployment.is_sandbox,
         routes=tuple(_route(psp) for psp in config.psps),
         webhooks={
             psp.name: _webhook_source(config, psp)
@@ -179,6 +207,11 @@ def gateway_settings(config: Config, name: str) -> GatewaySettings:
         fingerprint_key=config.secret(config.secrets.fingerprint_key_file).encode(),
         api_key_pepper=config.secret(config.secrets.api_key_pepper_file).encode(),
         direct_port=of_gateway.metrics_port + own_offset if of_gateway.metrics_port else None,
+        request_log=RequestLogSettings(
+            keep_s=config.request_log.keep_hours * 3_600,
+            bytes_max=config.request_log.size_mib_max * 1024 * 1024,
+            body_bytes_max=config.request_log.body_bytes_max,
+        ),
         request_deadline_s=of_gateway.request_timeout_ms / 1_000,
         drain_s=float(of_gateway.drain_s),
     )

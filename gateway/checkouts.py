@@ -44,7 +44,7 @@ from payments.identity import checkout_id, checkout_uuid, parse_checkout_id
 from payments.partitioning import partition_index
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
-from storage.checkouts import CheckoutKey, CheckoutPage, CheckoutQueries
+from storage.checkouts import CheckoutPage, CheckoutQueries
 from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord, StoredOrder
 
 _NOT_FOUND = Problem(
@@ -162,7 +162,8 @@ class Checkouts:
             uuid = parse_checkout_id(parameters[name])
             if uuid is None:
                 return _cursor_problem(name, "The cursor must be the id of a checkout.")
-            page = _from(page, name, self._placing.key_of(uuid))
+            edge, is_after = self._placing.key_of(uuid), name == "starting_after"
+            page = CheckoutPage(limit, edge) if is_after else CheckoutPage(limit, None, edge)
         try:
             checkouts, has_more = await self._checkouts.list_checkouts(
                 merchant.merchant_no, merchant.mode, page
@@ -298,12 +299,6 @@ async def _waited(waiter: Waiter | None, decided: Decided, rest_s: float) -> Sto
         return None
     found = await waiter.wait(max(0.0, rest_s))
     return found if isinstance(found, StoredOrder) else None
-
-
-def _from(page: CheckoutPage, name: str, key: CheckoutKey) -> CheckoutPage:
-    if name == "starting_after":
-        return page._replace(starting_after=key)
-    return page._replace(ending_before=key)
 
 
 def _cursor_problem(name: str, detail: str) -> Problem:

@@ -6,6 +6,7 @@ out. Bodies are shown by kind and size alone; who has to read one uses ``tally d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -13,7 +14,17 @@ from aiohttp import web
 
 from gateway.authentication import Operator
 from gateway.bodies import decode_body, read_body
+from gateway.dead_letter_declarations import (
+    DISCARD,
+    LIST,
+    NOT_FOUND,
+    READ,
+    REASON_PATTERN,
+    REPLAY,
+    ActionRequest,
+)
 from gateway.door import Answer
+from gateway.openapi.declarations import documented
 from gateway.parameters import read_limit, single_parameters
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import json_response, rfc3339
@@ -31,9 +42,6 @@ from storage.letters import (
     redacted,
 )
 
-_NOT_FOUND = Problem(
-    code=Code.DEAD_LETTER_NOT_FOUND, detail="There is no such dead letter in this mode."
-)
 _AWAY = store_unavailable("Dead letters can't be read now.", may_run=False)
 _UNCERTAIN = store_unavailable(
     "The action may or may not have been written. Send the same request again.", may_run=True
@@ -61,12 +69,7 @@ _DONE: Mapping[LetterActionKind, frozenset[LetterState]] = {
 }
 
 
-class ActionRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """The body of an action."""
-
-    reason: str
-
-
+_REASON = re.compile(REASON_PATTERN)
 _DECODER = msgspec.json.Decoder(ActionRequest)
 
 
@@ -77,6 +80,7 @@ class DeadLetters:
         self._letters = letters
         self._settings = settings
 
+    @documented(LIST)
     async def list_all(self, request: web.Request, operator: Operator) -> Answer:
         """GET /v1/dead_letters: one page, newest first, without bodies."""
         parameters = single_parameters(request, ("limit", "starting_after", "state"))
@@ -105,6 +109,7 @@ class DeadLetters:
         shown = [letter_document(letter) for letter in page[:limit] if _may_see(operator, letter)]
         return json_response({"object": "list", "data": shown, "has_more": len(page) > limit})
 
+    @documented(READ)
     async def show(self, request: web.Request, operator: Operator) -> Answer:
         """GET /v1/dead_letters/{id}: one, its body redacted."""
         parameters = single_parameters(request, ())
@@ -120,10 +125,12 @@ class DeadLetters:
         fields = None if raw is None else redacted(raw)
         return json_response({**letter_document(letter), "fields": fields})
 
+    @documented(REPLAY)
     async def replay(self, request: web.Request, operator: Operator) -> Answer:
         """POST /v1/dead_letters/{id}/replay: have its owner take it in again, under the same key."""
         return await self._act(request, operator, LetterActionKind.REPLAY)
 
+    @documented(DISCARD)
     async def discard(self, request: web.Request, operator: Operator) -> Answer:
         """POST /v1/dead_letters/{id}/discard: have its order fail for good."""
         return await self._act(request, operator, LetterActionKind.DISCARD)
@@ -140,9 +147,10 @@ class DeadLetters:
         wanted = decode_body(body, _DECODER)
         if isinstance(wanted, Problem):
             return wanted
-        reason = wanted.reason.strip()
-        if not 1 <= len(reason) <= REASON_CHARACTERS_MAX or not reason.isprintable():
+        is_too_long = len(wanted.reason) > REASON_CHARACTERS_MAX
+        if is_too_long or _REASON.fullmatch(wanted.reason) is None:
             return _BAD_REASON
+        reason = wanted.reason.strip()
         try:
             letter = await self._letter(request, operator)
             if isinstance(letter, Problem):
@@ -161,7 +169,7 @@ class DeadLetters:
     async def _letter(self, request: web.Request, operator: Operator) -> Letter | Problem:
         number = parse_dead_letter_id(request.match_info["id"])
         letter = None if number is None else await one_letter(self._letters, number)
-        return letter if letter is not None and _may_see(operator, letter) else _NOT_FOUND
+        return letter if letter is not None and _may_see(operator, letter) else NOT_FOUND
 
 
 def _may_see(operator: Operator, letter: Letter) -> bool:

@@ -1,104 +1,137 @@
-"""``/docs/problems``: the page that every problem's ``type`` leads to, made from the table itself."""
+"""``/openapi.json``, ``/docs`` with what it is made of, and ``/docs/problems``: rendered once, and kept."""
 
 from __future__ import annotations
 
-import html
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 from aiohttp import web
 
 from gateway.door import Answer
-from gateway.problems import Code, Problem, ProblemKind, problem_body
-from payments.answer import STATUS_PAYMENT_REQUIRED, TITLES
-from payments.operation_answer import TITLES as TITLES_OF_OPERATIONS
-from payments.operations import REFUSAL_STATUSES
-
-WHAT_TO_DO: Mapping[int, str] = {
-    400: "Correct what detail and param name, and send it again.",
-    401: "Send one valid API key: Authorization: Bearer sk_…",
-    402: "The order is over. A new try needs a new order, with a key of its own.",
-    403: "Use a merchant's API key, or an operator's where the route is theirs.",
-    404: "Check the path and the id, and whether the key is of the same mode.",
-    405: "Use a method that the Allow header lists.",
-    408: "Send the same request again.",
-    409: "Use another id, or what is there; see how it stands.",
-    413: "Send less.",
-    415: "Send application/json in UTF-8, without a Content-Encoding.",
-    417: "Leave the Expect header out.",
-    422: "Correct what detail and param name, and send it again.",
-    500: "Send the same request again, with the same Idempotency-Key.",
-    503: "Send the same request again after Retry-After, with the same Idempotency-Key.",
-}
-"""Advice by HTTP status: every status of a problem has one."""
-
-_EXAMPLE = Problem(
-    code=Code.AMOUNT_TOO_SMALL,
-    detail="The amount must be at least 1 minor unit.",
-    param="$.amount",
+from gateway.openapi.declarations import (
+    HTML,
+    JSON,
+    Answered,
+    Declaration,
+    Parameter,
+    Tag,
+    documented,
 )
-_EXAMPLE_REQUEST_ID = "req_bcpdbjhtmrbgkjqfntjcnksbkbdgkbfm"
+from gateway.openapi.deployment import narrowed
+from gateway.openapi.document import Route, document_of
+from gateway.pages import ETAG, IF_NONE_MATCH, NOT_MODIFIED, Page, page_of_package
+from gateway.problem_page import problem_page
+from gateway.problems import Code, Problem
+from gateway.settings import PaymentRoute
+from payments.json_schema import record
 
-_HEAD = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Problems - Tallystick</title>
-<style>
-  :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
-  body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto;
-    padding: 0 1.25rem; }
-  h1 { font-size: 1.35rem; margin: 0; }
-  table { border-collapse: collapse; width: 100%; }
-  th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0;
-    border-bottom: 1px solid var(--line); }
-  tr:target { background: #e9b94933; }
-  code, pre { font: 13px/1.45 ui-monospace, monospace; }
-  pre { background: var(--soft); border: 1px solid var(--line); border-radius: .5rem;
-    padding: .75rem 1rem; overflow-x: auto; }
-</style>
-</head>
-<body>
-<h1>Problems</h1>
-<p>What the API answers when it refuses or fails, by code. Retryable: the very same request may
-succeed later; a payment order is retried with the same <code>Idempotency-Key</code>.
-<code>param</code> says where the trouble lies: a JSON path, <code>header:…</code> or
-<code>query:…</code>. An example:</p>
-"""
-_TABLE_HEAD = """<table>
-<thead><tr><th>Code</th><th>Status</th><th>Title</th><th>Retryable</th><th>What to do</th></tr>
-</thead>
-<tbody>
-"""
-_FOOT = "</tbody>\n</table>\n</body>\n</html>\n"
+HTML_UTF_8 = f"{HTML}; charset=utf-8"
+CSS = "text/css"
+JAVASCRIPT = "text/javascript"
+
+_ASSETS: Mapping[str, tuple[str, str]] = {
+    "docs.css": ("docs.css", CSS),
+    "docs.js": ("docs.js", JAVASCRIPT),
+    "problems.css": ("problems.css", CSS),
+    "swagger-ui-bundle.js": ("swagger-ui/swagger-ui-bundle.js.gz", JAVASCRIPT),
+    "swagger-ui.css": ("swagger-ui/swagger-ui.css.gz", CSS),
+}
+"""By name: the file in ``gateway/assets``, and what it is."""
+
+_NO_ASSET = Problem(code=Code.NOT_FOUND, detail="The documentation has no such part.")
 
 
-async def problems_page(_request: web.Request) -> Answer:
-    """GET /docs/problems: every code with its status, its title and what to do."""
-    return web.Response(text=_page(), content_type="text/html", charset="utf-8")
-
-
-def _page() -> str:
-    rows = [_row(code.wire, code.value) for code in Code]
-    rows += [
-        _row(code, ProblemKind(STATUS_PAYMENT_REQUIRED, title, is_retryable=False))
-        for code, title in TITLES.items()
-    ]
-    rows += [
-        _row(code, ProblemKind(status, TITLES_OF_OPERATIONS[code], is_retryable=False))
-        for code, status in REFUSAL_STATUSES.items()
-    ]
-    document = json.loads(problem_body(_EXAMPLE, _EXAMPLE_REQUEST_ID))
-    example = html.escape(json.dumps(document, indent=2), quote=False)
-    return f"{_HEAD}<pre>{example}</pre>\n{_TABLE_HEAD}{''.join(rows)}{_FOOT}"
-
-
-def _row(code: str, kind: ProblemKind) -> str:
-    name = html.escape(code)
-    return (
-        f'<tr id="{name}"><td><a href="#{name}"><code>{name}</code></a></td>'
-        f"<td>{kind.status}</td><td>{html.escape(kind.title)}</td>"
-        f"<td>{'yes' if kind.is_retryable else 'no'}</td>"
-        f"<td>{html.escape(WHAT_TO_DO[kind.status])}</td></tr>\n"
+def _page(name: str, summary: str, content: Answered, *parameters: Parameter) -> Declaration:
+    """Return the operation of a page."""
+    return Declaration(
+        name=name,
+        tag=Tag.DOCUMENTATION,
+        summary=summary,
+        parameters=(*parameters, IF_NONE_MATCH),
+        answers=(content, NOT_MODIFIED),
+        problems=(Code.NOT_FOUND,) if parameters else (),
+        refuses_unknown_parameters=False,
     )
+
+
+def _html(text: str) -> Answered:
+    return Answered(
+        status=200, text=text, schema={"type": "string"}, content_type=HTML, headers=(ETAG,)
+    )
+
+
+_OPENAPI = _page(
+    "read_openapi",
+    "This document",
+    Answered(
+        status=200,
+        text="OpenAPI 3.1.",
+        schema=record(
+            "OpenApi",
+            "An OpenAPI document.",
+            {
+                "openapi": {"type": "string", "pattern": r"^3\.1\.[0-9]+$"},
+                "info": {"type": "object"},
+                "servers": {"type": "array"},
+                "tags": {"type": "array"},
+                "paths": {"type": "object"},
+                "components": {"type": "object"},
+            },
+        ),
+        headers=(ETAG,),
+    ),
+)
+_DOCS = _page("read_docs", "This document as a page to try it", _html("The page."))
+_PROBLEMS = _page("read_problems", "Every problem explained", _html("The page."))
+_ASSET = _page(
+    "read_docs_asset",
+    "A part of these pages",
+    Answered(status=200, text="Script or style.", headers=(ETAG,)),
+    Parameter(
+        name="name",
+        place="path",
+        text="Its name.",
+        schema={"type": "string", "enum": sorted(_ASSETS)},
+        example="docs.css",
+    ),
+)
+
+
+class Documentation:
+    """The handlers of the documentation's routes."""
+
+    def __init__(self) -> None:
+        self._docs = page_of_package("docs.html", HTML_UTF_8)
+        self._problems = Page.of(problem_page(), HTML_UTF_8)
+        self._assets = {
+            name: page_of_package(path, f"{kind}; charset=utf-8")
+            for name, (path, kind) in _ASSETS.items()
+        }
+        self._openapi: Page | None = None
+
+    def describe(self, routes: Iterable[Route], payment_routes: Sequence[PaymentRoute]) -> None:
+        """Make the document of these routes, before the first request is served."""
+        document = narrowed(document_of(routes), payment_routes)
+        self._openapi = Page.of(msgspec.json.encode(document), JSON)
+
+    @documented(_OPENAPI)
+    async def openapi(self, request: web.Request) -> Answer:
+        """GET /openapi.json."""
+        assert self._openapi is not None
+        return self._openapi.response(request)
+
+    @documented(_DOCS)
+    async def docs(self, request: web.Request) -> Answer:
+        """GET /docs: Swagger UI on this gateway's document; nothing of it comes from elsewhere."""
+        return self._docs.response(request)
+
+    @documented(_PROBLEMS)
+    async def problems(self, request: web.Request) -> Answer:
+        """GET /docs/problems: every code with its meaning, an example and what to do."""
+        return self._problems.response(request)
+
+    @documented(_ASSET)
+    async def asset(self, request: web.Request) -> Answer:
+        """GET /docs/assets/{name}."""
+        page = self._assets.get(request.match_info["name"])
+        return _NO_ASSET if page is None else page.response(request)

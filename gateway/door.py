@@ -14,10 +14,12 @@ import uuid_utils
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from gateway.authentication import Authentication, Merchant, Operator
-from gateway.bodies import PAN_PROBLEM
+from gateway.authentication import MERCHANT, Authentication, Merchant, Operator
+from gateway.bodies import BODY, PAN_PROBLEM
 from gateway.card_search import has_card_number
+from gateway.openapi.declarations import Access, Declaration, declaration_of
 from gateway.problems import Code, Problem, problem_response
+from gateway.request_log import RequestLog
 from payments.answer import API_VERSION, API_VERSIONS
 from payments.identity import LETTERS
 from runtime.logs import get_logger
@@ -30,7 +32,8 @@ SERVER_NAME = "tallystick"
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
-Answer = web.Response | Problem
+Answer = web.StreamResponse | Problem
+"""A stream is prepared, and so has the headers of ``finish``, before it is answered."""
 Handler = Callable[[web.Request], Awaitable[Answer]]
 MerchantHandler = Callable[[web.Request, Merchant], Awaitable[Answer]]
 OperatorHandler = Callable[[web.Request, Operator], Awaitable[Answer]]
@@ -69,11 +72,19 @@ def new_request_id() -> str:
 class Door:
     """Wraps handlers, and answers what never reaches one."""
 
-    def __init__(self, authentication: Authentication, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        authentication: Authentication,
+        metrics: Metrics,
+        request_log: RequestLog | None = None,
+    ) -> None:
         self._authentication = authentication
+        self._request_log = request_log
         self._metrics = metrics
         self._log = get_logger("gateway.door")
         self._answers: Counter[tuple[str, int]] = Counter()
+        self.declared: dict[AiohttpHandler, tuple[Access, Declaration | None]] = {}
+        """By wrapped handler: who may call it, and what is declared of it (``gateway.openapi``)."""
         metrics.read(
             GATEWAY_ANSWERS,
             lambda: [
@@ -88,6 +99,7 @@ class Door:
             answer = await handler(request)
             return self._response(answer, request[REQUEST_ID])
 
+        self.declared[handle] = (Access.PUBLIC, declaration_of(handler))
         return handle
 
     def merchant(self, handler: MerchantHandler) -> AiohttpHandler:
@@ -95,8 +107,11 @@ class Door:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             answer = await self._for_merchant(request, handler)
+            if answer is PAN_PROBLEM:
+                request.pop(BODY, None)
             return self._response(answer, request[REQUEST_ID])
 
+        self.declared[handle] = (Access.MERCHANT, declaration_of(handler))
         return handle
 
     def operator(self, handler: OperatorHandler) -> AiohttpHandler:
@@ -106,6 +121,7 @@ class Door:
             answer = await self._for_operator(request, handler)
             return self._response(answer, request[REQUEST_ID])
 
+        self.declared[handle] = (Access.OPERATOR, declaration_of(handler))
         return handle
 
     def middleware(self) -> Middleware:
@@ -137,6 +153,8 @@ class Door:
     ) -> web.StreamResponse:
         request_id = new_request_id()
         request[REQUEST_ID] = request_id
+        log = self._request_log
+        began_s = 0.0 if log is None else log.began_s()
         response: web.StreamResponse
         try:
             if has_card_number(request):
@@ -150,12 +168,14 @@ class Door:
             response.force_close()
         finish(response, request_id)
         self._answers[route, response.status] += 1
+        if log is not None:
+            log.note(request, response, request_id=request_id, route=route, began_s=began_s)
         return response
 
     def of_refusal(self, refusal: web.HTTPException, request_id: str) -> web.Response:
         """Return the problem of a refusal by aiohttp itself."""
         problem = _BY_STATUS.get(refusal.status, MALFORMED)
-        response = self._response(problem, request_id)
+        response = self._refused(problem, request_id)
         if hdrs.ALLOW in refusal.headers:
             response.headers[hdrs.ALLOW] = refusal.headers[hdrs.ALLOW]
         return response
@@ -172,7 +192,7 @@ class Door:
         is_ours = status >= 500
         if is_ours:
             self._log.error("request_failed", request_id=request_id, exc_info=defect)
-        response = self._response(INTERNAL_ERROR if is_ours else MALFORMED, request_id)
+        response = self._refused(INTERNAL_ERROR if is_ours else MALFORMED, request_id)
         finish(response, request_id)
         self._answers["failed" if is_ours else "unreadable", response.status] += 1
         return response
@@ -187,6 +207,7 @@ class Door:
         version = headers.get(HEADER_VERSION)
         if version is not None and version not in API_VERSIONS:
             return _VERSION_UNKNOWN
+        request[MERCHANT] = merchant
         return await handler(request, merchant)
 
     async def _for_operator(self, request: web.Request, handler: OperatorHandler) -> Answer:
@@ -196,11 +217,12 @@ class Door:
             return operator
         return await handler(request, operator)
 
-    def _response(self, answer: Answer, request_id: str) -> web.Response:
-        if not isinstance(answer, Problem):
-            return answer
-        self._metrics.counter(GATEWAY_PROBLEMS, answer.code.wire).inc()
-        return problem_response(answer, request_id)
+    def _response(self, answer: Answer, request_id: str) -> web.StreamResponse:
+        return self._refused(answer, request_id) if isinstance(answer, Problem) else answer
+
+    def _refused(self, problem: Problem, request_id: str) -> web.Response:
+        self._metrics.counter(GATEWAY_PROBLEMS, problem.code.wire).inc()
+        return problem_response(problem, request_id)
 
 
 def finish(response: web.StreamResponse, request_id: str) -> None:

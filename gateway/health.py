@@ -11,7 +11,10 @@ from aiohttp import web
 
 from gateway.accepting import Accepting
 from gateway.door import Answer
+from gateway.openapi.common import RETRY_AFTER
+from gateway.openapi.declarations import Answered, Declaration, Example, Tag, documented
 from gateway.rendering import json_response
+from payments.json_schema import Schema, constant, one_of, record, text
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from runtime.metrics import CONTENT_TYPE, Metrics
@@ -53,6 +56,63 @@ class Check:
     is_vital: bool
 
 
+_CHECK: Schema = record(
+    "Check",
+    "One thing that was looked at.",
+    {"state": one_of(*(state.value for state in CheckState)), "detail": text()},
+)
+_READINESS: Schema = record(
+    "Readiness",
+    "Whether new orders can be accepted, and by what that is judged.",
+    {
+        "status": one_of(STATUS_READY, STATUS_DEGRADED, STATUS_NOT_READY),
+        "checks": {"type": "object", "additionalProperties": _CHECK},
+    },
+)
+_ALIVE = Declaration(
+    name="read_health",
+    tag=Tag.HEALTH,
+    summary="Whether the process answers",
+    answers=(
+        Answered(
+            status=200,
+            text="It does.",
+            schema=record("Health", "The process answers.", {"status": constant("ok")}),
+        ),
+    ),
+    refuses_unknown_parameters=False,
+    examples=(
+        Example(name="ok", text="A process that answers", status=200, answer={"status": "ok"}),
+    ),
+)
+_READY = Declaration(
+    name="read_readiness",
+    tag=Tag.HEALTH,
+    summary="Whether new orders can be accepted",
+    text=f"`{STATUS_DEGRADED}`: they can, but something is less than promised.",
+    answers=(
+        Answered(status=200, text="They can.", schema=_READINESS),
+        Answered(status=503, text="They can't.", schema=_READINESS, headers=(RETRY_AFTER,)),
+    ),
+    refuses_unknown_parameters=False,
+)
+_METRICS = Declaration(
+    name="read_metrics",
+    tag=Tag.HEALTH,
+    summary="Figures for Prometheus",
+    text="On a port that several processes share it is whichever answered.",
+    answers=(
+        Answered(
+            status=200,
+            text="Prometheus' text format.",
+            schema={"type": "string"},
+            content_type="text/plain",
+        ),
+    ),
+    refuses_unknown_parameters=False,
+)
+
+
 class Health:
     """The handlers of the health routes."""
 
@@ -77,10 +137,12 @@ class Health:
         """Say from now on that this process is not ready: it is about to end."""
         self._is_draining = True
 
+    @documented(_ALIVE)
     async def alive(self, _request: web.Request) -> Answer:
         """GET /healthz: 200 as long as the process can answer at all."""
         return json_response({"status": "ok"})
 
+    @documented(_READY)
     async def ready(self, _request: web.Request) -> Answer:
         """GET /readyz: 503 when no new order can be accepted; ``degraded`` when a copy is missing."""
         results = {"gateway": self._own_result(), **await self._checked()}
@@ -105,6 +167,7 @@ class Health:
         response.headers["Retry-After"] = "1"
         return response
 
+    @documented(_METRICS)
     async def metrics(self, _request: web.Request) -> Answer:
         """GET /metrics: this process's series. On a shared port that is whichever answered."""
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})

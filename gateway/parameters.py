@@ -37,6 +37,8 @@ _PAYMENT_PARAMETERS = frozenset(
     }
 )
 _METADATA_PARAMETER = re.compile(r"metadata\[(.+)\]", re.DOTALL)
+_FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+_LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,16}", re.ASCII)
 _PLAIN_NAME = re.compile(r"[A-Za-z_\[\]]{1,40}")
 
@@ -163,11 +165,15 @@ def _moment(parameters: Mapping[str, str], name: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise _Invalid(name, "The time needs its offset from UTC, such as Z.")
-        return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise _Invalid(name, "The time must be RFC 3339, such as 2026-11-01T12:00:00Z.") from None
+    if moment.tzinfo is None:
+        raise _Invalid(name, "The time needs its offset from UTC, such as Z.")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        # A few hours before the first moment that can be told, or after the last: nothing lies between.
+        return _FIRST_MOMENT if moment.year == 1 else _LAST_MOMENT
 
 
 def _metadata(parameters: Mapping[str, str]) -> dict[str, str]:

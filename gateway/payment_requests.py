@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import msgspec
 
+from gateway.openapi.common import STORABLE_TEXT
+from gateway.openapi.declarations import rule
 from gateway.problems import Code, Problem
 from gateway.settings import SANDBOX_TOKEN_PREFIX, PaymentRoute
 from payments.answer import CAPTURE_WIRES
+from payments.currencies import EXPONENTS
 from payments.fingerprint import canonical_json
 from payments.mode import Mode
 from payments.money import AMOUNT_MINOR_MAX
@@ -29,12 +33,18 @@ CAPTURE_AUTOMATIC = CAPTURE_WIRES[False]
 CAPTURE_MANUAL = CAPTURE_WIRES[True]
 
 
+def _text(what: str, characters_max: int) -> msgspec.Meta:
+    return rule(what, maxLength=characters_max, pattern=STORABLE_TEXT)
+
+
 class Buyer(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, gc=False):
     """Who pays. Personal data: kept apart from the books, and only passed on."""
 
-    reference: str | None = None
-    email: str | None = None
-    name: str | None = None
+    reference: (
+        Annotated[str, _text("Your own name for it.", BUYER_REFERENCE_CHARACTERS_MAX)] | None
+    ) = None
+    email: Annotated[str, _text("", BUYER_EMAIL_CHARACTERS_MAX)] | None = None
+    name: Annotated[str, _text("", BUYER_NAME_CHARACTERS_MAX)] | None = None
 
     def members(self) -> dict[str, object]:
         """Return the members that were given."""
@@ -50,13 +60,35 @@ class PaymentRequest(
 ):
     """The body of ``POST /v1/payments`` as it came: types are right, values not yet checked."""
 
-    amount: int
-    currency: str
-    payment_method: str
-    seller: str | None = None
-    capture: str | None = None
-    description: str | None = None
-    metadata: dict[str, str] | None = None
+    amount: Annotated[int, rule("In minor units.", minimum=1, maximum=AMOUNT_MINOR_MAX)]
+    currency: Annotated[str, rule("One that a provider takes.", enum=sorted(EXPONENTS))]
+    payment_method: Annotated[
+        str,
+        rule(
+            "A provider's token; never a card number.",
+            minLength=1,
+            maxLength=PAYMENT_METHOD_CHARACTERS_MAX,
+            pattern="^[ -~]+$",
+        ),
+    ]
+    seller: Annotated[str, rule("Whose wallet is credited; your own when left out.")] | None = None
+    capture: Annotated[str, rule(enum=[CAPTURE_AUTOMATIC])] | None = None
+    description: Annotated[str, _text("", DESCRIPTION_CHARACTERS_MAX)] | None = None
+    metadata: (
+        Annotated[
+            dict[str, Annotated[str, _text("", METADATA_VALUE_CHARACTERS_MAX)]],
+            rule(
+                "Yours to fill; shown with the payment.",
+                maxProperties=METADATA_KEYS_MAX,
+                propertyNames={
+                    "minLength": 1,
+                    "maxLength": METADATA_KEY_CHARACTERS_MAX,
+                    "pattern": STORABLE_TEXT,
+                },
+            ),
+        ]
+        | None
+    ) = None
     buyer: Buyer | None = None
 
     def member_count(self) -> int:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from gateway import payment_declarations as declared
 from gateway.authentication import Merchant
 from gateway.bodies import decode_body, read_body
 from gateway.door import Answer
@@ -13,6 +14,7 @@ from gateway.finding import NOT_FOUND, Finding, Found
 from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
 from gateway.lookups import OrderKey
 from gateway.open_requests import Decided
+from gateway.openapi.declarations import documented
 from gateway.parameters import cursor_unknown, payment_filter, single_parameters
 from gateway.payment_requests import (
     CAPTURE_MANUAL,
@@ -79,6 +81,7 @@ class Payments:
         self._queries = queries
         self._reply_to = reply_to
 
+    @documented(declared.CREATE)
     async def create(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/payments: 201, 202 or 402, or a refusal."""
         parameters = single_parameters(request, ())
@@ -109,6 +112,7 @@ class Payments:
             answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
         return answer
 
+    @documented(declared.READ)
     async def show(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments/{id}: the payment as it stands now."""
         parameters = single_parameters(request, ())
@@ -122,6 +126,7 @@ class Payments:
             return found
         return json_bytes_response(payment_body(_shown(found, request)))
 
+    @documented(declared.LIST)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments: one page, newest first."""
         wanted = payment_filter(request, merchant.merchant_id, merchant.mode)
@@ -135,6 +140,7 @@ class Payments:
             return BOOKS_AWAY
         return payment_list_response((order.shown for order in page.orders), has_more=page.has_more)
 
+    @documented(declared.LIST_TRANSFERS)
     async def list_transfers(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments/{id}/transfers: every movement of money of the payment, in order."""
         parameters = single_parameters(request, ())

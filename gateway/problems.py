@@ -65,12 +65,16 @@ class Code(Enum):
     WALLET_NOT_FOUND = _final(404, "There is no such wallet")
     DEAD_LETTER_NOT_FOUND = _final(404, "There is no such dead letter")
     REFUND_NOT_FOUND = _final(404, "There is no such refund")
+    EVENT_NOT_FOUND = _final(404, "There is no such event")
+    WEBHOOK_ENDPOINT_NOT_FOUND = _final(404, "There is no such webhook endpoint")
+    WEBHOOK_DELIVERY_NOT_FOUND = _final(404, "There is no such delivery")
     PSP_NOT_FOUND = _final(404, "No PSP of that name sends webhooks")
     METHOD_NOT_ALLOWED = _final(405, "The method is not allowed here")
     REQUEST_TIMEOUT = _retryable(408, "The request did not arrive in time")
     PAYMENT_IN_PROGRESS = _retryable(409, "The payment has not ended yet")
     SELLER_EXISTS = _final(409, "A seller of that id exists already")
     DEAD_LETTER_CLOSED = _final(409, "The dead letter was dealt with otherwise")
+    TOO_MANY_ENDPOINTS = _final(409, "There are as many webhook endpoints as there may be")
     BODY_TOO_LARGE = _final(413, "The body is too large")
     CONTENT_TYPE_UNSUPPORTED = _final(415, "The content type is not supported")
     EXPECTATION_FAILED = _final(417, "The Expect header can't be met")
@@ -92,9 +96,15 @@ class Code(Enum):
     REASON_INVALID = _final(422, "The reason can't be kept")
     METADATA_INVALID = _final(422, "The metadata is over its limits")
     BUYER_INVALID = _final(422, "The buyer's data is over its limits")
+    WEBHOOK_URL_INVALID = _final(422, "The URL can't receive webhooks")
+    WEBHOOK_TYPES_INVALID = _final(422, "The types of events are not known")
+    WEBHOOK_OVERLAP_INVALID = _final(422, "Two secrets can't be valid for so long")
+    RESEND_RANGE_INVALID = _final(422, "The range of deliveries is not valid")
     TEXT_INVALID = _final(422, "A text holds a character that can't be stored")
     PAN_NOT_ACCEPTED = _final(422, "Card numbers are not accepted")
     IDEMPOTENCY_KEY_REUSED = _final(422, "The key was used with another request")
+    # 429: too much at once
+    TOO_MANY_STREAMS = _retryable(429, "Too many streams are open")
     # 5xx: ours
     INTERNAL_ERROR = _retryable(500, "Something went wrong on our side")
     QUEUE_BACKPRESSURE = _retryable(503, "Too much is waiting; try again soon")
@@ -155,7 +165,7 @@ def problem_response(problem: Problem, request_id: str) -> web.Response:
         body=problem_body(problem, request_id),
         headers={"Content-Type": PROBLEM_CONTENT_TYPE, "Cache-Control": "no-store"},
     )
-    if kind.status == 503:
+    if kind.status in (429, 503):
         response.headers["Retry-After"] = str(problem.retry_after_s or RETRY_AFTER_S)
     elif kind.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="tallystick"'

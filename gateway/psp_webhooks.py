@@ -12,15 +12,36 @@ from gateway.accepting import Accepting
 from gateway.bodies import PAN_PROBLEM, read_body
 from gateway.door import Answer
 from gateway.idempotency import Verdict
+from gateway.openapi.common import FIELD_TEXT
+from gateway.openapi.declarations import (
+    Answered,
+    Body,
+    Declaration,
+    Example,
+    Parameter,
+    Tag,
+    documented,
+    problem_answer,
+)
 from gateway.parameters import single_parameters
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import json_response
 from gateway.settings import GatewaySettings
 from payments.card_numbers import contains_card_number_in_json
 from payments.identity import parse_psp_key
+from payments.json_schema import Schema, constant, one_of, record
 from payments.partitioning import partition_index
 from payments.psp_events import PspEvent, event_uuid
-from psp.webhooks import PspNotice, Refusal, Verifier, WebhookUnreadable
+from psp.webhooks import (
+    HEADER_ID,
+    HEADER_SIGNATURE,
+    HEADER_TIMESTAMP,
+    PspNotice,
+    Refusal,
+    Verifier,
+    WebhookUnreadable,
+    WebhookVerifier,
+)
 from runtime.clock import Clock
 from runtime.metrics import GATEWAY_PSP_EVENTS, Metrics
 from storage.event_envelope import event_entry, problem_of_event
@@ -36,6 +57,90 @@ _UNPROVEN = store_unavailable(
     "The event is not known to be on every copy. Send it again: it counts once.", may_run=True
 )
 _ACCEPTED = frozenset({Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED})
+
+
+_TAKEN: Schema = record(
+    "PspWebhook",
+    "What became of a provider's event.",
+    {"object": constant("psp_webhook"), "status": one_of("queued", "ignored")},
+)
+
+
+def _signed(name: str, what: str, example: str) -> Parameter:
+    return Parameter(
+        name=name,
+        place="header",
+        text=f"{what} Of providers that sign as Standard Webhooks says.",
+        schema={"type": "string", "pattern": FIELD_TEXT},
+        example=example,
+    )
+
+
+def _mismatch(detail: str, header: str) -> Problem:
+    return Problem(code=Code.WEBHOOK_SIGNATURE_INVALID, detail=detail, param=f"header:{header}")
+
+
+_STALE = {
+    HEADER_ID: "evt_b",
+    HEADER_TIMESTAMP: "1793534400",
+    HEADER_SIGNATURE: "v1,bm90IHNpZ25lZCBieSBhbnlib2R5IHdlIGtub3cuLi4=",
+}
+_RECEIVE = Declaration(
+    name="receive_psp_webhook",
+    tag=Tag.PROVIDERS,
+    summary="Take a provider's webhook",
+    text=(
+        "Signed by the provider over the bytes of the body, and believed for nothing else. A 2xx says that the"
+        " event is on every copy of the queue that an order would be on; it counts once."
+    ),
+    parameters=(
+        Parameter(
+            name="name",
+            place="path",
+            text="The provider's name in the configuration.",
+            schema={"type": "string", "minLength": 1},
+            example="simulator",
+        ),
+        _signed(HEADER_ID, "The event's id.", _STALE[HEADER_ID]),
+        _signed(HEADER_TIMESTAMP, "Seconds since 1970.", _STALE[HEADER_TIMESTAMP]),
+        _signed(HEADER_SIGNATURE, "`v1,` and base64.", _STALE[HEADER_SIGNATURE]),
+    ),
+    body=Body(of={"type": "object"}, text="As the provider writes it."),
+    answers=(
+        Answered(status=200, text="It concerns no order.", schema=_TAKEN),
+        Answered(status=202, text="It is queued to its order.", schema=_TAKEN),
+    ),
+    problems=(
+        Code.PSP_NOT_FOUND,
+        Code.WEBHOOK_SIGNATURE_INVALID,
+        Code.WEBHOOK_TIMESTAMP_INVALID,
+        Code.WEBHOOK_INVALID,
+        Code.QUEUE_BACKPRESSURE,
+        Code.STORE_UNAVAILABLE,
+    ),
+    examples=(
+        Example(
+            name="unsigned",
+            text="A signature that is nobody's",
+            path={"name": "simulator"},
+            headers=_STALE,
+            body={"id": "evt_b", "type": "charge.captured"},
+            status=403,
+            answer=problem_answer(
+                _mismatch(WebhookVerifier.mismatch, WebhookVerifier.signature_header)
+            ),
+        ),
+        Example(
+            name="unknown",
+            text="A provider that there is not",
+            path={"name": "nobody"},
+            headers=_STALE,
+            body={"id": "evt_b", "type": "charge.captured"},
+            status=404,
+            answer=problem_answer(_NO_PSP),
+        ),
+    ),
+)
 
 
 class PspWebhooks:
@@ -56,6 +161,7 @@ class PspWebhooks:
         self._metrics = metrics
         self._reply_to = reply_to
 
+    @documented(_RECEIVE)
     async def receive(self, request: web.Request) -> Answer:
         """POST /v1/psp/{name}/webhooks: 202 once the event is queued, 200 when it concerns no order."""
         parameters = single_parameters(request, ())
@@ -132,11 +238,7 @@ def _refused(refusal: Refusal, verifier: Verifier) -> Problem:
             detail="The time of signing is too far from the present. Sign it anew with each try.",
             param=f"header:{verifier.timestamp_header}",
         )
-    return Problem(
-        code=Code.WEBHOOK_SIGNATURE_INVALID,
-        detail=verifier.mismatch,
-        param=f"header:{verifier.signature_header}",
-    )
+    return _mismatch(verifier.mismatch, verifier.signature_header)
 
 
 def _header(request: web.Request, name: str) -> str:

@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
+from gateway.answer_schemas import CURRENCY_CODES, SELLER, SELLER_LIST
 from gateway.authentication import Merchant
 from gateway.bodies import decode_body, read_body
 from gateway.door import Answer
+from gateway.openapi.common import LIMIT, STORABLE_TEXT
+from gateway.openapi.declarations import (
+    Answered,
+    Body,
+    Declaration,
+    Example,
+    Link,
+    Parameter,
+    Tag,
+    documented,
+    problem_answer,
+    rule,
+)
 from gateway.parameters import read_limit, single_parameters
 from gateway.payment_requests import zero_character_refusal
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import json_response, seller_document
 from gateway.seller_cache import SellerCache
 from gateway.settings import GatewaySettings
-from payments.fees import FeeSchedule, fee_schedule_refusal
-from payments.identity import SELLER_ID_LENGTH_MAX, SELLER_ID_LENGTH_MIN, is_seller_id
+from payments.fees import FIXED_MINOR_MAX, FeeSchedule, fee_schedule_refusal
+from payments.identity import (
+    MERCHANT_ID_PREFIX,
+    SELLER_ID_LENGTH_MAX,
+    SELLER_ID_LENGTH_MIN,
+    is_seller_id,
+)
+from payments.money import BASIS_POINTS_PER_WHOLE
 from runtime.faults import StorageUnavailable
 from storage.read_ports import Directory, SellerExists
 
@@ -41,23 +62,129 @@ _CURSOR_UNKNOWN = Problem(
 )
 
 
+# `me` is too short for an id, and needs no word here.
+_ID_PATTERN = (
+    rf"^(?!{MERCHANT_ID_PREFIX})[a-z][a-z0-9_.-]"
+    rf"{{{SELLER_ID_LENGTH_MIN - 1},{SELLER_ID_LENGTH_MAX - 1}}}$"
+)
+_FIXED = rule("In minor units.", minimum=0, maximum=FIXED_MINOR_MAX)
+
+
 class FeeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """A fee: basis points of the amount, and a fixed part a currency in minor units."""
 
-    basis_points: int
-    fixed: dict[str, int] = {}
-    fixed_default: int = 0
+    basis_points: Annotated[int, rule(minimum=0, maximum=BASIS_POINTS_PER_WHOLE)]
+    fixed: Annotated[
+        dict[str, Annotated[int, _FIXED]],
+        rule("By currency.", propertyNames=CURRENCY_CODES),
+    ] = {}
+    fixed_default: Annotated[int, _FIXED] = 0
 
 
 class SellerRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """The body of ``POST /v1/sellers``. Without a fee the merchant's own applies."""
 
-    id: str
-    name: str
+    id: Annotated[str, rule("Your own name for it.", pattern=_ID_PATTERN)]
+    name: Annotated[str, rule(minLength=1, maxLength=NAME_CHARACTERS_MAX, pattern=STORABLE_TEXT)]
     fee: FeeBody | None = None
 
 
 _DECODER = msgspec.json.Decoder(SellerRequest)
+
+_EXAMPLE = {
+    "id": "slr_shoes",
+    "object": "seller",
+    "name": "Shoes",
+    "fee": {"basis_points": 290, "fixed": {"USD": 30}},
+    "created_at": "2026-11-01T12:00:00.000Z",
+}
+_REQUEST = {
+    "id": "slr_shoes",
+    "name": "Shoes",
+    "fee": {"basis_points": 290, "fixed": {"USD": 30}},
+}
+_CREATE = Declaration(
+    name="create_seller",
+    tag=Tag.SELLERS,
+    summary="Create a seller",
+    text="In the key's mode. Without a fee the merchant's own applies.",
+    body=Body(of=SellerRequest, text="The seller."),
+    answers=(
+        Answered(
+            status=201,
+            text="The seller.",
+            schema=SELLER,
+            links=(
+                Link(
+                    name="wallet",
+                    operation="read_wallet",
+                    parameters={"owner": "$response.body#/id"},
+                ),
+            ),
+        ),
+    ),
+    problems=(Code.SELLER_INVALID, Code.SELLER_EXISTS, Code.FEE_INVALID, Code.TEXT_INVALID),
+    examples=(
+        Example(
+            name="with_fee",
+            text="With a fee of its own",
+            body=_REQUEST,
+            status=201,
+            answer=_EXAMPLE,
+        ),
+        Example(
+            name="taken",
+            text="An id that is taken",
+            body=_REQUEST,
+            status=409,
+            answer=problem_answer(_EXISTS),
+        ),
+    ),
+)
+_LIST = Declaration(
+    name="list_sellers",
+    tag=Tag.SELLERS,
+    summary="List sellers",
+    text="By id. The merchant's own wallet is one of them.",
+    parameters=(
+        LIMIT,
+        Parameter(
+            name="starting_after",
+            place="query",
+            text="The page after this seller, which has to exist.",
+            schema={"type": "string"},
+        ),
+    ),
+    answers=(Answered(status=200, text="One page.", schema=SELLER_LIST),),
+    examples=(
+        Example(
+            name="first",
+            text="The first of them",
+            query={"limit": "1"},
+            status=200,
+            answer={
+                "object": "list",
+                "data": [
+                    {
+                        "id": "mrc_bcdfghjkmnpqrstvbcdf",
+                        "object": "seller",
+                        "name": "Test shop",
+                        "fee": {"basis_points": 290, "fixed": {}, "fixed_default": 30},
+                        "created_at": "2026-11-01T12:00:00.000Z",
+                    }
+                ],
+                "has_more": True,
+            },
+        ),
+        Example(
+            name="lost",
+            text="A cursor that names no seller",
+            query={"starting_after": "slr_hats"},
+            status=400,
+            answer=problem_answer(_CURSOR_UNKNOWN),
+        ),
+    ),
+)
 
 
 class Sellers:
@@ -70,6 +197,7 @@ class Sellers:
         self._sellers = sellers
         self._settings = settings
 
+    @documented(_CREATE)
     async def create(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/sellers: 201, or 409 when the id is taken."""
         parameters = single_parameters(request, ())
@@ -101,6 +229,7 @@ class Sellers:
         self._sellers.created(merchant.merchant_no, merchant.mode, seller)
         return json_response(seller_document(seller), 201)
 
+    @documented(_LIST)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/sellers: one page, ordered by id."""
         parameters = single_parameters(request, ("limit", "starting_after"))

@@ -52,6 +52,17 @@ class WebhookSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLogSettings:
+    """What is kept of requests, and for how long."""
+
+    keep_s: int = 72 * 3_600
+    bytes_max: int = 2 * 1024**3
+    """Of the whole log, indexes included."""
+    body_bytes_max: int = 4_096
+    """Of one redacted body; a longer one is noted by its size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
     """Raises GatewaySettingsInvalid. The secrets never appear in its repr."""
 
@@ -63,10 +74,13 @@ class GatewaySettings:
     routes: tuple[PaymentRoute, ...]
     fingerprint_key: bytes = field(repr=False)
     api_key_pepper: bytes = field(repr=False)
+    is_sandbox: bool = False
+    """Webhooks may go to this machine, and without TLS."""
     direct_port: int | None = None
     """A port of this process alone: health and metrics can't be told apart on a shared one."""
     webhooks: Mapping[str, WebhookSource] = field(default_factory=dict)
     """The PSPs that send webhooks, by name."""
+    request_log: RequestLogSettings = field(default_factory=RequestLogSettings)
     request_deadline_s: float = 5.0
     pending_orders_max: int = 4_096
     """Orders that wait for their verdict. At 2,000 a second that is two seconds of work."""

@@ -64,6 +64,10 @@ class ApiClient:
         """Raises GatewayUnreachable."""
         return await self._request("GET", path, {}, None)
 
+    async def post(self, path: str, body: Mapping[str, object]) -> ApiAnswer:
+        """Post a body that moves no money. Raises GatewayUnreachable."""
+        return await self._request("POST", path, {}, body)
+
     async def pay(
         self, order: Mapping[str, object], *, idempotency_key: str, wait_s: int = WAIT_S
     ) -> ApiAnswer:

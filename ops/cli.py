@@ -29,6 +29,9 @@ _MODULES: Mapping[str, str] = {
     "dead-letters": "dead_letters",
     "doctor": "diagnosis",
     "down": "lifecycle",
+    "events": "events",
+    "listen": "listening",
+    "logs": "logs",
     "merchants": "directory",
     "migrate": "lifecycle",
     "pay": "payments",
@@ -41,9 +44,11 @@ _MODULES: Mapping[str, str] = {
     "status": "status",
     "stores": "stores",
     "top": "top",
+    "trigger": "triggering",
     "up": "lifecycle",
     "verify": "verify",
     "wallet": "payments",
+    "webhooks": "webhooks",
 }
 
 

@@ -21,3 +21,11 @@ class GatewayUnreachable(Fault):
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"no answer from {url}: {reason}. Is the stack running? See: tally status")
         self.url = url
+
+
+class EventStreamRefused(Fault):
+    """The gateway answered, and wants no such stream."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"the event stream was refused: {status} {detail}".rstrip())
+        self.status = status

@@ -52,6 +52,11 @@ class Output:
         """Print a result for programs; nothing else goes to stdout then."""
         self._out.file.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
 
+    def json_line(self, document: object) -> None:
+        """Print one of many results for programs, on a line of its own, at once."""
+        self._out.file.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+        self._out.file.flush()
+
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print rows under their columns; numbers stand to the right. Empty names: no header."""
         table = Table(

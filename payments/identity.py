@@ -54,6 +54,7 @@ _IDEMPOTENCY_KEY = re.compile(rf'{_UUID}|"{_UUID}"', re.IGNORECASE | re.ASCII)
 _PSP_KEY = re.compile(rf"tly_([{LETTERS}]{{32}})_([{LETTERS}]{{1,4}})")
 _TRANSFER_ID = re.compile(rf"tr_([{LETTERS}]{{1,4}})_([{LETTERS}]{{1,16}})_([{LETTERS}]{{1,4}})")
 _BATCH_ID = re.compile(rf"bt_([{LETTERS}]{{1,4}})_([{LETTERS}]{{1,16}})")
+_REQUEST_ID = re.compile(rf"req_([{LETTERS}]{{32}})")
 _DEAD_LETTER_ID = re.compile(rf"dl_([{LETTERS}]{{1,16}})")
 _OPERATION_ID = re.compile(rf"(cp|vd|rf|xp)_([{LETTERS}]{{1,4}})_([{LETTERS}]{{32}})")
 _CHECKOUT_ID = re.compile(rf"co_([{LETTERS}]{{32}})")
@@ -254,6 +255,17 @@ def parse_checkout_id(text: str) -> UUID | None:
     """Return what ``checkout_id`` wrote, or None when the text is no such id."""
     match = _CHECKOUT_ID.fullmatch(text)
     return None if match is None else UUID(match[1].translate(_LETTERS_TO_HEX))
+
+
+def request_id(number: UUID) -> str:
+    """Return the public id of a request, ``req_…``."""
+    return f"req_{number.hex.translate(_HEX_TO_LETTERS)}"
+
+
+def parse_request_id(text: str) -> UUID | None:
+    """Return what ``request_id`` wrote, or None when the text is no such id."""
+    match = _REQUEST_ID.fullmatch(text)
+    return None if match is None else UUID(int=int(match[1].translate(_LETTERS_TO_HEX), 16))
 
 
 def new_merchant_id(random_bytes: bytes) -> str:

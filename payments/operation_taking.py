@@ -141,7 +141,7 @@ class OperationTaking:
             after = operations.done(operation, payment)
             event = operations.after_done(operation, payment)
             if event is not None:
-                writing.event(payment_no, after.event_sequence, event)
+                writing.event_of(after, event)
             fee_minor = after.fee_taken_minor - payment.fee_taken_minor
             moved_minor = movements[0].amount_minor
             self._change(after)

@@ -10,7 +10,13 @@ from payments.decided import AttemptPlan
 from payments.lifecycle import PaymentState
 from payments.next_step import Ended
 from payments.open_order import OpenOrder
-from payments.rows import AttemptRow, OrderRow, OutcomeRow, ProgressRow, RefusedRequestRow
+from payments.rows import (
+    AttemptRow,
+    OrderRow,
+    OutcomeRow,
+    ProgressRow,
+    RefusedRequestRow,
+)
 
 
 def order_row(partition_index: int, order_no: int, command: PaymentCommand) -> OrderRow:

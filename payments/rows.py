@@ -184,13 +184,15 @@ class SliceDeltaRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """One event of an order; ``sequence`` is gapless per order, from 1."""
+    """One event of an order; ``sequence`` is gapless per order, from 1. Merchant and mode have its feed."""
 
     partition_index: int
     order_no: int
     sequence: int
     batch_seq: int
     type: int
+    merchant_no: int
+    mode: int
 
 
 class RefusedRequestRow(NamedTuple):

@@ -14,6 +14,7 @@ from payments.operation_kinds import OperationEvent
 from payments.operations import Operation
 from payments.posting import Posting
 from payments.rows import EventRow, TimerKind, TimerRow
+from payments.standing import PaymentStanding
 
 
 class Writing:
@@ -90,12 +91,30 @@ class Writing:
     def with_event(self, order: OpenOrder, event: PaymentEvent | OperationEvent) -> OpenOrder:
         """Note what happened to an order; returns it with the event counted."""
         order = order._replace(event_sequence=order.event_sequence + 1)
-        self.event(order.order_no, order.event_sequence, event)
+        self._note(order.order_no, order.event_sequence, event, order.command)
         return order
 
-    def event(self, order_no: int, sequence: int, event: PaymentEvent | OperationEvent) -> None:
-        """Note what happened; ``sequence`` is gapless per order, from 1."""
-        row = EventRow(self.partition_index, order_no, sequence, self.batch_seq, event)
+    def event_of(self, payment: PaymentStanding, event: PaymentEvent) -> None:
+        """Note what happened to a payment by an operation; the payment has it counted."""
+        self._note(payment.order_no, payment.event_sequence, event, payment)
+
+    def _note(
+        self,
+        order_no: int,
+        sequence: int,
+        event: PaymentEvent | OperationEvent,
+        of: PaymentCommand | Operation | PaymentStanding,
+    ) -> None:
+        # Merchant and mode have a feed; ``sequence`` is gapless per order, from 1.
+        row = EventRow(
+            partition_index=self.partition_index,
+            order_no=order_no,
+            sequence=sequence,
+            batch_seq=self.batch_seq,
+            type=event,
+            merchant_no=of.merchant_no,
+            mode=of.mode,
+        )
         self.decided.events.append(row)
 
     def close(self, order: OpenOrder, status: PaymentState, ended: Ended, fee_minor: int) -> None:

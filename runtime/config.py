@@ -137,9 +137,33 @@ class ActorsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError(
                 f"lease_ms={self.lease_ms} must exceed three beats of {self.beat_ms} ms"
             )
-        host, _, port = self.metrics_address.rpartition(":")
-        if self.metrics_address and not (host and port.isdecimal() and int(port) <= PORT_MAX):
-            raise ValueError(f"metrics_address={self.metrics_address!r} is no host:port")
+        _check_metrics_address(self.metrics_address)
+
+
+class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sending webhooks: what one endpoint may take of us, and when we stop."""
+
+    connections_per_endpoint: Annotated[int, msgspec.Meta(ge=1, le=256)] = 32
+    """Deliveries on their way to one endpoint at a time."""
+    pause_after_h: Annotated[int, msgspec.Meta(ge=1, le=75)] = 72
+    """An endpoint where no try succeeded for so long is paused: before its first deliveries are given up."""
+    keep_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 30
+    """How long the log of deliveries that have ended is kept."""
+    drain_s: Annotated[int, msgspec.Meta(ge=0, le=60)] = 5
+    metrics_address: str = "127.0.0.1:0"
+    """Port 0: any free one. Empty: no metrics are served."""
+
+    def __post_init__(self) -> None:
+        _check_metrics_address(self.metrics_address)
+
+
+class RequestLogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What merchants asked and were answered, redacted: how much of it is kept, and for how long."""
+
+    is_on: bool = True
+    keep_hours: Annotated[int, msgspec.Meta(ge=1, le=30 * 24)] = 72
+    size_mib_max: Annotated[int, msgspec.Meta(ge=64, le=1024 * 1024)] = 2_048
+    body_bytes_max: Annotated[int, msgspec.Meta(ge=256, le=65_536)] = 4_096
 
 
 class RayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -164,6 +188,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     routing: RoutingConfig = msgspec.field(default_factory=RoutingConfig)
     retry: RetryConfig = msgspec.field(default_factory=RetryConfig)
     breaker: BreakerConfig = msgspec.field(default_factory=BreakerConfig)
+    webhooks: WebhooksConfig = msgspec.field(default_factory=WebhooksConfig)
+    request_log: RequestLogConfig = msgspec.field(default_factory=RequestLogConfig)
     ray: RayConfig = msgspec.field(default_factory=RayConfig)
     secrets: SecretsConfig
     directory: str = ""
@@ -219,6 +245,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             f"postgresql://tally_{role}:{password}@{hosts}/{shard.database}"
             "?target_session_attrs=primary"
         )
+
+
+def _check_metrics_address(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if address and not (host and port.isdecimal() and int(port) <= PORT_MAX):
+        raise ValueError(f"metrics_address={address!r} is no host:port")
 
 
 # The reader's own error and broken UTF-8 are ValueErrors, as is a number of thousands of digits; and

@@ -18,6 +18,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from runtime.dispatcher_metrics import DISPATCHER_CATALOGUE
 from runtime.host_metrics import HOST_CATALOGUE
 from runtime.metric_collectors import BatchHistogram, BatchHistograms, ReadSeries, Sample
 from runtime.metric_specs import BATCH_BUCKETS, LATENCY_BUCKETS_S, MetricSpec
@@ -98,6 +99,27 @@ GATEWAY_PSP_EVENTS = CounterSpec(
     help="PSPs' webhooks, by PSP and by what they were answered: queued, ignored, refused, unavailable.",
     labels=("psp", "answer"),
 )
+GATEWAY_STREAMS = GaugeSpec(
+    name="tallystick_gateway_streams",
+    help="Open streams of events.",
+)
+GATEWAY_STREAM_EVENTS = CounterSpec(
+    name="tallystick_gateway_stream_events_total",
+    help="Events told to streams.",
+)
+GATEWAY_REQUEST_LOG_WRITTEN = CounterSpec(
+    name="tallystick_gateway_request_log_written_total",
+    help="Requests written to the request log.",
+)
+GATEWAY_REQUEST_LOG_DROPPED = CounterSpec(
+    name="tallystick_gateway_request_log_dropped_total",
+    help="Requests that the request log has not: no room (full), no store, or a defect.",
+    labels=("reason",),
+)
+GATEWAY_REQUEST_LOG_WAITING = GaugeSpec(
+    name="tallystick_gateway_request_log_waiting",
+    help="Requests that wait to be written to the request log.",
+)
 GATEWAY_CONNECTIONS_REFUSED = CounterSpec(
     name="tallystick_gateway_connections_refused_total",
     help="Connections closed because of the limit or because no request came in time.",
@@ -120,7 +142,13 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     GATEWAY_PRIMARY_CHANGES,
     GATEWAY_RESENT_ORDERS,
     GATEWAY_PSP_EVENTS,
+    GATEWAY_STREAMS,
+    GATEWAY_STREAM_EVENTS,
+    GATEWAY_REQUEST_LOG_WRITTEN,
+    GATEWAY_REQUEST_LOG_DROPPED,
+    GATEWAY_REQUEST_LOG_WAITING,
     GATEWAY_CONNECTIONS_REFUSED,
+    *DISPATCHER_CATALOGUE,
     *HOST_CATALOGUE,
 )
 

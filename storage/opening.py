@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from runtime.clock import Clock
 from runtime.config import Config, ConfigError, ShardConfig
-from storage.connections import Connector
+from storage.connections import PLANNED_ONCE, Connector
 from storage.queue_cluster_gateway import ClusterGatewayQueue
 from storage.queue_cluster_owner import ClusterOwnerQueue
 from storage.queue_gateway import RedisGatewayQueue
@@ -57,12 +59,19 @@ def connector(config: Config, shard: ShardConfig, role: str, *, application_name
 
 
 def read_pool(
-    config: Config, shard: ShardConfig, role: str, *, application_name: str, session_count_max: int
+    config: Config,
+    shard: ShardConfig,
+    role: str,
+    *,
+    application_name: str,
+    session_count_max: int,
+    settings: Mapping[str, str] = PLANNED_ONCE,
 ) -> ReadPool:
     """A pool of sessions on the shard's primary."""
     return ReadPool(
         connector(config, shard, role, application_name=application_name),
         session_count_max=session_count_max,
+        settings=settings,
     )
 
 

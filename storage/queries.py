@@ -155,7 +155,7 @@ def _stored_order(row: asyncpg.Record) -> StoredOrder:
     if not is_ended and row["open_status"] is None:
         order = f"order {row['order_no']} of partition {row['partition_index']}"
         raise InvariantViolation(f"{order} neither runs nor has ended")
-    view = _ended_view(row) if is_ended else _open_view(row)
+    view = ended_view(row) if is_ended else open_view(row)
     return StoredOrder(
         order_uuid=row["order_uuid"],
         partition_index=row["partition_index"],
@@ -170,7 +170,7 @@ def _stored_order(row: asyncpg.Record) -> StoredOrder:
     )
 
 
-def _open_view(row: asyncpg.Record) -> OrderView:
+def open_view(row: asyncpg.Record) -> OrderView:
     """Return how an order stands that has not ended: no money of it has reached the books."""
     return OrderView(
         idempotency_key=row["idempotency_key"],
@@ -200,7 +200,7 @@ def _open_view(row: asyncpg.Record) -> OrderView:
     )
 
 
-def _ended_view(row: asyncpg.Record) -> OrderView:
+def ended_view(row: asyncpg.Record) -> OrderView:
     """Return the columns of the moment the order ended, which never change again."""
     has_moved_money = row["amount_captured_minor"] > 0
     return OrderView(

@@ -7,7 +7,7 @@ could show commits that are lost a moment later.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import asyncpg
@@ -24,10 +24,20 @@ FREE_SESSION_WAIT_S = 5.0
 
 
 class ReadPool:
-    """At most ``session_count_max`` sessions, opened when needed. For one event loop."""
+    """At most ``session_count_max`` sessions, opened when needed. For one event loop.
 
-    def __init__(self, connector: Connector, *, session_count_max: int) -> None:
+    ``settings`` are set in each: how its statements are planned.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        *,
+        session_count_max: int,
+        settings: Mapping[str, str] = PLANNED_ONCE,
+    ) -> None:
         self._connector = connector
+        self._settings = settings
         self._free = asyncio.Semaphore(session_count_max)
         # The last one back is the first one out: its server-side caches are warm.
         self._idle: list[Session] = []
@@ -94,7 +104,7 @@ class ReadPool:
         return None
 
     async def _open(self) -> Session:
-        session = await self._connector.open(PLANNED_ONCE)
+        session = await self._connector.open(self._settings)
         try:
             is_marked = await session.finish(is_server_marked(session))
         except BaseException:

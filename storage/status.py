@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from payments.parking import ParkReason
 from storage.read_pool import ReadPool
 from storage.sessions import Session
 from storage.sql_files import load_statements
+from storage.webhook_ports import EndpointStatus
 
 # Outcomes are counted by reading them all, some millions a second; status must answer within a second
 # or two on books of any size, and rather shows no number than an old one.
@@ -21,6 +23,14 @@ OUTCOME_COUNT_MS_MAX = 1_500
 
 # Nobody closes an event that contradicts: an old one is history, which `tally psp-events list` tells.
 EVENT_DAYS = 7
+
+# Deliveries that wait: status says that it is many, not how many millions.
+WAITING_COUNT_MAX = 100_000
+
+_OF_DISPATCHER = (
+    *("waiting_count", "lead_name", "metrics_address", "beat_age_s"),
+    *("behind_s", "held_up_s"),
+)
 
 COUNT_TRANSACTION = f"BEGIN READ ONLY; SET LOCAL statement_timeout = {OUTCOME_COUNT_MS_MAX}"
 
@@ -126,6 +136,24 @@ class Trouble:
     parked_order_count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookStatus:
+    """How webhooks fare. What only a dispatcher tells is None as long as none has ever led."""
+
+    endpoint_counts: Mapping[str, int]
+    """By the API's word for their status; deleted ones don't count."""
+    waiting_count: int
+    """Deliveries that wait to be tried again, counted up to WAITING_COUNT_MAX."""
+    lead_name: str | None
+    metrics_address: str | None
+    beat_age_s: float | None
+    """Since its last sign of life, by the database's clock."""
+    behind_s: float | None
+    """How old the oldest event is that was read for an endpoint and has no delivery yet."""
+    held_up_s: float | None
+    """How long one transaction that still runs has ended the feed."""
+
+
 class StatusQueries:
     """Asks one shard. Every method raises StorageUnavailable."""
 
@@ -151,6 +179,17 @@ class StatusQueries:
     async def decisions(self) -> Decisions:
         """Return what people have to decide."""
         return Decisions(**(await self._pool.fetch(_SQL["decisions"], EVENT_DAYS))[0])
+
+    async def webhooks(self) -> WebhookStatus:
+        """Return how webhooks fare."""
+        (row,) = await self._pool.fetch(_SQL["webhooks"], WAITING_COUNT_MAX)
+        counts = json.loads(row["endpoint_counts"] or "{}")
+        return WebhookStatus(
+            endpoint_counts={
+                EndpointStatus(int(status)).wire: count for status, count in counts.items()
+            },
+            **{name: row[name] for name in _OF_DISPATCHER},
+        )
 
     async def counts(self) -> OrderCounts:
         """Return the counts; each is exact, but they are not of one moment."""

@@ -160,7 +160,12 @@ class Writer:
         flush.attempts.append(
             AttemptRow(*key, 1, "simulator", "acct_1", f"key-{order_no}", self.head.epoch)
         )
-        flush.events.append(EventRow(*key, 1, self.head.batch_seq + 1, PaymentEvent.CREATED))
+        flush.events.append(
+            EventRow(
+                *(*key, 1, self.head.batch_seq + 1, PaymentEvent.CREATED),
+                *(order.merchant_no, order.mode),
+            )
+        )
 
     def _add_settled(self, flush: Flush, order_nos: Sequence[int]) -> None:
         batch_seq = self.head.batch_seq + 1
@@ -193,7 +198,13 @@ class Writer:
                     *key, 1, batch_seq, TransferKind.CHARGE, debit, credit, amount_minor, "EUR"
                 )
             )
-            flush.events.append(EventRow(*key, 2, batch_seq, PaymentEvent.SUCCEEDED))
+            order = self.commands[order_no]
+            flush.events.append(
+                EventRow(
+                    *(*key, 2, batch_seq, PaymentEvent.SUCCEEDED),
+                    *(order.merchant_no, order.mode),
+                )
+            )
         count = len(order_nos)
         flush.slices.append(
             SliceDeltaRow(self.index, debit, self.versions[debit], count, total_minor, 0)

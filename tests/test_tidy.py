@@ -39,7 +39,9 @@ MODULE_LINES_MAX = 300
 # A suite is a list of promises, read one by one; beyond this it is about two things.
 SUITE_LINES_MAX = 600
 
-LONG_MODULES: Mapping[str, tuple[int, str]] = {}
+LONG_MODULES: Mapping[str, tuple[int, str]] = {
+    "clients/python/tallystick/problems.py": (1_000, "written by a program: a class for each code"),
+}
 """Path -> (lines that it must not exceed, why it is one module)."""
 
 LONG_FUNCTIONS: Mapping[str, str] = {}
@@ -104,6 +106,7 @@ BANS = (
         allowed={
             "actors/building.py": "builds the host process",
             "actors/sacrificed.py": "builds the child process",
+            "actors/dispatcher_building.py": "builds the dispatcher process",
             "gateway/building.py": "builds the gateway process",
             "psp/simulator/__main__.py": "builds the simulator process",
             "storage/lane.py": "measures the parts of a flush at the server, and decides nothing",

@@ -13,7 +13,7 @@ import aiohttp
 # Reads that are in flight at once: a handful keeps a gateway busy and crowds nobody out.
 READS_AT_ONCE = 16
 
-_ROW = re.compile(r'<tr id="([a-z_]+)">.*?</td><td>([0-9]{3})</td>')
+_ROW = re.compile(r'<tr><td><a href="#([a-z_]+)">.*?</td><td>([0-9]{3})</td>')
 _VERDICT = re.compile(
     r'^tallystick_gateway_verdicts_total\{verdict="([a-z_]+)"\} (\S+)$', re.MULTILINE
 )

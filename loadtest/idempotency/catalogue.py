@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from loadtest.idempotency.checkouts import CHECKOUTS
 from loadtest.idempotency.fingerprints import OTHER, SAME
 from loadtest.idempotency.first_use import FIRST_USE
 from loadtest.idempotency.keys import KEYS
@@ -24,6 +25,7 @@ ROWS: Sequence[Row] = tuple(
         OTHER,
         STRANGERS,
         TWINS,
+        CHECKOUTS,
         LOST_ANSWERS,
         IN_TROUBLE,
         KILLS,

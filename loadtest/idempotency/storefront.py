@@ -15,6 +15,7 @@ import msgspec
 from loadtest.idempotency.verdicts import Violated
 
 PAYMENTS = "/v1/payments"
+CHECKOUTS = "/v1/checkouts"
 
 # Longer than the longest Prefer: wait (30 s), so that a missing answer is the deployment's fault.
 ANSWER_S_MAX = 40.0
@@ -92,6 +93,14 @@ class Storefront:
         async with aiohttp.ClientSession(connector=connector) as session:
             fields = _fields(key, 0, ())
             return await self._ask("POST", PAYMENTS, fields, _encoded(body), session)
+
+    async def post_checkout(self, key: str, body: Body, *, wait_s: int = 0) -> Reply:
+        """Post a checkout under its own key."""
+        return await self._ask("POST", CHECKOUTS, _fields(key, wait_s, ()), _encoded(body))
+
+    async def get_checkout(self, checkout_id: str) -> Reply:
+        """Read one checkout."""
+        return await self._ask("GET", f"{CHECKOUTS}/{checkout_id}", (), None)
 
     async def get(self, key: str) -> Reply:
         """Read one payment."""

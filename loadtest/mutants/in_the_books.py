@@ -36,8 +36,9 @@ _WRITTEN = """\
         credits_posted_minor = posted.credits_posted_minor
 """
 _INSERT_EVENTS = """\
-INSERT INTO event (partition_index, order_no, sequence, batch_seq, type)
-SELECT partition_index, order_no, sequence, batch_seq, type FROM unnest($1::flush_event[])
+INSERT INTO event (partition_index, order_no, sequence, batch_seq, type, merchant_no, mode)
+SELECT partition_index, order_no, sequence, batch_seq, type, merchant_no, mode
+FROM unnest($1::flush_told_event[])
 ON CONFLICT DO NOTHING"""
 # As long as whoever publishes from an outbox in memory would gather them.
 _EVENTS_LATE_S = 0.1

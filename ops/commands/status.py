@@ -14,7 +14,7 @@ from ops.disk_use import bytes_text
 from ops.exit_codes import ExitCode
 from ops.output import Output
 from ops.stack.report import status_report
-from ops.stack.status_telling import decisions_text
+from ops.stack.status_telling import decisions_text, webhooks_text
 from ops.stack.store_report import print_stores
 
 
@@ -55,6 +55,7 @@ def _print(document: Mapping[str, Any], output: Output) -> None:
             ("PSP", document["psp_url"]),
             ("orders", _orders_text(document["orders"])),
             ("to decide", _decisions_text(document["decisions"])),
+            ("webhooks", webhooks_text(document["webhooks"])),
             ("data", ", ".join(f"{n} {bytes_text(b)}" for n, b in disk["data_bytes"].items())),
             ("logs", bytes_text(disk["logs_bytes"])),
             ("disk free", bytes_text(disk["free_bytes"])),

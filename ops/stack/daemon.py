@@ -20,7 +20,12 @@ from ops.merchants import ensure_sandbox
 from ops.stack.books import prepare_books
 from ops.stack.config_file import write_config
 from ops.stack.host_fleet import HostFleet
-from ops.stack.plan import gateway_services, host_fleet, simulator_services
+from ops.stack.plan import (
+    dispatcher_service,
+    gateway_services,
+    host_fleet,
+    simulator_services,
+)
 from ops.stack.ray_head import RayService
 from ops.stack.secret_files import require_secrets
 from ops.stack.services import Service, StoresService
@@ -143,9 +148,11 @@ class StackDaemon:
             hosts = fleet.start(teller.progress)
         else:
             hosts = ray.start_supervisor(teller.progress)
-        self._stages.append(gateways)
+        dispatcher = dispatcher_service(home, config, passed)
+        self._stages += [[dispatcher], gateways]
         teller.progress("Gateway: starting")
-        await together(hosts, *(gateway.start(teller.progress) for gateway in gateways))
+        started = [dispatcher, *gateways]
+        await together(hosts, *(service.start(teller.progress) for service in started))
         self._tell_processes()
         await together_with_death(
             wait_for_owners(

@@ -108,6 +108,19 @@ def _gateway_service(
     )
 
 
+def dispatcher_service(
+    home: StackHome, config: Config, passed: Mapping[str, str]
+) -> ProcessService:
+    """Who delivers webhooks. Ready at once: what it finds late it delivers late."""
+    argv = python_module("actors", "dispatcher", "--config", str(home.root / CONFIG_FILE))
+    return ProcessService(
+        home,
+        ProcessSpec(name="dispatcher", argv=argv, env=python_environment(passed)),
+        Role.DISPATCHER,
+        stop_timeout_s=config.webhooks.drain_s + _DRAIN_MARGIN_S,
+    )
+
+
 def host_fleet(
     home: StackHome,
     config: Config,

@@ -25,6 +25,9 @@ from ops.stack.status_telling import (
     hosts_problem,
     orders_document,
     trouble_problems,
+    webhook_problem,
+    webhook_warnings,
+    webhooks_document,
 )
 from ops.stack.store_report import space_warnings, store_documents
 from ops.versions import versions
@@ -32,7 +35,14 @@ from runtime.config import Config, ConfigError
 from runtime.faults import StorageUnavailable
 from storage.intent import IntentStore
 from storage.opening import read_pool
-from storage.status import Decisions, HostStatus, OrderCounts, StatusQueries, StoreStatus
+from storage.status import (
+    Decisions,
+    HostStatus,
+    OrderCounts,
+    StatusQueries,
+    StoreStatus,
+    WebhookStatus,
+)
 
 T = TypeVar("T")
 
@@ -97,9 +107,10 @@ async def status_report(root: Path, environment: Mapping[str, str]) -> dict[str,
         "wanted_host_count": asked.wanted_host_count,
         "orders": orders_document(asked.counts, asked.decisions),
         "decisions": decisions_document(asked.decisions),
+        "webhooks": webhooks_document(asked.webhooks),
         "standbys": _standbys(asked.store),
         "stores": stores,
-        **_common(root, state, config),
+        **_common(root, state, config, webhook_warnings(asked.webhooks)),
     }
 
 
@@ -127,6 +138,7 @@ class _Answers:
         self.counts: OrderCounts | None = None
         self.decisions: Decisions | None = None
         self.wanted_host_count: int | None = None
+        self.webhooks: WebhookStatus | None = None
         self.problems: dict[str, str] = {}
 
 
@@ -137,10 +149,10 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
         config.postgres.shards[0],
         "reader",
         application_name="tally status",
-        session_count_max=6,
+        session_count_max=7,
     )
     queries = StatusQueries(pool)
-    (ready, hosts, store, counts, trouble), (answers.decisions, intent) = await asyncio.gather(
+    (ready, hosts, store, counts, trouble), rest = await asyncio.gather(
         asyncio.gather(
             _in_time(http_status(config.gateway.host, config.gateway.port, "/readyz")),
             _in_time(queries.hosts()),
@@ -148,8 +160,13 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
             _in_time(queries.counts()),
             _in_time(queries.trouble()),
         ),
-        asyncio.gather(_in_time(queries.decisions()), _in_time(IntentStore(pool).read())),
+        asyncio.gather(
+            _in_time(queries.decisions()),
+            _in_time(IntentStore(pool).read()),
+            _in_time(queries.webhooks()),
+        ),
     )
+    answers.decisions, intent, answers.webhooks = rest
     if ready != _HTTP_OK:
         reason = "no answer" if ready is None else f"/readyz says {ready}"
         answers.problems["gateway"] = f"{addresses.gateway_url}: {reason}"
@@ -163,6 +180,8 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
         answers.wanted_host_count = config.actors.host_count if wished is None else wished
     if trouble is not None:
         answers.problems |= trouble_problems(trouble)
+    if (problem := webhook_problem(answers.webhooks)) is not None:
+        answers.problems["dispatcher"] = problem
     if (
         store is not None
         and store.synchronous_standby_names
@@ -255,13 +274,19 @@ def _empty(root: Path) -> dict[str, Any]:
         "wanted_host_count": None,
         "orders": None,
         "decisions": None,
+        "webhooks": None,
         "standbys": [],
         "stores": store_documents(root, {}, is_running=False),
         **_common(root, None, None),
     }
 
 
-def _common(root: Path, state: StackState | None, config: Config | None) -> dict[str, Any]:
+def _common(
+    root: Path,
+    state: StackState | None,
+    config: Config | None,
+    warnings: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     return {
         "home": str(root),
         "config_file": str(root / CONFIG_FILE),
@@ -270,6 +295,6 @@ def _common(root: Path, state: StackState | None, config: Config | None) -> dict
         "is_ray_used": None if state is None else state.is_ray_used,
         "envelope_version": None if config is None else config.deployment.envelope_version,
         "disk": disk_use(root),
-        "warnings": space_warnings(root),
+        "warnings": {**space_warnings(root), **(warnings or {})},
         "versions": versions(),
     }

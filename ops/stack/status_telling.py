@@ -7,7 +7,12 @@ from typing import Any
 
 from ops.counting import counted
 from ops.stack.host_fleet import host_name
-from storage.status import Decisions, OrderCounts, Trouble
+from storage.status import Decisions, OrderCounts, Trouble, WebhookStatus
+
+# A dispatcher beats each second; one that has not for so long is gone, or stands still.
+BEAT_AGE_S_MAX = 10.0
+# Events reach healthy endpoints within a second or two.
+BEHIND_S_MAX = 60.0
 
 
 def trouble_problems(trouble: Trouble) -> dict[str, str]:
@@ -86,6 +91,70 @@ def decisions_text(decisions: Mapping[str, int] | None) -> str:
     if unmatched:
         parts.append(f"{counted(unmatched, 'PSP event')} found no order")
     return ", ".join(parts)
+
+
+def webhook_problem(webhooks: WebhookStatus | None) -> str | None:
+    """Return what is wrong with the dispatcher; without endpoints nobody misses it."""
+    if webhooks is None or not webhooks.endpoint_counts.get("enabled"):
+        return None
+    if webhooks.beat_age_s is None:
+        return "no dispatcher has ever led: webhooks wait"
+    if webhooks.beat_age_s > BEAT_AGE_S_MAX:
+        return f"no sign of life for {webhooks.beat_age_s:.0f} s: webhooks wait"
+    return None
+
+
+def webhook_warnings(webhooks: WebhookStatus | None) -> dict[str, str]:
+    """Return what somebody should look at, though nothing of ours is broken."""
+    if webhooks is None:
+        return {}
+    found: dict[str, str] = {}
+    stopped = {
+        word: webhooks.endpoint_counts[word]
+        for word in ("paused", "gone")
+        if webhooks.endpoint_counts.get(word)
+    }
+    if stopped:
+        counts = ", ".join(f"{count} {word}" for word, count in stopped.items())
+        found["webhooks"] = (
+            f"endpoints that get nothing any more: {counts}. See tally webhooks list"
+        )
+    if (webhooks.behind_s or 0.0) > BEHIND_S_MAX:
+        found["dispatcher"] = f"{webhooks.behind_s:.0f} s behind. See tally webhooks list"
+    if (webhooks.held_up_s or 0.0) > BEHIND_S_MAX:
+        found["feed"] = (
+            f"held up for {webhooks.held_up_s:.0f} s by one transaction: see pg_stat_activity"
+        )
+    return found
+
+
+def webhooks_document(webhooks: WebhookStatus | None) -> dict[str, Any] | None:
+    """Return how webhooks fare, as JSON."""
+    if webhooks is None:
+        return None
+    return {
+        "endpoints": dict(webhooks.endpoint_counts),
+        "waiting": webhooks.waiting_count,
+        "dispatcher": webhooks.lead_name,
+        "beat_age_s": webhooks.beat_age_s,
+        "behind_s": webhooks.behind_s,
+        "feed_held_up_s": webhooks.held_up_s,
+        "metrics_url": f"http://{webhooks.metrics_address}/metrics"
+        if webhooks.metrics_address
+        else None,
+    }
+
+
+def webhooks_text(webhooks: Mapping[str, Any] | None) -> str:
+    """Return the same in a line."""
+    if webhooks is None:
+        return "unknown"
+    counts = ", ".join(f"{count} {word}" for word, count in webhooks["endpoints"].items())
+    if not counts:
+        return "no endpoints"
+    behind = webhooks["behind_s"]
+    lag = "" if behind is None else f"; {behind:.1f} s behind"
+    return f"{counts}{lag}; {webhooks['waiting']} waiting"
 
 
 def _is(count: int) -> str:

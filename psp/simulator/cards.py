@@ -40,7 +40,7 @@ class Fate(NamedTuple):
 
 CARDS: Mapping[str, Fate] = {
     "4242424242424242": Fate("pays"),
-    "4000000000003220": Fate("the bank asks you first (3-D Secure)", is_challenged=True),
+    "4000000000003220": Fate("asks you first (3-D Secure)", is_challenged=True),
     "4000000000000002": Fate("is declined", decline_code="do_not_honor"),
     "4000000000009995": Fate("has no funds", decline_code="insufficient_funds"),
     "4000000000000069": Fate("has expired", decline_code="expired_card"),

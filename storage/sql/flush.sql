@@ -114,9 +114,9 @@ WITH locked AS MATERIALIZED (
         debits_pending_minor, credits_pending_minor
     FROM unnest($12::flush_posting[]) WHERE (SELECT is_open FROM gate)
 ), events AS (
-    INSERT INTO event (partition_index, order_no, sequence, batch_seq, type)
-    SELECT partition_index, order_no, sequence, batch_seq, type
-    FROM unnest($13::flush_event[]) WHERE (SELECT is_open FROM gate)
+    INSERT INTO event (partition_index, order_no, sequence, batch_seq, type, merchant_no, mode)
+    SELECT partition_index, order_no, sequence, batch_seq, type, merchant_no, mode
+    FROM unnest($13::flush_told_event[]) WHERE (SELECT is_open FROM gate)
 ), refused AS (
     INSERT INTO refused_request (partition_index, order_uuid, fingerprint, accepted_at)
     SELECT partition_index, order_uuid, fingerprint, accepted_at

@@ -1,5 +1,6 @@
 -- The schema as all migrations together make it. For reading: it is written by a program and checked by
--- a test; what is run is in migrations/. The tables named <parent>_h0 to <parent>_h7 are left out.
+-- a test; what is run is in migrations/. The tables named <parent>_h0 to <parent>_h7, and request_log_s00 to
+-- request_log_s31, are left out.
 
 CREATE TYPE flush_account AS (
 	partition_index smallint,
@@ -203,6 +204,16 @@ CREATE TYPE flush_timer AS (
 	delay_ms bigint
 );
 
+CREATE TYPE flush_told_event AS (
+	partition_index smallint,
+	order_no bigint,
+	sequence integer,
+	batch_seq bigint,
+	type smallint,
+	merchant_no integer,
+	mode smallint
+);
+
 CREATE TYPE flush_transfer AS (
 	partition_index smallint,
 	order_no bigint,
@@ -214,6 +225,36 @@ CREATE TYPE flush_transfer AS (
 	amount_minor bigint,
 	currency text
 );
+
+CREATE FUNCTION request_log_slot(keep_s bigint, bytes_max bigint) RETURNS smallint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    turn request_log_turn%ROWTYPE;
+    slot_s double precision := greatest(keep_s, 3600) / 31.0;
+    slot_bytes double precision := greatest(bytes_max, 64 * 1024 * 1024) / 31.0;
+BEGIN
+    FOR look IN 1..2 LOOP
+        IF look = 1 THEN
+            SELECT * INTO STRICT turn FROM request_log_turn;
+        ELSE
+            -- Somebody else may have passed it on meanwhile.
+            SELECT * INTO STRICT turn FROM request_log_turn FOR UPDATE;
+        END IF;
+        IF extract(epoch FROM transaction_timestamp() - turn.began_at) < slot_s
+            AND pg_total_relation_size(
+                format('request_log_s%s', lpad(turn.slot::text, 2, '0'))::regclass) < slot_bytes
+        THEN
+            RETURN turn.slot;
+        END IF;
+    END LOOP;
+    turn.slot := (turn.slot + 1) % 32;
+    EXECUTE format('TRUNCATE %I', 'request_log_s' || lpad(turn.slot::text, 2, '0'));
+    UPDATE request_log_turn SET slot = turn.slot, began_at = transaction_timestamp();
+    RETURN turn.slot;
+END
+$$;
 
 CREATE FUNCTION standby_lag() RETURNS TABLE(application_name text, state text, sync_state text, flush_lag_bytes bigint, replay_lag_bytes bigint, flush_lag_s double precision, replay_lag_s double precision)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -403,7 +444,9 @@ CREATE TABLE event (
     batch_seq bigint NOT NULL,
     type smallint NOT NULL,
     db_transaction xid8 DEFAULT pg_current_xact_id() NOT NULL,
-    created_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
+    created_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    merchant_no integer,
+    mode smallint
 )
 PARTITION BY HASH (partition_index);
 
@@ -644,6 +687,32 @@ CREATE TABLE refused_request (
     refused_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
 );
 
+CREATE TABLE request_log (
+    slot smallint NOT NULL,
+    request_no uuid NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
+    method text NOT NULL,
+    route text NOT NULL,
+    status smallint NOT NULL,
+    code text,
+    idempotency_key uuid,
+    duration_us integer NOT NULL,
+    received_at timestamp with time zone NOT NULL,
+    bodies bytea NOT NULL,
+    CONSTRAINT request_log_duration_us_check CHECK ((duration_us >= 0)),
+    CONSTRAINT request_log_mode_check CHECK ((mode = ANY (ARRAY[1, 2])))
+)
+PARTITION BY LIST (slot);
+
+CREATE TABLE request_log_turn (
+    is_only boolean DEFAULT true NOT NULL,
+    slot smallint NOT NULL,
+    began_at timestamp with time zone NOT NULL,
+    CONSTRAINT request_log_turn_is_only_check CHECK (is_only),
+    CONSTRAINT request_log_turn_slot_check CHECK (((slot >= 0) AND (slot <= 31)))
+);
+
 CREATE TABLE schema_migration (
     name text NOT NULL,
     checksum bytea NOT NULL,
@@ -716,6 +785,96 @@ CREATE TABLE timer (
     due_at timestamp with time zone NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0.02');
+
+CREATE TABLE webhook_delivery (
+    endpoint_no integer NOT NULL,
+    db_transaction xid8 NOT NULL,
+    partition_index integer NOT NULL,
+    order_no bigint NOT NULL,
+    sequence integer NOT NULL,
+    type smallint NOT NULL,
+    event_created_at timestamp with time zone NOT NULL,
+    state smallint NOT NULL,
+    try_count integer NOT NULL,
+    round_try_count smallint NOT NULL,
+    due_at timestamp with time zone,
+    first_try_at timestamp with time zone NOT NULL,
+    last_try_at timestamp with time zone NOT NULL,
+    last_http_status smallint,
+    last_error text,
+    last_duration_ms integer NOT NULL,
+    CONSTRAINT webhook_delivery_check CHECK (((state = 1) = (due_at IS NOT NULL))),
+    CONSTRAINT webhook_delivery_state_check CHECK ((state = ANY (ARRAY[1, 2, 3])))
+)
+WITH (fillfactor='90');
+
+CREATE TABLE webhook_dispatcher (
+    is_singleton boolean DEFAULT true NOT NULL,
+    name text NOT NULL,
+    metrics_address text,
+    backend_pid integer NOT NULL,
+    backend_start timestamp with time zone NOT NULL,
+    beat bigint DEFAULT 0 NOT NULL,
+    beat_at timestamp with time zone DEFAULT now() NOT NULL,
+    behind_s double precision DEFAULT 0 NOT NULL,
+    held_up_s double precision DEFAULT 0 NOT NULL,
+    CONSTRAINT webhook_dispatcher_is_singleton_check CHECK (is_singleton)
+)
+WITH (fillfactor='30');
+
+CREATE TABLE webhook_endpoint (
+    endpoint_no integer NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
+    url text NOT NULL,
+    types text[] NOT NULL,
+    status smallint DEFAULT 1 NOT NULL,
+    status_reason text,
+    status_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT webhook_endpoint_mode_check CHECK ((mode = ANY (ARRAY[1, 2]))),
+    CONSTRAINT webhook_endpoint_status_check CHECK ((status = ANY (ARRAY[1, 2, 3, 4]))),
+    CONSTRAINT webhook_endpoint_types_check CHECK ((cardinality(types) > 0)),
+    CONSTRAINT webhook_endpoint_url_check CHECK ((length(url) <= 2048))
+);
+
+ALTER TABLE webhook_endpoint ALTER COLUMN endpoint_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME webhook_endpoint_endpoint_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE webhook_progress (
+    endpoint_no integer NOT NULL,
+    db_transaction xid8 NOT NULL,
+    partition_index integer NOT NULL,
+    order_no bigint NOT NULL,
+    sequence integer NOT NULL,
+    failing_since timestamp with time zone
+)
+WITH (fillfactor='30');
+
+CREATE TABLE webhook_secret (
+    secret_no integer NOT NULL,
+    endpoint_no integer NOT NULL,
+    envelope bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone
+);
+
+ALTER TABLE webhook_secret ALTER COLUMN secret_no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME webhook_secret_secret_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 ALTER TABLE ONLY account
     ADD CONSTRAINT account_merchant_no_mode_kind_holder_currency_partition_ind_key UNIQUE (merchant_no, mode, kind, holder, currency, partition_index);
@@ -807,6 +966,9 @@ ALTER TABLE ONLY psp_event_result
 ALTER TABLE ONLY refused_request
     ADD CONSTRAINT refused_request_pkey PRIMARY KEY (partition_index, order_uuid, fingerprint);
 
+ALTER TABLE ONLY request_log_turn
+    ADD CONSTRAINT request_log_turn_pkey PRIMARY KEY (is_only);
+
 ALTER TABLE ONLY schema_migration
     ADD CONSTRAINT schema_migration_pkey PRIMARY KEY (name);
 
@@ -831,11 +993,28 @@ ALTER TABLE ONLY timer
 ALTER TABLE ONLY transfer
     ADD CONSTRAINT transfer_pkey PRIMARY KEY (partition_index, order_no, step);
 
+ALTER TABLE ONLY webhook_delivery
+    ADD CONSTRAINT webhook_delivery_pkey PRIMARY KEY (endpoint_no, db_transaction, partition_index, order_no, sequence);
+
+ALTER TABLE ONLY webhook_dispatcher
+    ADD CONSTRAINT webhook_dispatcher_pkey PRIMARY KEY (is_singleton);
+
+ALTER TABLE ONLY webhook_endpoint
+    ADD CONSTRAINT webhook_endpoint_pkey PRIMARY KEY (endpoint_no);
+
+ALTER TABLE ONLY webhook_progress
+    ADD CONSTRAINT webhook_progress_pkey PRIMARY KEY (endpoint_no);
+
+ALTER TABLE ONLY webhook_secret
+    ADD CONSTRAINT webhook_secret_pkey PRIMARY KEY (secret_no);
+
 CREATE INDEX dead_letter_action_letter ON dead_letter_action USING btree (dead_letter_no);
 
 CREATE INDEX dead_letter_raw ON dead_letter USING btree (partition_index, raw_sha256);
 
 CREATE INDEX dead_letter_result_letter ON dead_letter_result USING btree (dead_letter_no);
+
+CREATE INDEX event_feed ON ONLY event USING btree (merchant_no, mode, db_transaction, partition_index, order_no, sequence) INCLUDE (type) WHERE (merchant_no IS NOT NULL);
 
 CREATE INDEX evidence_order ON evidence USING btree (partition_index, order_no);
 
@@ -851,9 +1030,21 @@ CREATE INDEX psp_event_result_applied ON psp_event_result USING btree (partition
 
 CREATE INDEX psp_event_result_odd ON psp_event_result USING btree (recorded_at) WHERE (result = ANY (ARRAY[4, 5]));
 
+CREATE INDEX request_log_key ON ONLY request_log USING btree (idempotency_key) WHERE (idempotency_key IS NOT NULL);
+
+CREATE INDEX request_log_merchant ON ONLY request_log USING btree (merchant_no, mode, request_no);
+
+CREATE INDEX request_log_newest ON ONLY request_log USING btree (request_no);
+
 CREATE INDEX set_aside_order_letter ON set_aside_order USING btree (dead_letter_no);
 
 CREATE INDEX timer_due ON timer USING btree (partition_index, due_at);
+
+CREATE INDEX webhook_delivery_due ON webhook_delivery USING btree (endpoint_no, due_at) WHERE (state = 1);
+
+CREATE INDEX webhook_endpoint_merchant ON webhook_endpoint USING btree (merchant_no, mode, endpoint_no);
+
+CREATE INDEX webhook_secret_endpoint ON webhook_secret USING btree (endpoint_no);
 
 ALTER TABLE ONLY api_key
     ADD CONSTRAINT api_key_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
@@ -884,6 +1075,21 @@ ALTER TABLE ONLY seller
 
 ALTER TABLE ONLY set_aside_order
     ADD CONSTRAINT set_aside_order_dead_letter_no_fkey FOREIGN KEY (dead_letter_no) REFERENCES dead_letter(dead_letter_no);
+
+ALTER TABLE ONLY webhook_delivery
+    ADD CONSTRAINT webhook_delivery_endpoint_no_fkey FOREIGN KEY (endpoint_no) REFERENCES webhook_endpoint(endpoint_no);
+
+ALTER TABLE ONLY webhook_endpoint
+    ADD CONSTRAINT webhook_endpoint_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
+
+ALTER TABLE ONLY webhook_progress
+    ADD CONSTRAINT webhook_progress_endpoint_no_fkey FOREIGN KEY (endpoint_no) REFERENCES webhook_endpoint(endpoint_no);
+
+ALTER TABLE ONLY webhook_secret
+    ADD CONSTRAINT webhook_secret_endpoint_no_fkey FOREIGN KEY (endpoint_no) REFERENCES webhook_endpoint(endpoint_no);
+
+REVOKE ALL ON FUNCTION request_log_slot(keep_s bigint, bytes_max bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION request_log_slot(keep_s bigint, bytes_max bigint) TO tally_gateway;
 
 REVOKE ALL ON FUNCTION standby_lag() FROM PUBLIC;
 GRANT ALL ON FUNCTION standby_lag() TO tally_reader;
@@ -1026,6 +1232,30 @@ GRANT SELECT ON TABLE refused_request TO tally_reader;
 GRANT SELECT ON TABLE refused_request TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE refused_request TO tally_owner;
 
+GRANT SELECT,INSERT ON TABLE request_log TO tally_gateway;
+
+GRANT SELECT(slot) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(request_no) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(merchant_no) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(mode) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(method) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(route) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(status) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(code) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(idempotency_key) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(duration_us) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(received_at) ON TABLE request_log TO tally_reader;
+
 GRANT SELECT ON TABLE schema_migration TO tally_reader;
 GRANT SELECT ON TABLE schema_migration TO tally_gateway;
 GRANT SELECT ON TABLE schema_migration TO tally_owner;
@@ -1049,3 +1279,61 @@ GRANT SELECT,INSERT,UPDATE ON TABLE slice TO tally_owner;
 GRANT SELECT ON TABLE timer TO tally_reader;
 GRANT SELECT ON TABLE timer TO tally_gateway;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE timer TO tally_owner;
+
+GRANT SELECT ON TABLE webhook_delivery TO tally_reader;
+GRANT SELECT ON TABLE webhook_delivery TO tally_gateway;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE webhook_delivery TO tally_owner;
+
+GRANT UPDATE(state) ON TABLE webhook_delivery TO tally_gateway;
+
+GRANT UPDATE(round_try_count) ON TABLE webhook_delivery TO tally_gateway;
+
+GRANT UPDATE(due_at) ON TABLE webhook_delivery TO tally_gateway;
+
+GRANT SELECT ON TABLE webhook_dispatcher TO tally_reader;
+GRANT SELECT ON TABLE webhook_dispatcher TO tally_gateway;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE webhook_dispatcher TO tally_owner;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE webhook_endpoint TO tally_gateway;
+GRANT SELECT ON TABLE webhook_endpoint TO tally_owner;
+
+GRANT SELECT(endpoint_no) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT(merchant_no) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT(mode) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT(types) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT(status) ON TABLE webhook_endpoint TO tally_reader;
+GRANT UPDATE(status) ON TABLE webhook_endpoint TO tally_owner;
+
+GRANT SELECT(status_reason) ON TABLE webhook_endpoint TO tally_reader;
+GRANT UPDATE(status_reason) ON TABLE webhook_endpoint TO tally_owner;
+
+GRANT SELECT(status_at) ON TABLE webhook_endpoint TO tally_reader;
+GRANT UPDATE(status_at) ON TABLE webhook_endpoint TO tally_owner;
+
+GRANT SELECT(created_at) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT(updated_at) ON TABLE webhook_endpoint TO tally_reader;
+GRANT UPDATE(updated_at) ON TABLE webhook_endpoint TO tally_owner;
+
+GRANT SELECT(deleted_at) ON TABLE webhook_endpoint TO tally_reader;
+
+GRANT SELECT ON TABLE webhook_progress TO tally_reader;
+GRANT SELECT,INSERT ON TABLE webhook_progress TO tally_gateway;
+GRANT SELECT,UPDATE ON TABLE webhook_progress TO tally_owner;
+
+GRANT UPDATE(failing_since) ON TABLE webhook_progress TO tally_gateway;
+
+GRANT SELECT ON TABLE webhook_secret TO tally_owner;
+GRANT INSERT ON TABLE webhook_secret TO tally_gateway;
+
+GRANT SELECT(secret_no) ON TABLE webhook_secret TO tally_gateway;
+
+GRANT SELECT(endpoint_no) ON TABLE webhook_secret TO tally_gateway;
+
+GRANT SELECT(created_at) ON TABLE webhook_secret TO tally_gateway;
+
+GRANT SELECT(expires_at),UPDATE(expires_at) ON TABLE webhook_secret TO tally_gateway;

@@ -77,3 +77,15 @@ SELECT coalesce(array_agg(partition_index::integer ORDER BY partition_index)
                 FILTER (WHERE stall_count >= 2), '{}') AS stalled,
        (SELECT count(*) FROM parked_order) AS parked_order_count
 FROM partition;
+
+-- webhooks --
+-- The dispatcher's signs of life, and endpoints by status; both of one moment. Deliveries that wait are counted
+-- up to $1.
+SELECT (SELECT jsonb_object_agg(status, endpoint_count) FROM (
+        SELECT status, count(*) AS endpoint_count FROM webhook_endpoint
+        WHERE deleted_at IS NULL GROUP BY status) AS counted) AS endpoint_counts,
+    (SELECT count(*) FROM (SELECT FROM webhook_delivery WHERE state = 1 LIMIT $1::integer) AS found
+    )::integer AS waiting_count,
+    lead.name AS lead_name, lead.metrics_address, lead.behind_s, lead.held_up_s,
+    extract(epoch FROM statement_timestamp() - lead.beat_at)::float8 AS beat_age_s
+FROM (SELECT) AS one LEFT JOIN webhook_dispatcher AS lead ON true;

@@ -169,7 +169,7 @@ def test_a_buyer_pays_by_card(market: Market) -> None:
     market.picture(page, "payment-page")
     enter(page, PAYS)
     page.click("#pay")
-    until_told(page, "Paid")
+    until_told(page, "Paid. Thank you!")
     assert page.url.startswith(market.url)
     assert page.locator("td.succeeded").count() == 2
     market.picture(page, "paid")
@@ -192,7 +192,7 @@ def test_a_declined_card_is_told_and_another_one_pays(market: Market) -> None:
     market.picture(page, "declined-once")
     enter(page, PAYS)
     page.click("#pay")
-    until_told(page, "Paid")
+    until_told(page, "Paid. Thank you!")
     context.close()
 
 
@@ -207,7 +207,7 @@ def test_three_declined_cards_end_the_payment(market: Market) -> None:
     page.wait_for_selector("#back")
     market.picture(page, "declined-for-good")
     page.click("#back")
-    until_told(page, "declined")
+    until_told(page, "was declined")
     assert "do_not_honor" in (page.text_content("table") or "")
     market.picture(page, "shop-declined")
     context.close()
@@ -226,7 +226,7 @@ def test_a_bank_is_asked_first(market: Market) -> None:
     enter(page, ASKS)
     page.click("#pay")
     page.click("#confirm")
-    until_told(page, "Paid")
+    until_told(page, "Paid. Thank you!")
     context.close()
 
 
@@ -267,7 +267,7 @@ def test_a_double_click_pays_once(market: Market) -> None:
     page.wait_for_selector("#pay")
     enter(page, PAYS)
     page.dblclick("#pay")
-    until_told(page, "Paid")
+    until_told(page, "Paid. Thank you!")
     context.close()
     after = _totals(market)
     assert after["charges"] - before["charges"] == 2
@@ -287,7 +287,7 @@ def test_the_way_back_pays_nothing_again(market: Market) -> None:
     page = market.to_the_page(context)
     enter(page, PAYS)
     page.click("#pay")
-    until_told(page, "Paid")
+    until_told(page, "Paid. Thank you!")
     page.go_back()
     page.wait_for_selector("text=This is paid")
     market.picture(page, "back-on-the-page")
@@ -312,7 +312,7 @@ def test_a_browser_closed_after_paying_changes_nothing(market: Market) -> None:
     context.close()
     later = market.buyer()
     page = later.new_page()
-    _reload_until(page, sale, lambda: "Paid" in (page.text_content("#state") or ""))
+    _reload_until(page, sale, lambda: "Paid. Thank" in (page.text_content("#state") or ""))
     later.close()
     answers = _simulator(market, "/_sim/webhooks")
     assert answers["true 202"] > 0

@@ -38,7 +38,7 @@ from storage.read_ports import (
 FAKE_NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
 
-def _check_available(is_available: bool) -> None:
+def check_available(is_available: bool) -> None:
     if not is_available:
         raise StorageUnavailable("postgres", "the fake is switched off")
 
@@ -78,11 +78,11 @@ class FakeQueries:
 
     async def orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOrder]:
         self.orders_asked.append(tuple(keys))
-        _check_available(self.is_available)
+        check_available(self.is_available)
         return {key[1]: self._orders[key] for key in keys if key in self._orders}
 
     async def list_payments(self, merchant_no: int, mode: Mode, wanted: PaymentFilter) -> Page:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         mine = [
             order
             for order in self._orders.values()
@@ -108,7 +108,7 @@ class FakeQueries:
         )
 
     async def transfers(self, partition_index: int, order_uuid: UUID) -> Sequence[TransferRecord]:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         return self._transfers.get((partition_index, order_uuid), ())
 
     def put_operation(self, operation: StoredOperation, payment_uuid: UUID) -> None:
@@ -117,7 +117,7 @@ class FakeQueries:
         self._payments_of[operation.order_uuid] = payment_uuid
 
     async def operations(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOperation]:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         return {key[1]: self._operations[key] for key in keys if key in self._operations}
 
     async def operations_of(
@@ -129,7 +129,7 @@ class FakeQueries:
         starting_after: UUID | None,
         count_max: int,
     ) -> tuple[Sequence[StoredOperation], bool]:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         edge = self._operations.get((partition_index, starting_after)) if starting_after else None
         found = sorted(
             (
@@ -145,7 +145,7 @@ class FakeQueries:
         return found[:count_max], len(found) > count_max
 
     async def wallet(self, merchant_no: int, mode: Mode, seller_no: int) -> WalletRecord:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         balances = self._balances.get((merchant_no, mode, seller_no), ())
         return WalletRecord(balances=balances, as_of=self.now)
 
@@ -236,11 +236,11 @@ class FakeDirectory:
         self._api_keys[record.key_id] = record
 
     async def api_key(self, key_id: str) -> ApiKeyRecord | None:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         return self._api_keys.get(key_id)
 
     async def sellers_named(self, keys: Sequence[SellerKey]) -> Mapping[SellerKey, SellerRecord]:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         found: dict[SellerKey, SellerRecord] = {}
         for merchant_no, mode, seller_id in keys:
             books = self._merchants.get(merchant_no)
@@ -251,7 +251,7 @@ class FakeDirectory:
     async def sellers(
         self, merchant_no: int, mode: Mode, *, starting_after: str | None, count_max: int
     ) -> tuple[Sequence[SellerRecord], bool]:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         books = self._merchants.get(merchant_no)
         everybody = {} if books is None else books.sellers
         found = [
@@ -264,19 +264,19 @@ class FakeDirectory:
     async def create_seller(
         self, merchant_no: int, mode: Mode, seller_id: str, name: str, fee: FeeSchedule
     ) -> SellerRecord:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         return self.put_seller(merchant_no, mode, seller_id, name=name, fee=fee)
 
     async def create_merchant(
         self, *, merchant_id: str, name: str, fee: FeeSchedule, actor: str
     ) -> MerchantRecord:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         record = self.put_merchant(merchant_id, name=name, fee=fee)
         self.audits.append(FakeAudit(actor=actor, action="merchant.create", subject=merchant_id))
         return record
 
     async def store_api_key(self, record: ApiKeyRecord, *, actor: str) -> None:
-        _check_available(self.is_available)
+        check_available(self.is_available)
         if record.key_id in self._api_keys:
             raise InvariantViolation(f"key id {record.key_id} is taken")
         self.put_api_key(record)

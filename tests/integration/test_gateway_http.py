@@ -30,6 +30,7 @@ from storage.api_keys import RANDOM_BYTES, issue_api_key
 from storage.checkouts import PostgresCheckouts
 from storage.connections import Connector
 from storage.directory import PostgresDirectory
+from storage.event_feed import FEED_SETTINGS, PostgresEventFeed
 from storage.letters import PostgresLetters
 from storage.queries import PostgresQueries
 from storage.queue import QueueSettings, RedisGatewayQueue, RedisOwnerQueue, reply_channel
@@ -37,6 +38,7 @@ from storage.read_pool import ReadPool
 from storage.read_ports import KeyRole, MerchantRecord
 from storage.replies import Reply, ReplyListener, encode_reply
 from storage.status import StatusQueries
+from storage.webhooks import PostgresWebhooks
 from tests.contract.books_data import (
     EndSample,
     RoleConnector,
@@ -90,6 +92,9 @@ class RealGateway:
             request_deadline_s=2.0,
         )
         self._pool = ReadPool(RoleConnector(dsn, "tally_gateway"), session_count_max=4)
+        self._feed_pool = ReadPool(
+            RoleConnector(dsn, "tally_gateway"), session_count_max=2, settings=FEED_SETTINGS
+        )
         setup = Connector(dsn, application_name="test set-up")
         self._setup_pool = ReadPool(setup, session_count_max=1)
         self._queues = [RedisGatewayQueue(self.queue) for _ in range(3)]
@@ -102,6 +107,8 @@ class RealGateway:
                 directory=PostgresDirectory(self._pool),
                 letters=PostgresLetters(self._pool),
                 checkouts=PostgresCheckouts(self._pool),
+                feed=PostgresEventFeed(self._feed_pool),
+                webhooks=PostgresWebhooks(self._feed_pool),
                 append_queues=self._queues[:2],
                 find_queues=self._queues[2:],
                 reply_to=REPLY_TO,
@@ -156,6 +163,7 @@ class RealGateway:
         await self._owner.close()
         await self._check_connection.close()
         await self._pool.close()
+        await self._feed_pool.close()
         await self._setup_pool.close()
 
     async def get(self, path: str) -> Answered:

@@ -20,6 +20,8 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
+from gateway.pages import page_of_package
+from gateway.problem_page import problem_page
 from storage.migrations import migrations_of_package
 from storage.redis_script import RedisScript
 from storage.sql_files import load_statements
@@ -30,6 +32,8 @@ for name in names:
     if name.endswith(".sql") and name != "schema.sql":
         assert load_statements(name), name
 assert migrations_of_package()
+assert b'id="declined"' in problem_page()
+assert page_of_package("swagger-ui/swagger-ui-bundle.js.gz", "text/javascript").body
 for script in ("append", "find"):
     assert RedisScript.from_package(script)
 for package in {packages!r}:

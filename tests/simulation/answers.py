@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from aiohttp import web
+
 from gateway.idempotency import Verdict
 from gateway.open_requests import Decided
 from gateway.problems import Problem, problem_response
@@ -35,6 +37,7 @@ def answered(decided: Decided, command: PaymentCommand, seller_id: str) -> Answe
         details = answer.details or {}
         may_run = bool(details.get("may_run", False))
         answer = problem_response(answer, _REQUEST_ID)
+    assert isinstance(answer, web.Response)
     body = answer.body
     assert isinstance(body, bytes)
     return Answered(

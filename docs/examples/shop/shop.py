@@ -202,13 +202,14 @@ class Shop:
         raise web.HTTPSeeOther(sale.checkout.get("redirect_url") or self._path(sale))
 
     async def _show_sale(self, request: web.Request) -> web.Response:
-        """Where the buyer comes back to. Nothing of the address is believed: the API is asked."""
+        """Where the buyer comes back to. Whether anything is paid, the API is asked."""
         cart = _uuid(request.match_info["cart"])
         sale = None if cart is None else self._sales.get(cart)
         if sale is None:
             raise web.HTTPNotFound
         await self._look(sale)
-        return self._html(cart=sale.cart, sale=sale)
+        # Only what is said while nothing is known hangs on the address.
+        return self._html(cart=sale.cart, sale=sale, came_back="from" in request.query)
 
     async def _pay(self, sale: Sale) -> None:
         try:
@@ -237,9 +238,14 @@ class Shop:
     def _path(self, sale: Sale) -> str:
         return f"/sales/{sale.cart}"
 
-    def _html(self, *, cart: UUID, sale: Sale | None) -> web.Response:
+    def _html(self, *, cart: UUID, sale: Sale | None, came_back: bool = False) -> web.Response:
         text = self._page.render(
-            goods=GOODS, cart=cart, sale=sale, money=_money, quantity_max=QUANTITY_MAX
+            goods=GOODS,
+            cart=cart,
+            sale=sale,
+            came_back=came_back,
+            money=_money,
+            quantity_max=QUANTITY_MAX,
         )
         headers = {
             # Forms lead on to the provider's page, wherever that is.

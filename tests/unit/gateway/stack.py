@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 from aiohttp import ClientSession, TCPConnector, web
 
 from gateway.app import Dependencies, Gateway
 from gateway.health import Check
+from gateway.openapi.deployment import narrowed
+from gateway.openapi.document import document_of
 from gateway.rendering import accepted_view
 from gateway.server import GatewayRunner
 from gateway.settings import GatewaySettings, PaymentRoute
@@ -32,10 +35,14 @@ from storage.queue_messages import message_of
 from storage.queue_ports import Message
 from storage.read_ports import KeyRole, MerchantRecord, StoredOrder
 from tests.fakes.fake_checkouts import FakeCheckouts
+from tests.fakes.fake_event_feed import FakeEventFeed
 from tests.fakes.fake_letter_box import FakeLetterBox
 from tests.fakes.fake_queries import FakeDirectory, FakeQueries
 from tests.fakes.fake_queue import FakeGatewayQueue
 from tests.fakes.fake_queue_server import FakeQueueServer
+from tests.fakes.fake_request_log import FakeRequestLog
+from tests.fakes.fake_webhooks import FakeWebhookBooks, FakeWebhooks
+from tests.openapi.conformity import Conformity
 
 PEPPER = b"p" * 32
 FINGERPRINT_KEY = b"f" * 32
@@ -114,6 +121,18 @@ class Answered:
         return document["code"]
 
 
+_CONFORMITIES: dict[str, Conformity] = {}
+
+
+def _conformity(gateway: Gateway, of: GatewaySettings) -> Conformity:
+    """The judge of a gateway's answers; one for all that have the same document."""
+    providers = repr(of.routes)
+    if providers not in _CONFORMITIES:
+        document = narrowed(document_of(gateway.documented_routes()), of.routes)
+        _CONFORMITIES[providers] = Conformity(json.loads(msgspec.json.encode(document)))
+    return _CONFORMITIES[providers]
+
+
 class GatewayStack:
     """Use it in an ``async with`` block."""
 
@@ -123,6 +142,7 @@ class GatewayStack:
         gateway_settings: GatewaySettings | None = None,
         checks: Mapping[str, Check] | None = None,
         stream_length_max: int = 10_000,
+        is_logging: bool = True,
     ) -> None:
         self.settings = gateway_settings or settings()
         self.clock = SystemClock()
@@ -130,6 +150,9 @@ class GatewayStack:
         self.directory = FakeDirectory()
         self.letters = FakeLetterBox()
         self.checkouts = FakeCheckouts()
+        self.feed = FakeEventFeed()
+        self.webhooks = FakeWebhooks(FakeWebhookBooks(self.feed))
+        self.request_log = FakeRequestLog()
         self.queue = FakeQueueServer(self.clock, stream_length_max=stream_length_max)
         self.merchant: MerchantRecord = self.directory.put_merchant(MERCHANT_ID, fee=SANDBOX_FEE)
         self.key = self.issue_key()
@@ -141,12 +164,16 @@ class GatewayStack:
                 directory=self.directory,
                 letters=self.letters,
                 checkouts=self.checkouts,
+                feed=self.feed,
+                webhooks=self.webhooks,
                 append_queues=[FakeGatewayQueue(self.queue) for _ in range(2)],
                 find_queues=[FakeGatewayQueue(self.queue)],
                 reply_to="reply:gateway-0",
                 checks=checks or {},
+                request_log=self.request_log if is_logging else None,
             )
         )
+        self.conformity = _conformity(self.gateway, self.settings)
         self.url = ""
         self._runner = GatewayRunner(
             self.gateway.app,
@@ -217,7 +244,13 @@ class GatewayStack:
         async with self._session.request(
             method, f"{self.url}{path}", headers=sent, data=body
         ) as response:
-            return Answered(response.status, dict(response.headers), await response.read())
+            answer = Answered(response.status, dict(response.headers), await response.read())
+        # Every answer of every test is held against what the API says of itself.
+        complaint = self.conformity.of_answer(
+            method, path, answer.status, answer.headers, answer.body
+        )
+        assert complaint is None, f"{method} {path}: {complaint}"
+        return answer
 
     async def get(self, path: str, **options: Any) -> Answered:
         return await self.request("GET", path, **options)

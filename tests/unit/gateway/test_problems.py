@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from gateway.documentation import WHAT_TO_DO
+from gateway.problem_page import kinds, what_to_do
 from gateway.problems import (
     PROBLEM_TYPE_BASE,
     Code,
@@ -16,7 +16,8 @@ from gateway.problems import (
     problem_body,
     problem_response,
 )
-from payments import answer, json_text, operation_answer
+from payments import answer as answer_of
+from payments import json_text, operation_answer
 from payments.operations import REFUSAL_STATUSES
 from tests.unit.gateway.stack import GatewayStack
 
@@ -37,7 +38,7 @@ def test_no_two_codes_are_one() -> None:
 def test_every_code_is_documented_with_an_example() -> None:
     """The page has a section for every code and for no other, each with a true example."""
     sections = _sections()
-    frozen = set(answer.TITLES) | set(REFUSAL_STATUSES)
+    frozen = set(answer_of.TITLES) | set(REFUSAL_STATUSES)
     assert set(sections) == {code.wire for code in Code} | frozen
     for code in Code:
         kind: ProblemKind = code.value
@@ -57,7 +58,7 @@ def test_every_code_is_documented_with_an_example() -> None:
 
 def test_failures_of_payments_are_documented() -> None:
     """The codes of the frozen 402 have sections of their own."""
-    for code in answer.TITLES:
+    for code in answer_of.TITLES:
         assert '"status": 402' in _sections()[code]
 
 
@@ -69,14 +70,33 @@ def test_what_the_books_refuse_is_documented() -> None:
         assert f'"title": "{operation_answer.TITLES[code]}"' in section
 
 
+async def test_every_type_leads_to_an_explanation(stack: GatewayStack) -> None:
+    """The page has, for every code, a place of that name with status, title, meaning, example and advice."""
+    answer = await stack.get("/docs/problems", key="")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    page = answer.body.decode()
+    sections = re.findall(r'<section id="([a-z_]+)">(.*?)</section>', page, re.DOTALL)
+    assert sorted(code for code, _ in sections) == sorted(kinds())
+    frozen = set(answer_of.TITLES) | set(REFUSAL_STATUSES)
+    assert set(kinds()) == {code.wire for code in Code} | frozen
+    for code, section in sections:
+        kind = kinds()[code]
+        words = html.unescape(section)
+        assert f"{kind.status}: {kind.title}" in words
+        assert what_to_do(code, kind) in words
+        example = re.search(r"<pre><code[^>]*>(.*?)</code></pre>", section, re.DOTALL)
+        assert example is not None, code
+        assert json.loads(html.unescape(example[1]))["code"] == code
+        meaning = re.search(r"</p>\s*<p>(.*?)</p>", section, re.DOTALL)
+        assert meaning is not None, code
+        assert "What to do" not in meaning[1], code
+
+
 async def test_the_page_has_a_row_for_every_code(stack: GatewayStack) -> None:
-    """Every problem's type leads to a row that says its status and what to do."""
-    page = (await stack.get("/docs/problems")).body.decode()
-    rows = re.findall(r'<tr id="([a-z_]+)"><td><a href="#\1">.*?</a></td><td>(\d+)</td>', page)
-    expected = [(code.wire, str(code.value.status)) for code in Code]
-    refusals = [(code, str(status)) for code, status in REFUSAL_STATUSES.items()]
-    assert rows == expected + [(code, "402") for code in answer.TITLES] + refusals
-    assert html.escape(WHAT_TO_DO[503]) in page
+    """Its table leads to every explanation, by status."""
+    page = (await stack.get("/docs/problems", key="")).body.decode()
+    rows = re.findall(r'<tr><td><a href="#([a-z_]+)">.*?</td><td>(\d+)</td>', page)
+    assert sorted(rows) == sorted((code, str(kind.status)) for code, kind in kinds().items())
 
 
 def test_types_lead_to_one_page() -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -46,6 +47,7 @@ class Order:
     attempts: int = 0
     charges: int = 0
     frozen: bytes | None = None
+    checkout: str | None = None
 
     @property
     def is_declined(self) -> bool:
@@ -79,6 +81,7 @@ class IdempotentServer(Victims):
         self._orders: dict[tuple[str, str], Order] = {}
         self._all: list[Order] = []
         self._sellers: set[str] = set()
+        self._checkouts: dict[tuple[str, str], dict[str, Any]] = {}
         self._record: list[dict[str, str]] = []
         self._away_left = 2 if broken.startswith("away") else 0
         self._request_count = 0
@@ -113,6 +116,8 @@ class IdempotentServer(Victims):
                 web.get("/v1/payments", self._list),
                 web.get("/v1/payments/{key}", self._get),
                 web.get("/v1/payments/{key}/transfers", self._transfers),
+                web.post("/v1/checkouts", self._post_checkout),
+                web.get("/v1/checkouts/{id}", self._get_checkout),
                 web.post("/v1/sellers", self._seller),
                 web.get("/v1/wallets/{seller}", self._wallet),
                 web.get("/_oracle/charges", self._oracle),
@@ -294,6 +299,8 @@ class IdempotentServer(Victims):
             for name in _FIELDS
             if fields[name] != order.fields[name] and self.broken != f"ignores_{name}"
         ]
+        if order.checkout is not None and self.broken != "checkout_orders_are_free":
+            differs = ["checkout", *differs]
         if differs or marks != order.marks:
             named = differs[:1] if self.broken == "names_one_field" else differs
             return _problem(422, "idempotency_key_reused", details={"differs": named})
@@ -307,6 +314,52 @@ class IdempotentServer(Victims):
         elif wait_s == 1 and self.broken != "waits_too_short":
             await asyncio.sleep(wait_s)
         return self._rendered(request, order, is_replay=is_replay, wait_s=wait_s)
+
+    # --- checkouts -----------------------------------------------------------------------------------
+
+    async def _post_checkout(self, request: web.Request) -> web.Response:
+        key: str | web.Response = self._key(request)
+        assert isinstance(key, str)
+        owner, body = self._owner(request), await request.json()
+        known = self._checkouts.get((owner, key))
+        if self.broken == "races":
+            await asyncio.sleep(0.3)
+        differs = [
+            name
+            for name in ("orders", "payment_method", "metadata")
+            if known is not None and known.get(name) != body.get(name)
+        ]
+        if differs and self.broken != "checkout_ignores_body":
+            return _problem(422, "idempotency_key_reused", details={"differs": differs})
+        if known is None and self.broken != "checkout_takes_ids":
+            for position, wanted in enumerate(body["orders"]):
+                taken = self._orders.get((owner, wanted["id"]))
+                if taken is not None and taken.checkout is None:
+                    return _problem(422, "order_id_reused", param=f"$.orders[{position}].id")
+        self._checkouts.setdefault((owner, key), body)
+        is_again = self.broken == "checkout_runs_again" or (self.broken == "races" and not known)
+        for wanted in body["orders"]:
+            order = self._orders.get((owner, wanted["id"]))
+            if order is None or is_again:
+                fields = {name: value for name, value in wanted.items() if name != "id"}
+                fields["payment_method"] = body["payment_method"]
+                order = self._new(owner, wanted["id"], self._filled(fields), None)
+                order.checkout = key
+            self._settle(order)
+        return self._checkout(owner, key, body, is_replay=known is not None)
+
+    async def _get_checkout(self, request: web.Request) -> web.Response:
+        owner, key = self._owner(request), request.match_info["id"].removeprefix("co_")
+        return self._checkout(owner, key, self._checkouts[owner, key], is_replay=False)
+
+    def _checkout(
+        self, owner: str, key: str, body: dict[str, Any], *, is_replay: bool
+    ) -> web.Response:
+        orders = [self._orders[owner, wanted["id"]].body() for wanted in body["orders"]]
+        is_done = all(order["status"] == "succeeded" for order in orders)
+        told = {"id": f"co_{key}", "object": "checkout", "is_payment_done": is_done}
+        headers = {"Idempotent-Replayed": "true"} if is_replay else {}
+        return web.json_response({**told, "orders": orders}, status=201, headers=headers)
 
     def _away(self) -> web.Response:
         members = {"retryable": self.broken != "away_for_good", "details": {"may_run": True}}

@@ -15,7 +15,13 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """The files that the script reads, and nothing else."""
-    for name in ("bootstrap.sh", "requirements.lock", "pyproject.toml"):
+    (tmp_path / "clients" / "python").mkdir(parents=True)
+    for name in (
+        "bootstrap.sh",
+        "requirements.lock",
+        "pyproject.toml",
+        "clients/python/pyproject.toml",
+    ):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -58,7 +64,7 @@ def test_what_is_installed_is_left_alone(checkout: Path) -> None:
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
     wanted = subprocess.run(
-        "cat requirements.lock pyproject.toml | cksum; pwd -P",
+        "cat requirements.lock pyproject.toml clients/python/pyproject.toml | cksum; pwd -P",
         shell=True,
         cwd=checkout,
         capture_output=True,

@@ -18,6 +18,7 @@ from runtime.config import (
     PostgresConfig,
     RayConfig,
     RedisConfig,
+    RequestLogConfig,
     SecretsConfig,
     ShardConfig,
 )
@@ -39,6 +40,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[retry]": RetryConfig,
     "[retry.not_sent]": RuleConfig,
     "[breaker]": BreakerConfig,
+    "[request_log]": RequestLogConfig,
     "[ray]": RayConfig,
     "[secrets]": SecretsConfig,
 }

@@ -32,7 +32,7 @@ _OUTCOME = OutcomeRow(
     *(0, 1, 1, 6, 0, 0, "USD", 1, "psp", None, "declined", None, None, None),
     event_sequence=2,
 )
-_EVENTS = [EventRow(0, 1, 2, 1, 6), EventRow(0, 2, 1, 1, 1)]
+_EVENTS = [EventRow(0, 1, 2, 1, 6, 1, 1), EventRow(0, 2, 1, 1, 1, 1, 1)]
 
 
 class _Session:

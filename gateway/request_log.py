@@ -1,0 +1,251 @@
+"""Notes every merchant's request, and writes the notes to the request log once or twice a second.
+
+Nothing waits for it: a note is a few references put into a list that has a limit, redaction and writing
+come later, and what there is no room or no store for is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from gateway.authentication import MERCHANT, Merchant
+from gateway.bodies import BODY
+from gateway.request_headers import HEADER_IDEMPOTENCY_KEY
+from gateway.request_redaction import redacted_bodies
+from gateway.settings import BODY_BYTES_MAX, RequestLogSettings
+from payments.card_numbers import contains_card_number_in_json
+from payments.defects import InvariantViolation
+from payments.identity import parse_idempotency_key, parse_request_id
+from runtime.clock import Clock
+from runtime.faults import StorageUnavailable
+from runtime.logs import get_logger
+from runtime.metrics import (
+    GATEWAY_REQUEST_LOG_DROPPED,
+    GATEWAY_REQUEST_LOG_WAITING,
+    GATEWAY_REQUEST_LOG_WRITTEN,
+    Metrics,
+)
+from storage.request_log import LoggedRequest, RequestLogStore, request_time
+
+# Looking at the log is no news, and would fill it with itself.
+REQUESTS_PATH = "/v1/requests"
+
+# Often enough that a merchant finds what it has just done, rarely enough that a batch is one.
+FLUSH_EVERY_S = 0.5
+# The slot's turn is passed on within this after it is due.
+TURN_EVERY_S = 10.0
+# At 2,000 requests a second the store may stand still for ten of them; with their bodies at most this much.
+WAITING_COUNT_MAX = 20_000
+WAITING_BYTES_MAX = 32 * 1024 * 1024
+# So many are redacted before requests get their turn again: less than a millisecond.
+CHUNK_COUNT = 32
+# Rows of one COPY: some MiB, written within a second.
+BATCH_COUNT_MAX = 5_000
+# A process that ends has no longer for its last notes.
+LAST_FLUSH_S = 1.0
+
+_UNKNOWN = UUID(int=0)
+
+
+class _Note(NamedTuple):
+    request_id: str
+    merchant: Merchant
+    method: str
+    route: str
+    status: int
+    key: str | None
+    duration_s: float
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    request: bytes | None
+    answer: bytes | None
+
+
+class _Problem(msgspec.Struct):
+    code: str
+
+
+_PROBLEM = msgspec.json.Decoder(_Problem)
+
+
+class RequestLog:
+    """One process's notes. Call ``start``, and ``close`` in the end."""
+
+    def __init__(
+        self,
+        store: RequestLogStore,
+        settings: RequestLogSettings,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._log = get_logger("gateway.request_log")
+        self._waiting: list[_Note] = []
+        self._waiting_bytes = 0
+        self._slot: int | None = None
+        self._turn_at_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._written = metrics.counter(GATEWAY_REQUEST_LOG_WRITTEN)
+        self._dropped = {
+            reason: metrics.counter(GATEWAY_REQUEST_LOG_DROPPED, reason)
+            for reason in ("full", "store", "defect")
+        }
+        metrics.read(GATEWAY_REQUEST_LOG_WAITING, lambda: [((), len(self._waiting))])
+
+    def began_s(self) -> float:
+        """When a request began, for its note."""
+        return self._clock.monotonic_s()
+
+    def note(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        *,
+        request_id: str,
+        route: str,
+        began_s: float,
+    ) -> None:
+        """Note a request that was answered, if it was a merchant's. Never waits, never raises."""
+        merchant = request.get(MERCHANT)
+        if merchant is None or route == REQUESTS_PATH:
+            return
+        body = request.get(BODY)
+        answer = response.body if isinstance(response, web.Response) else None
+        if not isinstance(answer, bytes) or len(answer) > BODY_BYTES_MAX:
+            answer = None
+        size = (len(body) if body else 0) + (len(answer) if answer else 0)
+        if (
+            len(self._waiting) >= WAITING_COUNT_MAX
+            or self._waiting_bytes + size > WAITING_BYTES_MAX
+        ):
+            self._dropped["full"].inc()
+            return
+        self._waiting_bytes += size
+        self._waiting.append(
+            _Note(
+                request_id,
+                merchant,
+                request.method,
+                route,
+                response.status,
+                request.headers.get(HEADER_IDEMPOTENCY_KEY),
+                self._clock.monotonic_s() - began_s,
+                dict(request.match_info) if "{" in route else {},
+                request.rel_url.query if "?" in request.raw_path else {},
+                body,
+                answer,
+            )
+        )
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Write what waits, within a moment, and end."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_FLUSH_S):
+                await self.flush()
+
+    async def flush(self) -> None:
+        """Write everything that waits now, or drop it."""
+        while self._waiting:
+            notes, self._waiting = self._waiting[:BATCH_COUNT_MAX], self._waiting[BATCH_COUNT_MAX:]
+            self._waiting_bytes = sum(_size(note) for note in self._waiting)
+            try:
+                await self._write(notes)
+            except StorageUnavailable:
+                # Whether the batch is there is not known, so it is not written again.
+                self._dropped["store"].inc(len(notes))
+                self._slot = None
+                return
+            except InvariantViolation:
+                self._log.exception("request_log_refused")
+                self._dropped["defect"].inc(len(notes))
+            else:
+                self._written.inc(len(notes))
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            # Also while nobody asks for anything: what is old has to go.
+            with suppress(StorageUnavailable):
+                await self._turned()
+            await self.flush()
+
+    async def _turned(self) -> int:
+        """The slot to write into. Raises StorageUnavailable."""
+        now_s = self._clock.monotonic_s()
+        if self._slot is None or now_s >= self._turn_at_s:
+            self._turn_at_s = now_s + TURN_EVERY_S
+            self._slot = await self._store.turn(
+                keep_s=self._settings.keep_s, bytes_max=self._settings.bytes_max
+            )
+        return self._slot
+
+    async def _write(self, notes: Sequence[_Note]) -> None:
+        slot = await self._turned()
+        rows: list[LoggedRequest] = []
+        for start in range(0, len(notes), CHUNK_COUNT):
+            rows += [self._row(note) for note in notes[start : start + CHUNK_COUNT]]
+            await asyncio.sleep(0)
+        await self._store.write(slot, rows)
+
+    def _row(self, note: _Note) -> LoggedRequest:
+        number = parse_request_id(note.request_id) or _UNKNOWN
+        key = None if note.key is None else parse_idempotency_key(note.key)
+        return LoggedRequest(
+            request_no=number,
+            merchant_no=note.merchant.merchant_no,
+            mode=note.merchant.mode,
+            method=note.method,
+            route=note.route,
+            status=note.status,
+            code=_code(note),
+            idempotency_key=key,
+            duration_us=max(0, int(note.duration_s * 1e6)),
+            received_at=request_time(number),
+            bodies=redacted_bodies(
+                path=note.path,
+                query=note.query,
+                request=_screened(note),
+                answer=note.answer,
+                body_bytes_max=self._settings.body_bytes_max,
+            ),
+        )
+
+
+def _size(note: _Note) -> int:
+    return (len(note.request) if note.request else 0) + (len(note.answer) if note.answer else 0)
+
+
+def _code(note: _Note) -> str | None:
+    """The code of a problem that was answered."""
+    if note.status < 400 or note.answer is None:
+        return None
+    try:
+        return _PROBLEM.decode(note.answer).code
+    except msgspec.MsgspecError:
+        return None
+
+
+def _screened(note: _Note) -> bytes | None:
+    """The request's body, unless it may hold a card number: a refusal may have come before the search."""
+    is_searched = note.status < 400
+    if note.request is None or is_searched or not contains_card_number_in_json(note.request):
+        return note.request
+    return None

@@ -1,0 +1,80 @@
+"""``python -m loadtest.client``: pays carts with the Python client while everything around it fails.
+
+Starts a stack of its own, every way through the proxy of `tally chaos`, and storefronts that pay with both
+clients, async and blocking. Gateways are killed and frozen, connections reset and cut, copies taken away so
+that orders are answered 503; and the storefronts' own processes are killed, too. Each cart must be charged
+once: by the client's word, by its key store, and by the providers' own records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+
+from loadtest.chaos.failures import ChaosFailed
+from loadtest.client.running import Options, run
+from loadtest.history.directories import new_run_directory
+from ops.local.faults import LocalFault
+
+PAYMENTS_DEFAULT = 10_000
+# As with `tally chaos`: what two cores carry beside everything else that runs here.
+RATE_DEFAULT = 60.0
+
+PAYMENTS_SHORT = 300
+RATE_SHORT = 12.0
+CELLS_SHORT = 4
+
+
+@click.command()
+@click.option(
+    "--payments", "payment_count", type=click.IntRange(1), default=PAYMENTS_DEFAULT,
+    show_default=True,
+)  # fmt: skip
+@click.option(
+    "--rate", "rate_per_s", type=click.FloatRange(1), default=RATE_DEFAULT, show_default=True,
+    help="Carts a second.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option(
+    "--short", "is_short", is_flag=True,
+    help=f"{PAYMENTS_SHORT} carts and {CELLS_SHORT} faults: shows that it works.",
+)  # fmt: skip
+@click.option("--directory", type=click.Path(path_type=Path, file_okay=False), default=None)
+@click.option("--json", "is_json", is_flag=True)
+def main(
+    payment_count: int,
+    rate_per_s: float,
+    seed: int,
+    directory: Path | None,
+    *,
+    is_short: bool,
+    is_json: bool,
+) -> None:
+    """Pay carts under faults; exit 1 unless each was charged once."""
+    with tempfile.TemporaryDirectory(prefix="tally-client-") as temporary:
+        options = Options(
+            payment_count=PAYMENTS_SHORT if is_short else payment_count,
+            rate_per_s=RATE_SHORT if is_short else rate_per_s,
+            seed=seed,
+            cell_count=CELLS_SHORT if is_short else None,
+            directory=Path(temporary) if directory is None else new_run_directory(directory),
+        )
+        try:
+            document = asyncio.run(run(options, lambda text: click.echo(text, err=True)))
+        except (ChaosFailed, LocalFault) as fault:
+            raise click.ClickException(str(fault)) from fault
+    if is_json:
+        click.echo(msgspec.json.encode(document).decode())
+    else:
+        for name, value in document.items():
+            click.echo(f"{name}: {value}")
+    sys.exit(1 if document["violations"] else 0)
+
+
+if __name__ == "__main__":
+    main()

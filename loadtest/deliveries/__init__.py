@@ -1,0 +1,1 @@
+"""How many webhooks a second reach their receivers: ``python -m loadtest.deliveries``."""

@@ -1,0 +1,79 @@
+"""Events that a sandbox can be made to send, and the order that makes it: ``tally trigger``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ops.api_client import ApiAnswer, ApiClient
+from payments.lifecycle import PaymentEvent, PaymentState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """How an event is brought about: by a payment order whose token tells the simulated provider what to do."""
+
+    what: str
+    """For people: what happens then."""
+    token: str
+    expects: PaymentState
+    """Where the order stands once the event has happened."""
+    members: Mapping[str, object] = field(default_factory=dict)
+    """Of the order, beside what every one has."""
+
+
+TRIGGERS: Mapping[str, Trigger] = {
+    PaymentEvent.CREATED.wire: Trigger(
+        what="an order is taken in, and succeeds",
+        token="tok_approve",  # noqa: S106 - a sandbox token's name
+        expects=PaymentState.SUCCEEDED,
+    ),
+    PaymentEvent.SUCCEEDED.wire: Trigger(
+        what="an order is charged",
+        token="tok_approve",  # noqa: S106 - as above
+        expects=PaymentState.SUCCEEDED,
+    ),
+    PaymentEvent.DECLINED.wire: Trigger(
+        what="an order is declined",
+        token="tok_decline_do_not_honor",  # noqa: S106 - as above
+        expects=PaymentState.FAILED,
+    ),
+    PaymentEvent.ACTION_REQUIRED.wire: Trigger(
+        what="an order waits for its buyer",
+        token="tok_3ds",  # noqa: S106 - as above
+        expects=PaymentState.REQUIRES_ACTION,
+    ),
+}
+"""By type of event."""
+
+AMOUNT_MINOR = 1999
+CURRENCY = "USD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triggered:
+    """What a trigger came to."""
+
+    payment_id: str
+    answer: ApiAnswer
+
+    @property
+    def status(self) -> str | None:
+        """The payment's status; None where the order was refused."""
+        body = self.answer.body
+        payment = body.get("payment", body)
+        status = payment.get("status") if isinstance(payment, Mapping) else None
+        return status if isinstance(status, str) else None
+
+
+async def pull(client: ApiClient, trigger: Trigger) -> Triggered:
+    """Post the trigger's order, and wait for its outcome. Raises GatewayUnreachable."""
+    key = str(uuid.uuid4())
+    order = {
+        "amount": AMOUNT_MINOR,
+        "currency": CURRENCY,
+        "payment_method": trigger.token,
+        **trigger.members,
+    }
+    return Triggered(payment_id=key, answer=await client.pay(order, idempotency_key=key))

@@ -1,0 +1,58 @@
+"""Events from rows: each with its object as it stood then, rendered by the code that answers requests.
+
+Only columns that never change any more are used. So an event has the same bytes in the feed, in the first
+try of a webhook, and in one that is sent again years later; what it does not tell is its object's present,
+which a GET shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import asyncpg
+
+from payments.answer import EventView, event_body, payment_body
+from payments.event_types import PAYMENT_ORDER, event_type
+from payments.feed import EventKey, event_id
+from payments.lifecycle import PaymentEvent, PaymentState
+from storage.queries import ended_view, open_view
+
+# How a payment stands after an event that did not end it.
+_STATES: Mapping[int, PaymentState] = {
+    PaymentEvent.CREATED: PaymentState.PROCESSING,
+    PaymentEvent.ACTION_REQUIRED: PaymentState.REQUIRES_ACTION,
+    PaymentEvent.RESUMED: PaymentState.PROCESSING,
+    PaymentEvent.AUTHORIZED: PaymentState.REQUIRES_CAPTURE,
+    PaymentEvent.PARTIALLY_CAPTURED: PaymentState.PARTIALLY_CAPTURED,
+}
+
+
+def rendered_event(row: asyncpg.Record) -> bytes:
+    """Return the event's bytes. Raises InvariantViolation for a type that this code does not know."""
+    of_type = event_type(row["type"])
+    object_id, data = _RENDERERS[of_type.object_kind](row)
+    return event_body(
+        EventView(
+            event_id=event_id(EventKey(row["partition_index"], row["order_no"], row["sequence"])),
+            type=of_type.wire,
+            created_at=row["created_at"],
+            object_kind=of_type.object_kind,
+            object_id=object_id,
+            sequence=row["sequence"],
+            data=data,
+            api_version=row["api_version"],
+        )
+    )
+
+
+def _payment(row: asyncpg.Record) -> tuple[str, bytes]:
+    """What is known for ever: of one that went on, not its next action, nor when it is tried again."""
+    if row["ended_status"] is not None:
+        view = ended_view(row)
+    else:
+        view = open_view(row)._replace(status=_STATES[row["type"]].wire)
+    return str(row["idempotency_key"]), payment_body(view)
+
+
+_RENDERERS: Mapping[str, Callable[[asyncpg.Record], tuple[str, bytes]]] = {PAYMENT_ORDER: _payment}
+"""By kind of object: its id in the API, and its JSON."""

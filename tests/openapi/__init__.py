@@ -1,0 +1,1 @@
+"""The API's description held against the API: answers, examples, and schemathesis."""

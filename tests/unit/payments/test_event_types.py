@@ -1,0 +1,49 @@
+"""Types of events, and what an endpoint may ask for."""
+
+from __future__ import annotations
+
+import pytest
+
+from payments.defects import InvariantViolation
+from payments.event_types import (
+    EVENT_TYPES,
+    EVERYTHING,
+    PAYMENT_ORDER,
+    TYPE_PATTERNS,
+    event_type,
+    wanted_numbers,
+)
+from payments.lifecycle import PaymentEvent
+
+
+def test_every_event_of_a_payment_has_a_type() -> None:
+    """What a host writes has a name in the API, of the kind of object that it is of."""
+    for event in PaymentEvent:
+        assert event_type(event).wire == event.wire
+        assert event_type(event).object_kind == PAYMENT_ORDER
+
+
+def test_names_are_unique_and_start_with_their_object() -> None:
+    """No two types share a name, and the name says of what the event is."""
+    names = [of.wire for of in EVENT_TYPES.values()]
+    assert len(set(names)) == len(names)
+    assert all(of.wire.startswith(f"{of.object_kind}.") for of in EVENT_TYPES.values())
+
+
+def test_patterns_ask_for_one_type_for_a_kind_or_for_all() -> None:
+    """A name, all of an object, and everything."""
+    assert wanted_numbers(["payment_order.succeeded"]) == {PaymentEvent.SUCCEEDED}
+    assert wanted_numbers(["payment_order.*"]) >= set(PaymentEvent)
+    assert wanted_numbers([EVERYTHING]) == set(EVENT_TYPES)
+    assert wanted_numbers(["payment_order.failed", "payment_order.expired"]) == {
+        PaymentEvent.DECLINED,
+        PaymentEvent.EXPIRED,
+    }
+    assert wanted_numbers(["a type of an older release"]) == set()
+    assert "payment_order.*" in TYPE_PATTERNS
+
+
+def test_a_type_of_a_newer_release_is_no_event_to_pass_over() -> None:
+    """Code that does not know a type stops rather than lose the event."""
+    with pytest.raises(InvariantViolation):
+        event_type(30_000)
