@@ -18,6 +18,7 @@ from aiohttp import web
 from psp.simulator.faults import FaultSwitch
 from psp.simulator.fees import SettlementFee
 from psp.simulator.log import LOG_VERSION, DurableLog, LogUnusable
+from psp.simulator.records import OpenRecord, Record
 from psp.simulator.sandbox import Sandbox
 from psp.simulator.server import SimulatorServer
 from psp.simulator.state import SandboxState
@@ -26,7 +27,7 @@ from psp.simulator.stripe_server import StripeServer
 from psp.simulator.stripe_webhooks import StripeWebhooks
 from psp.simulator.stripe_webhooks import secret_bytes as stripe_secret
 from psp.simulator.webhook_sending import WebhookSender, WebhookTarget, standard_shape
-from psp.simulator.wire import OpenRecord, Rate, Record, Scenario, WebhookFaults
+from psp.simulator.wire import Rate, Scenario, WebhookFaults
 from psp.webhooks import secret_bytes
 from runtime.clock import SystemClock
 from runtime.collector import spare_the_living
