@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from psp.simulator.page_terms import HostedTerms
 from psp.simulator.wire import ChangeKind, ChargeRequest, ChargeStatus, Denial
 
 
