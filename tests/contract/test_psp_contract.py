@@ -39,13 +39,13 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorPro
         yield process
 
 
-@pytest.fixture(params=["in_process", "simulated", "simulator", "stripe"])
+@pytest.fixture(params=["in_process", "simulated", "prepared", "simulator", "stripe"])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     if request.param == "in_process":
         yield InProcessHarness()
         return
-    if request.param == "simulated":
-        yield SimulatedHarness()
+    if request.param in ("simulated", "prepared"):
+        yield SimulatedHarness(prepares=request.param == "prepared")
         return
     process: SimulatorProcess = request.getfixturevalue("simulator")
     async with aiohttp.ClientSession() as http:
