@@ -26,6 +26,7 @@ from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
 from runtime.psp_config import PspConfig
 from storage.checkouts import PostgresCheckouts
+from storage.connections import PLANNED_ONCE
 from storage.directory import PostgresDirectory
 from storage.event_feed import FEED_SETTINGS, PostgresEventFeed
 from storage.letters import PostgresLetters
@@ -34,7 +35,7 @@ from storage.opening import gateway_queue, queue_settings, read_pool
 from storage.queries import PostgresQueries
 from storage.queue import reply_channel
 from storage.queue_primaries import QueuePrimaries
-from storage.read_pool import PLANNED_ONCE, ReadPool
+from storage.read_pool import ReadPool
 from storage.replies import Reply, ReplyListener
 from storage.request_log import PostgresRequestLog
 from storage.status import StatusQueries

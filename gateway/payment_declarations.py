@@ -115,7 +115,6 @@ CREATE = Declaration(
         Code.PAYMENT_METHOD_INVALID,
         Code.SANDBOX_TOKEN_REFUSED,
         Code.CAPTURE_INVALID,
-        Code.NOT_SUPPORTED_YET,
         Code.DESCRIPTION_TOO_LONG,
         Code.METADATA_INVALID,
         Code.BUYER_INVALID,
