@@ -161,8 +161,10 @@ def test_lost_and_kept_answers_charge_once(stack_factory: StackFactory, tmp_path
     stack = stack_factory()
     secret_file = started(stack, "stripe", f"http://127.0.0.1:{port}")
     hook = f"{stack.status()['gateway_url']}/v1/psp/stripe/webhooks"
-    options = ("--webhook-url", hook, "--webhook-secret-file", str(secret_file))
-    options += ("--webhook-shape", "stripe", "--webhooks")
+    options = (
+        *("--webhook-url", hook, "--webhook-secret-file", str(secret_file)),
+        *("--webhook-shape", "stripe", "--webhooks"),
+    )
     with SimulatorProcess(tmp_path, port=port, options=options) as simulator:
         asyncio.run(lose_and_keep(stack, simulator.url))
         all_is_well(stack, "stripe")
