@@ -17,18 +17,11 @@ from psp.classification import classify_query, classify_send, of_another_request
 from psp.port import Capabilities, ChargeTerms, SettlementLine
 from psp.sandbox_format import CAPABILITIES, canonical_charge, settlement_line
 from psp.simulator.decisions import Decision, Delivery
+from psp.simulator.records import Record
 from psp.simulator.replies import Reply
 from psp.simulator.sandbox import Sandbox, Sleep
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import (
-    ChangeKind,
-    ChargeRequest,
-    Faults,
-    OracleRow,
-    Record,
-    Scenario,
-    Totals,
-)
+from psp.simulator.wire import ChangeKind, ChargeRequest, Faults, OracleRow, Scenario, Totals
 from runtime.clock import Clock
 
 Answer = TypeVar("Answer")

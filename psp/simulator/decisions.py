@@ -11,6 +11,7 @@ from psp.simulator.behaviour import PAGE, FirstTry, Script, fingerprint_of_reque
 from psp.simulator.charges import Change, Charge
 from psp.simulator.denials import denied_query, denied_send
 from psp.simulator.page_terms import HostedTerms
+from psp.simulator.records import BurnRecord, ChangeRecord, ChargeRecord, Record
 from psp.simulator.replies import (
     DID_NOT_RUN,
     FAILED,
@@ -22,14 +23,10 @@ from psp.simulator.replies import (
 from psp.simulator.state import SandboxState
 from psp.simulator.wire import (
     AnswerBody,
-    BurnRecord,
     ChangeKind,
-    ChangeRecord,
-    ChargeRecord,
     ChargeRequest,
     ChargeStatus,
     Denial,
-    Record,
     Scenario,
     instant,
 )

@@ -11,9 +11,10 @@ import msgspec
 
 from psp.simulator.behaviour import Latency, drawn_token, varied_token
 from psp.simulator.decisions import Decision, SandboxRules
+from psp.simulator.records import Record
 from psp.simulator.replies import DID_NOT_RUN, IN_PROGRESS, LOCKED, NOT_FOUND, Reply
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import ChangeKind, ChargeRequest, Faults, Record, Scenario
+from psp.simulator.wire import ChangeKind, ChargeRequest, Faults, Scenario
 from runtime.clock import Clock
 
 Append = Callable[[Record], Awaitable[None]]

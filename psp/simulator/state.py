@@ -18,16 +18,13 @@ from psp.simulator.behaviour import digest_of_key, digest_of_reference, referenc
 from psp.simulator.charges import Change, Charge
 from psp.simulator.fees import SettlementFee
 from psp.simulator.page_sessions import PageSessions
+from psp.simulator.records import BurnRecord, ChangeRecord, ChargeRecord, Record
 from psp.simulator.wire import (
     NOT_CONFIRMED,
-    BurnRecord,
     ChangeKind,
-    ChangeRecord,
-    ChargeRecord,
     ChargeStatus,
     CurrencyTotals,
     OracleRow,
-    Record,
     SettlementRow,
     Totals,
     instant,

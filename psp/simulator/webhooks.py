@@ -11,15 +11,12 @@ import msgspec
 
 from psp.simulator.behaviour import digest_of_key, reference_of_digest
 from psp.simulator.charges import Charge
+from psp.simulator.records import BurnRecord, ChangeRecord, ChargeRecord, Record
 from psp.simulator.state import SandboxState
 from psp.simulator.wire import (
     AnswerBody,
-    BurnRecord,
     ChangeKind,
-    ChangeRecord,
-    ChargeRecord,
     ChargeStatus,
-    Record,
     WebhookBody,
     WebhookFaults,
     instant,
