@@ -240,6 +240,14 @@ def list_requests(
     return _page(REQUESTS, LoggedRequest, query)
 
 
+def iterate_requests(
+    *, idempotency_key: UUID | str | None = None, page_size: int = 100
+) -> Listing[LoggedRequest]:
+    """Go through what was asked and answered, newest first: of one key, or of all."""
+    query = {"idempotency_key": idempotency_key, "limit": page_size}
+    return Listing(first=_page(REQUESTS, LoggedRequest, query))
+
+
 def _page(path: str, kind: Any, query: Json) -> Call[Any]:
     return Call(method="GET", path=path, query=query, read=page_of(kind))
 
