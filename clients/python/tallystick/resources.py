@@ -85,9 +85,9 @@ def create_checkout(
     """Have a buyer pay several orders at once, each its own payment: by a token, or on a hosted page.
 
     An order is ``{"amount", "currency", "seller", "description"}``; its ``id``, which is its payment's, is
-    derived from the call's key where it has none, so that a repetition names the same orders. ``hosted``: ``{"success_url", "cancel_url"}``.
-    ``more`` are members of the body that this version does not know. Keys and errors are as with
-    ``payments.create``.
+    derived from the call's key where it has none, so that a repetition names the same orders. ``hosted`` is
+    ``{"success_url", "cancel_url"}``. ``more`` are members of the body that this version does not know. Keys
+    and errors are as with ``payments.create``.
     """
 
     def body(key: UUID | None) -> Json:
