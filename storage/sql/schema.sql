@@ -915,7 +915,7 @@ CREATE INDEX request_log_key ON ONLY request_log USING btree (idempotency_key) W
 
 CREATE INDEX request_log_merchant ON ONLY request_log USING btree (merchant_no, mode, request_no);
 
-CREATE INDEX request_log_newest ON ONLY request_log USING btree (request_no);
+CREATE INDEX request_log_recent ON ONLY request_log USING brin (received_at);
 
 CREATE INDEX set_aside_order_letter ON set_aside_order USING btree (dead_letter_no);
 
@@ -1118,6 +1118,8 @@ GRANT SELECT(idempotency_key) ON TABLE request_log TO tally_reader;
 GRANT SELECT(duration_us) ON TABLE request_log TO tally_reader;
 
 GRANT SELECT(received_at) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT ON TABLE request_log_turn TO tally_reader;
 
 GRANT SELECT ON TABLE schema_migration TO tally_reader;
 GRANT SELECT ON TABLE schema_migration TO tally_gateway;
