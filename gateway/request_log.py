@@ -151,6 +151,12 @@ class RequestLog:
     def start(self) -> None:
         """Begin to write."""
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Payments go on without a log: what waits then is dropped as ``full``, and counted."""
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            self._log.error("request_log_ended", exc_info=defect)
 
     async def close(self) -> None:
         """Write what waits, within a moment, and end."""
