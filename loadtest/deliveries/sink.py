@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
+from typing import cast
 
 import uvloop
 
@@ -56,8 +57,8 @@ class SinkProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._bytes += data
