@@ -20,6 +20,7 @@ from runtime.config import (
     RedisConfig,
     SecretsConfig,
     ShardConfig,
+    WebhooksConfig,
 )
 from runtime.psp_config import BreakerConfig, PspConfig, RetryConfig, RuleConfig
 
@@ -36,6 +37,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[retry]": RetryConfig,
     "[retry.not_sent]": RuleConfig,
     "[breaker]": BreakerConfig,
+    "[webhooks]": WebhooksConfig,
     "[ray]": RayConfig,
     "[secrets]": SecretsConfig,
 }
