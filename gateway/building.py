@@ -20,7 +20,7 @@ from psp.sandbox_format import CAPABILITIES
 from psp.sandbox_webhooks import read_sandbox_webhook
 from psp.webhooks import PspNotice, WebhookVerifier, secret_bytes
 from runtime.clock import SystemClock
-from runtime.config import Config, ConfigError
+from runtime.config import Config, ConfigError, ShardConfig
 from runtime.crash_points import CrashPoints
 from runtime.mutation import mutate
 from runtime.psp_config import PspConfig
@@ -76,14 +76,7 @@ class GatewayProcess:
             application_name=name,
             session_count_max=POSTGRES_SESSIONS_MAX,
         )
-        self._feed_pool = read_pool(
-            config,
-            shard,
-            "gateway",
-            application_name=f"{name} events",
-            session_count_max=FEED_SESSIONS_MAX,
-            settings=FEED_SETTINGS,
-        )
+        self._feed_pool = _feed_pool(config, shard, name)
         self._check_pool: ReadPool = read_pool(
             config,
             shard,
@@ -164,6 +157,17 @@ class GatewayProcess:
 
     def _replied(self, reply: Reply) -> None:
         self.gateway.replied(taken_in=reply.taken_in, settled=reply.settled)
+
+
+def _feed_pool(config: Config, shard: ShardConfig, name: str) -> ReadPool:
+    return read_pool(
+        config,
+        shard,
+        "gateway",
+        application_name=f"{name} events",
+        session_count_max=FEED_SESSIONS_MAX,
+        settings=FEED_SETTINGS,
+    )
 
 
 def _new_channel(name: str) -> str:

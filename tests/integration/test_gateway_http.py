@@ -68,6 +68,11 @@ class Answered:
         return json.loads(self.body)
 
 
+def _feed_pool(dsn: str) -> ReadPool:
+    connector = RoleConnector(dsn, "tally_gateway")
+    return ReadPool(connector, session_count_max=2, settings=FEED_SETTINGS)
+
+
 class RealGateway:
     """A gateway on real stores, and a hand-made owner behind them."""
 
@@ -91,12 +96,8 @@ class RealGateway:
             request_deadline_s=2.0,
         )
         self._pool = ReadPool(RoleConnector(dsn, "tally_gateway"), session_count_max=4)
-        self._feed_pool = ReadPool(
-            RoleConnector(dsn, "tally_gateway"), session_count_max=2, settings=FEED_SETTINGS
-        )
-        self._setup_pool = ReadPool(
-            Connector(dsn, application_name="test set-up"), session_count_max=1
-        )
+        self._feed_pool = _feed_pool(dsn)
+        self._setup_pool = ReadPool(Connector(dsn, application_name="set-up"), session_count_max=1)
         self._queues = [RedisGatewayQueue(self.queue) for _ in range(3)]
         check, self._check_connection = queue_check(self.queue)
         self.gateway = Gateway(
