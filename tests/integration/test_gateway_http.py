@@ -68,6 +68,16 @@ class Answered:
         return json.loads(self.body)
 
 
+def _queue_settings(valkey_url: str) -> QueueSettings:
+    return QueueSettings(
+        url=valkey_url,
+        replicas_awaited=1,
+        replica_count=1,
+        stream_length_max=1_000,
+        record_count_max=10_000,
+    )
+
+
 def _feed_pool(dsn: str) -> ReadPool:
     connector = RoleConnector(dsn, "tally_gateway")
     return ReadPool(connector, session_count_max=2, settings=FEED_SETTINGS)
@@ -78,13 +88,7 @@ class RealGateway:
 
     def __init__(self, dsn: str, valkey_url: str) -> None:
         self._dsn = dsn
-        self.queue = QueueSettings(
-            url=valkey_url,
-            replicas_awaited=1,
-            replica_count=1,
-            stream_length_max=1_000,
-            record_count_max=10_000,
-        )
+        self.queue = _queue_settings(valkey_url)
         self.settings = GatewaySettings(
             name="gateway-test",
             host="127.0.0.1",
