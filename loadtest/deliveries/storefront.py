@@ -30,7 +30,7 @@ class RunFailed(click.ClickException):
 def a_sink() -> Iterator[int]:
     """A receiver in a process of its own; gives its port."""
     argv = [sys.executable, "-P", "-m", "loadtest.deliveries.sink"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             yield int(json.loads(process.stdout.readline())["port"])
