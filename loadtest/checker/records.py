@@ -75,6 +75,7 @@ class Input(StrEnum):
     FAULTS = "faults"
     LEAKS = "leaks"
     SNAPSHOTS = "snapshots"
+    WEBHOOKS = "webhooks"
 
 
 class EventType(StrEnum):
@@ -241,6 +242,8 @@ class Records:
     faults: list[FaultRecord] = field(default_factory=list)
     documented: Mapping[str, int] = field(default_factory=dict)
     """HTTP status by problem code, as the deployment's documentation lists them."""
+    webhooks: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    """By merchant and mode of each endpoint, the ids of the events that it got."""
     leaks: list[LeakRecord] = field(default_factory=list)
     leak_bytes_scanned: int = 0
     is_final_complete: bool = False

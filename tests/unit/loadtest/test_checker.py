@@ -190,6 +190,7 @@ def test_a_record_that_could_not_be_read_is_never_a_violation(unread: Input) -> 
         Input.FAULTS: {"faults": []},
         Input.LEAKS: {"leak_bytes_scanned": 0},
         Input.SNAPSHOTS: {"snapshots": []},
+        Input.WEBHOOKS: {"webhooks": {}},
     }
     records = swapped(
         valid(),
