@@ -85,7 +85,7 @@ def with_payload(**changes: object) -> tuple[bytes, ...]:
             (
                 "idempotency_key", "merchant_id", "seller_no", "amount_minor", "currency",
                 "fee_minor", "payment_method", "description", "buyer_json", "metadata_json",
-                "api_version",
+                "api_version", "captures_manually",
             ),
             msgspec.msgpack.decode(raw[-1]),
             strict=True,
