@@ -156,6 +156,8 @@ class OperationTaking:
 
     def next_turn(self, payment_no: int) -> None:
         """Let the operation begin whose turn it is, if none is under way."""
+        if self._payment(payment_no).is_turn_parked:
+            return
         for order_no in self._open_of(payment_no):
             order = self._writing.order(order_no)
             if order is None or not self._operation(order).kind.takes_turns:
@@ -181,7 +183,9 @@ class OperationTaking:
         writing = self._writing
         payment_no, kind = payment.order_no, operation.kind
         in_flight = self._in_flight(payment_no)
-        waits = kind.takes_turns and any(other.kind.takes_turns for other in in_flight)
+        waits = kind.takes_turns and (
+            payment.is_turn_parked or any(other.kind.takes_turns for other in in_flight)
+        )
         refusal = (
             None
             if waits

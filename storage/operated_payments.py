@@ -72,6 +72,8 @@ def payment_standing(row: Row) -> PaymentStanding:
         disputed_minor=row["disputed_minor"],
         event_sequence=row["event_sequence"],
         operation_count=row["operation_count"],
+        parked_refund_minor=int(row["parked_refund_minor"] or 0),
+        is_turn_parked=bool(row["is_turn_parked"]),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from payments.lifecycle import PaymentState
+from payments.operation_kinds import OperationKind
 from payments.operation_rows import OperationRow
 from payments.rows import ProgressRow, TimerKind
 from payments.standing import PaymentStanding
@@ -70,6 +71,11 @@ def standing_of(books: FakeBooks, key: OrderKey) -> PaymentStanding:
     running = books.open_orders.get(key)
     frozen_fee = outcome.fee_minor if outcome is not None and outcome.status == 5 else 0
     attempt = None if outcome is None else books.attempts.get((*key, outcome.attempt_no))
+    stuck = [
+        row
+        for place in books.parked
+        if place in books.operations and (row := books.operations[place][0]).payment_no == key[1]
+    ]
     return payment_standing(
         {
             **order._asdict(),
@@ -89,6 +95,10 @@ def standing_of(books: FakeBooks, key: OrderKey) -> PaymentStanding:
                 stands.event_sequence if stands else (outcome.event_sequence if outcome else 0)
             ),
             "operation_count": stands.operation_count if stands else 0,
+            "parked_refund_minor": sum(
+                row.amount_minor for row in stuck if row.kind == OperationKind.REFUND
+            ),
+            "is_turn_parked": any(row.kind != OperationKind.REFUND for row in stuck),
         }
     )
 

@@ -271,6 +271,24 @@ def test_an_operation_never_goes_to_another_psp() -> None:
     assert psps == {"psp"}
 
 
+def test_what_is_parked_counts_as_in_flight() -> None:
+    """An operation that ends its host is in nobody's memory, and may have run all the same."""
+    life = Life()
+    stuck = an_operation(OperationKind.REFUND, AUTOMATIC, 1, 700)
+    capture = an_operation(OperationKind.CAPTURE, MANUAL, 1, 400)
+    life.world.take(operations=[stuck, capture])
+    books = life.world.books
+    for operation in (stuck, capture):
+        books.parked[books.operation_keys[operation.operation_uuid]] = ("kills_host", "")
+    life.world.claim()
+    assert life.world.book.open_count == 0
+    refund = an_operation(OperationKind.REFUND, AUTOMATIC, 2, 400)
+    void = an_operation(OperationKind.VOID, MANUAL, 2)
+    decided = life.world.take(operations=[refund, void])
+    assert [outcome.failure_code for outcome in decided.outcomes] == ["refund_exceeds_captured"]
+    assert life.world.calls == []
+
+
 def test_a_tainted_operation_keeps_its_key() -> None:
     """An operation that may have run ends by an answer to its own key alone."""
     life = Life()
