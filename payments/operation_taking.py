@@ -9,12 +9,14 @@ from payments.attempts import Attempt
 from payments.commands import OperationCommand
 from payments.decided import Batch, Held
 from payments.defects import InvariantViolation
+from payments.dispute_taking import take_dispute
 from payments.identity import operation_uuid
 from payments.lifecycle import PaymentEvent, PaymentState, next_state
 from payments.next_step import Ended
 from payments.open_order import OpenOrder
 from payments.operation_kinds import OperationEvent, OperationKind
 from payments.operations import Operation, Refusal
+from payments.psp_events import EventFound
 from payments.rows import TimerKind
 from payments.standing import PaymentStanding
 from payments.writing import Writing
@@ -124,6 +126,13 @@ class OperationTaking:
         # Written in any case: that moves the timer on, or takes it away where nothing is held.
         self._change(payment)
         self._writing.decided.hold_timers[payment_no] = EXPIRY_LOOK_MS
+
+    def dispute(self, found: EventFound) -> None:
+        """Take in what a PSP tells of a dispute."""
+        payment = None if found.order_no is None else self._payment(found.order_no)
+        changed = take_dispute(self._writing, found, payment)
+        if changed is not None:
+            self._change(changed)
 
     def end(self, order: OpenOrder, ended: Ended) -> None:
         """Write how an operation ended, what that changes, and let the next one begin."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
+from payments.disputes import Dispute
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.operation_rows import StandingRow
@@ -44,6 +45,7 @@ class PaymentStanding(NamedTuple):
     """Refunds that nobody works on, because they end their host's process: they may have run."""
     is_turn_parked: bool = False
     """Whether such a capture or void stands before all that come later."""
+    disputes: tuple[Dispute, ...] = ()
 
     @property
     def held_minor(self) -> int:

@@ -6,6 +6,7 @@ from payments import row_making as making
 from payments.attempts import Attempt
 from payments.commands import PaymentCommand
 from payments.decided import AttemptPlan, Batch, Decided, Held, Planner
+from payments.disputes import DisputeEvent
 from payments.identity import psp_key
 from payments.lifecycle import PaymentEvent, PaymentState
 from payments.next_step import Ended, send_before
@@ -93,7 +94,9 @@ class Writing:
         self.event(order.order_no, order.event_sequence, event)
         return order
 
-    def event(self, order_no: int, sequence: int, event: PaymentEvent | OperationEvent) -> None:
+    def event(
+        self, order_no: int, sequence: int, event: PaymentEvent | OperationEvent | DisputeEvent
+    ) -> None:
         """Note what happened; ``sequence`` is gapless per order, from 1."""
         row = EventRow(self.partition_index, order_no, sequence, self.batch_seq, event)
         self.decided.events.append(row)

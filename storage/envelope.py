@@ -6,8 +6,7 @@ of an unknown version or with a damaged payload can still be set aside under its
 ===== ============================ ===================================================================
 field holds                        form
 ===== ============================ ===================================================================
-``c`` the kind of command          ``payment`` (``capture``, ``void``, ``refund``:
-                                   storage.operation_envelope; ``psp_webhook``: storage.event_envelope)
+``c`` the kind of command          ``payment`` (others: operation_envelope, event_envelope)
 ``m`` merchant and mode            ``<merchant_no>|<test or live>``
 ``k`` order_uuid                   36 characters, lower case
 ``f`` fingerprint                  FINGERPRINT_BYTES raw bytes

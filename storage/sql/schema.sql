@@ -32,6 +32,18 @@ CREATE TYPE flush_dead_letter AS (
 	raw_envelope bytea
 );
 
+CREATE TYPE flush_dispute AS (
+	partition_index smallint,
+	order_no bigint,
+	payment_no bigint,
+	psp text,
+	reference text,
+	status smallint,
+	amount_minor bigint,
+	currency text,
+	event_sequence integer
+);
+
 CREATE TYPE flush_event AS (
 	partition_index smallint,
 	order_no bigint,
@@ -84,6 +96,24 @@ CREATE TYPE flush_letter_result AS (
 	detail text
 );
 
+CREATE TYPE flush_operation AS (
+	partition_index smallint,
+	order_no bigint,
+	operation_uuid uuid,
+	kind smallint,
+	payment_no bigint,
+	idempotency_key uuid,
+	merchant_no integer,
+	mode smallint,
+	amount_minor bigint,
+	currency text,
+	fingerprint bytea,
+	api_version text,
+	accepted_at timestamp with time zone,
+	attempt_no smallint,
+	is_open boolean
+);
+
 CREATE TYPE flush_order AS (
 	partition_index smallint,
 	order_no bigint,
@@ -119,11 +149,54 @@ CREATE TYPE flush_outcome AS (
 	event_sequence integer
 );
 
+CREATE TYPE flush_payment AS (
+	partition_index smallint,
+	order_no bigint,
+	order_uuid uuid,
+	idempotency_key uuid,
+	merchant_no integer,
+	mode smallint,
+	seller_no integer,
+	amount_minor bigint,
+	currency text,
+	fee_minor bigint,
+	fingerprint bytea,
+	metadata_json text,
+	api_version text,
+	accepted_at timestamp with time zone,
+	captures_manually boolean
+);
+
+CREATE TYPE flush_payment_standing AS (
+	partition_index smallint,
+	order_no bigint,
+	status smallint,
+	captured_minor bigint,
+	refunded_minor bigint,
+	fee_taken_minor bigint,
+	disputed_minor bigint,
+	event_sequence integer,
+	operation_count integer,
+	is_held boolean,
+	expires_in_ms bigint
+);
+
 CREATE TYPE flush_personal AS (
 	partition_index smallint,
 	order_no bigint,
 	part smallint,
 	envelope bytea
+);
+
+CREATE TYPE flush_posting AS (
+	partition_index smallint,
+	account_no bigint,
+	version_before bigint,
+	transfer_count bigint,
+	debits_posted_minor numeric(38,0),
+	credits_posted_minor numeric(38,0),
+	debits_pending_minor numeric(38,0),
+	credits_pending_minor numeric(38,0)
 );
 
 CREATE TYPE flush_progress AS (
@@ -164,6 +237,27 @@ CREATE TYPE flush_psp_event_result AS (
 	order_no bigint,
 	result smallint,
 	detail text
+);
+
+CREATE TYPE flush_psp_notice AS (
+	partition_index smallint,
+	event_uuid uuid,
+	psp text,
+	event_id text,
+	order_uuid uuid,
+	attempt_no smallint,
+	result smallint,
+	reference text,
+	captured_minor bigint,
+	currency text,
+	failure_code text,
+	decline_code text,
+	message text,
+	effective_at timestamp with time zone,
+	accepted_at timestamp with time zone,
+	dispute_id text,
+	dispute_state smallint,
+	disputed_minor bigint
 );
 
 CREATE TYPE flush_refused AS (
@@ -359,6 +453,22 @@ CREATE TABLE deployment (
     CONSTRAINT deployment_partition_first_check CHECK ((partition_first >= 0))
 );
 
+CREATE TABLE dispute (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    payment_no bigint NOT NULL,
+    psp text NOT NULL,
+    reference text NOT NULL,
+    status smallint NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency character(3) NOT NULL,
+    event_sequence integer NOT NULL,
+    opened_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT dispute_amount_minor_check CHECK (((amount_minor >= 1) AND (amount_minor <= '9007199254740991'::bigint))),
+    CONSTRAINT dispute_status_check CHECK ((status = ANY (ARRAY[1, 2, 3])))
+);
+
 CREATE TABLE transfer (
     partition_index smallint NOT NULL,
     order_no bigint NOT NULL,
@@ -385,6 +495,7 @@ CREATE VIEW entries AS
     transfer.currency,
     transfer.recorded_at
    FROM transfer
+  WHERE (transfer.kind <> ALL (ARRAY[3, 5]))
 UNION ALL
  SELECT transfer.partition_index,
     transfer.order_no,
@@ -394,7 +505,8 @@ UNION ALL
     transfer.amount_minor,
     transfer.currency,
     transfer.recorded_at
-   FROM transfer;
+   FROM transfer
+  WHERE (transfer.kind <> ALL (ARRAY[3, 5]));
 
 CREATE TABLE event (
     partition_index smallint NOT NULL,
@@ -521,6 +633,26 @@ CREATE TABLE open_order (
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
 
+CREATE TABLE operation (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    operation_uuid uuid NOT NULL,
+    kind smallint NOT NULL,
+    payment_no bigint NOT NULL,
+    idempotency_key uuid NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency character(3) NOT NULL,
+    fingerprint bytea NOT NULL,
+    api_version text NOT NULL,
+    accepted_at timestamp with time zone NOT NULL,
+    taken_in_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT operation_amount_minor_check CHECK (((amount_minor >= 0) AND (amount_minor <= '9007199254740991'::bigint))),
+    CONSTRAINT operation_kind_check CHECK ((kind = ANY (ARRAY[1, 2, 3, 4])))
+)
+PARTITION BY HASH (partition_index);
+
 CREATE TABLE order_outcome (
     partition_index smallint NOT NULL,
     order_no bigint NOT NULL,
@@ -584,10 +716,29 @@ CREATE TABLE payment_order (
     api_version text NOT NULL,
     accepted_at timestamp with time zone NOT NULL,
     taken_in_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    captures_manually boolean DEFAULT false NOT NULL,
     CONSTRAINT payment_order_amount_minor_check CHECK (((amount_minor >= 1) AND (amount_minor <= '9007199254740991'::bigint))),
     CONSTRAINT payment_order_check CHECK (((fee_minor >= 0) AND (fee_minor <= amount_minor)))
 )
 PARTITION BY HASH (partition_index);
+
+CREATE TABLE payment_standing (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    status smallint NOT NULL,
+    captured_minor bigint NOT NULL,
+    refunded_minor bigint NOT NULL,
+    fee_taken_minor bigint NOT NULL,
+    disputed_minor bigint NOT NULL,
+    event_sequence integer NOT NULL,
+    operation_count integer NOT NULL,
+    updated_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT payment_standing_captured_minor_check CHECK ((captured_minor >= 0)),
+    CONSTRAINT payment_standing_check CHECK (((refunded_minor >= 0) AND (refunded_minor <= captured_minor))),
+    CONSTRAINT payment_standing_check1 CHECK (((fee_taken_minor >= 0) AND (fee_taken_minor <= captured_minor))),
+    CONSTRAINT payment_standing_disputed_minor_check CHECK ((disputed_minor >= 0))
+)
+WITH (fillfactor='70');
 
 CREATE TABLE personal_data (
     partition_index smallint NOT NULL,
@@ -614,6 +765,9 @@ CREATE TABLE psp_event (
     effective_at timestamp with time zone,
     accepted_at timestamp with time zone NOT NULL,
     recorded_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    dispute_id text,
+    dispute_state smallint DEFAULT 0 NOT NULL,
+    disputed_minor bigint DEFAULT 0 NOT NULL,
     CONSTRAINT psp_event_captured_minor_check CHECK ((captured_minor >= 0))
 );
 
@@ -750,6 +904,12 @@ ALTER TABLE ONLY dead_letter_result
 ALTER TABLE ONLY deployment
     ADD CONSTRAINT deployment_pkey PRIMARY KEY (is_singleton);
 
+ALTER TABLE ONLY dispute
+    ADD CONSTRAINT dispute_partition_index_payment_no_reference_key UNIQUE (partition_index, payment_no, reference);
+
+ALTER TABLE ONLY dispute
+    ADD CONSTRAINT dispute_pkey PRIMARY KEY (partition_index, order_no);
+
 ALTER TABLE ONLY event
     ADD CONSTRAINT event_pkey PRIMARY KEY (partition_index, order_no, sequence);
 
@@ -780,6 +940,9 @@ ALTER TABLE ONLY merchant
 ALTER TABLE ONLY open_order
     ADD CONSTRAINT open_order_pkey PRIMARY KEY (partition_index, order_no);
 
+ALTER TABLE ONLY operation
+    ADD CONSTRAINT operation_pkey PRIMARY KEY (partition_index, order_no);
+
 ALTER TABLE ONLY order_outcome
     ADD CONSTRAINT order_outcome_pkey PRIMARY KEY (partition_index, order_no);
 
@@ -791,6 +954,9 @@ ALTER TABLE ONLY partition
 
 ALTER TABLE ONLY payment_order
     ADD CONSTRAINT payment_order_pkey PRIMARY KEY (partition_index, order_no);
+
+ALTER TABLE ONLY payment_standing
+    ADD CONSTRAINT payment_standing_pkey PRIMARY KEY (partition_index, order_no);
 
 ALTER TABLE ONLY personal_data
     ADD CONSTRAINT personal_data_pkey PRIMARY KEY (partition_index, order_no, part);
@@ -838,6 +1004,10 @@ CREATE INDEX dead_letter_raw ON dead_letter USING btree (partition_index, raw_sh
 CREATE INDEX dead_letter_result_letter ON dead_letter_result USING btree (dead_letter_no);
 
 CREATE INDEX evidence_order ON evidence USING btree (partition_index, order_no);
+
+CREATE UNIQUE INDEX operation_identity ON ONLY operation USING btree (operation_uuid, partition_index) INCLUDE (order_no);
+
+CREATE INDEX operation_payment ON ONLY operation USING btree (partition_index, payment_no, order_no);
 
 CREATE INDEX payment_order_list ON ONLY payment_order USING btree (merchant_no, mode, accepted_at, order_no);
 
@@ -943,6 +1113,10 @@ GRANT SELECT ON TABLE deployment TO tally_reader;
 GRANT SELECT ON TABLE deployment TO tally_gateway;
 GRANT SELECT ON TABLE deployment TO tally_owner;
 
+GRANT SELECT ON TABLE dispute TO tally_reader;
+GRANT SELECT ON TABLE dispute TO tally_gateway;
+GRANT SELECT,INSERT,UPDATE ON TABLE dispute TO tally_owner;
+
 GRANT SELECT ON TABLE transfer TO tally_reader;
 GRANT SELECT ON TABLE transfer TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE transfer TO tally_owner;
@@ -987,6 +1161,10 @@ GRANT SELECT ON TABLE open_order TO tally_reader;
 GRANT SELECT ON TABLE open_order TO tally_gateway;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE open_order TO tally_owner;
 
+GRANT SELECT ON TABLE operation TO tally_reader;
+GRANT SELECT ON TABLE operation TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE operation TO tally_owner;
+
 GRANT SELECT ON TABLE order_outcome TO tally_reader;
 GRANT SELECT ON TABLE order_outcome TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE order_outcome TO tally_owner;
@@ -1002,6 +1180,10 @@ GRANT SELECT,UPDATE ON TABLE partition TO tally_owner;
 GRANT SELECT ON TABLE payment_order TO tally_reader;
 GRANT SELECT ON TABLE payment_order TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE payment_order TO tally_owner;
+
+GRANT SELECT ON TABLE payment_standing TO tally_reader;
+GRANT SELECT ON TABLE payment_standing TO tally_gateway;
+GRANT SELECT,INSERT,UPDATE ON TABLE payment_standing TO tally_owner;
 
 GRANT SELECT ON TABLE personal_data TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE personal_data TO tally_owner;

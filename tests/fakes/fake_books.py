@@ -14,6 +14,7 @@ from payments.attempts import Attempt
 from payments.chain import GENESIS
 from payments.commands import PaymentCommand
 from payments.defects import ContentDefect, InvariantViolation
+from payments.disputes import DisputeRow
 from payments.fingerprint import canonical_json
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
@@ -89,6 +90,7 @@ class FakeBooks:
     operations: dict[OrderKey, tuple[OperationRow, datetime]] = field(default_factory=dict)
     operation_keys: dict[UUID, OrderKey] = field(default_factory=dict)
     standings: dict[OrderKey, StandingRow] = field(default_factory=dict)
+    disputes: dict[OrderKey, DisputeRow] = field(default_factory=dict)
     parked: dict[OrderKey, tuple[str, str]] = field(default_factory=dict)
     refused_orders: set[UUID] = field(default_factory=set)
     """Orders with a value that no column holds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ def write_operations(books: FakeBooks, flush: Flush, at: datetime) -> None:
             books.open_orders[key] = ProgressRow(
                 *key, status, True, row.attempt_no, 0, None, None, None, None, None
             )
+    for dispute in flush.disputes:
+        books.disputes[dispute.partition_index, dispute.order_no] = dispute
     for standing in flush.standings:
         key = (standing.partition_index, standing.order_no)
         books.standings[key] = standing
@@ -97,6 +100,13 @@ def standing_of(books: FakeBooks, key: OrderKey) -> PaymentStanding:
             "operation_count": stands.operation_count if stands else 0,
             "parked_refund_minor": sum(
                 row.amount_minor for row in stuck if row.kind == OperationKind.REFUND
+            ),
+            "disputes": json.dumps(
+                [
+                    (no, row.reference, row.status, row.amount_minor, row.event_sequence)
+                    for (index, no), row in sorted(books.disputes.items())
+                    if (index, row.payment_no) == key
+                ]
             ),
             "is_turn_parked": any(row.kind != OperationKind.REFUND for row in stuck),
         }
