@@ -166,6 +166,7 @@ def _charge(psp: str, row: Mapping[str, Any]) -> ChargeRecord:
         captured_minor=row["captured"],
         refunded_minor=row["refunded"],
         at_unix_ns=_unix_ns(row["at"]),
+        charged_back_minor=row.get("charged_back", 0),
     )
 
 

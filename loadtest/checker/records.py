@@ -17,6 +17,7 @@ from loadtest.checker.book_records import (
     AttemptRecord,
     BatchRecord,
     DeadLetterRecord,
+    DisputeRecord,
     EventRecord,
     OpenOrderRecord,
     OperationRecord,
@@ -38,6 +39,7 @@ __all__ = [
     "ClientEvent",
     "ClientKey",
     "DeadLetterRecord",
+    "DisputeRecord",
     "EventRecord",
     "EventType",
     "FaultPhase",
@@ -157,6 +159,8 @@ class ChargeRecord(NamedTuple):
     captured_minor: int
     refunded_minor: int
     at_unix_ns: int
+    charged_back_minor: int = 0
+    """What disputes that were lost took."""
 
 
 class QueueLeft(NamedTuple):
@@ -223,6 +227,7 @@ class Records:
     outcomes: list[OutcomeRecord] = field(default_factory=list)
     open_orders: list[OpenOrderRecord] = field(default_factory=list)
     operations: list[OperationRecord] = field(default_factory=list)
+    disputes: list[DisputeRecord] = field(default_factory=list)
     accounts: list[AccountRecord] = field(default_factory=list)
     transfers: list[TransferRecord] = field(default_factory=list)
     slices: list[SliceRecord] = field(default_factory=list)
