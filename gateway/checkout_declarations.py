@@ -9,15 +9,22 @@ from gateway.openapi.declarations import (
     Answered,
     Body,
     Declaration,
+    Example,
     Header,
     Link,
     Parameter,
     Tag,
 )
-from gateway.problems import Code
+from gateway.payment_examples import PAYMENT_EXAMPLE
+from gateway.problems import Code, Problem
 from payments.answer_schema import PAYMENT
 from payments.checkouts import CheckoutStatus
 from payments.json_schema import TIME, Schema, constant, list_of, nullable, one_of, record, text
+
+CHECKOUT_NOT_FOUND = Problem(
+    code=Code.CHECKOUT_NOT_FOUND,
+    detail="Neither the books nor the queue know such a checkout of this merchant and mode.",
+)
 
 _ID_PATTERN = "^co_[bcdfghjkmnpqrstv]{32}$"
 
@@ -71,6 +78,27 @@ _ONE_OF_TWO: Schema = {
     ]
 }
 
+_KEY = "2f0d8f51-6a55-4e0c-9a71-3c1f5b1f0e77"
+_ORDER_ID = "5b0c7a44-1e6c-4b62-8a4e-2a9d1c7e4f30"
+_METADATA = {"cart": "c-10"}
+_REQUEST = {
+    "orders": [{"id": _ORDER_ID, "seller": "slr_shoes", "amount": 1999, "currency": "USD"}],
+    "payment_method": "tok_approve",
+    "metadata": _METADATA,
+}
+CHECKOUT_EXAMPLE: dict[str, object] = {
+    "id": "co_bcdfghjkmnpqrstvbcdfghjkmnpqrstv",
+    "object": "checkout",
+    "status": "succeeded",
+    "is_payment_done": True,
+    "redirect_url": None,
+    "expires_at": None,
+    "hosted": None,
+    "metadata": _METADATA,
+    "created_at": "2026-11-01T12:00:00.000Z",
+    "orders": [{**PAYMENT_EXAMPLE, "id": _ORDER_ID, "metadata": _METADATA}],
+}
+
 CREATE = Declaration(
     name="create_checkout",
     tag=Tag.CHECKOUTS,
@@ -87,7 +115,7 @@ CREATE = Declaration(
             status=201,
             text="Every order has ended, however: `status` says what it came to.",
             schema=CHECKOUT,
-            headers=(_LOCATION, REPLAYED, APPLIED),
+            headers=(_LOCATION, REPLAYED, KEY_CHECK, APPLIED),
             links=_LINKS,
         ),
         Answered(
@@ -102,6 +130,7 @@ CREATE = Declaration(
         Code.CHECKOUT_INVALID,
         Code.ORDER_ID_REUSED,
         Code.RETURN_URL_INVALID,
+        Code.ORDER_ID_REUSED,
         Code.AMOUNT_TOO_SMALL,
         Code.AMOUNT_TOO_LARGE,
         Code.CURRENCY_NOT_SUPPORTED,
@@ -114,6 +143,16 @@ CREATE = Declaration(
         Code.TEXT_INVALID,
         Code.IDEMPOTENCY_KEY_REUSED,
         Code.QUEUE_BACKPRESSURE,
+    ),
+    examples=(
+        Example(
+            name="paid",
+            text="A checkout of one order, waited for",
+            headers={"Idempotency-Key": _KEY, "Prefer": "wait=10"},
+            body=_REQUEST,
+            status=201,
+            answer=CHECKOUT_EXAMPLE,
+        ),
     ),
 )
 READ = Declaration(

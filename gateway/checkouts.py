@@ -30,9 +30,9 @@ from gateway.idempotency import Verdict
 from gateway.lookups import LOOKUP_KEYS_MAX, OrderKey
 from gateway.open_requests import Decided
 from gateway.openapi.declarations import documented
-from gateway.parameters import read_limit, single_parameters
+from gateway.parameters import cursor_problem, read_limit, single_parameters
 from gateway.payments import Payments
-from gateway.problems import Code, Problem, store_unavailable
+from gateway.problems import Problem, store_unavailable
 from gateway.refusals import BOOKS_AWAY
 from gateway.rendering import json_bytes_response
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
@@ -49,10 +49,6 @@ from runtime.faults import StorageUnavailable
 from storage.checkouts import CheckoutPage, CheckoutQueries
 from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord, StoredOrder
 
-_NOT_FOUND = Problem(
-    code=Code.CHECKOUT_NOT_FOUND,
-    detail="Neither the books nor the queue know such a checkout of this merchant and mode.",
-)
 _CANT_TELL = store_unavailable("Whether this checkout exists can't be told now.", may_run=True)
 
 
@@ -133,15 +129,13 @@ class Checkouts:
         if isinstance(parameters, Problem):
             return parameters
         uuid = parse_checkout_id(request.match_info["id"])
-        if uuid is None:
-            return _NOT_FOUND
         try:
-            checkout = await self._placing.find(uuid)
+            checkout = None if uuid is None else await self._placing.find(uuid)
         except (StorageUnavailable, TimeoutError):
             return _CANT_TELL
         whose = (merchant.merchant_no, merchant.mode)
         if checkout is None or (checkout.merchant_no, checkout.mode) != whose:
-            return _NOT_FOUND
+            return declared.CHECKOUT_NOT_FOUND
         views = await asyncio.gather(
             *(self._found(checkout, *each) for each in self._with_keys(checkout))
         )
@@ -161,12 +155,12 @@ class Checkouts:
             return limit
         cursors = [name for name in ("starting_after", "ending_before") if name in parameters]
         if len(cursors) > 1:
-            return _cursor_problem("ending_before", "Give one cursor, not both.")
+            return cursor_problem("ending_before", "Give one cursor, not both.")
         page, name = CheckoutPage(limit), ""
         for name in cursors:
             uuid = parse_checkout_id(parameters[name])
             if uuid is None:
-                return _cursor_problem(name, "The cursor must be the id of a checkout.")
+                return cursor_problem(name, "The cursor must be the id of a checkout.")
             edge, is_after = self._placing.key_of(uuid), name == "starting_after"
             page = CheckoutPage(limit, edge) if is_after else CheckoutPage(limit, None, edge)
         try:
@@ -175,7 +169,7 @@ class Checkouts:
             )
             orders = await self._orders_of(checkouts)
         except CursorUnknown:
-            return _cursor_problem(name, "The cursor names no checkout of this merchant and mode.")
+            return cursor_problem(name, "The cursor names no checkout of this merchant and mode.")
         except StorageUnavailable:
             return BOOKS_AWAY
         shown = [
@@ -293,7 +287,3 @@ async def _waited(waiter: Waiter | None, decided: Decided, rest_s: float) -> Sto
         return None
     found = await waiter.wait(max(0.0, rest_s))
     return found if isinstance(found, StoredOrder) else None
-
-
-def _cursor_problem(name: str, detail: str) -> Problem:
-    return Problem(code=Code.PARAMETER_INVALID, detail=detail, param=f"query:{name}")
