@@ -27,8 +27,8 @@ def narrowed(document: dict[str, Any], routes: Sequence[PaymentRoute]) -> dict[s
     pattern = rf"^(?:{_any_of(prefixes)})[ -~]*$"
     for shape in schemas.values():
         for name, member in shape.get("properties", {}).items():
-            if name == "payment_method" and _text_of(member) is not None:
-                _text_of(member)["pattern"] = pattern
+            if name == "payment_method" and (text := _text_of(member)) is not None:
+                text["pattern"] = pattern
             elif name == "currency" and "enum" in member:
                 member["enum"] = _currencies(routes)
     payment = schemas.get(PaymentRequest.__name__)
