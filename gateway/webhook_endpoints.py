@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -37,8 +36,7 @@ from storage.webhook_ports import ABOVE_ALL_ENDPOINTS, Endpoint, EndpointStatus,
 
 T = TypeVar("T")
 
-# As long as what HMAC-SHA256 gives is strong.
-SECRET_BYTES = 32
+SECRET_BYTES = 32  # as long as what HMAC-SHA256 gives
 # Each is sent every event that it asks for.
 ENDPOINTS_MAX = 20
 
@@ -167,8 +165,8 @@ class WebhookEndpoints:
             return UNCERTAIN
         if not is_deleted:
             return ENDPOINT_NOT_FOUND
-        document = {"id": endpoint_id(number), "object": "webhook_endpoint", "deleted": True}
-        return json_response(document)
+        deleted = {"id": endpoint_id(number), "object": "webhook_endpoint", "deleted": True}
+        return json_response(deleted)
 
     @documented(declared.ENABLE)
     async def enable(self, request: web.Request, merchant: Merchant) -> Answer:
@@ -238,8 +236,8 @@ class WebhookEndpoints:
         endpoint = await find_endpoint(self._webhooks, request, merchant)
         if isinstance(endpoint, Problem):
             return endpoint
-        added: Mapping[str, str] = {} if secret is None else {"secret": secret}
-        return json_response({**endpoint_document(endpoint), **added})
+        document = endpoint_document(endpoint)
+        return json_response(document if secret is None else {**document, "secret": secret})
 
 
 async def find_endpoint(

@@ -23,6 +23,7 @@ LEDGER: Mapping[str, str] = {
     "transfers_match_outcomes": "a success moved gross and fee, nothing else moved anything",
     "operations": "a capture, void or refund is of an ended payment, at its PSP, and tells how it ended",
     "operation_transfers": "an operation that was done moved its amount and fee, nothing else did",
+    "disputes": "a dispute is of a captured payment, holds its amount, and gives it to whoever won it",
     "standings": "what was captured and refunded follows from the operations, and is never above",
     ATTEMPTS: "attempts are gapless, under the key of their order, at a PSP that can be asked",
     "events": "an order's events are gapless, a path of the life cycle, and lead to where it stands",

@@ -59,6 +59,18 @@ CREATE TYPE flush_dead_letter AS (
 	raw_envelope bytea
 );
 
+CREATE TYPE flush_dispute AS (
+	partition_index smallint,
+	order_no bigint,
+	payment_no bigint,
+	psp text,
+	reference text,
+	status smallint,
+	amount_minor bigint,
+	currency text,
+	event_sequence integer
+);
+
 CREATE TYPE flush_event AS (
 	partition_index smallint,
 	order_no bigint,
@@ -252,6 +264,27 @@ CREATE TYPE flush_psp_event_result AS (
 	order_no bigint,
 	result smallint,
 	detail text
+);
+
+CREATE TYPE flush_psp_notice AS (
+	partition_index smallint,
+	event_uuid uuid,
+	psp text,
+	event_id text,
+	order_uuid uuid,
+	attempt_no smallint,
+	result smallint,
+	reference text,
+	captured_minor bigint,
+	currency text,
+	failure_code text,
+	decline_code text,
+	message text,
+	effective_at timestamp with time zone,
+	accepted_at timestamp with time zone,
+	dispute_id text,
+	dispute_state smallint,
+	disputed_minor bigint
 );
 
 CREATE TYPE flush_refused AS (
@@ -513,6 +546,22 @@ CREATE TABLE deployment (
     CONSTRAINT deployment_is_singleton_check CHECK (is_singleton),
     CONSTRAINT deployment_partition_count_check CHECK ((partition_count > 0)),
     CONSTRAINT deployment_partition_first_check CHECK ((partition_first >= 0))
+);
+
+CREATE TABLE dispute (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    payment_no bigint NOT NULL,
+    psp text NOT NULL,
+    reference text NOT NULL,
+    status smallint NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency character(3) NOT NULL,
+    event_sequence integer NOT NULL,
+    opened_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT dispute_amount_minor_check CHECK (((amount_minor >= 1) AND (amount_minor <= '9007199254740991'::bigint))),
+    CONSTRAINT dispute_status_check CHECK ((status = ANY (ARRAY[1, 2, 3])))
 );
 
 CREATE TABLE transfer (
@@ -813,6 +862,9 @@ CREATE TABLE psp_event (
     effective_at timestamp with time zone,
     accepted_at timestamp with time zone NOT NULL,
     recorded_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    dispute_id text,
+    dispute_state smallint DEFAULT 0 NOT NULL,
+    disputed_minor bigint DEFAULT 0 NOT NULL,
     CONSTRAINT psp_event_captured_minor_check CHECK ((captured_minor >= 0))
 );
 
@@ -1070,6 +1122,12 @@ ALTER TABLE ONLY dead_letter_result
 
 ALTER TABLE ONLY deployment
     ADD CONSTRAINT deployment_pkey PRIMARY KEY (is_singleton);
+
+ALTER TABLE ONLY dispute
+    ADD CONSTRAINT dispute_partition_index_payment_no_reference_key UNIQUE (partition_index, payment_no, reference);
+
+ALTER TABLE ONLY dispute
+    ADD CONSTRAINT dispute_pkey PRIMARY KEY (partition_index, order_no);
 
 ALTER TABLE ONLY event
     ADD CONSTRAINT event_pkey PRIMARY KEY (partition_index, order_no, sequence);
@@ -1335,6 +1393,10 @@ GRANT SELECT,INSERT ON TABLE dead_letter_result TO tally_owner;
 GRANT SELECT ON TABLE deployment TO tally_reader;
 GRANT SELECT ON TABLE deployment TO tally_gateway;
 GRANT SELECT ON TABLE deployment TO tally_owner;
+
+GRANT SELECT ON TABLE dispute TO tally_reader;
+GRANT SELECT ON TABLE dispute TO tally_gateway;
+GRANT SELECT,INSERT,UPDATE ON TABLE dispute TO tally_owner;
 
 GRANT SELECT ON TABLE transfer TO tally_reader;
 GRANT SELECT ON TABLE transfer TO tally_gateway;
