@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack
 from uuid import UUID
 
 from aiohttp import web
@@ -25,10 +24,9 @@ from gateway.checkout_rendering import (
 from gateway.checkout_requests import WantedCheckout, at_order, read_checkout
 from gateway.door import Answer
 from gateway.finding import NOT_FOUND, Finding
-from gateway.holding import HEADER_PREFERENCE_APPLIED
+from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
 from gateway.idempotency import Verdict
 from gateway.lookups import LOOKUP_KEYS_MAX, OrderKey
-from gateway.open_requests import Decided
 from gateway.openapi.declarations import documented
 from gateway.parameters import cursor_problem, read_limit, single_parameters
 from gateway.payments import Payments
@@ -37,14 +35,12 @@ from gateway.refusals import BOOKS_AWAY
 from gateway.rendering import json_bytes_response
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.settings import GatewaySettings
-from gateway.waiting import Waiter, Waiters, is_wait_over
 from payments import fingerprint
 from payments.answer import OrderView
 from payments.checkouts import Checkout, CheckoutOrder, checkout_fingerprint
 from payments.commands import HostedPage, PaymentCommand
 from payments.identity import checkout_id, checkout_uuid, parse_checkout_id
 from payments.partitioning import partition_index
-from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.checkouts import CheckoutPage, CheckoutQueries
 from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord, StoredOrder
@@ -60,10 +56,9 @@ class Checkouts:
         payments: Payments,
         placing: Placing,
         finding: Finding,
-        waiters: Waiters,
+        holding: Holding,
         *,
         settings: GatewaySettings,
-        clock: Clock,
         queries: PaymentQueries,
         checkouts: CheckoutQueries,
         reply_to: str,
@@ -71,9 +66,8 @@ class Checkouts:
         self._payments = payments
         self._placing = placing
         self._finding = finding
-        self._waiters = waiters
+        self._holding = holding
         self._settings = settings
-        self._clock = clock
         self._queries = queries
         self._checkouts = checkouts
         self._reply_to = reply_to
@@ -210,32 +204,16 @@ class Checkouts:
 
     async def _run(self, placed: Placed, commands: Sequence[PaymentCommand], wait_s: int) -> Answer:
         """Have every order accepted, hold the answer as long as is wanted, and tell how each stands."""
-        checkout = placed.checkout
-        until_s = self._clock.monotonic_s() + wait_s
-        is_waiting = wait_s > 0 and self._waiters.has_room
-        with ExitStack() as held:
-            # Registered before the appends: an outcome may be there before its append has answered.
-            waiters = [
-                held.enter_context(self._waiters.waiter(key)) if is_waiting else None
-                for _, key in self._with_keys(checkout)
-            ]
-            verdicts = await asyncio.gather(*map(self._payments.accept, commands))
-            problem = not_all_stored(verdicts, commands)
-            if problem is not None:
-                return problem
-            found = await asyncio.gather(
-                *(
-                    _waited(waiter, decided, until_s - self._clock.monotonic_s())
-                    for waiter, decided in zip(waiters, verdicts, strict=True)
-                )
-            )
+        checkout, held_s = placed.checkout, self._holding.held_s(wait_s)
+        verdicts = await asyncio.gather(
+            *(self._payments.accept(command, held_s) for command in commands)
+        )
+        problem = not_all_stored(verdicts, commands)
+        if problem is not None:
+            return problem
         views = [
-            stored_view(checkout, order, stored)
-            if stored is not None
-            else verdict_view(checkout, order, command, decided)
-            for order, stored, command, decided in zip(
-                checkout.orders, found, commands, verdicts, strict=True
-            )
+            verdict_view(checkout, order, command, decided)
+            for order, command, decided in zip(checkout.orders, commands, verdicts, strict=True)
         ]
         is_deferred = placed.is_deferred or any(
             decided.verdict is Verdict.ACCEPTED_DEFERRED for decided in verdicts
@@ -243,7 +221,7 @@ class Checkouts:
         response = checkout_response(
             checkout, views, is_replay=placed.is_replay, is_deferred=is_deferred
         )
-        if is_waiting:
+        if held_s:
             response.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
         return response
 
@@ -274,16 +252,3 @@ class Checkouts:
             (order, (partition_index(uuid, self._settings.partition_count), uuid))
             for order, uuid in zip(checkout.orders, checkout.order_uuids(), strict=True)
         ]
-
-
-async def _waited(waiter: Waiter | None, decided: Decided, rest_s: float) -> StoredOrder | None:
-    """Return the order once waiting longer is no use, or as it stands when the time is over."""
-    is_open = decided.verdict is Verdict.ACCEPTED or (
-        decided.verdict is Verdict.RUNNING
-        and decided.order is not None
-        and not is_wait_over(decided.order)
-    )
-    if waiter is None or not is_open:
-        return None
-    found = await waiter.wait(max(0.0, rest_s))
-    return found if isinstance(found, StoredOrder) else None
