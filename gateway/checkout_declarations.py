@@ -130,7 +130,6 @@ CREATE = Declaration(
         Code.CHECKOUT_INVALID,
         Code.ORDER_ID_REUSED,
         Code.RETURN_URL_INVALID,
-        Code.ORDER_ID_REUSED,
         Code.AMOUNT_TOO_SMALL,
         Code.AMOUNT_TOO_LARGE,
         Code.CURRENCY_NOT_SUPPORTED,

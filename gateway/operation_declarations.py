@@ -7,6 +7,7 @@ from gateway.openapi.declarations import (
     Answered,
     Body,
     Declaration,
+    Example,
     Header,
     Link,
     Parameter,
@@ -14,6 +15,7 @@ from gateway.openapi.declarations import (
 )
 from gateway.operation_requests import CaptureRequest, RefundRequest, VoidRequest
 from gateway.payment_declarations import PAYMENT_ID
+from gateway.payment_examples import REFUNDED_KEY
 from gateway.problems import PROBLEM_CONTENT_TYPE, Code
 from payments.operation_answer import ID_PREFIXES, REFUND_PATH_BASE
 from payments.operation_kinds import OperationKind
@@ -109,6 +111,33 @@ REFUND = Declaration(
     ),
     answers=_answers(OperationKind.REFUND),
     problems=(*_PROBLEMS, *_OF_AMOUNTS, Code.REASON_INVALID, Code.TEXT_INVALID),
+    examples=(
+        Example(
+            name="part",
+            text="A part of what was captured",
+            path={"id": REFUNDED_KEY},
+            headers={
+                "Idempotency-Key": "a7b0c9e2-6f0b-4b0d-9c1d-3d5e7f901b23",
+                "Prefer": "wait=10",
+            },
+            body={"amount": 200, "reason": "one pair came back"},
+            status=201,
+            answer={
+                "id": "rf_b_bcdfghjkmnpqrstvbcdfghjkmnpqrstv",
+                "object": "refund",
+                "payment": REFUNDED_KEY,
+                "status": "succeeded",
+                "outcome": "known",
+                "amount": 200,
+                "currency": "EUR",
+                "failure": None,
+                "next_retry_at": None,
+                "created_at": "2026-11-01T12:05:00.000Z",
+                "effective_at": "2026-11-01T12:05:00.120Z",
+                "ledger_updated_at": "2026-11-01T12:05:00.150Z",
+            },
+        ),
+    ),
 )
 LIST_REFUNDS = Declaration(
     name="list_refunds",

@@ -8,6 +8,7 @@ from gateway.problems import Code, Problem
 
 KEY = "6f1c0e58-6c0f-4b7f-9d5e-0f3f0a6f4c11"
 _DECLINED_KEY = "0c9a4b1e-52a7-4f5f-8a43-d0e1b1f0a6c2"
+REFUNDED_KEY = "4e0a5d5c-2f57-4d0f-8d8e-6a3c1f0b9a21"
 _RUNNING_KEY = "b3f6a6d4-1f0b-4c3a-9a57-2f9a4f0c7d10"
 _MISSING_KEY = "00000000-0000-4000-8000-000000000000"
 
@@ -63,6 +64,16 @@ _DECLINED = {
     "metadata": {},
     "wallet_updated_at": None,
 }
+# Of the merchant's own, in another currency.
+OWN_EXAMPLE: dict[str, object] = {
+    **PAYMENT_EXAMPLE,
+    "amount": 500,
+    "amount_captured": 500,
+    "currency": "EUR",
+    "seller": "mrc_bcdfghjkmnpqrstvbcdf",
+    "fee": 44,
+    "metadata": {},
+}
 _RUNNING = {
     **PAYMENT_EXAMPLE,
     "id": _RUNNING_KEY,
@@ -108,6 +119,14 @@ CREATE_EXAMPLES = (
             "retryable": False,
             "payment": _DECLINED,
         },
+    ),
+    Example(
+        name="small",
+        text="A payment for the merchant itself",
+        headers={"Idempotency-Key": REFUNDED_KEY, "Prefer": "wait=10"},
+        body={"amount": 500, "currency": "EUR", "payment_method": "tok_approve"},
+        status=201,
+        answer={**OWN_EXAMPLE, "id": REFUNDED_KEY},
     ),
     Example(
         name="accepted",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from gateway.openapi.common import LIMIT, number_pattern
-from gateway.openapi.declarations import Answered, Body, Declaration, Parameter, Tag
+from gateway.openapi.declarations import Answered, Body, Declaration, Example, Parameter, Tag
 from gateway.problems import Code
 from gateway.webhook_requests import (
     EndpointRequest,
@@ -99,6 +99,20 @@ def _of_one(name: str, summary: str, text_: str = "", *, body: Body = _NOTHING) 
     )
 
 
+_EXAMPLE = {
+    "id": "we_c",
+    "object": "webhook_endpoint",
+    "url": "https://shop.example.org/hooks",
+    "types": ["payment_order.*"],
+    "status": "enabled",
+    "status_reason": None,
+    "status_at": "2026-11-01T12:00:00.000Z",
+    "failing_since": None,
+    "secrets": 1,
+    "secret_expires_at": None,
+    "created_at": "2026-11-01T12:00:00.000Z",
+}
+
 CREATE = Declaration(
     name="create_webhook_endpoint",
     tag=Tag.WEBHOOKS,
@@ -107,6 +121,15 @@ CREATE = Declaration(
     body=Body(of=EndpointRequest, text="Where to, and what."),
     answers=(Answered(status=201, text="The endpoint with its secret.", schema=_WITH_SECRET),),
     problems=(Code.WEBHOOK_URL_INVALID, Code.WEBHOOK_TYPES_INVALID, Code.TOO_MANY_ENDPOINTS),
+    examples=(
+        Example(
+            name="of_payments",
+            text="Everything of payments",
+            body={"url": "https://shop.example.org/hooks", "types": ["payment_order.*"]},
+            status=201,
+            answer={**_EXAMPLE, "secret": "whsec_bW9yZSB0aGFuIGVub3VnaCBzZWNyZXQgYnl0ZXM="},
+        ),
+    ),
 )
 LIST = Declaration(
     name="list_webhook_endpoints",
@@ -123,6 +146,14 @@ LIST = Declaration(
         ),
     ),
     answers=(Answered(status=200, text="One page.", schema=_ENDPOINTS),),
+    examples=(
+        Example(
+            name="all",
+            text="All of them",
+            status=200,
+            answer={"object": "list", "data": [_EXAMPLE], "has_more": False},
+        ),
+    ),
 )
 READ = Declaration(
     name="read_webhook_endpoint",

@@ -31,6 +31,8 @@ VARIES = frozenset(
         "partition",
         "psp_reference",
         "request_id",
+        "secret",
+        "status_at",
         "stream_id",
         "wallet_updated_at",
     }
