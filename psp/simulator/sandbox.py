@@ -121,7 +121,7 @@ class Sandbox:
         return await self._run(
             charge.key,
             [charge.key],
-            lambda: self._rules.decide_dispute(charge, kind, amount_minor, now_ms=self._now_ms()),
+            lambda: self._rules.decide_dispute(charge, kind, amount_minor, now_ms=self.now_ms()),
         )
 
     async def query(self, key: str) -> Reply:
