@@ -15,7 +15,7 @@ from gateway.webhook_requests import (
 from payments.event_types import EVENT_TYPES
 from payments.feed import ENDPOINT_NO_MAX
 from payments.json_schema import TIME, Schema, constant, list_of, nullable, one_of, record, text
-from storage.webhooks import DeliveryState, EndpointStatus
+from storage.webhook_ports import DeliveryState, EndpointStatus
 
 _MEMBERS: dict[str, Schema] = {
     "id": text(pattern="^we_[b-v]{1,16}$"),

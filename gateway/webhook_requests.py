@@ -9,7 +9,7 @@ import msgspec
 from gateway.openapi.declarations import rule
 from payments.event_types import EVERYTHING, TYPE_PATTERNS
 from payments.webhook_targets import URL_CHARACTERS_MAX
-from storage.webhooks import DeliveryState
+from storage.webhook_ports import DeliveryState
 
 # More patterns than there are types have no use.
 TYPES_MAX = len(TYPE_PATTERNS)

@@ -27,8 +27,9 @@ def narrowed(document: dict[str, Any], routes: Sequence[PaymentRoute]) -> dict[s
     pattern = rf"^(?:{_any_of(prefixes)})[ -~]*$"
     for shape in schemas.values():
         for name, member in shape.get("properties", {}).items():
-            if name == "payment_method" and _text_of(member) is not None:
-                _text_of(member)["pattern"] = pattern
+            if name == "payment_method":
+                for text in _texts_of(member):
+                    text["pattern"] = pattern
             elif name == "currency" and "enum" in member:
                 member["enum"] = _currencies(routes)
     payment = schemas.get(PaymentRequest.__name__)
@@ -38,10 +39,9 @@ def narrowed(document: dict[str, Any], routes: Sequence[PaymentRoute]) -> dict[s
     return document
 
 
-def _text_of(member: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the text in a member's shape that has a pattern, also where it may be null."""
-    found = (each for each in (member, *member.get("anyOf", ())) if "pattern" in each)
-    return next(found, None)
+def _texts_of(member: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the texts in a member's shape that have a pattern, also where it may be null."""
+    return [each for each in (member, *member.get("anyOf", ())) if "pattern" in each]
 
 
 def _rules(prefix: str, routes: Sequence[PaymentRoute]) -> list[dict[str, object]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from loadtest.checker.records import (
     Records,
     TransferRecord,
 )
+from tests.unit.loadtest.planted import swapped
 
 
 def outcome(order_no: int, status: str, moved_minor: int, *, batch: int) -> OutcomeRecord:
@@ -103,7 +103,7 @@ def test_a_wrong_hold_is_found(table: str, place: int, row: Any) -> None:
     """Whatever is captured or given back beside the hold, twice, or too late, is found."""
     rows = [*getattr(records(), table)]
     rows[place] = row
-    assert wrong(each_hold_ends_once, replace(records(), **{table: rows}))
+    assert wrong(each_hold_ends_once, swapped(records(), **{table: rows}))
 
 
 @pytest.mark.parametrize(
@@ -124,4 +124,4 @@ def test_a_refund_above_what_was_captured_is_found(table: str, place: int, row: 
     """At any time, in the books and at the PSP, those in flight included."""
     rows = [*getattr(records(), table)]
     rows[place] = row
-    assert wrong(refunds_never_exceed_captures, replace(records(), **{table: rows}))
+    assert wrong(refunds_never_exceed_captures, swapped(records(), **{table: rows}))

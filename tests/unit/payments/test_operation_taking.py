@@ -114,8 +114,8 @@ class Life:
             else:
                 break
         for event in self.told:
+            self.world.wait(10.0)
             self.tell(event)
-        self.world.wait(10.0)
         check(self)
         for order in self.world.book.open_orders():
             # Its key is too old to be sent, and nobody knows whether it ran: a person has to say.
