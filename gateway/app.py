@@ -132,15 +132,6 @@ class Gateway:
             queries=dependencies.queries,
             reply_to=dependencies.reply_to,
         )
-        operations = Operations(
-            settings=dependencies.settings,
-            clock=dependencies.clock,
-            holding=holding,
-            finding=finding,
-            lookups=self.lookups,
-            queries=dependencies.queries,
-            reply_to=dependencies.reply_to,
-        )
         of_sellers = Sellers(dependencies.directory, sellers, dependencies.settings)
         of_psps = PspWebhooks(
             dependencies.settings,
@@ -164,15 +155,7 @@ class Gateway:
                     merchant(payments.list_transfers),
                     allow_head=False,
                 ),
-                web.post("/v1/payments/{id}/captures", merchant(operations.capture)),
-                web.post("/v1/payments/{id}/void", merchant(operations.void)),
-                web.post("/v1/payments/{id}/refunds", merchant(operations.refund)),
-                web.get(
-                    "/v1/payments/{id}/refunds",
-                    merchant(operations.list_refunds),
-                    allow_head=False,
-                ),
-                web.get("/v1/refunds/{id}", merchant(operations.show_refund), allow_head=False),
+                *self._of_operations(dependencies, holding, finding),
                 web.post("/v1/sellers", merchant(of_sellers.create)),
                 web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
                 web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
@@ -219,6 +202,31 @@ class Gateway:
             web.get("/docs", public(documentation.docs)),
             web.get("/docs/assets/{name}", public(documentation.asset)),
             web.get("/docs/problems", public(documentation.problems)),
+        ]
+
+    def _of_operations(
+        self, dependencies: Dependencies, holding: Holding, finding: Finding
+    ) -> list[web.RouteDef]:
+        operations = Operations(
+            settings=dependencies.settings,
+            clock=dependencies.clock,
+            holding=holding,
+            finding=finding,
+            lookups=self.lookups,
+            queries=dependencies.queries,
+            reply_to=dependencies.reply_to,
+        )
+        merchant = self.door.merchant
+        return [
+            web.post("/v1/payments/{id}/captures", merchant(operations.capture)),
+            web.post("/v1/payments/{id}/void", merchant(operations.void)),
+            web.post("/v1/payments/{id}/refunds", merchant(operations.refund)),
+            web.get(
+                "/v1/payments/{id}/refunds",
+                merchant(operations.list_refunds),
+                allow_head=False,
+            ),
+            web.get("/v1/refunds/{id}", merchant(operations.show_refund), allow_head=False),
         ]
 
     def _of_checkouts(
