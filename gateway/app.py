@@ -176,7 +176,7 @@ class Gateway:
                 web.post("/v1/sellers", merchant(of_sellers.create)),
                 web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
                 web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
-                *self._of_checkouts(dependencies, payments, finding),
+                *self._of_checkouts(dependencies, payments, finding, holding),
                 *event_routes(
                     self.door,
                     self.streams,
@@ -222,7 +222,7 @@ class Gateway:
         ]
 
     def _of_checkouts(
-        self, dependencies: Dependencies, payments: Payments, finding: Finding
+        self, dependencies: Dependencies, payments: Payments, finding: Finding, holding: Holding
     ) -> list[web.RouteDef]:
         queries, of_books = dependencies.queries, dependencies.checkouts
         checkouts = Checkouts(
@@ -236,9 +236,8 @@ class Gateway:
                 partition_count=dependencies.settings.partition_count,
             ),
             finding,
-            self.waiters,
+            holding,
             settings=dependencies.settings,
-            clock=dependencies.clock,
             queries=queries,
             checkouts=of_books,
             reply_to=dependencies.reply_to,

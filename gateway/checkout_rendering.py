@@ -84,7 +84,7 @@ def stored_view(checkout: Checkout, order: CheckoutOrder, stored: StoredOrder | 
         return unaccepted_view(checkout, order)
     if not says_the_same(order.fingerprint, stored):
         return reused_view(checkout, order)
-    return under_key(stored, order.idempotency_key)
+    return under_key(stored, order.idempotency_key) if stored.is_set_aside else stored.shown
 
 
 def verdict_view(

@@ -125,6 +125,12 @@ class InProcessPsp:
         """Answer 3-D Secure in the buyer's place."""
         await self._sandbox.act(reference, is_approved=is_approved)
 
+    async def dispute(
+        self, reference: str, kind: ChangeKind, amount_minor: int | None = None
+    ) -> None:
+        """Open, win or lose a dispute in the place of the buyer's bank."""
+        await self._sandbox.dispute(reference, kind, amount_minor)
+
     def oracle_rows(self, after: int = 0) -> Iterator[OracleRow]:
         """Yield what was really charged."""
         return self._state.oracle_rows(after)

@@ -9,9 +9,11 @@ once: by the client's word, by its key store, and by the providers' own records.
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -25,9 +27,12 @@ PAYMENTS_DEFAULT = 10_000
 # As with `tally chaos`: what two cores carry beside everything else that runs here.
 RATE_DEFAULT = 60.0
 
-PAYMENTS_SHORT = 300
-RATE_SHORT = 12.0
+PAYMENTS_SHORT = 200
+RATE_SHORT = 8.0
 CELLS_SHORT = 4
+
+# As everywhere: 128 and the number of SIGINT.
+EXIT_INTERRUPTED = 130
 
 
 @click.command()
@@ -65,7 +70,10 @@ def main(
             directory=Path(temporary) if directory is None else new_run_directory(directory),
         )
         try:
-            document = asyncio.run(run(options, lambda text: click.echo(text, err=True)))
+            document = asyncio.run(_run(options))
+        except asyncio.CancelledError:
+            click.echo("interrupted; the stack is ended and its data deleted", err=True)
+            sys.exit(EXIT_INTERRUPTED)
         except (ChaosFailed, LocalFault) as fault:
             raise click.ClickException(str(fault)) from fault
     if is_json:
@@ -74,6 +82,14 @@ def main(
         for name, value in document.items():
             click.echo(f"{name}: {value}")
     sys.exit(1 if document["violations"] else 0)
+
+
+async def _run(options: Options) -> dict[str, Any]:
+    running = asyncio.current_task()
+    assert running is not None
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, running.cancel)
+    return await run(options, lambda text: click.echo(text, err=True))
 
 
 if __name__ == "__main__":

@@ -113,6 +113,17 @@ class Sandbox:
             ),
         )
 
+    async def dispute(self, reference: str, kind: ChangeKind, amount_minor: int | None) -> Decision:
+        """Open, win or lose a dispute in the place of the buyer's bank."""
+        charge = self.state.charge_of_reference(reference)
+        if charge is None:
+            return Decision(reply=NOT_FOUND)
+        return await self._run(
+            charge.key,
+            [charge.key],
+            lambda: self._rules.decide_dispute(charge, kind, amount_minor, now_ms=self.now_ms()),
+        )
+
     async def query(self, key: str) -> Reply:
         """Answer what a key did; nothing that is not durable yet is told."""
         await self._pause(key)

@@ -60,6 +60,10 @@ class ChangeKind(StrEnum):
     FAIL = "fail"
     """The buyer did not confirm."""
     CANCEL = "cancel"
+    DISPUTE = "dispute"
+    """The buyer's bank takes an amount back, until the dispute ends."""
+    DISPUTE_WON = "dispute_won"
+    DISPUTE_LOST = "dispute_lost"
 
 
 class Denial(StrEnum):
@@ -97,6 +101,12 @@ class ChargeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     hosted: HostedTerms | msgspec.UnsetType = msgspec.UNSET
 
 
+class DisputeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of ``POST /_sim/disputes/{reference}``; without an amount it is about all that is left."""
+
+    amount: Amount | None = None
+
+
 class ChangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of a capture or refund; a void has none."""
 
@@ -124,6 +134,9 @@ class AnswerBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str | None = None
     message: str = ""
     retry_after_s: float | None = None
+    dispute: str | None = None
+    """In a webhook of a dispute its id; then ``disputed`` is what it is about."""
+    disputed: int = 0
 
 
 class WebhookBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +162,8 @@ class OracleRow(msgspec.Struct, frozen=True, kw_only=True):
     captured: int
     refunded: int
     at: Instant
+    charged_back: int = 0
+    """What disputes that were lost took of it."""
     changed: int = 0
     """Which of all changes was its last one; 0: none since it was made."""
 
@@ -175,6 +190,7 @@ class CurrencyTotals(msgspec.Struct, kw_only=True):
     captured: int = 0
     refunded: int = 0
     fee: int = 0
+    charged_back: int = 0
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):

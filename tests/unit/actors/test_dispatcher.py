@@ -411,3 +411,21 @@ async def test_a_changed_secret_is_used_within_a_beat() -> None:
         await eventually(lambda: len(secrets_seen) == 2)
     assert [len(secrets) for secrets in secrets_seen] == [1, 2]
     assert secrets_seen[1] == (b"n" * 32, b"s" * 32)
+
+
+async def test_a_feed_that_cant_be_read_for_a_while_costs_no_lead() -> None:
+    """Reading fails on sessions of its own: nothing on its way is cut off, and nothing is sent twice."""
+    world = World()
+    number = await world.endpoint("all")
+    world.receivers.held["all"] = asyncio.Event()
+    async with running(world):
+        first = world.put(3)
+        await eventually(lambda: len(world.receivers.ids("all")) == 3)
+        world.feed.is_available = False
+        await asyncio.sleep(0.1)
+        second = world.put(2)
+        world.receivers.held["all"].set()
+        await eventually(lambda: world.states(number) == {DeliveryState.DELIVERED: 3})
+        world.feed.is_available = True
+        await eventually(lambda: world.states(number) == {DeliveryState.DELIVERED: 5})
+    assert sorted(world.receivers.ids("all")) == sorted(first + second)
