@@ -103,15 +103,6 @@ class Gateway:
             queries=dependencies.queries,
             reply_to=dependencies.reply_to,
         )
-        operations = Operations(
-            settings=dependencies.settings,
-            clock=dependencies.clock,
-            holding=holding,
-            finding=finding,
-            lookups=self.lookups,
-            queries=dependencies.queries,
-            reply_to=dependencies.reply_to,
-        )
         of_sellers = Sellers(dependencies.directory, sellers, dependencies.settings)
         of_psps = PspWebhooks(
             dependencies.settings,
@@ -134,15 +125,7 @@ class Gateway:
                     merchant(payments.list_transfers),
                     allow_head=False,
                 ),
-                web.post("/v1/payments/{id}/captures", merchant(operations.capture)),
-                web.post("/v1/payments/{id}/void", merchant(operations.void)),
-                web.post("/v1/payments/{id}/refunds", merchant(operations.refund)),
-                web.get(
-                    "/v1/payments/{id}/refunds",
-                    merchant(operations.list_refunds),
-                    allow_head=False,
-                ),
-                web.get("/v1/refunds/{id}", merchant(operations.show_refund), allow_head=False),
+                *self._of_operations(dependencies, holding, finding),
                 web.post("/v1/sellers", merchant(of_sellers.create)),
                 web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
                 web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
@@ -154,6 +137,27 @@ class Gateway:
                 web.get("/docs/problems", public(problems_page)),
             ]
         )
+
+    def _of_operations(
+        self, dependencies: Dependencies, holding: Holding, finding: Finding
+    ) -> list[web.RouteDef]:
+        operations = Operations(
+            settings=dependencies.settings,
+            clock=dependencies.clock,
+            holding=holding,
+            finding=finding,
+            lookups=self.lookups,
+            queries=dependencies.queries,
+            reply_to=dependencies.reply_to,
+        )
+        merchant, refunds = self.door.merchant, "/v1/payments/{id}/refunds"
+        return [
+            web.post("/v1/payments/{id}/captures", merchant(operations.capture)),
+            web.post("/v1/payments/{id}/void", merchant(operations.void)),
+            web.post(refunds, merchant(operations.refund)),
+            web.get(refunds, merchant(operations.list_refunds), allow_head=False),
+            web.get("/v1/refunds/{id}", merchant(operations.show_refund), allow_head=False),
+        ]
 
     def _of_operators(self, dependencies: Dependencies) -> list[web.RouteDef]:
         letters = DeadLetters(dependencies.letters, dependencies.settings)

@@ -66,7 +66,6 @@ __all__ = [
     "queue_entry",
     "read_header",
     "seal",
-    "stated_version",
 ]
 
 KIND_PAYMENT = b"payment"
