@@ -236,31 +236,6 @@ class Gateway:
             web.get("/docs/problems", public(documentation.problems)),
         ]
 
-    def _of_operations(
-        self, dependencies: Dependencies, holding: Holding, finding: Finding
-    ) -> list[web.RouteDef]:
-        operations = Operations(
-            settings=dependencies.settings,
-            clock=dependencies.clock,
-            holding=holding,
-            finding=finding,
-            lookups=self.lookups,
-            queries=dependencies.queries,
-            reply_to=dependencies.reply_to,
-        )
-        merchant = self.door.merchant
-        return [
-            web.post("/v1/payments/{id}/captures", merchant(operations.capture)),
-            web.post("/v1/payments/{id}/void", merchant(operations.void)),
-            web.post("/v1/payments/{id}/refunds", merchant(operations.refund)),
-            web.get(
-                "/v1/payments/{id}/refunds",
-                merchant(operations.list_refunds),
-                allow_head=False,
-            ),
-            web.get("/v1/refunds/{id}", merchant(operations.show_refund), allow_head=False),
-        ]
-
     def _of_checkouts(
         self, dependencies: Dependencies, payments: Payments, finding: Finding, holding: Holding
     ) -> list[web.RouteDef]:

@@ -67,7 +67,6 @@ __all__ = [
     "queue_entry",
     "read_header",
     "seal",
-    "stated_version",
 ]
 
 KIND_PAYMENT = b"payment"
