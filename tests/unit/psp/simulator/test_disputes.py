@@ -10,8 +10,9 @@ from payments.disputes import DisputeState
 from psp.in_process import InProcessPsp
 from psp.port import ChargeTerms
 from psp.sandbox_webhooks import read_sandbox_webhook
+from psp.simulator.records import ChangeRecord
 from psp.simulator.webhooks import told_by
-from psp.simulator.wire import ChangeKind, ChangeRecord
+from psp.simulator.wire import ChangeKind
 from psp.webhooks import WebhookUnreadable
 from runtime.clock import SystemClock
 from tests.queue_commands import a_command
