@@ -18,6 +18,7 @@ UUID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9
 STORABLE_TEXT = r"^[^\x00]*$"
 
 _DIGITS = f"[{LETTERS}]"
+_REQUEST_ID = f"req_{_DIGITS}{{32}}"
 
 
 def number_pattern(number_max: int) -> str:
@@ -80,7 +81,7 @@ LIMIT = Parameter(
 REQUEST_ID = Header(
     name="Request-Id",
     text="Tell it to us when something is wrong.",
-    schema={"type": "string", "pattern": "^req_[a-z]{32}$"},
+    schema={"type": "string", "pattern": f"^{_REQUEST_ID}$"},
     is_required=True,
 )
 VERSION_ANSWERED = Header(
@@ -126,7 +127,7 @@ PROBLEM: Schema = record(
         "title": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string"},
-        "instance": {"type": "string", "pattern": "^urn:tallystick:request:req_[a-z]{32}$"},
+        "instance": {"type": "string", "pattern": f"^urn:tallystick:request:{_REQUEST_ID}$"},
         "code": {"type": "string", "description": "Stable; one HTTP status each."},
         "param": {
             "type": "string",
