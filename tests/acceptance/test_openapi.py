@@ -18,7 +18,7 @@ from tests.unit.gateway.stack import GatewayStack
 
 WEBHOOKS = 'webhook_secret_files = ["webhook"]\n'
 # Of each route and phase. `python -m tests.openapi` looks longer.
-EXAMPLES_SHORT = 12
+EXAMPLES_SHORT = 5
 EXAMPLES_LONG = 300
 
 
