@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from payments.defects import InvariantViolation
 from payments.lifecycle import PaymentEvent
+from payments.operation_kinds import OperationEvent
 
 PAYMENT_ORDER = "payment_order"
 
@@ -28,7 +29,11 @@ class EventType(NamedTuple):
 
 
 EVENT_TYPES: Mapping[int, EventType] = {
-    event: EventType(event, event.wire, PAYMENT_ORDER) for event in PaymentEvent
+    **{event: EventType(event, event.wire, PAYMENT_ORDER) for event in PaymentEvent},
+    **{
+        event: EventType(event, event.wire, event.wire.partition(".")[0])
+        for event in OperationEvent
+    },
 }
 """By number. Another kind of object adds its types here, and a renderer in storage/event_rendering.py."""
 
