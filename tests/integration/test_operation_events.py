@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import asyncpg
@@ -26,7 +26,7 @@ from tests.contract.books_data import (
 )
 from tests.contract.read_books import ORDER_NOS, PostgresBooks, sample_of
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 T0 = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
