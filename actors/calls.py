@@ -246,7 +246,7 @@ class PspCalls:
             reference = call.operation.charge_reference or None
         match call.step:
             case TimerKind.SEND if call.operation is not None:
-                return await _operate(psp, key, call.operation, timeout_s)
+                return await operate(psp, key, call.operation, timeout_s=timeout_s)
             case TimerKind.SEND:
                 return await psp.charge(
                     key, call.attempt.request, reference=reference, timeout_s=timeout_s
@@ -259,7 +259,7 @@ class PspCalls:
                 raise InvariantViolation("no call does that: a decision says which one follows")
 
 
-async def _operate(psp: Psp, key: str, operation: Operation, timeout_s: float) -> PspAnswer:
+async def operate(psp: Psp, key: str, operation: Operation, *, timeout_s: float) -> PspAnswer:
     """Ask for an operation: the same bytes under the same key, since all of it is fixed by its row."""
     reference, amount_minor = operation.charge_reference, operation.amount_minor
     match operation.kind:

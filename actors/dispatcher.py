@@ -8,6 +8,7 @@ event is delivered at least once, under the same id and with the same bytes, or 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -130,9 +131,15 @@ class Dispatcher:
         self._leads.set(0)
 
     async def _read_feed(self) -> None:
+        """Read on sessions of their own: that one can't be had costs neither the lead nor what is on its way."""
         while not self._stop.is_set():
-            if not await self._reading.read_feed():
-                await self._pause(LOOK_PAUSE_S_MIN)
+            try:
+                is_news = await self._reading.read_feed()
+            except StorageUnavailable as fault:
+                self._log.warning("feed_unread", reason=str(fault))
+                await self._pause(STORE_RETRY_S)
+            else:
+                await self._pause(0.0 if is_news else LOOK_PAUSE_S_MIN)
 
     async def _read_due(self) -> None:
         while not self._stop.is_set():
@@ -160,7 +167,8 @@ class Dispatcher:
         done_at_s = dict.fromkeys(every, self._clock.monotonic_s())
         while not self._stop.is_set():
             await self._keeping.refresh()
-            await self._held_up.look()
+            with contextlib.suppress(StorageUnavailable):
+                await self._held_up.look()
             await self._store.beat(behind_s=self._behind_s(), held_up_s=self._held_up.seconds)
             for every_s, work in every.items():
                 if self._clock.monotonic_s() - done_at_s[every_s] >= every_s:

@@ -96,20 +96,22 @@ class EndpointLine:
         """When the oldest event happened that was read and has no delivery yet."""
         return self._window[0].event_created_at if self._window else None
 
-    def take_page(self, page: FeedPage) -> list[InHand]:
-        """Take what was read, and return those events that it wants; hand each back by ``put``."""
-        wanted = [
+    def wanted(self, page: FeedPage) -> list[InHand]:
+        """Return those events of a page that it asks for and that have no row. Changes nothing."""
+        return [
             InHand(entry.position, entry.type, entry.created_at, 0, is_first=True)
             for entry in page.entries
             if entry.type in self._numbers and entry.position not in self._recorded
         ]
+
+    def take_page(self, page: FeedPage, wanted: Iterable[InHand]) -> None:
+        """Take what was read: ``wanted`` are its events, each of which is then given to ``put``."""
         self._window.extend(wanted)
         self.read_to = page.reached
         self._pass()
-        return wanted
 
     def take_due(self, due: Iterable[DueDelivery]) -> list[InHand]:
-        """Return those that are not in hand; hand each back by ``put``."""
+        """Return those that are not in hand; give each to ``put``, or back."""
         in_window = {in_hand.position for in_hand in self._window}
         taken: list[InHand] = []
         for one in due:
@@ -123,6 +125,10 @@ class EndpointLine:
                 InHand(one.position, one.type, one.event_created_at, tries, is_first=False)
             )
         return taken
+
+    def give_back(self, in_hand: InHand) -> None:
+        """Leave a delivery that is due where it was."""
+        self._retries.discard(in_hand.position)
 
     def put(self, in_hand: InHand, body: bytes) -> None:
         """Put a delivery in line, with its bytes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from actors.delivering import Delivering
@@ -10,8 +10,10 @@ from actors.dispatcher_settings import LINES_PER_LOOK_MAX, LOOK_PAUSE_S_MAX, LOO
 from actors.endpoint_line import EndpointLine, InHand
 from actors.event_bodies import EventBodies
 from actors.line_keeping import LineKeeping
+from payments.feed import EventKey
 from runtime.clock import Clock
-from storage.dispatch_ports import DispatchStore
+from runtime.faults import StorageUnavailable
+from storage.dispatch_ports import DispatchStore, DueDelivery
 from storage.event_feed import EventFeed, FeedQuery
 
 
@@ -61,13 +63,22 @@ class FeedReading:
             asked = {
                 number: rooms[number] for number in numbers[first : first + LINES_PER_LOOK_MAX]
             }
-            found = await self._store.due(asked)
-            taken: list[tuple[EndpointLine, InHand]] = []
-            by_endpoint = sorted(found, key=lambda one: one.endpoint_no)
-            for endpoint_no, due in groupby(by_endpoint, lambda one: one.endpoint_no):
-                if (line := self._keeping.line(endpoint_no)) is not None:
-                    taken += [(line, in_hand) for in_hand in line.take_due(due)]
-            await self._put(taken)
+            await self._take_due(await self._store.due(asked))
+
+    async def _take_due(self, found: Sequence[DueDelivery]) -> None:
+        taken: list[tuple[EndpointLine, InHand]] = []
+        by_endpoint = sorted(found, key=lambda one: one.endpoint_no)
+        for endpoint_no, due in groupby(by_endpoint, lambda one: one.endpoint_no):
+            if (line := self._keeping.line(endpoint_no)) is not None:
+                taken += [(line, in_hand) for in_hand in line.take_due(due)]
+        try:
+            bodies = await self._bodies.of(in_hand.position.key for _, in_hand in taken)
+        except StorageUnavailable:
+            # Looked for again with the next look; that events can't be read is told by who reads the feed.
+            for line, in_hand in taken:
+                line.give_back(in_hand)
+        else:
+            self._put(taken, bodies)
 
     async def _read_for(self, lines: Sequence[EndpointLine]) -> bool:
         pages = await self._feed.pages(
@@ -76,9 +87,11 @@ class FeedReading:
                 for line in lines
             ]
         )
+        wanted = [line.wanted(page) for line, page in zip(lines, pages, strict=True)]
+        # Before anything is taken: what can't be read now is looked for again.
+        bodies = await self._bodies.of(one.position.key for found in wanted for one in found)
         now_s = self._clock.monotonic_s()
-        taken: list[tuple[EndpointLine, InHand]] = []
-        for line, page in zip(lines, pages, strict=True):
+        for line, page, found in zip(lines, pages, wanted, strict=True):
             if page.entries:
                 line.look_pause_s = 0.0
             else:
@@ -86,13 +99,14 @@ class FeedReading:
                     max(2 * line.look_pause_s, LOOK_PAUSE_S_MIN), LOOK_PAUSE_S_MAX
                 )
             line.next_look_s = now_s + line.look_pause_s
-            taken += [(line, in_hand) for in_hand in line.take_page(page)]
-        await self._put(taken)
+            line.take_page(page, found)
+            self._put([(line, in_hand) for in_hand in found], bodies)
         return any(page.entries for page in pages)
 
-    async def _put(self, taken: Sequence[tuple[EndpointLine, InHand]]) -> None:
+    def _put(
+        self, taken: Sequence[tuple[EndpointLine, InHand]], bodies: Mapping[EventKey, bytes]
+    ) -> None:
         """Give each its bytes, and have it sent."""
-        bodies = await self._bodies.of(in_hand.position.key for _, in_hand in taken)
         for line, in_hand in taken:
             line.put(in_hand, bodies[in_hand.position.key])
         for line in {id(line): line for line, _ in taken}.values():

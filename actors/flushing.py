@@ -92,6 +92,7 @@ def flush_of(decisions: Iterable[Decided], work: Mapping[int, Work]) -> Flush:
         flush.refused.extend(decided.refused)
         flush.operations.extend(decided.operations)
         flush.standings.extend(decided.standing_rows())
+        flush.disputes.extend(decided.disputes.values())
         flush.evidence_results.extend(decided.evidence)
         flush.psp_events.extend(decided.psp_events)
         flush.psp_event_results.extend(decided.psp_event_results)

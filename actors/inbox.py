@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from actors.settings import FLUSH_BYTES_MAX
-from payments.open_order import CallAnswer
+from payments.open_order import CallAnswer, disputed_payments
 from payments.rows import TimerKind
 from storage.queue_ports import Message
 
@@ -35,9 +35,14 @@ class Work:
         return [order_no for order_no, step in self.due if step is TimerKind.EXPIRE]
 
     @property
+    def payments(self) -> list[int]:
+        """The payments that are looked up by their numbers: they are over, and something is due for them."""
+        return sorted({*self.expiring, *disputed_payments(self.answers)})
+
+    @property
     def has_operations(self) -> bool:
         """Whether payments have to be looked up that are not open."""
-        return bool(self.expiring) or any(
+        return bool(self.payments) or any(
             message.operation is not None for message in self.messages
         )
 

@@ -180,7 +180,7 @@ class LaneWorker:
         standings: Mapping[int, Sequence[PaymentStanding]] = {}
         if any(part.has_operations for part in work.values()):
             known, standings = await self._load_payments(work, known)
-        await self._load_accounts(work)
+        await self._load_accounts(work, standings)
         now = self._ports.ledger_clock.now()
         books = self.partitions.books
         stumbling_text = self._ports.crash_points.stumbling_text
@@ -264,7 +264,7 @@ class LaneWorker:
                 for message in part.messages
                 if message.operation is not None
             ],
-            [(index, order_no) for index, part in work.items() for order_no in part.expiring],
+            [(index, order_no) for index, part in work.items() for order_no in part.payments],
         )
         standings: dict[int, list[PaymentStanding]] = {}
         for (index, _), payment in found.standings.items():
@@ -272,13 +272,15 @@ class LaneWorker:
         fingerprints = {**known.fingerprints, **found.fingerprints}
         return known._replace(fingerprints=fingerprints), standings
 
-    async def _load_accounts(self, work: dict[int, Work]) -> None:
+    async def _load_accounts(
+        self, work: dict[int, Work], standings: Mapping[int, Sequence[PaymentStanding]]
+    ) -> None:
         books = self.partitions.books
         missing: list[tuple[int, AccountKey]] = [
             (index, key)
             for index, part in work.items()
             if part.answers
-            for key in sorted(books[index].accounts_missing(part.answers))
+            for key in sorted(books[index].accounts_missing(part.answers, standings.get(index, ())))
         ]
         if not missing:
             return

@@ -14,7 +14,7 @@ from payments.attempts import ResultClass
 from payments.decided import Decided
 from payments.defects import InvariantViolation
 from payments.event_rows import EventVerdict
-from payments.lifecycle import TERMINAL_STATES, PaymentState
+from payments.lifecycle import FREEZING_STATES, PaymentState
 from runtime.clock import Clock
 from runtime.host_metrics import (
     HOST_DEAD_LETTERS,
@@ -65,7 +65,7 @@ class HostMetrics:
         """``host:port`` where they are served; known once the process listens."""
         self._taken_in = metrics.counter(HOST_TAKEN_IN)
         self._settled = {
-            state: metrics.counter(HOST_SETTLED, state.wire) for state in TERMINAL_STATES
+            state: metrics.counter(HOST_SETTLED, state.wire) for state in FREEZING_STATES
         }
         self._refused = metrics.counter(HOST_REFUSED)
         self._dead_letters = metrics.counter(HOST_DEAD_LETTERS)

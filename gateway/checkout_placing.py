@@ -21,14 +21,14 @@ from gateway.refusals import UNDECIDED_KEY, reused
 from gateway.rendering import moment_of_ms
 from gateway.verdicts import refusal
 from payments import fingerprint
-from payments.checkouts import CHECKOUT_FIELDS, Checkout
+from payments.checkouts import CHECKOUT_FIELDS, Checkout, CheckoutOrder
 from payments.commands import PaymentCommand
 from payments.partitioning import partition_index
 from runtime.faults import StorageUnavailable
 from storage.checkout_envelope import checkout_entry
 from storage.checkouts import CheckoutKey, CheckoutQueries
 from storage.queue_ports import KeyRecord
-from storage.read_ports import PaymentQueries, StoredOrder
+from storage.read_ports import PaymentQueries, SellerRecord, StoredOrder
 
 # As long as whoever posts one payment waits for the books; they are asked twice within a request's deadline.
 BOOKS_S_MAX = 2.0
@@ -218,4 +218,16 @@ def not_all_stored(
             " again with the same Idempotency-Key: no order is ever charged twice."
         ),
         details={"may_run": True, "orders_not_stored": open_ids},
+    )
+
+
+def order_of(command: PaymentCommand, seller: SellerRecord) -> CheckoutOrder:
+    """Return one order of a checkout, from what it is to be run as."""
+    return CheckoutOrder(
+        idempotency_key=command.idempotency_key,
+        seller_no=seller.seller_no,
+        seller_id=seller.seller_id,
+        amount_minor=command.amount_minor,
+        currency=command.currency,
+        fingerprint=command.fingerprint,
     )

@@ -18,6 +18,7 @@ from gateway.rendering import (
     rfc3339,
 )
 from payments.answer import OrderView, payment_body
+from payments.checkout_names import checkout_id
 from payments.checkouts import (
     Checkout,
     CheckoutOrder,
@@ -27,7 +28,6 @@ from payments.checkouts import (
 )
 from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
-from payments.identity import checkout_id
 from payments.lifecycle import PaymentState
 from storage.read_ports import StoredOrder
 from storage.set_aside_orders import under_key
@@ -84,7 +84,7 @@ def stored_view(checkout: Checkout, order: CheckoutOrder, stored: StoredOrder | 
         return unaccepted_view(checkout, order)
     if not says_the_same(order.fingerprint, stored):
         return reused_view(checkout, order)
-    return under_key(stored, order.idempotency_key)
+    return under_key(stored, order.idempotency_key) if stored.is_set_aside else stored.shown
 
 
 def verdict_view(

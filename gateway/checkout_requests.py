@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
 
 from gateway.bodies import JSON_PROBLEM, decode_body, shape_problem
-from gateway.payment_requests import Buyer, PaymentRequest, payment_refusal
+from gateway.openapi.common import UUID_PATTERN
+from gateway.openapi.declarations import rule
+from gateway.payment_requests import (
+    Amount,
+    Buyer,
+    Currency,
+    Description,
+    Metadata,
+    PaymentMethod,
+    PaymentRequest,
+    SellerId,
+    payment_refusal,
+)
 from gateway.problems import Code, Problem
 from gateway.settings import PaymentRoute
 from payments.checkouts import CHECKOUT_ORDERS_MAX
@@ -20,22 +32,36 @@ from payments.identity import parse_idempotency_key
 from payments.mode import Mode
 from storage.command_rules import PAGE_URL_LENGTH_MAX, problem_of_page_url
 
+# As far as a pattern can say it; the host has to be one, and with a live key it is https.
+_URL_PATTERN = r"^https?://[A-Za-z0-9.-]+(?::[1-9][0-9]{0,3})?(?:[/?#][!-~]*)?$"
+PageUrl = Annotated[
+    str,
+    rule("Absolute; https with live keys.", maxLength=PAGE_URL_LENGTH_MAX, pattern=_URL_PATTERN),
+]
+OrderId = Annotated[
+    str,
+    rule(
+        "A UUID of your own: the id of the payment that the order becomes.",
+        pattern=f"^{UUID_PATTERN}$",
+    ),
+]
+
 
 class OrderBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """One order of a checkout as it came."""
 
-    id: str
-    amount: int
-    currency: str
-    seller: str | None = None
-    description: str | None = None
+    id: OrderId
+    amount: Amount
+    currency: Currency
+    seller: SellerId | None = None
+    description: Description | None = None
 
 
 class HostedBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """Where the PSP's page sends the buyer back to."""
 
-    success_url: str
-    cancel_url: str
+    success_url: PageUrl
+    cancel_url: PageUrl
 
     def members(self) -> dict[str, object]:
         return {"success_url": self.success_url, "cancel_url": self.cancel_url}
@@ -49,6 +75,16 @@ class CheckoutRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, 
     hosted: HostedBody | None = None
     buyer: Buyer | None = None
     metadata: dict[str, str] | None = None
+
+
+class CheckoutBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """What ``CheckoutRequest`` takes, its orders written out: for the API's document alone."""
+
+    orders: Annotated[list[OrderBody], rule(minItems=1, maxItems=CHECKOUT_ORDERS_MAX)]
+    payment_method: PaymentMethod | None = None
+    hosted: HostedBody | None = None
+    buyer: Buyer | None = None
+    metadata: Metadata | None = None
 
 
 class WantedOrder(NamedTuple):

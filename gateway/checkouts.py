@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack
 from uuid import UUID
 
 from aiohttp import web
 
+from gateway import checkout_declarations as declared
 from gateway.authentication import Merchant
 from gateway.bodies import read_body
-from gateway.checkout_placing import Placed, Placing, not_all_stored
+from gateway.checkout_placing import Placed, Placing, not_all_stored, order_of
 from gateway.checkout_rendering import (
     checkout_body,
     checkout_list_response,
@@ -24,33 +24,27 @@ from gateway.checkout_rendering import (
 from gateway.checkout_requests import WantedCheckout, at_order, read_checkout
 from gateway.door import Answer
 from gateway.finding import NOT_FOUND, Finding
-from gateway.holding import HEADER_PREFERENCE_APPLIED
+from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
 from gateway.idempotency import Verdict
 from gateway.lookups import LOOKUP_KEYS_MAX, OrderKey
-from gateway.open_requests import Decided
-from gateway.parameters import read_limit, single_parameters
+from gateway.openapi.declarations import documented
+from gateway.parameters import cursor_problem, read_limit, single_parameters
 from gateway.payments import Payments
-from gateway.problems import Code, Problem, store_unavailable
+from gateway.problems import Problem, store_unavailable
 from gateway.refusals import BOOKS_AWAY
 from gateway.rendering import json_bytes_response
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.settings import GatewaySettings
-from gateway.waiting import Waiter, Waiters, is_wait_over
 from payments import fingerprint
 from payments.answer import OrderView
+from payments.checkout_names import checkout_id, checkout_uuid, parse_checkout_id
 from payments.checkouts import Checkout, CheckoutOrder, checkout_fingerprint
 from payments.commands import HostedPage, PaymentCommand
-from payments.identity import checkout_id, checkout_uuid, parse_checkout_id
 from payments.partitioning import partition_index
-from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.checkouts import CheckoutPage, CheckoutQueries
 from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord, StoredOrder
 
-_NOT_FOUND = Problem(
-    code=Code.CHECKOUT_NOT_FOUND,
-    detail="Neither the books nor the queue know such a checkout of this merchant and mode.",
-)
 _CANT_TELL = store_unavailable("Whether this checkout exists can't be told now.", may_run=True)
 
 
@@ -62,10 +56,9 @@ class Checkouts:
         payments: Payments,
         placing: Placing,
         finding: Finding,
-        waiters: Waiters,
+        holding: Holding,
         *,
         settings: GatewaySettings,
-        clock: Clock,
         queries: PaymentQueries,
         checkouts: CheckoutQueries,
         reply_to: str,
@@ -73,13 +66,13 @@ class Checkouts:
         self._payments = payments
         self._placing = placing
         self._finding = finding
-        self._waiters = waiters
+        self._holding = holding
         self._settings = settings
-        self._clock = clock
         self._queries = queries
         self._checkouts = checkouts
         self._reply_to = reply_to
 
+    @documented(declared.CREATE)
     async def create(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/checkouts: 201 once every order has ended, 202 until then, or a refusal."""
         parameters = single_parameters(request, ())
@@ -106,7 +99,7 @@ class Checkouts:
             merchant_no=merchant.merchant_no,
             merchant_id=merchant.merchant_id,
             mode=merchant.mode,
-            orders=tuple(map(_order, commands, sellers)),
+            orders=tuple(map(order_of, commands, sellers)),
             success_url=None if first.hosted is None else first.hosted.success_url,
             cancel_url=None if first.hosted is None else first.hosted.cancel_url,
             metadata_json=first.metadata_json,
@@ -123,21 +116,20 @@ class Checkouts:
             return placed
         return await self._run(placed, commands, prefer_wait_s(request.headers))
 
+    @documented(declared.READ)
     async def show(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/checkouts/{id}: the checkout as it stands now."""
         parameters = single_parameters(request, ())
         if isinstance(parameters, Problem):
             return parameters
         uuid = parse_checkout_id(request.match_info["id"])
-        if uuid is None:
-            return _NOT_FOUND
         try:
-            checkout = await self._placing.find(uuid)
+            checkout = None if uuid is None else await self._placing.find(uuid)
         except (StorageUnavailable, TimeoutError):
             return _CANT_TELL
         whose = (merchant.merchant_no, merchant.mode)
         if checkout is None or (checkout.merchant_no, checkout.mode) != whose:
-            return _NOT_FOUND
+            return declared.CHECKOUT_NOT_FOUND
         views = await asyncio.gather(
             *(self._found(checkout, *each) for each in self._with_keys(checkout))
         )
@@ -146,6 +138,7 @@ class Checkouts:
             return _CANT_TELL
         return json_bytes_response(checkout_body(checkout, shown))
 
+    @documented(declared.LIST)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/checkouts: one page, newest first."""
         parameters = single_parameters(request, ("limit", "starting_after", "ending_before"))
@@ -156,12 +149,12 @@ class Checkouts:
             return limit
         cursors = [name for name in ("starting_after", "ending_before") if name in parameters]
         if len(cursors) > 1:
-            return _cursor_problem("ending_before", "Give one cursor, not both.")
+            return cursor_problem("ending_before", "Give one cursor, not both.")
         page, name = CheckoutPage(limit), ""
         for name in cursors:
             uuid = parse_checkout_id(parameters[name])
             if uuid is None:
-                return _cursor_problem(name, "The cursor must be the id of a checkout.")
+                return cursor_problem(name, "The cursor must be the id of a checkout.")
             edge, is_after = self._placing.key_of(uuid), name == "starting_after"
             page = CheckoutPage(limit, edge) if is_after else CheckoutPage(limit, None, edge)
         try:
@@ -170,7 +163,7 @@ class Checkouts:
             )
             orders = await self._orders_of(checkouts)
         except CursorUnknown:
-            return _cursor_problem(name, "The cursor names no checkout of this merchant and mode.")
+            return cursor_problem(name, "The cursor names no checkout of this merchant and mode.")
         except StorageUnavailable:
             return BOOKS_AWAY
         shown = [
@@ -211,32 +204,16 @@ class Checkouts:
 
     async def _run(self, placed: Placed, commands: Sequence[PaymentCommand], wait_s: int) -> Answer:
         """Have every order accepted, hold the answer as long as is wanted, and tell how each stands."""
-        checkout = placed.checkout
-        until_s = self._clock.monotonic_s() + wait_s
-        is_waiting = wait_s > 0 and self._waiters.has_room
-        with ExitStack() as held:
-            # Registered before the appends: an outcome may be there before its append has answered.
-            waiters = [
-                held.enter_context(self._waiters.waiter(key)) if is_waiting else None
-                for _, key in self._with_keys(checkout)
-            ]
-            verdicts = await asyncio.gather(*map(self._payments.accept, commands))
-            problem = not_all_stored(verdicts, commands)
-            if problem is not None:
-                return problem
-            found = await asyncio.gather(
-                *(
-                    _waited(waiter, decided, until_s - self._clock.monotonic_s())
-                    for waiter, decided in zip(waiters, verdicts, strict=True)
-                )
-            )
+        checkout, held_s = placed.checkout, self._holding.held_s(wait_s)
+        verdicts = await asyncio.gather(
+            *(self._payments.accept(command, held_s) for command in commands)
+        )
+        problem = not_all_stored(verdicts, commands)
+        if problem is not None:
+            return problem
         views = [
-            stored_view(checkout, order, stored)
-            if stored is not None
-            else verdict_view(checkout, order, command, decided)
-            for order, stored, command, decided in zip(
-                checkout.orders, found, commands, verdicts, strict=True
-            )
+            verdict_view(checkout, order, command, decided)
+            for order, command, decided in zip(checkout.orders, commands, verdicts, strict=True)
         ]
         is_deferred = placed.is_deferred or any(
             decided.verdict is Verdict.ACCEPTED_DEFERRED for decided in verdicts
@@ -244,7 +221,7 @@ class Checkouts:
         response = checkout_response(
             checkout, views, is_replay=placed.is_replay, is_deferred=is_deferred
         )
-        if is_waiting:
+        if held_s:
             response.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
         return response
 
@@ -275,31 +252,3 @@ class Checkouts:
             (order, (partition_index(uuid, self._settings.partition_count), uuid))
             for order, uuid in zip(checkout.orders, checkout.order_uuids(), strict=True)
         ]
-
-
-def _order(command: PaymentCommand, seller: SellerRecord) -> CheckoutOrder:
-    return CheckoutOrder(
-        idempotency_key=command.idempotency_key,
-        seller_no=seller.seller_no,
-        seller_id=seller.seller_id,
-        amount_minor=command.amount_minor,
-        currency=command.currency,
-        fingerprint=command.fingerprint,
-    )
-
-
-async def _waited(waiter: Waiter | None, decided: Decided, rest_s: float) -> StoredOrder | None:
-    """Return the order once waiting longer is no use, or as it stands when the time is over."""
-    is_open = decided.verdict is Verdict.ACCEPTED or (
-        decided.verdict is Verdict.RUNNING
-        and decided.order is not None
-        and not is_wait_over(decided.order)
-    )
-    if waiter is None or not is_open:
-        return None
-    found = await waiter.wait(max(0.0, rest_s))
-    return found if isinstance(found, StoredOrder) else None
-
-
-def _cursor_problem(name: str, detail: str) -> Problem:
-    return Problem(code=Code.PARAMETER_INVALID, detail=detail, param=f"query:{name}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.openapi.common import LIMIT
+from gateway.openapi.common import LIMIT, number_pattern
 from gateway.openapi.declarations import (
     Answered,
     Body,
@@ -18,6 +18,7 @@ from gateway.openapi.declarations import (
     rule,
 )
 from gateway.problems import Code, Problem
+from payments.identity import ORDER_NO_MAX
 from payments.json_schema import TIME, Schema, constant, list_of, nullable, one_of, record, text
 from storage.letters import REASON_CHARACTERS_MAX, LetterState
 
@@ -70,13 +71,7 @@ LETTER_IN_FULL: Schema = record(
     },
 )
 
-# As payments.identity writes numbers up to 2^63: sixteen letters for digits, without leading zeros.
-_ID: Schema = {
-    "type": "string",
-    "pattern": (
-        "^dl_(?:b|[cdfghjkmnpqrstv][bcdfghjkmnpqrstv]{0,14}|[cdfghjk][bcdfghjkmnpqrstv]{15})$"
-    ),
-}
+_ID: Schema = {"type": "string", "pattern": f"^dl_{number_pattern(ORDER_NO_MAX)}$"}
 _OF_ONE = (
     Parameter(
         name="id",

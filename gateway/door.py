@@ -31,6 +31,8 @@ HEADER_IDEMPOTENCY_KEY = "Idempotency-Key"
 SERVER_NAME = "tallystick"
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+_FAILED: web.RequestKey[tuple[str, float]] = web.RequestKey("failed", tuple)
+"""Route and begin of a request whose handler raised."""
 
 Answer = web.StreamResponse | Problem
 """A stream is prepared, and so has the headers of ``finish``, before it is answered."""
@@ -166,6 +168,9 @@ class Door:
         except web.RequestPayloadError:
             response = self._response(MALFORMED, request_id)
             response.force_close()
+        except Exception:
+            request[_FAILED] = (route, began_s)
+            raise
         finish(response, request_id)
         self._answers[route, response.status] += 1
         if log is not None:
@@ -195,6 +200,16 @@ class Door:
         response = self._refused(INTERNAL_ERROR if is_ours else MALFORMED, request_id)
         finish(response, request_id)
         self._answers["failed" if is_ours else "unreadable", response.status] += 1
+        failed = request.get(_FAILED)
+        if (
+            self._request_log is not None
+            and failed is not None
+            and isinstance(request, web.Request)
+        ):
+            route, began_s = failed
+            self._request_log.note(
+                request, response, request_id=request_id, route=route, began_s=began_s
+            )
         return response
 
     async def _for_merchant(self, request: web.Request, handler: MerchantHandler) -> Answer:

@@ -14,9 +14,11 @@ from contextlib import asynccontextmanager
 
 from aiohttp import hdrs, web
 
+from gateway import event_declarations as declared
 from gateway.authentication import Merchant
 from gateway.door import REQUEST_ID, finish
 from gateway.events import FEED_AWAY, SHARD_COUNT, read_cursor
+from gateway.openapi.declarations import documented
 from gateway.parameters import single_parameters
 from gateway.problems import Code, Problem
 from payments.event_types import event_type
@@ -99,6 +101,7 @@ class EventStreams:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
 
+    @documented(declared.STREAM)
     async def stream(
         self, request: web.Request, merchant: Merchant
     ) -> web.StreamResponse | Problem:

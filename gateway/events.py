@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from gateway import event_declarations as declared
 from gateway.authentication import Merchant
 from gateway.door import Answer
+from gateway.openapi.declarations import documented
 from gateway.parameters import read_limit, single_parameters
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import json_bytes_response
@@ -34,6 +36,7 @@ class Events:
     def __init__(self, feed: EventFeed) -> None:
         self._feed = feed
 
+    @documented(declared.LIST)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/events: what came behind a cursor, oldest first; without one from the beginning."""
         parameters = single_parameters(request, ("after", "limit"))
@@ -62,6 +65,7 @@ class Events:
             )
         )
 
+    @documented(declared.READ)
     async def show(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/events/{id}: one event, the same bytes as in the feed."""
         parameters = single_parameters(request, ())

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
+from gateway.openapi.common import STORABLE_TEXT
+from gateway.openapi.declarations import rule
 from gateway.payment_requests import (
     DESCRIPTION_CHARACTERS_MAX,
     amount_refusal,
     zero_character_refusal,
 )
 from gateway.problems import Code, Problem
+from payments.money import AMOUNT_MINOR_MAX
 from payments.operation_kinds import OperationKind
+
+# As a payment's description, and as little of a person should be in it.
+REASON_CHARACTERS_MAX = DESCRIPTION_CHARACTERS_MAX
+
+_AMOUNT = rule("In minor units.", minimum=1, maximum=AMOUNT_MINOR_MAX)
 
 
 class CaptureRequest(
@@ -18,7 +28,7 @@ class CaptureRequest(
 ):
     """The body of ``POST /v1/payments/{id}/captures``."""
 
-    amount: int | None = None
+    amount: Annotated[int, _AMOUNT] | None = None
 
 
 class VoidRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, gc=False):
@@ -30,8 +40,10 @@ class RefundRequest(
 ):
     """The body of ``POST /v1/payments/{id}/refunds``."""
 
-    amount: int | None = None
-    reason: str | None = None
+    amount: Annotated[int, _AMOUNT] | None = None
+    reason: Annotated[str, rule(maxLength=REASON_CHARACTERS_MAX, pattern=STORABLE_TEXT)] | None = (
+        None
+    )
 
 
 OperationRequest = CaptureRequest | VoidRequest | RefundRequest
@@ -41,9 +53,6 @@ DECODERS: dict[OperationKind, msgspec.json.Decoder[OperationRequest]] = {
     OperationKind.VOID: msgspec.json.Decoder(VoidRequest),
     OperationKind.REFUND: msgspec.json.Decoder(RefundRequest),
 }
-
-# As a payment's description, and as little of a person should be in it.
-REASON_CHARACTERS_MAX = DESCRIPTION_CHARACTERS_MAX
 
 
 def amount_and_reason(request: OperationRequest) -> tuple[int | None, str | None]:

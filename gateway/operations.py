@@ -6,6 +6,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from gateway import operation_declarations as declared
 from gateway.authentication import Merchant
 from gateway.bodies import decode_body, read_body
 from gateway.door import Answer
@@ -14,6 +15,7 @@ from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
 from gateway.idempotency import Verdict
 from gateway.lookups import Lookups, OrderKey
 from gateway.open_requests import Decided
+from gateway.openapi.declarations import documented
 from gateway.operation_rendering import (
     accepted_operation_view,
     frozen_operation_response,
@@ -85,18 +87,22 @@ class Operations:
         self._queries = queries
         self._reply_to = reply_to
 
+    @documented(declared.CAPTURE)
     async def capture(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/payments/{id}/captures: all that is left of an authorization, or a part."""
         return await self._create(OperationKind.CAPTURE, request, merchant)
 
+    @documented(declared.VOID)
     async def void(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/payments/{id}/void: give an authorization back."""
         return await self._create(OperationKind.VOID, request, merchant)
 
+    @documented(declared.REFUND)
     async def refund(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/payments/{id}/refunds: all that is left of what was captured, or a part."""
         return await self._create(OperationKind.REFUND, request, merchant)
 
+    @documented(declared.LIST_REFUNDS)
     async def list_refunds(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/payments/{id}/refunds: one page, newest first."""
         parameters = single_parameters(request, ("limit", "starting_after"))
@@ -130,6 +136,7 @@ class Operations:
             return BOOKS_AWAY
         return refund_list_response((refund.view for refund in page), has_more=has_more)
 
+    @documented(declared.READ_REFUND)
     async def show_refund(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/refunds/{id}: the refund as it stands now."""
         parameters = single_parameters(request, ())

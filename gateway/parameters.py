@@ -96,6 +96,11 @@ def payment_filter(request: web.Request, merchant_id: str, mode: Mode) -> Paymen
         return _problem(invalid)
 
 
+def cursor_problem(name: str, detail: str) -> Problem:
+    """Return the problem of a cursor that can't be used."""
+    return Problem(code=Code.PARAMETER_INVALID, detail=detail, param=f"query:{name}")
+
+
 def cursor_unknown(wanted: PaymentFilter) -> Problem:
     """Return the problem of a list whose cursor names nothing."""
     name = "ending_before" if wanted.starting_after is None else "starting_after"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from gateway.answer_schemas import CURRENCY_CODES, TRANSFER_LIST
 from gateway.openapi.common import (
-    FIELD_TEXT,
+    APPLIED,
     IDEMPOTENCY_KEY,
+    KEY_CHECK,
     LIMIT,
     PREFER,
+    REPLAYED,
     STORABLE_TEXT,
     UUID_PATTERN,
 )
@@ -39,21 +41,6 @@ from payments.json_schema import Schema, one_of, text
 from payments.lifecycle import PaymentState
 from payments.money import AMOUNT_MINOR_MAX
 
-_REPLAYED = Header(
-    name="Idempotent-Replayed",
-    text="The key was used before with the same request: this is that order.",
-    schema={"type": "string", "const": "true"},
-)
-_KEY_CHECK = Header(
-    name="Tallystick-Key-Check",
-    text="Accepted, but the books could not be asked whether the key was used before.",
-    schema={"type": "string", "const": "deferred"},
-)
-_APPLIED = Header(
-    name="Preference-Applied",
-    text="The answer was held, or would have been.",
-    schema={"type": "string", "pattern": FIELD_TEXT},
-)
 _LOCATION = Header(
     name="Location",
     text="Where to read the payment.",
@@ -89,14 +76,14 @@ CREATE = Declaration(
             status=201,
             text="It ended, other than by failing. Frozen.",
             schema=PAYMENT,
-            headers=(_LOCATION, _REPLAYED, _APPLIED),
+            headers=(_LOCATION, REPLAYED, APPLIED),
             links=_LINKS,
         ),
         Answered(
             status=202,
             text="It is stored on every copy promised, and runs. This is its present state.",
             schema=PAYMENT,
-            headers=(_LOCATION, _REPLAYED, _KEY_CHECK, _APPLIED),
+            headers=(_LOCATION, REPLAYED, KEY_CHECK, APPLIED),
             links=_LINKS,
         ),
         Answered(
@@ -104,7 +91,7 @@ CREATE = Declaration(
             text="It failed. Frozen: a new try needs a new order.",
             schema=PAYMENT_FAILED,
             content_type=PROBLEM_CONTENT_TYPE,
-            headers=(_LOCATION, _REPLAYED, _APPLIED),
+            headers=(_LOCATION, REPLAYED, APPLIED),
         ),
     ),
     problems=(

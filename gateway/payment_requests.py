@@ -37,6 +37,34 @@ def _text(what: str, characters_max: int) -> msgspec.Meta:
     return rule(what, maxLength=characters_max, pattern=STORABLE_TEXT)
 
 
+Amount = Annotated[int, rule("In minor units.", minimum=1, maximum=AMOUNT_MINOR_MAX)]
+Currency = Annotated[str, rule("One that a provider takes.", enum=sorted(EXPONENTS))]
+PaymentMethod = Annotated[
+    str,
+    rule(
+        "A provider's token; never a card number.",
+        minLength=1,
+        maxLength=PAYMENT_METHOD_CHARACTERS_MAX,
+        pattern="^[ -~]+$",
+    ),
+]
+SellerId = Annotated[str, rule("Whose wallet is credited; your own when left out.")]
+Description = Annotated[str, _text("", DESCRIPTION_CHARACTERS_MAX)]
+Metadata = Annotated[
+    dict[str, Annotated[str, _text("", METADATA_VALUE_CHARACTERS_MAX)]],
+    rule(
+        "Yours to fill; shown with the payment.",
+        maxProperties=METADATA_KEYS_MAX,
+        propertyNames={
+            "minLength": 1,
+            "maxLength": METADATA_KEY_CHARACTERS_MAX,
+            "pattern": STORABLE_TEXT,
+        },
+    ),
+]
+"""Fields of requests that take payments, with their rules."""
+
+
 class Buyer(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, gc=False):
     """Who pays. Personal data: kept apart from the books, and only passed on."""
 
@@ -60,35 +88,13 @@ class PaymentRequest(
 ):
     """The body of ``POST /v1/payments`` as it came: types are right, values not yet checked."""
 
-    amount: Annotated[int, rule("In minor units.", minimum=1, maximum=AMOUNT_MINOR_MAX)]
-    currency: Annotated[str, rule("One that a provider takes.", enum=sorted(EXPONENTS))]
-    payment_method: Annotated[
-        str,
-        rule(
-            "A provider's token; never a card number.",
-            minLength=1,
-            maxLength=PAYMENT_METHOD_CHARACTERS_MAX,
-            pattern="^[ -~]+$",
-        ),
-    ]
-    seller: Annotated[str, rule("Whose wallet is credited; your own when left out.")] | None = None
-    capture: Annotated[str, rule(enum=[CAPTURE_AUTOMATIC])] | None = None
-    description: Annotated[str, _text("", DESCRIPTION_CHARACTERS_MAX)] | None = None
-    metadata: (
-        Annotated[
-            dict[str, Annotated[str, _text("", METADATA_VALUE_CHARACTERS_MAX)]],
-            rule(
-                "Yours to fill; shown with the payment.",
-                maxProperties=METADATA_KEYS_MAX,
-                propertyNames={
-                    "minLength": 1,
-                    "maxLength": METADATA_KEY_CHARACTERS_MAX,
-                    "pattern": STORABLE_TEXT,
-                },
-            ),
-        ]
-        | None
-    ) = None
+    amount: Amount
+    currency: Currency
+    payment_method: PaymentMethod
+    seller: SellerId | None = None
+    capture: Annotated[str, rule(enum=[CAPTURE_AUTOMATIC, CAPTURE_MANUAL])] | None = None
+    description: Description | None = None
+    metadata: Metadata | None = None
     buyer: Buyer | None = None
 
     def member_count(self) -> int:

@@ -32,6 +32,7 @@ WHAT_TO_DO: Mapping[int, str] = {
     415: "Send application/json in UTF-8, without a Content-Encoding.",
     417: "Leave the Expect header out.",
     422: "Correct what detail and param name, and send it again.",
+    429: "Wait as long as Retry-After says, and ask for less at once.",
     500: "Send the same request again, with the same Idempotency-Key.",
     503: "Send the same request again after Retry-After, with the same Idempotency-Key.",
 }

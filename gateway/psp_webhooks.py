@@ -221,6 +221,12 @@ class PspWebhooks:
             accepted_at=self._clock.now(),
             reply_to=self._reply_to,
         )
+        if (dispute := notice.dispute) is not None:
+            event = event._replace(
+                dispute_id=dispute.dispute_id,
+                dispute_state=dispute.state,
+                disputed_minor=dispute.amount_minor,
+            )
         problem = problem_of_event(event)
         if problem is not None:
             raise WebhookUnreadable(problem)

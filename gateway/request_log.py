@@ -92,6 +92,7 @@ class RequestLog:
         self._log = get_logger("gateway.request_log")
         self._waiting: list[_Note] = []
         self._waiting_bytes = 0
+        self._flushing = asyncio.Lock()
         self._slot: int | None = None
         self._turn_at_s = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -150,19 +151,29 @@ class RequestLog:
     def start(self) -> None:
         """Begin to write."""
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Payments go on without a log: what waits then is dropped as ``full``, and counted."""
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            self._log.error("request_log_ended", exc_info=defect)
 
     async def close(self) -> None:
         """Write what waits, within a moment, and end."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.wait({self._task})
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_FLUSH_S):
                 await self.flush()
+        self._task.cancel()
+        await asyncio.wait({self._task})
 
     async def flush(self) -> None:
-        """Write everything that waits now, or drop it."""
+        """Write everything that waits now, or drop it; behind a batch that is under way."""
+        async with self._flushing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         while self._waiting:
             notes, self._waiting = self._waiting[:BATCH_COUNT_MAX], self._waiting[BATCH_COUNT_MAX:]
             self._waiting_bytes = sum(_size(note) for note in self._waiting)

@@ -47,6 +47,8 @@ ITEMS_MAX = 10
 DEPTH_MAX = 6
 # What we say in a detail; longer is nothing of ours.
 OWN_CHARACTERS_MAX = 300
+# Balances are sums, and larger than one amount may be; what has more digits is no money.
+_INT_MAX = 2**63
 
 # Ids, currencies, states and times of a client's: no text that people write.
 _PLAIN = re.compile(r"[A-Za-z0-9_.:+-]{0,64}", re.ASCII)
@@ -103,6 +105,8 @@ def redacted(value: Any, *, is_own: bool, depth: int = 0) -> object:
         return items if len(value) <= ITEMS_MAX else [*items, f"[{len(value)} in all]"]
     if type(value) is str:
         return _own(value) if is_own else _plain(value)
+    if type(value) is int:
+        return value if -_INT_MAX <= value <= _INT_MAX else REDACTED
     return value
 
 
@@ -125,7 +129,9 @@ def _object(document: dict[str, Any], is_own: bool, depth: int) -> object:
                 )
                 continue
         elif action & _SHOW:
-            shown[name] = value if kind is not str else _own(value) if is_own else _plain(value)
+            if kind is str:
+                value = _own(value) if is_own else _plain(value)  # what is shown of it
+            shown[name] = value if kind is not int or -_INT_MAX <= value <= _INT_MAX else REDACTED
             continue
         if action & _HIDE:
             shown[name] = REDACTED

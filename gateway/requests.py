@@ -8,8 +8,10 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
+from gateway import request_declarations as declared
 from gateway.authentication import Merchant
 from gateway.door import Answer
+from gateway.openapi.declarations import documented
 from gateway.parameters import read_limit, single_parameters
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import json_response, rfc3339
@@ -34,6 +36,7 @@ class Requests:
     def __init__(self, store: RequestLogStore | None) -> None:
         self._store = store
 
+    @documented(declared.LIST)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/requests: newest first; behind ``after`` oldest first, so that one can follow."""
         if self._store is None:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 import msgspec
 from aiohttp import web
 
+from gateway import webhook_declarations as declared
 from gateway.authentication import Merchant
 from gateway.bodies import decode_body, read_body
 from gateway.door import Answer
+from gateway.openapi.declarations import documented
 from gateway.parameters import read_limit, single_parameters
 from gateway.problems import Code, Problem
 from gateway.rendering import json_response, rfc3339
@@ -22,6 +24,7 @@ from gateway.webhook_endpoints import (
     find_endpoint,
     read_optional_body,
 )
+from gateway.webhook_requests import RESENT_STATES, ResendRequest
 from payments.event_types import EVENT_TYPES
 from payments.feed import (
     FeedPosition,
@@ -68,18 +71,6 @@ _BAD_RANGE_STATE = Problem(
     detail="The state is delivered or dead; without it both begin anew.",
     param="$.state",
 )
-# What a range may name: what waits is tried anyway.
-_ENDED = (DeliveryState.DELIVERED, DeliveryState.DEAD)
-
-
-class ResendRequest(
-    msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, rename={"since": "from"}
-):
-    """The body of a range: deliveries of events from a time up to another one."""
-
-    since: str
-    to: str
-    state: str | None = None
 
 
 _RESEND = msgspec.json.Decoder(ResendRequest)
@@ -93,6 +84,7 @@ class WebhookDeliveries:
         self._feed = feed
         self._settings = settings
 
+    @documented(declared.LIST_DELIVERIES)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/webhook_endpoints/{id}/deliveries: one page of the log, newest first."""
         parameters = single_parameters(request, ("limit", "starting_after", "state"))
@@ -120,6 +112,7 @@ class WebhookDeliveries:
         data = [delivery_document(delivery) for delivery in page[:limit]]
         return json_response({"object": "list", "data": data, "has_more": len(page) > limit})
 
+    @documented(declared.RESEND)
     async def resend(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST …/deliveries/{delivery}/resend: begin it anew, with the same id and bytes."""
         parameters = single_parameters(request, ())
@@ -142,6 +135,7 @@ class WebhookDeliveries:
         document = {"object": "webhook_resend", "endpoint": endpoint_id(named[0]), "deliveries": 1}
         return json_response({**document, "has_more": False}, 202)
 
+    @documented(declared.RESEND_RANGE)
     async def resend_range(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/webhook_endpoints/{id}/resend: begin all deliveries of a time anew, oldest first."""
         parameters = single_parameters(request, ())
@@ -156,7 +150,7 @@ class WebhookDeliveries:
         times = _times(wanted)
         if times is None:
             return _BAD_RANGE
-        states = {state.wire: (state,) for state in _ENDED}
+        states = {state.wire: (state,) for state in RESENT_STATES}
         if wanted.state is not None and wanted.state not in states:
             return _BAD_RANGE_STATE
         endpoint = await find_endpoint(self._webhooks, request, merchant)
@@ -173,7 +167,7 @@ class WebhookDeliveries:
                     created_to=times[1],
                     transaction_first=first,
                     transaction_end=end,
-                    states=_ENDED if wanted.state is None else states[wanted.state],
+                    states=RESENT_STATES if wanted.state is None else states[wanted.state],
                     count_max=RESEND_COUNT_MAX,
                 ),
             )

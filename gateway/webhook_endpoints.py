@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Mapping
 from datetime import datetime
 from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
+from gateway import webhook_declarations as declared
 from gateway.authentication import Merchant
 from gateway.bodies import decode_body, read_body
 from gateway.door import Answer
+from gateway.openapi.declarations import documented
 from gateway.parameters import read_limit, single_parameters
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import json_response, rfc3339
 from gateway.settings import GatewaySettings
-from payments.event_types import EVERYTHING, TYPE_PATTERNS
+from gateway.webhook_requests import (
+    OVERLAP_S_MAX,
+    TYPES_MAX,
+    EndpointRequest,
+    NothingRequest,
+    RotationRequest,
+)
+from payments.event_types import TYPE_PATTERNS
 from payments.feed import endpoint_id, parse_endpoint_id
 from payments.webhook_targets import url_refusal
 from psp.webhooks import SECRET_PREFIX
@@ -28,15 +36,9 @@ from storage.webhook_ports import ABOVE_ALL_ENDPOINTS, Endpoint, EndpointStatus,
 
 T = TypeVar("T")
 
-# As long as what HMAC-SHA256 gives is strong.
-SECRET_BYTES = 32
+SECRET_BYTES = 32  # as long as what HMAC-SHA256 gives
 # Each is sent every event that it asks for.
 ENDPOINTS_MAX = 20
-# More patterns than there are types have no use.
-TYPES_MAX = len(TYPE_PATTERNS)
-# How long the secret before is valid beside a new one: a day for a deployment, a week at most.
-OVERLAP_S_DEFAULT = 24 * 3600
-OVERLAP_S_MAX = 7 * 24 * 3600
 
 WEBHOOKS_AWAY = store_unavailable("Webhook endpoints can't be read now.", may_run=False)
 UNCERTAIN = store_unavailable(
@@ -69,23 +71,6 @@ _BAD_CURSOR = Problem(
 )
 
 
-class EndpointRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """The body of ``POST /v1/webhook_endpoints``. Without types: all events."""
-
-    url: str
-    types: list[str] = msgspec.field(default_factory=lambda: [EVERYTHING])
-
-
-class RotationRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """The body of a rotation, which may be left out."""
-
-    overlap_s: int = OVERLAP_S_DEFAULT
-
-
-class NothingRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
-    """The body of what takes none: it may be left out, or be an empty object."""
-
-
 _ENDPOINT = msgspec.json.Decoder(EndpointRequest)
 _ROTATION = msgspec.json.Decoder(RotationRequest)
 NOTHING = msgspec.json.Decoder(NothingRequest)
@@ -98,6 +83,7 @@ class WebhookEndpoints:
         self._webhooks = webhooks
         self._settings = settings
 
+    @documented(declared.CREATE)
     async def create(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/webhook_endpoints: 201 with the secret, which is shown this once."""
         parameters = single_parameters(request, ())
@@ -133,6 +119,7 @@ class WebhookEndpoints:
             return _TOO_MANY
         return json_response({**endpoint_document(endpoint), "secret": secret}, 201)
 
+    @documented(declared.LIST)
     async def list_all(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/webhook_endpoints: one page, newest first."""
         parameters = single_parameters(request, ("limit", "starting_after"))
@@ -155,6 +142,7 @@ class WebhookEndpoints:
         data = [endpoint_document(endpoint) for endpoint in page[:limit]]
         return json_response({"object": "list", "data": data, "has_more": len(page) > limit})
 
+    @documented(declared.READ)
     async def show(self, request: web.Request, merchant: Merchant) -> Answer:
         """GET /v1/webhook_endpoints/{id}: one, without its secret."""
         parameters = single_parameters(request, ())
@@ -165,6 +153,7 @@ class WebhookEndpoints:
             return endpoint
         return json_response(endpoint_document(endpoint))
 
+    @documented(declared.DELETE)
     async def delete(self, request: web.Request, merchant: Merchant) -> Answer:
         """DELETE /v1/webhook_endpoints/{id}: nothing is sent there any more."""
         number = await self._number_of_plain_request(request)
@@ -176,17 +165,20 @@ class WebhookEndpoints:
             return UNCERTAIN
         if not is_deleted:
             return ENDPOINT_NOT_FOUND
-        document = {"id": endpoint_id(number), "object": "webhook_endpoint", "deleted": True}
-        return json_response(document)
+        deleted = {"id": endpoint_id(number), "object": "webhook_endpoint", "deleted": True}
+        return json_response(deleted)
 
+    @documented(declared.ENABLE)
     async def enable(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/webhook_endpoints/{id}/enable: go on where it stopped."""
         return await self._set_status(request, merchant, EndpointStatus.ENABLED)
 
+    @documented(declared.DISABLE)
     async def disable(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/webhook_endpoints/{id}/disable: send nothing until it is enabled."""
         return await self._set_status(request, merchant, EndpointStatus.DISABLED)
 
+    @documented(declared.ROTATE)
     async def rotate_secret(self, request: web.Request, merchant: Merchant) -> Answer:
         """POST /v1/webhook_endpoints/{id}/rotate_secret: a new secret, beside the one before for a while."""
         parameters = single_parameters(request, ())
@@ -244,8 +236,8 @@ class WebhookEndpoints:
         endpoint = await find_endpoint(self._webhooks, request, merchant)
         if isinstance(endpoint, Problem):
             return endpoint
-        added: Mapping[str, str] = {} if secret is None else {"secret": secret}
-        return json_response({**endpoint_document(endpoint), **added})
+        document = endpoint_document(endpoint)
+        return json_response(document if secret is None else {**document, "secret": secret})
 
 
 async def find_endpoint(

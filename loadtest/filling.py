@@ -12,10 +12,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from actors.calls import operate
 from actors.flushing import flush_of
 from actors.planning import OrderedPlanner
 from payments.book import PartitionBook
-from payments.commands import PaymentCommand
+from payments.commands import OperationCommand, PaymentCommand
 from payments.decided import Batch, Decided
 from payments.open_order import CallAnswer, OpenOrder, PspCall
 from payments.partitioning import partition_index
@@ -28,6 +29,7 @@ from runtime.faults import Fault
 from storage.connections import Connector
 from storage.ledger import PostgresLedger
 from storage.ownership import PostgresOwnership
+from storage.ports import OperationKey
 
 # One flush over all partitions: its rows, about 20 MB of them, are in memory at once.
 ORDERS_PER_FLUSH = 8_192
@@ -90,6 +92,35 @@ class BookFiller:
         )
         await self._answer(calls)
 
+    async def operate(self, commands: Sequence[OperationCommand]) -> None:
+        """Take operations on payments in, call the PSP for each, and write what its answers mean."""
+        by_partition: defaultdict[int, list[OperationCommand]] = defaultdict(list)
+        for command in commands:
+            index = partition_index(command.payment_uuid, self._partition_count)
+            by_partition[index].append(command)
+        found = await self._ledger.operated_payments(
+            [
+                OperationKey(index, command.operation_uuid, command.payment_uuid)
+                for index, part in by_partition.items()
+                for command in part
+            ],
+            (),
+        )
+        calls = await self._write(
+            {
+                index: Batch(
+                    operations=part,
+                    known=found.fingerprints,
+                    standings=[
+                        payment for (at, _), payment in found.standings.items() if at == index
+                    ],
+                    now=self._now,
+                )
+                for index, part in by_partition.items()
+            }
+        )
+        await self._answer(calls)
+
     def open_orders(self) -> list[OpenOrder]:
         """Every order that has not ended."""
         return [order for book in self._books.values() for order in book.open_orders()]
@@ -127,7 +158,11 @@ class BookFiller:
 
     async def _call(self, call: PspCall) -> CallAnswer:
         attempt = call.attempt
-        if call.step is TimerKind.SEND:
+        if call.step is TimerKind.SEND and call.operation is not None:
+            answer = await operate(
+                self._psp, attempt.psp_key, call.operation, timeout_s=CALL_TIMEOUT_S
+            )
+        elif call.step is TimerKind.SEND:
             answer = await self._psp.charge(
                 attempt.psp_key, attempt.request, timeout_s=CALL_TIMEOUT_S
             )

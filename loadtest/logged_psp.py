@@ -6,7 +6,7 @@ from pathlib import Path
 
 from psp.in_process import InProcessPsp
 from psp.simulator.log import LOG_VERSION, DurableLog
-from psp.simulator.wire import OpenRecord, Record
+from psp.simulator.records import OpenRecord, Record
 from runtime.clock import Clock
 
 

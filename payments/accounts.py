@@ -86,3 +86,9 @@ def psp_receivable(merchant_no: int, mode: Mode, psp: str, currency: str) -> Acc
 def fee_income(merchant_no: int, mode: Mode, currency: str) -> AccountKey:
     """The account that collects our fees of this tenant."""
     return AccountKey(merchant_no, mode, AccountKind.FEE_INCOME, "", currency)
+
+
+@lru_cache(maxsize=NAMES_KEPT_MAX)
+def dispute_hold(merchant_no: int, mode: Mode, currency: str) -> AccountKey:
+    """The account that keeps disputed amounts of this tenant until the disputes have ended."""
+    return AccountKey(merchant_no, mode, AccountKind.DISPUTE_HOLD, "", currency)

@@ -16,8 +16,9 @@ from payments.attempts import ResultClass
 from payments.decided import Batch, Decided, Held, Planner
 from payments.decision import Decision
 from payments.defects import InvariantViolation
-from payments.open_order import CallAnswer, OpenOrder
+from payments.open_order import CallAnswer, OpenOrder, disputed_payments
 from payments.retry_policy import RetryPolicy
+from payments.standing import PaymentStanding
 from payments.state import AccountHead, PartitionHead, PartitionState
 
 # An account head is about 300 bytes with its key, so a partition's cache stays under 2 MB however
@@ -66,9 +67,18 @@ class PartitionBook:
     def is_parked(self, order_no: int) -> bool:
         return order_no in self._parked
 
-    def accounts_missing(self, answers: Iterable[CallAnswer]) -> set[AccountKey]:
-        """Return the accounts that deciding these answers needs and memory does not hold."""
+    def accounts_missing(
+        self, answers: Iterable[CallAnswer], standings: Iterable[PaymentStanding] = ()
+    ) -> set[AccountKey]:
+        """Return the accounts that deciding these answers needs and memory does not hold.
+
+        ``standings`` are the payments that disputes among them are of.
+        """
         needed: set[AccountKey] = set()
+        disputed = disputed_payments(answers)
+        for standing in standings if disputed else ():
+            if standing.order_no in disputed:
+                needed |= transfers.accounts_of_dispute(standing)
         for answer in answers:
             order = self._open.get(answer.order_no)
             if order is None or answer.answer.result is not ResultClass.APPROVED:

@@ -19,6 +19,7 @@ from payments.checkouts import (
     checkout_row,
 )
 from payments.commands import OperationCommand, PaymentCommand
+from payments.disputes import DisputeRow
 from payments.event_rows import EventVerdict, PspEventResultRow, PspEventRow
 from payments.open_order import CallAnswer, OpenOrder, PspCall
 from payments.operation_rows import OperationRow, StandingRow
@@ -155,6 +156,8 @@ class Decided:
     """Operations that the books refused at intake: they were never open."""
     standings: dict[int, PaymentStanding] = field(default_factory=dict)
     """How payments stand that operations changed, by their number."""
+    disputes: dict[int, DisputeRow] = field(default_factory=dict)
+    """How disputes stand that events changed, by their number."""
     hold_timers: dict[int, int] = field(default_factory=dict)
     """In how many milliseconds what is left of a payment's authorization is given back."""
     dead_letter_count: int = 0
@@ -198,7 +201,7 @@ class Decided:
             first.setdefault(event.event_uuid, event)
         for event in first.values():
             self.psp_events.append(PspEventRow(self.partition_index, *event[:-1]))
-            if not ResultClass(event.result).is_definitive:
+            if event.dispute_id is None and not ResultClass(event.result).is_definitive:
                 self.end_event(event.event_uuid, None, EventVerdict.IGNORED, "it tells no end")
 
     def note_checkouts(self, checkouts: Sequence[Checkout]) -> None:

@@ -91,6 +91,9 @@ class Decision:
 
     def _take_evidence(self, order: OpenOrder | None, said: CallAnswer) -> None:
         """End the order by evidence, or note why not. It never leads to another attempt or call."""
+        if said.event is not None and said.event.event.dispute_id is not None:
+            self._operations.dispute(said.event)
+            return
         ended = evidence_ends(
             self._decided,
             order,

@@ -26,6 +26,9 @@ class PspEventRow(NamedTuple):
     message: str
     effective_at: datetime | None
     accepted_at: datetime
+    dispute_id: str | None = None
+    dispute_state: int = 0
+    disputed_minor: int = 0
 
 
 class EventVerdict(IntEnum):

@@ -5,6 +5,7 @@ An operation on a payment (payments.operations) is held and run as an order is.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -103,3 +104,14 @@ class CallAnswer(NamedTuple):
     def is_evidence(self) -> bool:
         """Whether no call was made: nothing waits for it, and it waits for every call."""
         return self.evidence_no is not None or self.event is not None
+
+
+def disputed_payments(answers: Iterable[CallAnswer]) -> set[int]:
+    """Return the payments of which PSPs' events tell a dispute."""
+    return {
+        answer.order_no
+        for answer in answers
+        if answer.event is not None
+        and answer.event.event.dispute_id is not None
+        and answer.event.order_no is not None
+    }

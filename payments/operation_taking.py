@@ -9,12 +9,14 @@ from payments.attempts import Attempt
 from payments.commands import OperationCommand
 from payments.decided import Batch, Held
 from payments.defects import InvariantViolation
+from payments.dispute_taking import take_dispute
 from payments.identity import operation_uuid
 from payments.lifecycle import PaymentEvent, PaymentState, next_state
 from payments.next_step import Ended
 from payments.open_order import OpenOrder
 from payments.operation_kinds import OperationEvent, OperationKind
 from payments.operations import Operation, Refusal
+from payments.psp_events import EventFound
 from payments.rows import TimerKind
 from payments.standing import PaymentStanding
 from payments.writing import Writing
@@ -125,6 +127,13 @@ class OperationTaking:
         self._change(payment)
         self._writing.decided.hold_timers[payment_no] = EXPIRY_LOOK_MS
 
+    def dispute(self, found: EventFound) -> None:
+        """Take in what a PSP tells of a dispute."""
+        payment = None if found.order_no is None else self._payment(found.order_no)
+        changed = take_dispute(self._writing, found, payment)
+        if changed is not None:
+            self._change(changed)
+
     def end(self, order: OpenOrder, ended: Ended) -> None:
         """Write how an operation ended, what that changes, and let the next one begin."""
         operation = self._operation(order)
@@ -141,7 +150,7 @@ class OperationTaking:
             after = operations.done(operation, payment)
             event = operations.after_done(operation, payment)
             if event is not None:
-                writing.event_of(after, event)
+                writing.event(payment_no, after.event_sequence, event, of=after)
             fee_minor = after.fee_taken_minor - payment.fee_taken_minor
             moved_minor = movements[0].amount_minor
             self._change(after)
@@ -156,6 +165,8 @@ class OperationTaking:
 
     def next_turn(self, payment_no: int) -> None:
         """Let the operation begin whose turn it is, if none is under way."""
+        if self._payment(payment_no).is_turn_parked:
+            return
         for order_no in self._open_of(payment_no):
             order = self._writing.order(order_no)
             if order is None or not self._operation(order).kind.takes_turns:
@@ -181,7 +192,9 @@ class OperationTaking:
         writing = self._writing
         payment_no, kind = payment.order_no, operation.kind
         in_flight = self._in_flight(payment_no)
-        waits = kind.takes_turns and any(other.kind.takes_turns for other in in_flight)
+        waits = kind.takes_turns and (
+            payment.is_turn_parked or any(other.kind.takes_turns for other in in_flight)
+        )
         refusal = (
             None
             if waits

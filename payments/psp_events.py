@@ -40,6 +40,11 @@ class PspEvent(NamedTuple):
     effective_at: datetime | None
     accepted_at: datetime
     """When a gateway had verified it, by that gateway's clock."""
+    dispute_id: str | None = None
+    """The PSP's own id of a dispute of the attempt's charge; None: it tells of no dispute."""
+    dispute_state: int = 0
+    """A DisputeState, where it does."""
+    disputed_minor: int = 0
     reply_to: str = ""
     """That gateway's reply channel; empty when nobody listens. Not kept in the books."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
+from payments.disputes import Dispute
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.operation_rows import StandingRow
@@ -40,6 +41,11 @@ class PaymentStanding(NamedTuple):
     event_sequence: int
     operation_count: int
     """All that were ever taken in, also those that the books refused."""
+    parked_refund_minor: int = 0
+    """Refunds that nobody works on, because they end their host's process: they may have run."""
+    is_turn_parked: bool = False
+    """Whether such a capture or void stands before all that come later."""
+    disputes: tuple[Dispute, ...] = ()
 
     @property
     def held_minor(self) -> int:
@@ -50,7 +56,8 @@ class PaymentStanding(NamedTuple):
     @property
     def refundable_minor(self) -> int:
         """What was captured and is still the seller's, whatever is on its way back."""
-        return self.captured_minor - self.refunded_minor - self.disputed_minor
+        taken_minor = self.refunded_minor + self.disputed_minor + self.parked_refund_minor
+        return self.captured_minor - taken_minor
 
     def fee_due_minor(self, capture_minor: int) -> int:
         """The part of the fee that a further capture brings.

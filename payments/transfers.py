@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from payments.accounts import AccountKey, fee_income, psp_receivable, wallet
+from payments.accounts import AccountKey, dispute_hold, fee_income, psp_receivable, wallet
 from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
+from payments.disputes import Dispute, DisputeState
 from payments.operation_kinds import OperationKind
 from payments.operations import Operation
 from payments.rows import TransferKind
@@ -108,6 +109,32 @@ def of_operation(operation: Operation, payment: PaymentStanding) -> list[Movemen
         case OperationKind.VOID | OperationKind.EXPIRY:
             held_minor = payment.held_minor
             return [Movement(1, TransferKind.RELEASE, receivable, seller_wallet, held_minor)]
+
+
+def of_dispute(dispute: Dispute, payment: PaymentStanding) -> list[Movement]:
+    """What a dispute moves as it comes to stand so: into the hold, and from there back, or to the PSP."""
+    merchant_no, mode, currency = payment.merchant_no, payment.mode, payment.currency
+    seller_wallet = wallet(merchant_no, mode, payment.seller_no, currency)
+    hold = dispute_hold(merchant_no, mode, currency)
+    amount_minor = dispute.amount_minor
+    match dispute.state:
+        case DisputeState.OPENED:
+            return [Movement(1, TransferKind.DISPUTE, seller_wallet, hold, amount_minor)]
+        case DisputeState.WON:
+            return [Movement(2, TransferKind.DISPUTE_WON, hold, seller_wallet, amount_minor)]
+        case DisputeState.LOST:
+            receivable = psp_receivable(merchant_no, mode, payment.psp or "", currency)
+            return [Movement(2, TransferKind.DISPUTE_LOST, hold, receivable, amount_minor)]
+
+
+def accounts_of_dispute(payment: PaymentStanding) -> set[AccountKey]:
+    """Return every account that an event of a dispute may move money on."""
+    merchant_no, mode, currency = payment.merchant_no, payment.mode, payment.currency
+    return {
+        wallet(merchant_no, mode, payment.seller_no, currency),
+        dispute_hold(merchant_no, mode, currency),
+        psp_receivable(merchant_no, mode, payment.psp or "", currency),
+    }
 
 
 def accounts_of(

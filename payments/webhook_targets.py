@@ -7,6 +7,7 @@ at when the socket to it is made, whatever name led there and whatever that name
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -69,6 +70,8 @@ _CARRIERS: tuple[tuple[IPv6Network, int], ...] = (
 )
 
 
+# Each try looks at its URL: an endpoint's is the same a thousand times.
+@lru_cache(maxsize=4_096)
 def url_refusal(url: str, *, is_sandbox: bool) -> str | None:
     """Return the rule that the URL breaks, in words for its merchant, or None. Never repeats the URL."""
     if len(url) > URL_CHARACTERS_MAX:

@@ -6,6 +6,7 @@ from payments import row_making as making
 from payments.attempts import Attempt
 from payments.commands import PaymentCommand
 from payments.decided import AttemptPlan, Batch, Decided, Held, Planner
+from payments.disputes import DisputeEvent
 from payments.identity import psp_key
 from payments.lifecycle import PaymentEvent, PaymentState
 from payments.next_step import Ended, send_before
@@ -91,21 +92,21 @@ class Writing:
     def with_event(self, order: OpenOrder, event: PaymentEvent | OperationEvent) -> OpenOrder:
         """Note what happened to an order; returns it with the event counted."""
         order = order._replace(event_sequence=order.event_sequence + 1)
-        self._note(order.order_no, order.event_sequence, event, order.command)
+        self.event(order.order_no, order.event_sequence, event, of=order.command)
         return order
 
-    def event_of(self, payment: PaymentStanding, event: PaymentEvent) -> None:
-        """Note what happened to a payment by an operation; the payment has it counted."""
-        self._note(payment.order_no, payment.event_sequence, event, payment)
-
-    def _note(
+    def event(
         self,
         order_no: int,
         sequence: int,
-        event: PaymentEvent | OperationEvent,
+        event: PaymentEvent | OperationEvent | DisputeEvent,
+        *,
         of: PaymentCommand | Operation | PaymentStanding,
     ) -> None:
-        # Merchant and mode have a feed; ``sequence`` is gapless per order, from 1.
+        """Note what happened, in the feed of the merchant and mode ``of`` whom it is.
+
+        ``sequence`` is gapless per order, from 1.
+        """
         row = EventRow(
             partition_index=self.partition_index,
             order_no=order_no,

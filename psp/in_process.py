@@ -17,18 +17,11 @@ from psp.classification import classify_query, classify_send, of_another_request
 from psp.port import Capabilities, ChargeTerms, SettlementLine
 from psp.sandbox_format import CAPABILITIES, canonical_charge, settlement_line
 from psp.simulator.decisions import Decision, Delivery
+from psp.simulator.records import Record
 from psp.simulator.replies import Reply
 from psp.simulator.sandbox import Sandbox, Sleep
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import (
-    ChangeKind,
-    ChargeRequest,
-    Faults,
-    OracleRow,
-    Record,
-    Scenario,
-    Totals,
-)
+from psp.simulator.wire import ChangeKind, ChargeRequest, Faults, OracleRow, Scenario, Totals
 from runtime.clock import Clock
 
 Answer = TypeVar("Answer")
@@ -131,6 +124,12 @@ class InProcessPsp:
     async def complete_action(self, reference: str, *, is_approved: bool = True) -> None:
         """Answer 3-D Secure in the buyer's place."""
         await self._sandbox.act(reference, is_approved=is_approved)
+
+    async def dispute(
+        self, reference: str, kind: ChangeKind, amount_minor: int | None = None
+    ) -> None:
+        """Open, win or lose a dispute in the place of the buyer's bank."""
+        await self._sandbox.dispute(reference, kind, amount_minor)
 
     def oracle_rows(self, after: int = 0) -> Iterator[OracleRow]:
         """Yield what was really charged."""

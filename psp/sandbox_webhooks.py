@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import msgspec
 
 from payments.attempts import PspAnswer, ResultClass
+from payments.disputes import DisputeState
 from psp.classification import MESSAGE_CHARACTERS_MAX
 from psp.simulator.wire import UNREADABLE, ChargeStatus, WebhookBody
-from psp.webhooks import PspNotice, WebhookUnreadable
+from psp.webhooks import DisputeNotice, PspNotice, WebhookUnreadable
 
 TYPE_PREFIX = "charge."
 
@@ -20,6 +21,12 @@ _RESULTS: Mapping[ChargeStatus | None, ResultClass] = {
     ChargeStatus.DECLINED: ResultClass.DECLINED_FINAL,
     ChargeStatus.CANCELED: ResultClass.CANCELED,
     ChargeStatus.REQUIRES_ACTION: ResultClass.REQUIRES_ACTION,
+}
+
+_DISPUTE_STATES: Mapping[str, DisputeState] = {
+    "charge.dispute.opened": DisputeState.OPENED,
+    "charge.dispute.won": DisputeState.WON,
+    "charge.dispute.lost": DisputeState.LOST,
 }
 
 # The library names types and places, and the value where it is none of an enum's: what a body holds.
@@ -41,7 +48,10 @@ def read_sandbox_webhook(body: bytes) -> PspNotice | None:
     charge = told.data
     if charge.key is None:
         raise WebhookUnreadable("data.key is missing")
+    dispute = _dispute(told)
     result = _RESULTS.get(charge.status, ResultClass.UNKNOWN)
+    if dispute is not None:
+        result = ResultClass.UNKNOWN
     if result is ResultClass.DECLINED_FINAL and charge.decline_code is None:
         raise WebhookUnreadable("data.decline_code is missing")
     if charge.captured < 0:
@@ -55,4 +65,16 @@ def read_sandbox_webhook(body: bytes) -> PspNotice | None:
         currency=charge.currency,
         effective_at=charge.at,
     )
-    return PspNotice(event_id=told.id, psp_key=charge.key, answer=answer.storable())
+    return PspNotice(
+        event_id=told.id, psp_key=charge.key, answer=answer.storable(), dispute=dispute
+    )
+
+
+def _dispute(told: WebhookBody) -> DisputeNotice | None:
+    """Return what it says of a dispute, or None when it is about none. Raises WebhookUnreadable."""
+    state = _DISPUTE_STATES.get(told.type)
+    if state is None:
+        return None
+    if not told.data.dispute or told.data.disputed < 1:
+        raise WebhookUnreadable("data.dispute or data.disputed is missing")
+    return DisputeNotice(told.data.dispute, state, told.data.disputed)

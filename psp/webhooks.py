@@ -16,6 +16,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from payments.attempts import PspAnswer
+from payments.disputes import DisputeState
 
 HEADER_ID = "webhook-id"
 HEADER_TIMESTAMP = "webhook-timestamp"
@@ -34,12 +35,22 @@ _TIMESTAMP = re.compile(r"[0-9]{1,11}")
 _VERSION = "v1"
 
 
+class DisputeNotice(NamedTuple):
+    """What a webhook says of a dispute of a charge."""
+
+    dispute_id: str
+    state: DisputeState
+    amount_minor: int
+
+
 class PspNotice(NamedTuple):
     """What one webhook says of one key. ``answer`` is as of a question about that key."""
 
     event_id: str
     psp_key: str
     answer: PspAnswer
+    dispute: DisputeNotice | None = None
+    """Not None: it tells of a dispute of that key's charge, and nothing of the key."""
 
 
 class WebhookUnreadable(ValueError):

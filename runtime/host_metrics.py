@@ -26,7 +26,7 @@ HOST_TAKEN_IN = CounterSpec(
 )
 HOST_SETTLED = CounterSpec(
     name="tallystick_host_orders_settled_total",
-    help="Orders whose outcome was committed, by their final state.",
+    help="Orders and operations on payments whose outcome was committed, by its state.",
     labels=("state",),
 )
 HOST_REFUSED = CounterSpec(

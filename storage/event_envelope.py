@@ -25,6 +25,7 @@ import msgspec
 from payments.attempts import ResultClass, is_storable_time
 from payments.currencies import EXPONENTS
 from payments.defects import InvariantViolation
+from payments.disputes import DisputeState
 from payments.identity import ATTEMPT_NO_MAX
 from payments.money import AMOUNT_MINOR_MAX
 from payments.psp_events import (
@@ -71,6 +72,9 @@ class _Payload(msgspec.Struct, array_like=True, frozen=True, gc=False):
     decline_code: str | None
     message: str
     effective_at: datetime | None
+    dispute_id: str | None = None
+    dispute_state: int = 0
+    disputed_minor: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -139,6 +143,9 @@ def decode_event(raw: Sequence[bytes], header: EnvelopeHeader | None = None) -> 
         message=payload.message,
         effective_at=payload.effective_at,
         accepted_at=header.accepted_at,
+        dispute_id=payload.dispute_id,
+        dispute_state=payload.dispute_state,
+        disputed_minor=payload.disputed_minor,
         reply_to=header.reply_to,
     )
     if (problem := problem_of_event(event)) is not None:
@@ -155,6 +162,7 @@ def problem_of_event(event: PspEvent) -> str | None:
         ("failure_code", event.failure_code, 0, CODE_CHARACTERS_MAX),
         ("decline_code", event.decline_code, 0, CODE_CHARACTERS_MAX),
         ("message", event.message, 0, MESSAGE_CHARACTERS_MAX),
+        ("dispute_id", event.dispute_id, 1, REFERENCE_CHARACTERS_MAX),
     )
     for name, text, shortest, longest in texts:
         if text is not None and not (shortest <= len(text) <= longest and text.isprintable()):
@@ -173,6 +181,15 @@ def problem_of_event(event: PspEvent) -> str | None:
         return "event_uuid does not follow from psp and event_id"
     if REPLY_TO.fullmatch(event.reply_to.encode(errors="replace")) is None:
         return "reply_to is not printable or too long"
+    return _problem_of_dispute(event)
+
+
+def _problem_of_dispute(event: PspEvent) -> str | None:
+    states = {0} if event.dispute_id is None else set(DisputeState)
+    if event.dispute_state not in states:
+        return "dispute_state is no state of a dispute"
+    if not 0 <= event.disputed_minor <= AMOUNT_MINOR_MAX:
+        return f"disputed_minor is outside 0..{AMOUNT_MINOR_MAX}"
     return None
 
 
@@ -190,4 +207,7 @@ def _payload_of(event: PspEvent) -> _Payload:
         decline_code=event.decline_code,
         message=event.message,
         effective_at=event.effective_at,
+        dispute_id=event.dispute_id,
+        dispute_state=event.dispute_state,
+        disputed_minor=event.disputed_minor,
     )

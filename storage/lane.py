@@ -158,6 +158,8 @@ class PostgresLane:
             )
         if flush.operations or flush.standings:
             await session.send_rows(_SQL["write_operations"], flush.operations, flush.standings)
+        if flush.disputes:
+            await session.send_rows(_SQL["write_disputes"], flush.disputes)
         if flush.dead_letters or flush.letter_results:
             await session.send_rows(_SQL["write_letters"], flush.dead_letters, flush.letter_results)
         if flush.evidence_results:

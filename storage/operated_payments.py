@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ import asyncpg
 
 from payments.attempts import Attempt
 from payments.defects import InvariantViolation
+from payments.disputes import Dispute, DisputeState
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.operation_kinds import OperationKind
@@ -72,6 +74,14 @@ def payment_standing(row: Row) -> PaymentStanding:
         disputed_minor=row["disputed_minor"],
         event_sequence=row["event_sequence"],
         operation_count=row["operation_count"],
+        parked_refund_minor=int(row["parked_refund_minor"] or 0),
+        is_turn_parked=bool(row["is_turn_parked"]),
+        disputes=tuple(
+            Dispute(order_no, reference, DisputeState(status), amount_minor, event_sequence)
+            for order_no, reference, status, amount_minor, event_sequence in json.loads(
+                row["disputes"] or "[]"
+            )
+        ),
     )
 
 

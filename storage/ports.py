@@ -14,6 +14,7 @@ from uuid import UUID
 
 from payments.accounts import AccountKey
 from payments.checkouts import CheckoutOrderRow, CheckoutRow
+from payments.disputes import DisputeRow
 from payments.event_rows import PspEventResultRow, PspEventRow
 from payments.evidence import Evidence
 from payments.operation_rows import OperationRow, StandingRow
@@ -96,6 +97,7 @@ class Flush:
     """Those that are open also make their ``open_order`` row."""
     standings: list[StandingRow] = field(default_factory=list)
     """A payment that holds nothing also loses its timer."""
+    disputes: list[DisputeRow] = field(default_factory=list)
     refused: list[RefusedRequestRow] = field(default_factory=list)
     dead_letters: list[DeadLetterRow] = field(default_factory=list)
     """A letter of an order that is not in the books also makes its ``set_aside_order`` row."""

@@ -8,11 +8,13 @@ from uuid import UUID
 
 from payments.attempts import PspAnswer, ResultClass
 from payments.commands import OperationCommand, PaymentCommand
+from payments.disputes import DisputeState
 from payments.identity import operation_uuid, parse_psp_key
 from payments.open_order import PspCall
 from payments.operation_fingerprint import operation_fingerprint
 from payments.operation_kinds import OperationKind
 from payments.operations import Operation
+from payments.psp_events import PspEvent, event_uuid
 from payments.rows import TimerKind
 from tests.scenario import HOLD, Deed, ScriptedPsp
 
@@ -48,6 +50,13 @@ class Charge:
     captured_minor: int = 0
     refunded_minor: int = 0
     is_released: bool = False
+    disputed_minor: int = 0
+    dispute: DisputeState | None = None
+
+    @property
+    def taken_minor(self) -> int:
+        """What its dispute holds, or took."""
+        return 0 if self.dispute in (None, DisputeState.WON) else self.disputed_minor
 
 
 @dataclass(slots=True)
@@ -85,6 +94,42 @@ class OperatedPsp(ScriptedPsp):
         assert same, "a key names one operation"
         return answer
 
+    def dispute(
+        self, payment: PaymentCommand, state: DisputeState, now: datetime
+    ) -> PspEvent | None:
+        """Let the buyer's bank say so, if it can; returns what the PSP tells of it."""
+        charge = self.held.get(payment.order_uuid)
+        if charge is None:
+            return None
+        left_minor = charge.captured_minor - charge.refunded_minor
+        if state is DisputeState.OPENED:
+            if charge.dispute is not None or left_minor == 0:
+                return None
+            charge.disputed_minor = left_minor
+        elif charge.dispute is not DisputeState.OPENED:
+            return None
+        charge.dispute = state
+        event_id = f"evt_{payment.order_uuid}_{state.name}"
+        return PspEvent(
+            event_uuid=event_uuid("psp", event_id),
+            psp="psp",
+            event_id=event_id,
+            order_uuid=payment.order_uuid,
+            attempt_no=1,
+            result=ResultClass.UNKNOWN,
+            reference=None,
+            captured_minor=charge.captured_minor,
+            currency="USD",
+            failure_code=None,
+            decline_code=None,
+            message="",
+            effective_at=None,
+            accepted_at=now,
+            dispute_id="dp_one",
+            dispute_state=state,
+            disputed_minor=charge.disputed_minor,
+        )
+
     def _note_charge(self, call: PspCall) -> None:
         key, request = call.attempt.psp_key, call.attempt.request
         named = parse_psp_key(key)
@@ -104,7 +149,10 @@ class OperatedPsp(ScriptedPsp):
         held_minor = 0 if charge.is_released else charge.amount_minor - charge.captured_minor
         match operation.kind:
             case OperationKind.REFUND:
-                is_fine = amount_minor <= charge.captured_minor - charge.refunded_minor
+                left_minor = charge.captured_minor - charge.refunded_minor
+                is_fine = amount_minor <= left_minor - charge.taken_minor
+                # Only of a dispute the books may not know yet.
+                self.refused -= not is_fine and amount_minor <= left_minor
                 charge.refunded_minor += amount_minor * is_fine
             case OperationKind.CAPTURE:
                 is_fine = amount_minor <= held_minor

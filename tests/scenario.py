@@ -23,7 +23,7 @@ from payments.decided import AttemptPlan, Batch, Decided
 from payments.fingerprint import fingerprint
 from payments.identity import parse_psp_key, psp_key
 from payments.lifecycle import PaymentState
-from payments.open_order import CallAnswer, PspCall
+from payments.open_order import CallAnswer, PspCall, disputed_payments
 from payments.parking import ParkReason
 from payments.psp_events import PspEvent
 from payments.psp_terms import PspTerms
@@ -243,17 +243,20 @@ class BookWorld:
         is_lost: bool = False,
     ) -> Decided:
         """Decide one batch, write it and carry on; or crash just before it is written."""
-        missing = self.book.accounts_missing(answers)
-        heads = {key: self.books.account_head(0, key) for key in missing}
-        self.book.remember_accounts({key: head for key, head in heads.items() if head is not None})
         keys = [(c.order_uuid, self.books.order_keys.get(c.order_uuid)) for c in commands]
         known = {uuid: self.books.orders[key].fingerprint for uuid, key in keys if key is not None}
         found = operated_payments_in(
             self.books,
             [OperationKey(0, one.operation_uuid, one.payment_uuid) for one in operations],
-            [(0, order_no) for order_no, step in due if step is TimerKind.EXPIRE],
+            [
+                *((0, order_no) for order_no, step in due if step is TimerKind.EXPIRE),
+                *((0, order_no) for order_no in disputed_payments(answers)),
+            ],
         )
         known |= found.fingerprints
+        missing = self.book.accounts_missing(answers, found.standings.values())
+        heads = {key: self.books.account_head(0, key) for key in missing}
+        self.book.remember_accounts({key: head for key, head in heads.items() if head is not None})
         batch = Batch(commands=commands, known=known, answers=answers, due=due, now=self.now)
         batch = replace(batch, operations=operations, standings=list(found.standings.values()))
         batch = replace(batch, psp_events=psp_events, availability=Availability(self.refusing, {}))

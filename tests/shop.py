@@ -62,6 +62,12 @@ class Shop:
         body = {"amount": amount_minor, "currency": "USD", "payment_method": token, **fields}
         return await self._ask("POST", "/v1/payments", key, headers, body)
 
+    async def operate(self, path: str, *, key: UUID | None = None, **fields: object) -> Answer:
+        """Post a capture, a void or a refund, and wait for its end."""
+        key = key or uuid4()
+        headers = {**self._headers, "Idempotency-Key": str(key), "Prefer": "wait=20"}
+        return await self._ask("POST", path, key, headers, fields)
+
     async def get(self, path: str, key: UUID | None = None) -> Answer:
         """Get any path of the API."""
         return await self._ask("GET", path, key or uuid4(), self._headers, None)

@@ -22,6 +22,7 @@ from aiohttp.test_utils import TestServer
 from loadtest.filling import BookFiller
 from loadtest.orders import Shop, open_shop, order_of
 from payments.commands import PaymentCommand
+from payments.operation_kinds import OperationKind
 from psp.in_process import InProcessPsp
 from psp.simulator.wire import CurrencyTotals, OracleRow, Totals
 from runtime.clock import SystemClock
@@ -35,6 +36,7 @@ from runtime.config import (
 )
 from runtime.psp_config import PspConfig
 from tests.books import ACCEPTED_AT, DEPLOYMENT, PARTITION_COUNT, PASSWORDS, copy_of_installed_books
+from tests.operated import an_operation
 from tests.servers import SharedServers
 
 PSP = "simulator"
@@ -187,6 +189,23 @@ SELECT 'psp simulator', 'payment.psp_event', order_uuid::text, jsonb_build_objec
 FROM psp_event WHERE event_id = 'evt_1';
 """
 
+# A checkout of two paid orders, and of one that nobody has accepted.
+_CHECKOUT = """
+INSERT INTO checkout (partition_index, checkout_uuid, idempotency_key, merchant_no, mode, fingerprint,
+    api_version, accepted_at)
+VALUES (1, md5('checkout')::uuid, md5('key')::uuid, 1, 1, decode('01', 'hex'), '2026-11-01', now());
+INSERT INTO checkout_order (partition_index, checkout_uuid, position, order_uuid, idempotency_key,
+    seller_no, amount_minor, currency, fingerprint)
+SELECT 1, md5('checkout')::uuid, row_number() OVER (ORDER BY o.order_uuid) - 1, o.order_uuid,
+    o.idempotency_key, o.seller_no, o.amount_minor, o.currency, o.fingerprint
+FROM payment_order AS o JOIN order_outcome AS ended USING (partition_index, order_no)
+WHERE ended.status = 5 ORDER BY o.order_uuid LIMIT 2;
+INSERT INTO checkout_order (partition_index, checkout_uuid, position, order_uuid, idempotency_key,
+    seller_no, amount_minor, currency, fingerprint)
+VALUES (1, md5('checkout')::uuid, 2, md5('none')::uuid, md5('nobody')::uuid, 1, 100, 'USD',
+    decode('01', 'hex'));
+"""
+
 
 def make_books(servers: SharedServers, secrets: Path) -> VerifiedBooks:
     """Make them with the real decisions, the real lane and the sandbox PSP in this process."""
@@ -205,12 +224,14 @@ def make_books(servers: SharedServers, secrets: Path) -> VerifiedBooks:
             # Several flushes under two epochs, so that chains have links and batches an order.
             for begin in range(0, len(orders), 27):
                 await filler.take(orders[begin : begin + 27])
+            await _live_on(filler, shop)
             await filler.claim(UUID(int=2))
             await _act_for_buyers(psp, filler)
             late = orders[0]._replace(fingerprint=orders[1].fingerprint)
             await filler.take([late])
             await ask(dsn, _LETTERS)
             await ask(dsn, _WORDS)
+            await ask(dsn, _CHECKOUT)
         finally:
             await filler.close()
         return list(psp.oracle_rows())
@@ -231,6 +252,36 @@ def _orders(shop: Shop) -> list[PaymentCommand]:
         )
         for number, token in enumerate(TOKENS, 1)
     ]
+
+
+async def _live_on(filler: BookFiller, shop: Shop) -> None:
+    """Payments that are authorized first, each with another fate; one stays as it is."""
+    held = [
+        order_of(
+            shop,
+            shop.sellers[number % len(shop.sellers)],
+            key=UUID(int=number << 64 | number, version=4),
+            amount_minor=5_000,
+            token="tok_approve",
+            accepted_at=ACCEPTED_AT,
+        )._replace(captures_manually=True)
+        for number in range(1_001, 1_007)
+    ]
+    await filler.take(held)
+    capture, void, refund = OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND
+    _, whole, part, parts, given_back, refunded = held
+    await filler.operate(
+        [
+            an_operation(capture, whole, 1),
+            an_operation(capture, part, 1, 1_700),
+            an_operation(capture, parts, 1, 1_000),
+            an_operation(void, given_back, 1),
+            an_operation(capture, refunded, 1, 4_000),
+        ]
+    )
+    await filler.operate([an_operation(capture, parts, 2), an_operation(refund, refunded, 1, 500)])
+    await filler.operate([an_operation(refund, refunded, 2, 4_000), an_operation(void, whole, 2)])
+    await filler.operate([an_operation(refund, whole, 1)])
 
 
 async def _act_for_buyers(psp: InProcessPsp, filler: BookFiller) -> None:
@@ -301,7 +352,13 @@ def totals_of(rows: Sequence[OracleRow]) -> Totals:
         sums.captured += row.captured
         sums.refunded += row.refunded
         by_status[row.status.value] = by_status.get(row.status.value, 0) + 1
-    return Totals(charges=len(rows), by_status=by_status, by_currency=by_currency, canceled_keys=0)
+    return Totals(
+        charges=len(rows),
+        by_status=by_status,
+        by_currency=by_currency,
+        canceled_keys=0,
+        changes=max((row.changed for row in rows), default=0),
+    )
 
 
 async def ask(dsn: str, sql: str, *arguments: object) -> list[asyncpg.Record]:

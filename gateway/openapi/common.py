@@ -8,6 +8,7 @@ from gateway.openapi.declarations import Access, Declaration, Header, Parameter
 from gateway.problems import Code
 from gateway.request_headers import HEADER_IDEMPOTENCY_KEY
 from payments.answer import API_VERSION, API_VERSIONS
+from payments.identity import LETTERS
 from payments.json_schema import Schema, record
 
 # What a header's value can be (RFC 9110, section 5.5): anything else is no HTTP, whatever the header says.
@@ -15,6 +16,21 @@ FIELD_TEXT = r"^[\t -~\x80-\xff]*$"
 UUID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 # A text that a database can hold to its end.
 STORABLE_TEXT = r"^[^\x00]*$"
+
+_DIGITS = f"[{LETTERS}]"
+
+
+def number_pattern(number_max: int) -> str:
+    """Return the pattern of a number in an id of ours: letters for digits, one spelling each.
+
+    ``number_max`` is one below a power of two: the largest that is kept.
+    """
+    digits = f"{number_max:x}"
+    first_of_longest = f"[{LETTERS[1 : int(digits[0], 16) + 1]}]"
+    rest = len(digits) - 1
+    shorter = f"[{LETTERS[1:]}]{_DIGITS}{{0,{rest - 1}}}" if rest > 0 else f"[{LETTERS[1:]}]"
+    return f"(?:{LETTERS[0]}|{shorter}|{first_of_longest}{_DIGITS}{{{rest}}})"
+
 
 IDEMPOTENCY_KEY = Parameter(
     name=HEADER_IDEMPOTENCY_KEY,
@@ -86,6 +102,22 @@ WWW_AUTHENTICATE = Header(
     is_required=True,
 )
 
+REPLAYED = Header(
+    name="Idempotent-Replayed",
+    text="The key was used before with the same request: this is that order.",
+    schema={"type": "string", "const": "true"},
+)
+KEY_CHECK = Header(
+    name="Tallystick-Key-Check",
+    text="Accepted, but the books could not be asked whether the key was used before.",
+    schema={"type": "string", "const": "deferred"},
+)
+APPLIED = Header(
+    name="Preference-Applied",
+    text="The answer was held, or would have been.",
+    schema={"type": "string", "pattern": FIELD_TEXT},
+)
+
 PROBLEM: Schema = record(
     "Problem",
     "A refusal or a failure (RFC 9457). `type` leads to a page that says what it means and what to do.",
@@ -149,6 +181,7 @@ _OF_KEYS = (Code.IDEMPOTENCY_KEY_MISSING, Code.IDEMPOTENCY_KEY_INVALID)
 
 _HEADERS_OF_STATUS: Mapping[int, tuple[Header, ...]] = {
     401: (WWW_AUTHENTICATE,),
+    429: (RETRY_AFTER,),
     503: (RETRY_AFTER,),
 }
 

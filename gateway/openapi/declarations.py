@@ -30,8 +30,12 @@ class Tag(Enum):
     """The chapters of the document, in its order; the value says what each is about."""
 
     PAYMENTS = "Take payment orders, and follow them."
+    CHECKOUTS = "Have a buyer pay for several sellers at once."
     SELLERS = "Whose wallets are credited, and for which fee."
     WALLETS = "What a seller may have of us."
+    EVENTS = "Read what happened, or be told at once."
+    WEBHOOKS = "Where events are sent to, and what became of each."
+    REQUESTS = "What you asked, and what was answered."
     PROVIDERS = "What payment service providers tell us."
     OPERATORS = "For those who run this deployment."
     HEALTH = "For load balancers and monitors."
@@ -102,6 +106,8 @@ class Body:
     of: type[msgspec.Struct] | Schema
     text: str
     is_required: bool = True
+    more: Schema = field(default_factory=dict)
+    """Rules of the body as a whole, which no field can carry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.payment_requests import PaymentRequest
 from gateway.settings import PaymentRoute
+from payments.commands import HOSTED_METHOD
 from payments.currencies import EXPONENTS
 
 
@@ -16,16 +17,31 @@ def narrowed(document: dict[str, Any], routes: Sequence[PaymentRoute]) -> dict[s
 
     Of both modes together: what a key's own mode can't have is refused, and told in words.
     """
-    shape = document["components"]["schemas"].get(PaymentRequest.__name__)
-    if shape is None or not routes:
+    if not routes:
         return document
-    prefixes = sorted({prefix for route in routes for prefix in route.token_prefixes})
-    shape["properties"]["payment_method"]["pattern"] = rf"^(?:{_any_of(prefixes)})[ -~]*$"
-    shape["properties"]["currency"]["enum"] = _currencies(routes)
+    schemas = document["components"]["schemas"]
+    # A payment page is no token: it is asked for in a checkout, by its own member.
+    prefixes = sorted(
+        {prefix for route in routes for prefix in route.token_prefixes} - {HOSTED_METHOD}
+    )
+    pattern = rf"^(?:{_any_of(prefixes)})[ -~]*$"
+    for shape in schemas.values():
+        for name, member in shape.get("properties", {}).items():
+            if name == "payment_method":
+                for text in _texts_of(member):
+                    text["pattern"] = pattern
+            elif name == "currency" and "enum" in member:
+                member["enum"] = _currencies(routes)
+    payment = schemas.get(PaymentRequest.__name__)
     rules = [rule for prefix in prefixes for rule in _rules(prefix, routes)]
-    if rules:
-        shape["allOf"] = rules
+    if payment is not None and rules:
+        payment["allOf"] = rules
     return document
+
+
+def _texts_of(member: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the texts in a member's shape that have a pattern, also where it may be null."""
+    return [each for each in (member, *member.get("anyOf", ())) if "pattern" in each]
 
 
 def _rules(prefix: str, routes: Sequence[PaymentRoute]) -> list[dict[str, object]]:

@@ -120,7 +120,7 @@ class _Schemas:
         for name, component in components.items():
             made = {key: value for key, value in component.items() if key != "title"}
             if name == body.of.__name__:
-                made["description"] = body.text
+                made.update(body.more, description=body.text)
             self._put(name, made, made)
         return reference
 
@@ -199,8 +199,13 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, object]:
         texts = (known["description"], _problems_text(codes))
         known["description"] = "\n\n".join(filter(None, texts))
         examples = [each for each in declaration.examples if each.status == status]
-        known.setdefault("content", {})[PROBLEM_CONTENT_TYPE] = {
-            "schema": _problem_schema(codes, schemas),
+        content = known.setdefault("content", {})
+        schema = _problem_schema(codes, schemas)
+        if PROBLEM_CONTENT_TYPE in content:
+            # A frozen problem, which has no request id, beside one that is told anew each time.
+            schema = {"oneOf": [content[PROBLEM_CONTENT_TYPE]["schema"], schema]}
+        content[PROBLEM_CONTENT_TYPE] = {
+            "schema": schema,
             **_examples(examples, lambda example: example.answer),
         }
     return dict(sorted(responses.items()))

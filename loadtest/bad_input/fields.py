@@ -14,7 +14,6 @@ from loadtest.bad_input.refusals import (
     FIELD_TYPE_INVALID,
     FIELD_UNKNOWN,
     METADATA_INVALID,
-    NOT_SUPPORTED_YET,
     PAYMENT_METHOD_INVALID,
     SELLER_UNKNOWN,
     TEXT_INVALID,
@@ -188,11 +187,6 @@ def seller_unknown(draw: Draw) -> BadRequest:
 def capture_unknown(draw: Draw) -> BadRequest:
     odd = ("", "auto", "AUTOMATIC", "automatic ", "none", draw.odd_text())
     return post(draw, order(capture=text(draw.choice(odd))))
-
-
-@refused(NOT_SUPPORTED_YET)
-def capture_manual(draw: Draw) -> BadRequest:
-    return post(draw, order(capture=b'"manual"'))
 
 
 @refused(DESCRIPTION_TOO_LONG)

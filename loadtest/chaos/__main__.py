@@ -39,6 +39,7 @@ EXIT_INTERRUPTED = 130
 @click.option("--rate", "rate_per_s", type=float, default=RATE_PER_S)
 @click.option("--gateways", type=int, default=Options().gateways)
 @click.option("--hosts", type=int, default=Options().hosts)
+@click.option("--webhooks", "has_webhooks", is_flag=True)
 @click.option("--directory", type=click.Path(path_type=Path, file_okay=False), default=None)
 @click.option("--json", "is_json", is_flag=True)
 @click.option("--html", "html_path", type=click.Path(path_type=Path, dir_okay=False), default=None)

@@ -34,5 +34,9 @@ def make_load(stack: ChaosStack, options: Options) -> Load:
             seed=options.seed,
         )
     return StackLoad(
-        stack.root, (stack.base_url,), seed=options.seed, rate_per_s=options.rate_per_s
+        stack.root,
+        (stack.base_url,),
+        seed=options.seed,
+        rate_per_s=options.rate_per_s,
+        has_webhooks=options.has_webhooks,
     )

@@ -47,6 +47,8 @@ class Options:
     hosts: int = 2
     environment: Mapping[str, str] = field(default_factory=dict)
     """What the stack's processes get beside what they need, such as a mutant."""
+    has_webhooks: bool = False
+    """Storefronts have webhook endpoints, and what these get is recorded."""
     directory: Path | None = None
     """Where the run's records are kept; None deletes those of a run without violation."""
 

@@ -76,6 +76,16 @@ class OperationRecord(NamedTuple):
     amount_minor: int
 
 
+class DisputeRecord(NamedTuple):
+    """A dispute of a payment, numbered among the orders of its partition. ``status``: opened, won, lost."""
+
+    partition_index: int
+    order_no: int
+    payment_no: int
+    status: str
+    amount_minor: int
+
+
 class OpenOrderRecord(NamedTuple):
     """An order that has not ended. ``reason`` is why it waits for a person; empty when it does not."""
 

@@ -23,6 +23,7 @@ BOOKS_TABLES = (
     "orders",
     "attempts",
     "operations",
+    "disputes",
     "outcomes",
     "open_orders",
     "accounts",

@@ -25,3 +25,6 @@ QUEUE_NAME = "queue.json"
 
 LEAKS_NAME = "leaks.json"
 """By the collector: what of the load's canaries and the stack's secrets stands in logs and dumps."""
+
+WEBHOOKS_NAME = "webhooks.json"
+"""By whoever makes the run, if its storefronts had webhook endpoints: the ids that each got, by ``merchant|mode``."""

@@ -9,6 +9,7 @@ from loadtest.checker import (
     acceptance_checks,
     answer_checks,
     chain_checks,
+    delivery_checks,
     hold_checks,
     money_checks,
     psp_checks,
@@ -154,7 +155,13 @@ INVARIANTS: tuple[Invariant, ...] = (
         Input.BOOKS,
         Input.SNAPSHOTS,
     ),
-    _not_yet("I18", "every event is delivered", "nothing delivers events"),
+    _of(
+        "I18",
+        "every event is delivered",
+        delivery_checks.every_event_is_delivered,
+        Input.BOOKS,
+        Input.WEBHOOKS,
+    ),
     _of("I19", "one event a change, without gaps", state_checks.one_event_a_change, Input.BOOKS),
     _of(
         "I20",

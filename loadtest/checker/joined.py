@@ -16,6 +16,7 @@ from loadtest.checker.records import (
     ChargeRecord,
     ClientEvent,
     ClientKey,
+    DisputeRecord,
     EventRecord,
     EventType,
     OpenOrderRecord,
@@ -108,6 +109,11 @@ class Joined:
         """The operations on each payment, in the order of intake."""
         rows = sorted(self.records.operations, key=lambda row: row.order_no)
         return grouped(((row.partition_index, row.payment_no), row) for row in rows)
+
+    @cached_property
+    def dispute_by_id(self) -> Mapping[OrderId, DisputeRecord]:
+        """Disputes, by their own numbers."""
+        return {id_of(row): row for row in self.records.disputes}
 
     def done(self, payment: OrderId, *kinds: str) -> int:
         """What the operations of these kinds moved of a payment, by their outcomes."""
@@ -211,6 +217,7 @@ def id_of(
     | OutcomeRecord
     | OpenOrderRecord
     | OperationRecord
+    | DisputeRecord
     | EventRecord
     | TransferRecord,
 ) -> OrderId:

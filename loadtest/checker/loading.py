@@ -73,6 +73,8 @@ def load_records(directory: Path) -> Records:
     read(FINAL_NAME, _final)
     read(files.FAULTS_NAME, _faults, Input.FAULTS, must=False)
     read(SNAPSHOTS_NAME, _snapshots, Input.SNAPSHOTS, must=False)
+    read(files.WEBHOOKS_NAME, _webhooks, Input.WEBHOOKS, must=False)
+    has_receivers = (directory / files.WEBHOOKS_NAME).exists()
     load = found.pop("load_document", {})
     run = found.pop("run_document", {})
     return Records(
@@ -80,6 +82,7 @@ def load_records(directory: Path) -> Records:
         documented=load.get("documented", {}),
         unreadable=tuple(unreadable),
         unread_inputs=frozenset(unread_inputs),
+        not_shown={} if has_receivers else {"I18": "no storefront of this run had an endpoint"},
         **found,
     )
 
@@ -163,6 +166,7 @@ def _charge(psp: str, row: Mapping[str, Any]) -> ChargeRecord:
         captured_minor=row["captured"],
         refunded_minor=row["refunded"],
         at_unix_ns=_unix_ns(row["at"]),
+        charged_back_minor=row.get("charged_back", 0),
     )
 
 
@@ -216,6 +220,14 @@ def _faults(path: Path) -> Mapping[str, Any]:
 
 def _snapshots(path: Path) -> Mapping[str, Any]:
     return {"snapshots": [snapshot_record(row) for row in _lines(path)]}
+
+
+def _webhooks(path: Path) -> Mapping[str, Any]:
+    got = {}
+    for who, ids in _document(path).items():
+        merchant, _, mode = who.partition("|")
+        got[merchant, mode] = frozenset(ids)
+    return {"webhooks": got}
 
 
 def _lines(path: Path) -> Sequence[Any]:

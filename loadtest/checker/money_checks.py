@@ -54,7 +54,7 @@ def debits_equal_credits(joined: Joined, found: Findings) -> None:
         )
     for order, rows in joined.transfers.items():
         found.check(
-            order in joined.outcomes,
+            order in joined.outcomes or order in joined.dispute_by_id,
             f"order {order} moved {rows[0].amount_minor}, and has not ended",
             Subject(order=order),
         )

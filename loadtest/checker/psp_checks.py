@@ -157,7 +157,8 @@ def receivables_equal_the_records(joined: Joined, found: Findings) -> None:
     taken: defaultdict[tuple[str, str], int] = defaultdict(int)
     for charge in joined.records.charges:
         if charge.captured_minor or charge.refunded_minor:
-            taken[charge.psp, charge.currency] += charge.captured_minor - charge.refunded_minor
+            kept_minor = charge.captured_minor - charge.refunded_minor - charge.charged_back_minor
+            taken[charge.psp, charge.currency] += kept_minor
     if _is_a_record_missing(joined, found):
         return
     for psp, currency in sorted(owed.keys() | taken.keys()):

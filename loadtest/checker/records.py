@@ -17,6 +17,7 @@ from loadtest.checker.book_records import (
     AttemptRecord,
     BatchRecord,
     DeadLetterRecord,
+    DisputeRecord,
     EventRecord,
     OpenOrderRecord,
     OperationRecord,
@@ -38,6 +39,7 @@ __all__ = [
     "ClientEvent",
     "ClientKey",
     "DeadLetterRecord",
+    "DisputeRecord",
     "EventRecord",
     "EventType",
     "FaultPhase",
@@ -75,6 +77,7 @@ class Input(StrEnum):
     FAULTS = "faults"
     LEAKS = "leaks"
     SNAPSHOTS = "snapshots"
+    WEBHOOKS = "webhooks"
 
 
 class EventType(StrEnum):
@@ -156,6 +159,8 @@ class ChargeRecord(NamedTuple):
     captured_minor: int
     refunded_minor: int
     at_unix_ns: int
+    charged_back_minor: int = 0
+    """What disputes that were lost took."""
 
 
 class QueueLeft(NamedTuple):
@@ -222,6 +227,7 @@ class Records:
     outcomes: list[OutcomeRecord] = field(default_factory=list)
     open_orders: list[OpenOrderRecord] = field(default_factory=list)
     operations: list[OperationRecord] = field(default_factory=list)
+    disputes: list[DisputeRecord] = field(default_factory=list)
     accounts: list[AccountRecord] = field(default_factory=list)
     transfers: list[TransferRecord] = field(default_factory=list)
     slices: list[SliceRecord] = field(default_factory=list)
@@ -241,6 +247,8 @@ class Records:
     faults: list[FaultRecord] = field(default_factory=list)
     documented: Mapping[str, int] = field(default_factory=dict)
     """HTTP status by problem code, as the deployment's documentation lists them."""
+    webhooks: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    """By merchant and mode of each endpoint, the ids of the events that it got."""
     leaks: list[LeakRecord] = field(default_factory=list)
     leak_bytes_scanned: int = 0
     is_final_complete: bool = False

@@ -126,7 +126,8 @@ def one_event_a_change(joined: Joined, found: Findings) -> None:
             Subject(order=here),
         )
     for event in joined.records.events:
-        if id_of(event) not in joined.order_by_id and id_of(event) not in joined.operation_by_id:
+        known = (joined.order_by_id, joined.operation_by_id, joined.dispute_by_id)
+        if not any(id_of(event) in rows for rows in known):
             found.check(
                 False,
                 f"event {event} is of an order that is not there",

@@ -9,9 +9,11 @@ once: by the client's word, by its key store, and by the providers' own records.
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -25,9 +27,12 @@ PAYMENTS_DEFAULT = 10_000
 # As with `tally chaos`: what two cores carry beside everything else that runs here.
 RATE_DEFAULT = 60.0
 
-PAYMENTS_SHORT = 300
-RATE_SHORT = 12.0
-CELLS_SHORT = 4
+# As long as its faults last.
+PAYMENTS_SHORT = 200
+RATE_SHORT = 7.0
+
+# As everywhere: 128 and the number of SIGINT.
+EXIT_INTERRUPTED = 130
 
 
 @click.command()
@@ -42,7 +47,7 @@ CELLS_SHORT = 4
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option(
     "--short", "is_short", is_flag=True,
-    help=f"{PAYMENTS_SHORT} carts and {CELLS_SHORT} faults: shows that it works.",
+    help=f"{PAYMENTS_SHORT} carts and a few faults: shows that it works.",
 )  # fmt: skip
 @click.option("--directory", type=click.Path(path_type=Path, file_okay=False), default=None)
 @click.option("--json", "is_json", is_flag=True)
@@ -61,11 +66,14 @@ def main(
             payment_count=PAYMENTS_SHORT if is_short else payment_count,
             rate_per_s=RATE_SHORT if is_short else rate_per_s,
             seed=seed,
-            cell_count=CELLS_SHORT if is_short else None,
+            is_short=is_short,
             directory=Path(temporary) if directory is None else new_run_directory(directory),
         )
         try:
-            document = asyncio.run(run(options, lambda text: click.echo(text, err=True)))
+            document = asyncio.run(_run(options))
+        except asyncio.CancelledError:
+            click.echo("interrupted; the stack is ended and its data deleted", err=True)
+            sys.exit(EXIT_INTERRUPTED)
         except (ChaosFailed, LocalFault) as fault:
             raise click.ClickException(str(fault)) from fault
     if is_json:
@@ -74,6 +82,14 @@ def main(
         for name, value in document.items():
             click.echo(f"{name}: {value}")
     sys.exit(1 if document["violations"] else 0)
+
+
+async def _run(options: Options) -> dict[str, Any]:
+    running = asyncio.current_task()
+    assert running is not None
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, running.cancel)
+    return await run(options, lambda text: click.echo(text, err=True))
 
 
 if __name__ == "__main__":

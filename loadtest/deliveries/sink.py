@@ -1,18 +1,22 @@
 """A receiver of webhooks that costs little: it counts, and answers 200.
 
 ``python -m loadtest.deliveries.sink`` prints its port as one line of JSON. Each path is an endpoint. With
-``?wait_ms=N`` in its URL an endpoint answers late, with ``?status=N`` otherwise. ``GET /_told`` tells what came.
+``?wait_ms=N`` in its URL an endpoint answers late, with ``?status=N`` otherwise. ``GET /_told`` tells what came,
+``GET /_ids`` under which ids. It ends with whoever started it, when its stdin does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
+import stat
 import sys
 import time
 from collections import defaultdict
+from typing import cast
 
 import uvloop
 
@@ -46,6 +50,12 @@ class Told:
         told = {"counts": self.counts, "distinct": distinct, "last_s": self.last_s}
         return json.dumps(told).encode()
 
+    def all_ids(self) -> bytes:
+        """What ``GET /_ids`` answers: every webhook's id, by path."""
+        return json.dumps(
+            {name: sorted(map(bytes.decode, ids)) for name, ids in self.ids.items()}
+        ).encode()
+
 
 class SinkProtocol(asyncio.Protocol):
     """One connection: requests one after the other."""
@@ -56,8 +66,8 @@ class SinkProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._bytes += data
@@ -74,8 +84,9 @@ class SinkProtocol(asyncio.Protocol):
 
     def _answer(self, head: bytes) -> None:
         path = head.split(b" ", 2)[1]
-        if path == b"/_told":
-            self._write(200, self._told.document())
+        if path in (b"/_told", b"/_ids"):
+            told = self._told
+            self._write(200, told.document() if path == b"/_told" else told.all_ids())
             return
         found = _ID.search(head)
         self._told.note(path, found[1] if found else b"")
@@ -99,6 +110,8 @@ async def serve() -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        loop.add_reader(0, stop.set)
     told = Told()
     server = await loop.create_server(lambda: SinkProtocol(told), "127.0.0.1", 0, backlog=BACKLOG)
     sys.stdout.write(json.dumps({"port": server.sockets[0].getsockname()[1]}) + "\n")

@@ -28,13 +28,21 @@ async def load_home(
     seconds: float,
     rate_per_s: float,
     settle_s_max: float,
+    has_webhooks: bool = False,
 ) -> dict[str, object]:
     """Load the running stack of a home, wait, read everything to its end; return what was sent."""
     state = read_state(home)
     if state is None or state.addresses is None:
         raise click.ClickException(f"no stack runs in {home}")
     url = state.addresses.gateway_url
-    stack_load = StackLoad(home, (url,), seed=seed, rate_per_s=rate_per_s, seconds=seconds)
+    stack_load = StackLoad(
+        home,
+        (url,),
+        seed=seed,
+        rate_per_s=rate_per_s,
+        seconds=seconds,
+        has_webhooks=has_webhooks,
+    )
     run: dict[str, object] = {"home": str(home), "seed": seed, "mix": "none"}
     run["started_ns"] = time.monotonic_ns()
     load = await stack_load.run(directory, asyncio.Event())
@@ -67,8 +75,20 @@ async def load_home(
     show_default=True,
     help="How long open orders may take to end, after the last one was sent.",
 )
+@click.option(
+    "--webhooks",
+    "has_webhooks",
+    is_flag=True,
+    help="With endpoints, and a receiver that counts (I18).",
+)
 def main(
-    home: Path, directory: Path, seed: int, seconds: float, rate_per_s: float, settle_s_max: float
+    home: Path,
+    directory: Path,
+    seed: int,
+    seconds: float,
+    rate_per_s: float,
+    settle_s_max: float,
+    has_webhooks: bool,
 ) -> None:
     """Load a running stack and collect its records; `python -m loadtest.checker` checks them."""
     new_run_directory(directory)
@@ -80,6 +100,7 @@ def main(
             seconds=seconds,
             rate_per_s=rate_per_s,
             settle_s_max=settle_s_max,
+            has_webhooks=has_webhooks,
         )
     )
     sys.stdout.write(msgspec.json.encode(done).decode() + "\n")

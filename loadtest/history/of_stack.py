@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.history.plan import LoadPlan
+from loadtest.history.receiving import Receiving
 from loadtest.history.running import Load, final_reads, run_load
 from loadtest.history.storefronts import open_storefronts
 from ops.stack.config_file import read_config
@@ -30,13 +31,16 @@ class StackLoad:
         seed: int,
         rate_per_s: float,
         seconds: float = float("inf"),
+        has_webhooks: bool = False,
     ) -> None:
+        """``has_webhooks``: storefronts have endpoints, and what these get is recorded (I18)."""
         self._home = home
         self._gateway_urls = tuple(gateway_urls)
         self._seed = seed
         self._rate_per_s = rate_per_s
         self._seconds = seconds
         self._load: Load | None = None
+        self._receiving: Receiving | None = Receiving() if has_webhooks else None
 
     async def run(self, directory: Path, stop: asyncio.Event) -> Load:
         """Send until told to stop, and wait for the last answers.
@@ -44,14 +48,21 @@ class StackLoad:
         Raises StorefrontsUnmade, StorageUnavailable, ConfigError before anything is sent.
         """
         config = read_config(self._home, {})
-        self._load = await run_load(await self._plan(config), directory, stop, config)
+        plan = await self._plan(config)
+        if self._receiving is not None:
+            await self._receiving.subscribe(self._gateway_urls[0], plan.storefronts)
+        self._load = await run_load(plan, directory, stop, config)
         return self._load
 
     async def read_final(self, directory: Path) -> bool:
         """After quiescence, read every key to its end; return whether that was complete."""
         if self._load is None or self._load.directory != directory:
             return False
-        return await final_reads(self._load, FINAL_READS_S_MAX)
+        is_complete = await final_reads(self._load, FINAL_READS_S_MAX)
+        if self._receiving is not None:
+            await self._receiving.write(directory)
+            self._receiving.close()
+        return is_complete
 
     async def wait_quiet(self, seconds_max: float) -> bool:
         """Wait until the books have no open order; return whether that came about. Raises BooksUnread."""

@@ -28,13 +28,11 @@ _SAME_VERSION = " AND slice.version = posted.version_before"
 _FOLDED = """\
     SET version = slice.version + posted.transfer_count,
         debits_posted_minor = slice.debits_posted_minor + posted.debits_posted_minor,
-        credits_posted_minor = slice.credits_posted_minor + posted.credits_posted_minor
-"""
+        credits_posted_minor = slice.credits_posted_minor + posted.credits_posted_minor"""
 _WRITTEN = """\
     SET version = posted.version_before + posted.transfer_count,
         debits_posted_minor = posted.debits_posted_minor,
-        credits_posted_minor = posted.credits_posted_minor
-"""
+        credits_posted_minor = posted.credits_posted_minor"""
 _INSERT_EVENTS = """\
 INSERT INTO event (partition_index, order_no, sequence, batch_seq, type, merchant_no, mode)
 SELECT partition_index, order_no, sequence, batch_seq, type, merchant_no, mode

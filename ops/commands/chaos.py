@@ -52,6 +52,11 @@ SINGLES = ("host", "redis", "postgres", "gcs")
 @click.option("--gateways", type=click.IntRange(1, 64), help="Gateway processes.  [default: 2]")
 @click.option("--hosts", type=click.IntRange(1, 16), help="Partition hosts.  [default: 2]")
 @click.option(
+    "--webhooks",
+    is_flag=True,
+    help="Storefronts have endpoints, and what these get is checked (I18).",
+)
+@click.option(
     "--directory", type=click.Path(file_okay=False), help="Keep the records of the run there."
 )
 @click.option("--html", type=click.Path(dir_okay=False), help="Also write a page with charts.")

@@ -124,6 +124,7 @@ class OracleChecks:
             row.reference,
             row.captured,
             row.refunded,
+            row.charged_back,
             row.changed,
             row.currency,
         )

@@ -18,6 +18,7 @@ from aiohttp import web
 from psp.simulator.faults import FaultSwitch
 from psp.simulator.fees import SettlementFee
 from psp.simulator.log import LOG_VERSION, DurableLog, LogUnusable
+from psp.simulator.records import OpenRecord, Record
 from psp.simulator.sandbox import Sandbox
 from psp.simulator.server import SimulatorServer
 from psp.simulator.state import SandboxState
@@ -26,7 +27,7 @@ from psp.simulator.stripe_server import StripeServer
 from psp.simulator.stripe_webhooks import StripeWebhooks
 from psp.simulator.stripe_webhooks import secret_bytes as stripe_secret
 from psp.simulator.webhook_sending import WebhookSender, WebhookTarget, standard_shape
-from psp.simulator.wire import OpenRecord, Rate, Record, Scenario, WebhookFaults
+from psp.simulator.wire import Rate, Scenario, WebhookFaults
 from psp.webhooks import secret_bytes
 from runtime.clock import SystemClock
 from runtime.collector import spare_the_living
@@ -190,34 +191,19 @@ async def serve(config: SimulatorConfig) -> None:
     try:
         listening = socket.create_server((config.host, config.port), backlog=SOCKET_BACKLOG)
         host, port = listening.getsockname()[:2]
-        sandbox = Sandbox(
-            state,
-            append=log.append,
-            clock=SystemClock(),
-            sleep=asyncio.sleep,
-            public_url=f"http://{host}:{port}",
-            scenario=config.scenario,
-            varied=config.varied,
-        )
+        sandbox = _sandbox(config, state, log, f"http://{host}:{port}")
         listener = Listener(listening)
         switch = FaultSwitch(sandbox, listener.refuse)
         sender = _sender(config, sandbox, intents)
         if sender is not None:
             # Only now: what the log has replayed was told before.
             followers.append(sender.changed)
-        # No line per request: a log line would cost more than the charge.
+        stripe = StripeServer(sandbox, intents, append=log.append)
         server = SimulatorServer(
-            sandbox,
-            name=config.name,
-            switch=switch,
-            sender=sender,
-            stripe=StripeServer(sandbox, intents, append=log.append),
+            sandbox, name=config.name, switch=switch, sender=sender, stripe=stripe
         )
-        runner = web.AppRunner(
-            server.application(),
-            access_log=None,
-            shutdown_timeout=SHUTDOWN_S,
-        )
+        # No line per request: a log line would cost more than the charge.
+        runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         await listener.open(runner)
         spare_the_living()
@@ -235,6 +221,20 @@ async def serve(config: SimulatorConfig) -> None:
     finally:
         await log.close()
     log.writer.result()
+
+
+def _sandbox(
+    config: SimulatorConfig, state: SandboxState, log: DurableLog, public_url: str
+) -> Sandbox:
+    return Sandbox(
+        state,
+        append=log.append,
+        clock=SystemClock(),
+        sleep=asyncio.sleep,
+        public_url=public_url,
+        scenario=config.scenario,
+        varied=config.varied,
+    )
 
 
 def _sender(

@@ -26,6 +26,22 @@ class Charge(msgspec.Struct, gc=False):
     refunded_minor: int = 0
     is_released: bool = False
     """What was left of its authorization after a capture was given back."""
+    disputed_minor: int = 0
+    """Of its one dispute; stays after its end."""
+    dispute: ChangeKind | None = None
+    """How that stands: the last thing that happened to it."""
+
+    @property
+    def charged_back_minor(self) -> int:
+        """What a lost dispute took."""
+        return self.disputed_minor if self.dispute is ChangeKind.DISPUTE_LOST else 0
+
+    @property
+    def refundable_minor(self) -> int:
+        """What was captured, and is not back with the buyer, or disputed."""
+        is_theirs = self.dispute in (ChangeKind.DISPUTE, ChangeKind.DISPUTE_LOST)
+        disputed_minor = self.disputed_minor if is_theirs else 0
+        return self.captured_minor - self.refunded_minor - disputed_minor
 
     @property
     def held_minor(self) -> int:

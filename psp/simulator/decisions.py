@@ -11,10 +11,12 @@ from psp.simulator.behaviour import PAGE, FirstTry, Script, fingerprint_of_reque
 from psp.simulator.charges import Change, Charge
 from psp.simulator.denials import denied_query, denied_send
 from psp.simulator.page_terms import HostedTerms
+from psp.simulator.records import BurnRecord, ChangeRecord, ChargeRecord, Record
 from psp.simulator.replies import (
     DID_NOT_RUN,
     FAILED,
     KEY_REUSED,
+    NOT_DISPUTABLE,
     NOT_FOUND,
     RATE_LIMITED,
     Reply,
@@ -22,14 +24,10 @@ from psp.simulator.replies import (
 from psp.simulator.state import SandboxState
 from psp.simulator.wire import (
     AnswerBody,
-    BurnRecord,
     ChangeKind,
-    ChangeRecord,
-    ChargeRecord,
     ChargeRequest,
     ChargeStatus,
     Denial,
-    Record,
     Scenario,
     instant,
 )
@@ -148,6 +146,22 @@ class SandboxRules:
         if decline_code is not None:
             change = msgspec.structs.replace(change, decline_code=decline_code)
         return Decision(record=change)
+
+    def decide_dispute(
+        self, charge: Charge, kind: ChangeKind, amount_minor: int | None, *, now_ms: int
+    ) -> Decision:
+        """Decide what a buyer's bank says: a charge has one dispute at most, and that has one end."""
+        wanted_minor = charge.refundable_minor if amount_minor is None else amount_minor
+        is_open = charge.dispute is ChangeKind.DISPUTE
+        if kind is ChangeKind.DISPUTE:
+            if charge.dispute is not None or not 0 < wanted_minor <= charge.refundable_minor:
+                return Decision(reply=NOT_DISPUTABLE)
+        elif charge.dispute is kind:
+            return Decision(reply=self._charge_reply(charge))
+        elif not is_open:
+            return Decision(reply=NOT_DISPUTABLE)
+        record = _own_change(charge, kind, now_ms)
+        return Decision(record=msgspec.structs.replace(record, amount=wanted_minor))
 
     def decide_cancel(self, key: str, *, now_ms: int) -> Decision:
         """Decide whether a key can be kept from charging: unseen, waiting for its buyer, or only
@@ -273,7 +287,7 @@ def _refusal(charge: Charge, kind: ChangeKind, amount_minor: int) -> str | None:
     if kind is ChangeKind.REFUND:
         if charge.status is not ChargeStatus.CAPTURED:
             return "charge_not_captured"
-        if amount_minor > charge.captured_minor - charge.refunded_minor:
+        if amount_minor > charge.refundable_minor:
             return "amount_above_captured"
         return None
     if charge.held_minor == 0:

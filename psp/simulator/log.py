@@ -18,7 +18,8 @@ from zlib import crc32
 
 import msgspec
 
-from psp.simulator.wire import UNREADABLE, OpenRecord, Record
+from psp.simulator.records import OpenRecord, Record
+from psp.simulator.wire import UNREADABLE
 
 LOG_NAME = "charges.ndjson"
 LOG_VERSION = 1

@@ -53,6 +53,7 @@ _HEADERS = {
 }
 
 _PAID = frozenset({ChargeStatus.CAPTURED, ChargeStatus.AUTHORIZED})
+_WORDS = {ChargeStatus.CAPTURED: "paid", ChargeStatus.AUTHORIZED: "reserved"}
 _DECLINED = "The payment was declined. Nothing was charged for it."
 _BUSY = "The payment can't be taken right now. Nothing was charged; try again."
 _ASK_AGAIN = "Enter the card once more."
@@ -279,7 +280,7 @@ class PaymentPages:
         terms = self._sandbox.state.pages.of(charge.key)
         return {
             "text": (terms.description if terms is not None else "") or "Payment",
-            "note": "" if is_open else f"({charge.status.value.replace('_', ' ')})",
+            "note": "" if is_open else f"({_WORDS.get(charge.status, charge.status.value)})",
             "amount_minor": charge.amount_minor,
             "currency": charge.currency,
         }

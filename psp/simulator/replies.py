@@ -35,6 +35,7 @@ LOCKED = problem(
 )
 KEY_REUSED = problem(409, "idempotency_key_reused", "This key was used with other parameters.")
 NOT_FOUND = problem(404, "not_found", "No such charge.")
+NOT_DISPUTABLE = problem(409, "not_disputable", "The charge can't be disputed so.")
 FAILED = problem(500, "internal", "Something went wrong.")
 RATE_LIMITED = problem(
     429, "rate_limited", "Too many requests.", retry_after_s=RETRY_AFTER_RATE_LIMITED_S

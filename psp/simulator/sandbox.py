@@ -11,9 +11,10 @@ import msgspec
 
 from psp.simulator.behaviour import Latency, drawn_token, varied_token
 from psp.simulator.decisions import Decision, SandboxRules
+from psp.simulator.records import Record
 from psp.simulator.replies import DID_NOT_RUN, IN_PROGRESS, LOCKED, NOT_FOUND, Reply
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import ChangeKind, ChargeRequest, Faults, Record, Scenario
+from psp.simulator.wire import ChangeKind, ChargeRequest, Faults, Scenario
 from runtime.clock import Clock
 
 Append = Callable[[Record], Awaitable[None]]
@@ -110,6 +111,17 @@ class Sandbox:
                 decline_code=decline_code,
                 now_ms=self.now_ms(),
             ),
+        )
+
+    async def dispute(self, reference: str, kind: ChangeKind, amount_minor: int | None) -> Decision:
+        """Open, win or lose a dispute in the place of the buyer's bank."""
+        charge = self.state.charge_of_reference(reference)
+        if charge is None:
+            return Decision(reply=NOT_FOUND)
+        return await self._run(
+            charge.key,
+            [charge.key],
+            lambda: self._rules.decide_dispute(charge, kind, amount_minor, now_ms=self.now_ms()),
         )
 
     async def query(self, key: str) -> Reply:

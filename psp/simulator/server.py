@@ -27,6 +27,7 @@ from psp.simulator.wire import (
     ChangeKind,
     ChangeRequest,
     ChargeRequest,
+    DisputeRequest,
     Key,
 )
 
@@ -39,6 +40,12 @@ STREAM_ROWS_PER_WRITE = 500
 
 _CHARGE = msgspec.json.Decoder(ChargeRequest)
 _CHANGE = msgspec.json.Decoder(ChangeRequest)
+_DISPUTE = msgspec.json.Decoder(DisputeRequest)
+_DISPUTES = {
+    "": ChangeKind.DISPUTE,
+    "win": ChangeKind.DISPUTE_WON,
+    "lose": ChangeKind.DISPUTE_LOST,
+}
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -84,6 +91,8 @@ class SimulatorServer:
                 web.get("/_sim/scenario", self._get_scenario),
                 web.post("/_sim/scenario", self._post_scenario),
                 web.post("/_sim/actions/{reference}/{decision:complete|fail}", self._post_action),
+                web.post("/_sim/disputes/{reference}", self._post_dispute),
+                web.post("/_sim/disputes/{reference}/{decision:win|lose}", self._post_dispute),
                 web.get("/actions/{reference}", self._get_action_page),
                 web.post("/actions/{reference}", self._post_action_page),
                 *self._payment_pages.routes(),
@@ -185,6 +194,17 @@ class SimulatorServer:
     async def _post_action(self, request: web.Request) -> web.StreamResponse:
         is_approved = request.match_info["decision"] == "complete"
         decision = await self._sandbox.act(request.match_info["reference"], is_approved=is_approved)
+        return await self._deliver(request, decision)
+
+    async def _post_dispute(self, request: web.Request) -> web.StreamResponse:
+        kind = _DISPUTES[request.match_info.get("decision", "")]
+        try:
+            body = await request.read()
+            amount_minor = _DISPUTE.decode(body or b"{}").amount
+        except UNREADABLE as unreadable:
+            return _invalid(unreadable)
+        reference = request.match_info["reference"]
+        decision = await self._sandbox.dispute(reference, kind, amount_minor)
         return await self._deliver(request, decision)
 
     async def _get_action_page(self, request: web.Request) -> web.Response:

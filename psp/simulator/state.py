@@ -18,16 +18,13 @@ from psp.simulator.behaviour import digest_of_key, digest_of_reference, referenc
 from psp.simulator.charges import Change, Charge
 from psp.simulator.fees import SettlementFee
 from psp.simulator.page_sessions import PageSessions
+from psp.simulator.records import BurnRecord, ChangeRecord, ChargeRecord, Record
 from psp.simulator.wire import (
     NOT_CONFIRMED,
-    BurnRecord,
     ChangeKind,
-    ChangeRecord,
-    ChargeRecord,
     ChargeStatus,
     CurrencyTotals,
     OracleRow,
-    Record,
     SettlementRow,
     Totals,
     instant,
@@ -168,6 +165,15 @@ class SandboxState:
                 self._move(charge, ChargeStatus.CANCELED)
             case ChangeKind.REFUND:
                 self._add_refund(charge, record.amount)
+            case kind:
+                self._alter_dispute(charge, kind, record.amount)
+
+    def _alter_dispute(self, charge: Charge, kind: ChangeKind, amount_minor: int) -> None:
+        charge.dispute = kind
+        if kind is ChangeKind.DISPUTE:
+            charge.disputed_minor = amount_minor
+        elif kind is ChangeKind.DISPUTE_LOST:
+            self._by_currency[charge.currency].charged_back += charge.disputed_minor
 
     def _apply_burn(self, record: BurnRecord) -> None:
         digest = digest_of_key(self.seed, record.key)
@@ -227,6 +233,7 @@ class SandboxState:
                 captured=charge.captured_minor,
                 refunded=charge.refunded_minor,
                 at=instant(charge.at_ms),
+                charged_back=charge.charged_back_minor,
                 changed=self._changed_n.get(charge.key, 0),
             )
 

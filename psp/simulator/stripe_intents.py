@@ -14,15 +14,8 @@ from uuid import UUID
 import msgspec
 
 from psp.simulator.behaviour import digest_of_key, reference_of_digest
-from psp.simulator.wire import (
-    ChangeKind,
-    ChangeRecord,
-    ChargeRequest,
-    FailureRecord,
-    IntentRecord,
-    Metadata,
-    Record,
-)
+from psp.simulator.records import ChangeRecord, FailureRecord, IntentRecord, Record
+from psp.simulator.wire import ChangeKind, ChargeRequest, Metadata
 
 # PaymentMethods of Stripe's test mode, and what they do here; ``pm_x`` does what ``tok_x`` does.
 _METHODS = {

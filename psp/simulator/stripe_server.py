@@ -14,6 +14,7 @@ from aiohttp import web
 from psp.simulator.behaviour import fingerprint_of_request
 from psp.simulator.decisions import Decision, Delivery
 from psp.simulator.delivering import Delivering
+from psp.simulator.records import FailureRecord, IntentRecord, Record
 from psp.simulator.replies import FAILED, IN_PROGRESS
 from psp.simulator.sandbox import Sandbox
 from psp.simulator.stripe_intents import StripeIntents, charge_request, metadata_of
@@ -28,14 +29,7 @@ from psp.simulator.stripe_shapes import (
     missing,
     of_problem,
 )
-from psp.simulator.wire import (
-    UNREADABLE,
-    AnswerBody,
-    ChangeKind,
-    FailureRecord,
-    IntentRecord,
-    Record,
-)
+from psp.simulator.wire import UNREADABLE, AnswerBody, ChangeKind
 
 _UNEXPECTED_STATE = "payment_intent_unexpected_state"
 

@@ -11,15 +11,10 @@ from typing import Any
 
 import msgspec
 
+from psp.simulator.records import ChangeRecord, IntentRecord
 from psp.simulator.replies import DID_NOT_RUN, FAILED, IN_PROGRESS, LOCKED, Reply
 from psp.simulator.stripe_intents import StripeIntents
-from psp.simulator.wire import (
-    AnswerBody,
-    ChangeRecord,
-    ChargeStatus,
-    IntentRecord,
-    SettlementRow,
-)
+from psp.simulator.wire import AnswerBody, ChargeStatus, SettlementRow
 
 _STATUSES: Mapping[ChargeStatus, str] = {
     ChargeStatus.CAPTURED: "succeeded",

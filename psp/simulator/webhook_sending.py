@@ -12,9 +12,10 @@ from itertools import count
 import aiohttp
 import msgspec
 
+from psp.simulator.records import Record
 from psp.simulator.state import SandboxState
 from psp.simulator.webhooks import Sending, sendings_of, told_by
-from psp.simulator.wire import Record, WebhookBody, WebhookFaults
+from psp.simulator.wire import WebhookBody, WebhookFaults
 from psp.webhooks import HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, signature_of
 from runtime.clock import Clock
 

@@ -11,15 +11,12 @@ import msgspec
 
 from psp.simulator.behaviour import digest_of_key, reference_of_digest
 from psp.simulator.charges import Charge
+from psp.simulator.records import BurnRecord, ChangeRecord, ChargeRecord, Record
 from psp.simulator.state import SandboxState
 from psp.simulator.wire import (
     AnswerBody,
-    BurnRecord,
     ChangeKind,
-    ChangeRecord,
-    ChargeRecord,
     ChargeStatus,
-    Record,
     WebhookBody,
     WebhookFaults,
     instant,
@@ -40,6 +37,12 @@ _TYPES: Mapping[ChargeStatus, str] = {
     ChargeStatus.CANCELED: "charge.canceled",
 }
 _PROCESSING = "charge.processing"
+
+DISPUTE_TYPES: Mapping[ChangeKind, str] = {
+    ChangeKind.DISPUTE: "charge.dispute.opened",
+    ChangeKind.DISPUTE_WON: "charge.dispute.won",
+    ChangeKind.DISPUTE_LOST: "charge.dispute.lost",
+}
 
 # What ends or moves a charge. Captures and refunds of a part are nobody's news yet.
 _TOLD_CHANGES = frozenset(
@@ -69,6 +72,8 @@ def told_by(state: SandboxState, record: Record) -> WebhookBody | None:
     match record:
         case ChargeRecord(key=key):
             charge = state.charge_of_key(key)
+        case ChangeRecord(charge_key=key, kind=kind) if kind in DISPUTE_TYPES:
+            return _dispute_body(state, state.charge_of_key(key), kind, instant(record.at_ms))
         case ChangeRecord(charge_key=key, kind=kind, refusal=None) if kind in _TOLD_CHANGES:
             charge = state.charge_of_key(key)
         case BurnRecord(key=key, at_ms=at_ms):
@@ -80,6 +85,19 @@ def told_by(state: SandboxState, record: Record) -> WebhookBody | None:
         return None
     told = _charge_body(state, charge)
     return _body(state.seed, _TYPES[charge.status], told, instant(record.at_ms))
+
+
+def _dispute_body(
+    state: SandboxState, charge: Charge | None, kind: ChangeKind, at: datetime
+) -> WebhookBody | None:
+    if charge is None:
+        return None
+    told = msgspec.structs.replace(
+        _charge_body(state, charge),
+        dispute=state.reference_of(charge).replace("ch_", "dp_", 1),
+        disputed=charge.disputed_minor,
+    )
+    return _body(state.seed, DISPUTE_TYPES[kind], told, at)
 
 
 def sendings_of(body: WebhookBody, faults: WebhookFaults, seed: int) -> list[Sending]:

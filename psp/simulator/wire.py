@@ -60,6 +60,10 @@ class ChangeKind(StrEnum):
     FAIL = "fail"
     """The buyer did not confirm."""
     CANCEL = "cancel"
+    DISPUTE = "dispute"
+    """The buyer's bank takes an amount back, until the dispute ends."""
+    DISPUTE_WON = "dispute_won"
+    DISPUTE_LOST = "dispute_lost"
 
 
 class Denial(StrEnum):
@@ -97,6 +101,12 @@ class ChargeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     hosted: HostedTerms | msgspec.UnsetType = msgspec.UNSET
 
 
+class DisputeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of ``POST /_sim/disputes/{reference}``; without an amount it is about all that is left."""
+
+    amount: Amount | None = None
+
+
 class ChangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of a capture or refund; a void has none."""
 
@@ -124,6 +134,9 @@ class AnswerBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str | None = None
     message: str = ""
     retry_after_s: float | None = None
+    dispute: str | None = None
+    """In a webhook of a dispute its id; then ``disputed`` is what it is about."""
+    disputed: int = 0
 
 
 class WebhookBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +162,8 @@ class OracleRow(msgspec.Struct, frozen=True, kw_only=True):
     captured: int
     refunded: int
     at: Instant
+    charged_back: int = 0
+    """What disputes that were lost took of it."""
     changed: int = 0
     """Which of all changes was its last one; 0: none since it was made."""
 
@@ -175,6 +190,7 @@ class CurrencyTotals(msgspec.Struct, kw_only=True):
     captured: int = 0
     refunded: int = 0
     fee: int = 0
+    charged_back: int = 0
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,75 +254,6 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("rates: they must not exceed 1 together")
 
 
-class OpenRecord(msgspec.Struct, frozen=True, kw_only=True, tag="open", tag_field="t"):
-    """The first record of a log: whose it is. Another seed would give other references."""
-
-    v: int
-    name: str
-    seed: int
-
-
-class ChargeRecord(msgspec.Struct, frozen=True, kw_only=True, tag="charge", tag_field="t"):
-    """A charge was made, authorized, declined, or waits for its buyer."""
-
-    key: str
-    merchant: str
-    order_key: UUID | None
-    amount: int
-    currency: str
-    capture: bool
-    status: ChargeStatus
-    decline_code: str | None
-    fingerprint: int
-    refuses_until_ms: int
-    at_ms: int
-    denial: Denial = Denial.REFUSED
-    """What is said of it until ``refuses_until_ms``."""
-    hosted: HostedTerms | msgspec.UnsetType = msgspec.UNSET
-
-
-class ChangeRecord(msgspec.Struct, frozen=True, kw_only=True, tag="change", tag_field="t"):
-    """Something happened to a charge, or was refused for good (``refusal``)."""
-
-    charge_key: str
-    kind: ChangeKind
-    key: str | None
-    """The change's own idempotency key; None where nobody has to repeat it."""
-    amount: int
-    fingerprint: int
-    refusal: str | None
-    at_ms: int
-    decline_code: str | None = None
-    """Of a FAIL: why; None: NOT_CONFIRMED."""
-
-
-class BurnRecord(msgspec.Struct, frozen=True, kw_only=True, tag="burn", tag_field="t"):
-    """A key that was never used is canceled: it never charges."""
-
-    key: str
-    at_ms: int
-
-
 def instant(at_ms: int) -> datetime:
     """Return milliseconds since 1970 as an aware UTC datetime, exact to the millisecond."""
     return datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
-
-
-class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, tag="intent", tag_field="t"):
-    """A charge was announced in Stripe's way: nothing runs before it is confirmed."""
-
-    key: str
-    request: ChargeRequest
-    metadata: dict[str, str]
-    fingerprint: int
-    at_ms: int
-
-
-class FailureRecord(msgspec.Struct, frozen=True, kw_only=True, tag="failure", tag_field="t"):
-    """A failure is what each later request of a key is answered with, as Stripe does it."""
-
-    key: str
-    at_ms: int
-
-
-Record = OpenRecord | ChargeRecord | ChangeRecord | BurnRecord | IntentRecord | FailureRecord

@@ -182,6 +182,21 @@ WITH taken_in AS (
 )
 SELECT count(*) AS standing_count FROM stands;
 
+-- write_disputes --
+-- How disputes stand ($1), in the flush's transaction, after its fence was passed.
+WITH brought AS MATERIALIZED (
+    SELECT * FROM unnest($1::flush_dispute[])
+), changed AS (
+    INSERT INTO dispute (partition_index, order_no, payment_no, psp, reference, status,
+        amount_minor, currency, event_sequence)
+    SELECT partition_index, order_no, payment_no, psp, reference, status, amount_minor, currency,
+        event_sequence
+    FROM brought
+    ON CONFLICT (partition_index, order_no) DO UPDATE SET status = excluded.status,
+        event_sequence = excluded.event_sequence, updated_at = transaction_timestamp()
+)
+SELECT count(*) AS dispute_count FROM brought;
+
 -- write_letters --
 -- The rare part of a flush: letters ($1), the orders they stand for, and what became of operators'
 -- actions ($2). Runs in the flush's transaction, after its fence was passed. A message that was read
@@ -256,13 +271,14 @@ SELECT count(*) AS result_count FROM brought;
 -- judged soon, and have as many places more: others, which wait for days, don't take theirs. Ignored (3) is said of what
 -- came just now: where the books hold an event of that name, that one stands, which may tell an end.
 WITH brought AS MATERIALIZED (
-    SELECT DISTINCT ON (partition_index, event_uuid) * FROM unnest($1::flush_psp_event[])
+    SELECT DISTINCT ON (partition_index, event_uuid) * FROM unnest($1::flush_psp_notice[])
 ), kept AS (
     INSERT INTO psp_event (partition_index, event_uuid, psp, event_id, order_uuid, attempt_no,
         result, reference, captured_minor, currency, failure_code, decline_code, message,
-        effective_at, accepted_at)
+        effective_at, accepted_at, dispute_id, dispute_state, disputed_minor)
     SELECT partition_index, event_uuid, psp, event_id, order_uuid, attempt_no, result, reference,
-        captured_minor, currency, failure_code, decline_code, message, effective_at, accepted_at
+        captured_minor, currency, failure_code, decline_code, message, effective_at, accepted_at,
+        dispute_id, dispute_state, disputed_minor
     FROM brought
     ON CONFLICT DO NOTHING
     RETURNING partition_index, event_uuid, order_uuid

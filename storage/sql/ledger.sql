@@ -36,7 +36,8 @@ SELECT wanted.operation_uuid, op.fingerprint AS known_fingerprint,
     coalesce(stands.fee_taken_minor, CASE d.status WHEN 5 THEN d.fee_minor END, 0) AS fee_taken_minor,
     coalesce(stands.disputed_minor, 0) AS disputed_minor,
     coalesce(stands.event_sequence, d.event_sequence, 0) AS event_sequence,
-    coalesce(stands.operation_count, 0) AS operation_count
+    coalesce(stands.operation_count, 0) AS operation_count,
+    parked.parked_refund_minor, parked.is_turn_parked, disputed.disputes
 FROM unnest($1::smallint[], $2::uuid[], $3::uuid[], $4::bigint[])
     AS wanted (partition_index, operation_uuid, payment_uuid, payment_no)
 LEFT JOIN LATERAL (
@@ -74,7 +75,20 @@ LEFT JOIN LATERAL (
     SELECT * FROM payment_standing
     WHERE payment_standing.partition_index = o.partition_index
         AND payment_standing.order_no = o.order_no LIMIT 1
-) AS stands ON true;
+) AS stands ON true
+-- Hardly ever any: what ends its host's process is not in its owner's memory, and may have run.
+CROSS JOIN LATERAL (
+    SELECT sum(stuck.amount_minor) FILTER (WHERE stuck.kind = 3) AS parked_refund_minor,
+        bool_or(stuck.kind <> 3) AS is_turn_parked
+    FROM parked_order JOIN operation AS stuck USING (partition_index, order_no)
+    WHERE parked_order.partition_index = o.partition_index AND stuck.payment_no = o.order_no
+) AS parked
+CROSS JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_array(dispute.order_no, dispute.reference, dispute.status,
+        dispute.amount_minor, dispute.event_sequence) ORDER BY dispute.order_no)::text AS disputes
+    FROM dispute
+    WHERE dispute.partition_index = o.partition_index AND dispute.payment_no = o.order_no
+) AS disputed;
 
 -- pending_actions --
 -- By a table that holds nothing but these: the actions themselves are kept for ever. One a letter, so
@@ -122,7 +136,7 @@ WITH due AS MATERIALIZED (
     SELECT due.partition_index, due.look_count, event.event_uuid, event.psp, event.event_id,
         event.order_uuid, event.attempt_no, event.result, event.reference, event.captured_minor,
         event.currency, event.failure_code, event.decline_code, event.message, event.effective_at,
-        event.accepted_at, o.order_no, tried.psp AS attempt_psp, ended.status AS ended_status,
+        event.accepted_at, event.dispute_id, event.dispute_state, event.disputed_minor, o.order_no, tried.psp AS attempt_psp, ended.status AS ended_status,
         ended.attempt_no AS ended_attempt_no, ended.amount_captured_minor AS ended_captured_minor,
         ended.currency AS ended_currency, ended.psp_reference AS ended_reference,
         event.recorded_at + $3::double precision * interval '1 second' < statement_timestamp()

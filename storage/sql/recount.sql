@@ -31,6 +31,10 @@ FROM order_outcome ORDER BY partition_index, order_no;
 SELECT partition_index, order_no, operation_uuid::text, kind, payment_no, amount_minor
 FROM operation ORDER BY partition_index, order_no;
 
+-- disputes --
+SELECT partition_index, order_no, payment_no, status, amount_minor
+FROM dispute ORDER BY partition_index, order_no;
+
 -- open_orders --
 SELECT o.partition_index, o.order_no, o.status, o.is_outcome_known, o.attempt_no,
        timer.order_no IS NOT NULL, ''

@@ -22,6 +22,32 @@ CREATE TYPE flush_attempt AS (
 	epoch bigint
 );
 
+CREATE TYPE flush_checkout AS (
+	partition_index smallint,
+	checkout_uuid uuid,
+	idempotency_key uuid,
+	merchant_no integer,
+	mode smallint,
+	success_url text,
+	cancel_url text,
+	metadata_json text,
+	fingerprint bytea,
+	api_version text,
+	accepted_at timestamp with time zone
+);
+
+CREATE TYPE flush_checkout_order AS (
+	partition_index smallint,
+	checkout_uuid uuid,
+	"position" smallint,
+	order_uuid uuid,
+	idempotency_key uuid,
+	seller_no integer,
+	amount_minor bigint,
+	currency text,
+	fingerprint bytea
+);
+
 CREATE TYPE flush_dead_letter AS (
 	partition_index smallint,
 	stream_id text,
@@ -31,6 +57,18 @@ CREATE TYPE flush_dead_letter AS (
 	reason text,
 	detail text,
 	raw_envelope bytea
+);
+
+CREATE TYPE flush_dispute AS (
+	partition_index smallint,
+	order_no bigint,
+	payment_no bigint,
+	psp text,
+	reference text,
+	status smallint,
+	amount_minor bigint,
+	currency text,
+	event_sequence integer
 );
 
 CREATE TYPE flush_event AS (
@@ -85,6 +123,24 @@ CREATE TYPE flush_letter_result AS (
 	detail text
 );
 
+CREATE TYPE flush_operation AS (
+	partition_index smallint,
+	order_no bigint,
+	operation_uuid uuid,
+	kind smallint,
+	payment_no bigint,
+	idempotency_key uuid,
+	merchant_no integer,
+	mode smallint,
+	amount_minor bigint,
+	currency text,
+	fingerprint bytea,
+	api_version text,
+	accepted_at timestamp with time zone,
+	attempt_no smallint,
+	is_open boolean
+);
+
 CREATE TYPE flush_order AS (
 	partition_index smallint,
 	order_no bigint,
@@ -120,11 +176,54 @@ CREATE TYPE flush_outcome AS (
 	event_sequence integer
 );
 
+CREATE TYPE flush_payment AS (
+	partition_index smallint,
+	order_no bigint,
+	order_uuid uuid,
+	idempotency_key uuid,
+	merchant_no integer,
+	mode smallint,
+	seller_no integer,
+	amount_minor bigint,
+	currency text,
+	fee_minor bigint,
+	fingerprint bytea,
+	metadata_json text,
+	api_version text,
+	accepted_at timestamp with time zone,
+	captures_manually boolean
+);
+
+CREATE TYPE flush_payment_standing AS (
+	partition_index smallint,
+	order_no bigint,
+	status smallint,
+	captured_minor bigint,
+	refunded_minor bigint,
+	fee_taken_minor bigint,
+	disputed_minor bigint,
+	event_sequence integer,
+	operation_count integer,
+	is_held boolean,
+	expires_in_ms bigint
+);
+
 CREATE TYPE flush_personal AS (
 	partition_index smallint,
 	order_no bigint,
 	part smallint,
 	envelope bytea
+);
+
+CREATE TYPE flush_posting AS (
+	partition_index smallint,
+	account_no bigint,
+	version_before bigint,
+	transfer_count bigint,
+	debits_posted_minor numeric(38,0),
+	credits_posted_minor numeric(38,0),
+	debits_pending_minor numeric(38,0),
+	credits_pending_minor numeric(38,0)
 );
 
 CREATE TYPE flush_progress AS (
@@ -165,6 +264,27 @@ CREATE TYPE flush_psp_event_result AS (
 	order_no bigint,
 	result smallint,
 	detail text
+);
+
+CREATE TYPE flush_psp_notice AS (
+	partition_index smallint,
+	event_uuid uuid,
+	psp text,
+	event_id text,
+	order_uuid uuid,
+	attempt_no smallint,
+	result smallint,
+	reference text,
+	captured_minor bigint,
+	currency text,
+	failure_code text,
+	decline_code text,
+	message text,
+	effective_at timestamp with time zone,
+	accepted_at timestamp with time zone,
+	dispute_id text,
+	dispute_state smallint,
+	disputed_minor bigint
 );
 
 CREATE TYPE flush_refused AS (
@@ -324,6 +444,34 @@ ALTER TABLE audit ALTER COLUMN audit_no ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE checkout (
+    partition_index smallint NOT NULL,
+    checkout_uuid uuid NOT NULL,
+    idempotency_key uuid NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
+    success_url text,
+    cancel_url text,
+    metadata jsonb,
+    fingerprint bytea NOT NULL,
+    api_version text NOT NULL,
+    accepted_at timestamp with time zone NOT NULL,
+    taken_in_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL
+);
+
+CREATE TABLE checkout_order (
+    partition_index smallint NOT NULL,
+    checkout_uuid uuid NOT NULL,
+    "position" smallint NOT NULL,
+    order_uuid uuid NOT NULL,
+    idempotency_key uuid NOT NULL,
+    seller_no integer NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency character(3) NOT NULL,
+    fingerprint bytea NOT NULL,
+    CONSTRAINT checkout_order_amount_minor_check CHECK (((amount_minor >= 1) AND (amount_minor <= '9007199254740991'::bigint)))
+);
+
 CREATE TABLE dead_letter (
     dead_letter_no bigint NOT NULL,
     partition_index smallint NOT NULL,
@@ -400,6 +548,22 @@ CREATE TABLE deployment (
     CONSTRAINT deployment_partition_first_check CHECK ((partition_first >= 0))
 );
 
+CREATE TABLE dispute (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    payment_no bigint NOT NULL,
+    psp text NOT NULL,
+    reference text NOT NULL,
+    status smallint NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency character(3) NOT NULL,
+    event_sequence integer NOT NULL,
+    opened_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT dispute_amount_minor_check CHECK (((amount_minor >= 1) AND (amount_minor <= '9007199254740991'::bigint))),
+    CONSTRAINT dispute_status_check CHECK ((status = ANY (ARRAY[1, 2, 3])))
+);
+
 CREATE TABLE transfer (
     partition_index smallint NOT NULL,
     order_no bigint NOT NULL,
@@ -426,6 +590,7 @@ CREATE VIEW entries AS
     transfer.currency,
     transfer.recorded_at
    FROM transfer
+  WHERE (transfer.kind <> ALL (ARRAY[3, 5]))
 UNION ALL
  SELECT transfer.partition_index,
     transfer.order_no,
@@ -435,7 +600,8 @@ UNION ALL
     transfer.amount_minor,
     transfer.currency,
     transfer.recorded_at
-   FROM transfer;
+   FROM transfer
+  WHERE (transfer.kind <> ALL (ARRAY[3, 5]));
 
 CREATE TABLE event (
     partition_index smallint NOT NULL,
@@ -564,6 +730,26 @@ CREATE TABLE open_order (
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02');
 
+CREATE TABLE operation (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    operation_uuid uuid NOT NULL,
+    kind smallint NOT NULL,
+    payment_no bigint NOT NULL,
+    idempotency_key uuid NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency character(3) NOT NULL,
+    fingerprint bytea NOT NULL,
+    api_version text NOT NULL,
+    accepted_at timestamp with time zone NOT NULL,
+    taken_in_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT operation_amount_minor_check CHECK (((amount_minor >= 0) AND (amount_minor <= '9007199254740991'::bigint))),
+    CONSTRAINT operation_kind_check CHECK ((kind = ANY (ARRAY[1, 2, 3, 4])))
+)
+PARTITION BY HASH (partition_index);
+
 CREATE TABLE order_outcome (
     partition_index smallint NOT NULL,
     order_no bigint NOT NULL,
@@ -627,10 +813,29 @@ CREATE TABLE payment_order (
     api_version text NOT NULL,
     accepted_at timestamp with time zone NOT NULL,
     taken_in_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    captures_manually boolean DEFAULT false NOT NULL,
     CONSTRAINT payment_order_amount_minor_check CHECK (((amount_minor >= 1) AND (amount_minor <= '9007199254740991'::bigint))),
     CONSTRAINT payment_order_check CHECK (((fee_minor >= 0) AND (fee_minor <= amount_minor)))
 )
 PARTITION BY HASH (partition_index);
+
+CREATE TABLE payment_standing (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    status smallint NOT NULL,
+    captured_minor bigint NOT NULL,
+    refunded_minor bigint NOT NULL,
+    fee_taken_minor bigint NOT NULL,
+    disputed_minor bigint NOT NULL,
+    event_sequence integer NOT NULL,
+    operation_count integer NOT NULL,
+    updated_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    CONSTRAINT payment_standing_captured_minor_check CHECK ((captured_minor >= 0)),
+    CONSTRAINT payment_standing_check CHECK (((refunded_minor >= 0) AND (refunded_minor <= captured_minor))),
+    CONSTRAINT payment_standing_check1 CHECK (((fee_taken_minor >= 0) AND (fee_taken_minor <= captured_minor))),
+    CONSTRAINT payment_standing_disputed_minor_check CHECK ((disputed_minor >= 0))
+)
+WITH (fillfactor='70');
 
 CREATE TABLE personal_data (
     partition_index smallint NOT NULL,
@@ -657,6 +862,9 @@ CREATE TABLE psp_event (
     effective_at timestamp with time zone,
     accepted_at timestamp with time zone NOT NULL,
     recorded_at timestamp with time zone DEFAULT transaction_timestamp() NOT NULL,
+    dispute_id text,
+    dispute_state smallint DEFAULT 0 NOT NULL,
+    disputed_minor bigint DEFAULT 0 NOT NULL,
     CONSTRAINT psp_event_captured_minor_check CHECK ((captured_minor >= 0))
 );
 
@@ -891,6 +1099,12 @@ ALTER TABLE ONLY attempt
 ALTER TABLE ONLY audit
     ADD CONSTRAINT audit_pkey PRIMARY KEY (audit_no);
 
+ALTER TABLE ONLY checkout_order
+    ADD CONSTRAINT checkout_order_pkey PRIMARY KEY (partition_index, checkout_uuid, "position");
+
+ALTER TABLE ONLY checkout
+    ADD CONSTRAINT checkout_pkey PRIMARY KEY (partition_index, checkout_uuid);
+
 ALTER TABLE ONLY dead_letter_action
     ADD CONSTRAINT dead_letter_action_pkey PRIMARY KEY (action_no);
 
@@ -908,6 +1122,12 @@ ALTER TABLE ONLY dead_letter_result
 
 ALTER TABLE ONLY deployment
     ADD CONSTRAINT deployment_pkey PRIMARY KEY (is_singleton);
+
+ALTER TABLE ONLY dispute
+    ADD CONSTRAINT dispute_partition_index_payment_no_reference_key UNIQUE (partition_index, payment_no, reference);
+
+ALTER TABLE ONLY dispute
+    ADD CONSTRAINT dispute_pkey PRIMARY KEY (partition_index, order_no);
 
 ALTER TABLE ONLY event
     ADD CONSTRAINT event_pkey PRIMARY KEY (partition_index, order_no, sequence);
@@ -939,6 +1159,9 @@ ALTER TABLE ONLY merchant
 ALTER TABLE ONLY open_order
     ADD CONSTRAINT open_order_pkey PRIMARY KEY (partition_index, order_no);
 
+ALTER TABLE ONLY operation
+    ADD CONSTRAINT operation_pkey PRIMARY KEY (partition_index, order_no);
+
 ALTER TABLE ONLY order_outcome
     ADD CONSTRAINT order_outcome_pkey PRIMARY KEY (partition_index, order_no);
 
@@ -950,6 +1173,9 @@ ALTER TABLE ONLY partition
 
 ALTER TABLE ONLY payment_order
     ADD CONSTRAINT payment_order_pkey PRIMARY KEY (partition_index, order_no);
+
+ALTER TABLE ONLY payment_standing
+    ADD CONSTRAINT payment_standing_pkey PRIMARY KEY (partition_index, order_no);
 
 ALTER TABLE ONLY personal_data
     ADD CONSTRAINT personal_data_pkey PRIMARY KEY (partition_index, order_no, part);
@@ -1008,6 +1234,10 @@ ALTER TABLE ONLY webhook_progress
 ALTER TABLE ONLY webhook_secret
     ADD CONSTRAINT webhook_secret_pkey PRIMARY KEY (secret_no);
 
+CREATE INDEX checkout_list ON checkout USING btree (merchant_no, mode, accepted_at, checkout_uuid);
+
+CREATE INDEX checkout_order_uuid ON checkout_order USING btree (order_uuid);
+
 CREATE INDEX dead_letter_action_letter ON dead_letter_action USING btree (dead_letter_no);
 
 CREATE INDEX dead_letter_raw ON dead_letter USING btree (partition_index, raw_sha256);
@@ -1017,6 +1247,10 @@ CREATE INDEX dead_letter_result_letter ON dead_letter_result USING btree (dead_l
 CREATE INDEX event_feed ON ONLY event USING btree (merchant_no, mode, db_transaction, partition_index, order_no, sequence) INCLUDE (type) WHERE (merchant_no IS NOT NULL);
 
 CREATE INDEX evidence_order ON evidence USING btree (partition_index, order_no);
+
+CREATE UNIQUE INDEX operation_identity ON ONLY operation USING btree (operation_uuid, partition_index) INCLUDE (order_no);
+
+CREATE INDEX operation_payment ON ONLY operation USING btree (partition_index, payment_no, order_no);
 
 CREATE INDEX payment_order_list ON ONLY payment_order USING btree (merchant_no, mode, accepted_at, order_no);
 
@@ -1034,7 +1268,7 @@ CREATE INDEX request_log_key ON ONLY request_log USING btree (idempotency_key) W
 
 CREATE INDEX request_log_merchant ON ONLY request_log USING btree (merchant_no, mode, request_no);
 
-CREATE INDEX request_log_newest ON ONLY request_log USING btree (request_no);
+CREATE INDEX request_log_recent ON ONLY request_log USING brin (received_at);
 
 CREATE INDEX set_aside_order_letter ON set_aside_order USING btree (dead_letter_no);
 
@@ -1048,6 +1282,9 @@ CREATE INDEX webhook_secret_endpoint ON webhook_secret USING btree (endpoint_no)
 
 ALTER TABLE ONLY api_key
     ADD CONSTRAINT api_key_merchant_no_fkey FOREIGN KEY (merchant_no) REFERENCES merchant(merchant_no);
+
+ALTER TABLE ONLY checkout_order
+    ADD CONSTRAINT checkout_order_partition_index_checkout_uuid_fkey FOREIGN KEY (partition_index, checkout_uuid) REFERENCES checkout(partition_index, checkout_uuid);
 
 ALTER TABLE ONLY dead_letter_action
     ADD CONSTRAINT dead_letter_action_dead_letter_no_fkey FOREIGN KEY (dead_letter_no) REFERENCES dead_letter(dead_letter_no);
@@ -1110,6 +1347,14 @@ GRANT SELECT ON TABLE audit TO tally_reader;
 GRANT SELECT,INSERT ON TABLE audit TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE audit TO tally_owner;
 
+GRANT SELECT ON TABLE checkout TO tally_reader;
+GRANT SELECT ON TABLE checkout TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE checkout TO tally_owner;
+
+GRANT SELECT ON TABLE checkout_order TO tally_reader;
+GRANT SELECT ON TABLE checkout_order TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE checkout_order TO tally_owner;
+
 GRANT SELECT ON TABLE dead_letter TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE dead_letter TO tally_owner;
 
@@ -1148,6 +1393,10 @@ GRANT SELECT,INSERT ON TABLE dead_letter_result TO tally_owner;
 GRANT SELECT ON TABLE deployment TO tally_reader;
 GRANT SELECT ON TABLE deployment TO tally_gateway;
 GRANT SELECT ON TABLE deployment TO tally_owner;
+
+GRANT SELECT ON TABLE dispute TO tally_reader;
+GRANT SELECT ON TABLE dispute TO tally_gateway;
+GRANT SELECT,INSERT,UPDATE ON TABLE dispute TO tally_owner;
 
 GRANT SELECT ON TABLE transfer TO tally_reader;
 GRANT SELECT ON TABLE transfer TO tally_gateway;
@@ -1193,6 +1442,10 @@ GRANT SELECT ON TABLE open_order TO tally_reader;
 GRANT SELECT ON TABLE open_order TO tally_gateway;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE open_order TO tally_owner;
 
+GRANT SELECT ON TABLE operation TO tally_reader;
+GRANT SELECT ON TABLE operation TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE operation TO tally_owner;
+
 GRANT SELECT ON TABLE order_outcome TO tally_reader;
 GRANT SELECT ON TABLE order_outcome TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE order_outcome TO tally_owner;
@@ -1208,6 +1461,10 @@ GRANT SELECT,UPDATE ON TABLE partition TO tally_owner;
 GRANT SELECT ON TABLE payment_order TO tally_reader;
 GRANT SELECT ON TABLE payment_order TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE payment_order TO tally_owner;
+
+GRANT SELECT ON TABLE payment_standing TO tally_reader;
+GRANT SELECT ON TABLE payment_standing TO tally_gateway;
+GRANT SELECT,INSERT,UPDATE ON TABLE payment_standing TO tally_owner;
 
 GRANT SELECT ON TABLE personal_data TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE personal_data TO tally_owner;
@@ -1255,6 +1512,8 @@ GRANT SELECT(idempotency_key) ON TABLE request_log TO tally_reader;
 GRANT SELECT(duration_us) ON TABLE request_log TO tally_reader;
 
 GRANT SELECT(received_at) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT ON TABLE request_log_turn TO tally_reader;
 
 GRANT SELECT ON TABLE schema_migration TO tally_reader;
 GRANT SELECT ON TABLE schema_migration TO tally_gateway;

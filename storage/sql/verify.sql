@@ -15,12 +15,15 @@ CREATE TEMPORARY TABLE posted (
 CREATE TEMPORARY VIEW numbered AS
     SELECT partition_index, order_no, order_uuid, NULL::smallint AS operation_kind FROM payment_order
     UNION ALL
-    SELECT partition_index, order_no, operation_uuid, kind FROM operation;
+    SELECT partition_index, order_no, operation_uuid, kind FROM operation
+    UNION ALL
+    -- 9: a dispute, which has no identity, is never open, and has no outcome.
+    SELECT partition_index, order_no, NULL, 9::smallint FROM dispute;
 -- A charge whose key is one of ours (is_ours) names its order by that; key, merchant and order key are
 -- kept of the others alone, which name an order by merchant and key only.
 CREATE TEMPORARY TABLE oracle_charge (
     psp text, n bigint, reference text, captured_minor bigint, refunded_minor bigint,
-    changed_n bigint, currency text,
+    charged_back_minor bigint, changed_n bigint, currency text,
     is_ours boolean, partition_index smallint, order_uuid uuid, attempt_no integer, psp_key text,
     merchant_id text, order_key text
 );

@@ -67,6 +67,8 @@ SELECT told.partition_index, o.order_no, told.event_id, CASE
         THEN format('judged of order %s', judged.order_no)
     WHEN judged.result IN (1, 2) AND tried.psp IS DISTINCT FROM told.psp
         THEN format('of %s, and its attempt is at %s', told.psp, coalesce(tried.psp, 'none'))
+    -- What it tells of a dispute is held against that (see disputes).
+    WHEN told.dispute_id IS NOT NULL THEN NULL
     WHEN judged.result = 1 AND ended.status IS NULL THEN 'applied, and its order has not ended'
     WHEN judged.result = 1 AND ended.batch_seq <> judged.batch_seq THEN format(
         'applied in batch %s, and its order ended in batch %s', judged.batch_seq, ended.batch_seq)
@@ -117,7 +119,8 @@ FROM (
     FROM evidence_result JOIN evidence AS given USING (evidence_no) WHERE evidence_result.result = 1
     UNION ALL
     SELECT judged.partition_index, judged.order_no, format('event %s', judged.event_uuid)
-    FROM psp_event_result AS judged WHERE judged.result = 1
+    FROM psp_event_result AS judged JOIN psp_event AS told USING (partition_index, event_uuid)
+    WHERE judged.result = 1 AND told.dispute_id IS NULL
 ) AS said
 GROUP BY said.partition_index, said.order_no
 UNION ALL

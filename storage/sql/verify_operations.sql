@@ -9,7 +9,7 @@ SELECT op.partition_index, op.order_no, CASE
     WHEN (op.merchant_no, op.mode, op.currency) IS DISTINCT FROM (o.merchant_no, o.mode, o.currency)
         THEN 'its payment is of another merchant, mode or currency'
     WHEN frozen.status IS NULL THEN 'was taken in before its payment had ended'
-    WHEN op.amount_minor > o.amount_minor AND ended.failure_code IS NULL
+    WHEN op.amount_minor > o.amount_minor AND ended.status = 5
         THEN format('is of %s, and its payment of %s', op.amount_minor, o.amount_minor)
     WHEN ended.status NOT IN (5, 7, 8) THEN format('ended in state %s, which is no end', ended.status)
     WHEN ended.status = 5 AND op.kind IN (1, 3) AND ended.amount_captured_minor <> op.amount_minor
@@ -105,6 +105,56 @@ LEFT JOIN (
 ) AS moved USING (partition_index, order_no)
 WHERE ended.status = 5;
 
+-- disputes --
+-- Each is of a captured payment, holds its amount (from wallet, kind 1, to hold, 7), and gives it back when it
+-- is won (2), or to the PSP (2) when it is lost (3); its events say the same.
+SELECT given.partition_index, given.order_no, CASE
+    WHEN o.order_no IS NULL OR stands.order_no IS NULL THEN 'its payment does not exist, or does not stand'
+    WHEN given.currency <> o.currency OR given.amount_minor > stands.captured_minor THEN format(
+        'is about %s %s of %s captured', given.amount_minor, given.currency, stands.captured_minor)
+    WHEN given.psp IS DISTINCT FROM frozen.psp THEN 'is at another PSP than its payment'
+    WHEN history.path IS DISTINCT FROM CASE given.status
+        WHEN 1 THEN '51' WHEN 2 THEN '51,52' ELSE '51,53' END
+        OR history.event_count <> given.event_sequence
+        THEN format('stands in state %s, and its events are %s', given.status, history.path)
+    WHEN moved.path IS DISTINCT FROM CASE given.status
+        WHEN 1 THEN '7:1>7' WHEN 2 THEN '7:1>7,9:7>1' ELSE '7:1>7,8:7>2' END
+        THEN format('stands in state %s, and moved %s', given.status, moved.path)
+    WHEN moved.amount_min <> given.amount_minor OR moved.amount_max <> given.amount_minor
+        OR NOT moved.is_of_holders THEN 'moved another amount, or on accounts of others'
+    END AS finding
+FROM dispute AS given
+LEFT JOIN payment_order AS o
+    ON o.partition_index = given.partition_index AND o.order_no = given.payment_no
+LEFT JOIN payment_standing AS stands
+    ON stands.partition_index = given.partition_index AND stands.order_no = given.payment_no
+LEFT JOIN order_outcome AS frozen
+    ON frozen.partition_index = given.partition_index AND frozen.order_no = given.payment_no
+LEFT JOIN LATERAL (
+    SELECT string_agg(type::text, ',' ORDER BY sequence) AS path, count(*) AS event_count
+    FROM event
+    WHERE event.partition_index = given.partition_index AND event.order_no = given.order_no
+) AS history ON true
+LEFT JOIN LATERAL (
+    SELECT string_agg(format('%s:%s>%s', t.kind, debit.kind, credit.kind), ',' ORDER BY t.step) AS path,
+        min(t.amount_minor) AS amount_min, max(t.amount_minor) AS amount_max,
+        bool_and(debit.holder IN (o.seller_no::text, '') AND credit.holder IN (
+            o.seller_no::text, '', frozen.psp) AND t.currency = given.currency
+            AND (debit.merchant_no, debit.mode, credit.merchant_no, credit.mode)
+                = (o.merchant_no, o.mode, o.merchant_no, o.mode)) AS is_of_holders
+    FROM transfer AS t
+    JOIN account AS debit
+        ON debit.partition_index = t.partition_index AND debit.account_no = t.debit_account_no
+    JOIN account AS credit
+        ON credit.partition_index = t.partition_index AND credit.account_no = t.credit_account_no
+    WHERE t.partition_index = given.partition_index AND t.order_no = given.order_no
+) AS moved ON true
+UNION ALL
+SELECT partition_index, order_no, 'events of a dispute that does not exist'
+FROM (SELECT DISTINCT partition_index, order_no FROM event WHERE type >= 50) AS told
+LEFT JOIN dispute AS given USING (partition_index, order_no)
+WHERE given.status IS NULL;
+
 -- standings --
 -- How a payment stands follows from its outcome and the operations that were done; nothing was
 -- captured above what was authorized, nor refunded above what was captured, those in flight included.
@@ -132,6 +182,11 @@ SELECT partition_index, order_no, CASE
     WHEN stands.refunded_minor <> coalesce(done.refunded_minor, 0) THEN format(
         'refunded %s, and its operations come to %s', stands.refunded_minor,
         coalesce(done.refunded_minor, 0))
+    WHEN stands.disputed_minor <> (
+        SELECT coalesce(sum(given.amount_minor), 0) FROM dispute AS given
+        WHERE given.partition_index = stands.partition_index AND given.payment_no = stands.order_no
+            AND given.status <> 2)
+        THEN format('%s are disputed, and its disputes say otherwise', stands.disputed_minor)
     WHEN stands.captured_minor > o.amount_minor THEN 'captured more than was authorized'
     WHEN stands.refunded_minor + coalesce(done.refunding_minor, 0) > stands.captured_minor
         THEN 'refunds, those in flight included, are above what was captured'

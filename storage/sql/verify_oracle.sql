@@ -25,6 +25,9 @@ SELECT charge.n, charge.reference, o.partition_index, o.order_no, CASE
         'captured %s, and the books say %s', charge.currency, ended.currency)
     WHEN booked.captured_minor <> charge.captured_minor THEN format(
         'captured %s, and the books say %s', charge.captured_minor, booked.captured_minor)
+    -- What the PSP told of a dispute may still be on its way.
+    WHEN booked.lost_minor > charge.charged_back_minor THEN format(
+        'charged %s back, and the books say %s', charge.charged_back_minor, booked.lost_minor)
     WHEN booked.refunded_minor <> charge.refunded_minor THEN format(
         'refunded %s, and the books say %s', charge.refunded_minor, booked.refunded_minor)
     END AS finding,
@@ -48,7 +51,10 @@ LEFT JOIN (
 ) AS moving ON moving.partition_index = o.partition_index AND moving.payment_no = o.order_no
 CROSS JOIN LATERAL (
     SELECT coalesce(stands.captured_minor, ended.amount_captured_minor) AS captured_minor,
-           coalesce(stands.refunded_minor, 0) AS refunded_minor
+           coalesce(stands.refunded_minor, 0) AS refunded_minor,
+           (SELECT coalesce(sum(given.amount_minor), 0) FROM dispute AS given
+            WHERE given.partition_index = o.partition_index AND given.payment_no = o.order_no
+                AND given.status = 3) AS lost_minor
 ) AS booked
 WHERE charge.psp = $1::text;
 
@@ -116,7 +122,7 @@ FROM (
     SELECT judged.partition_index, judged.order_no, told.attempt_no, told.result = 1,
         told.captured_minor, told.currency, format('event %s', told.event_id)
     FROM psp_event_result AS judged JOIN psp_event AS told USING (partition_index, event_uuid)
-    WHERE judged.result = 1
+    WHERE judged.result = 1 AND told.dispute_id IS NULL
 ) AS said
 JOIN payment_order AS o USING (partition_index, order_no)
 JOIN attempt AS tried

@@ -42,7 +42,7 @@ WHERE order_no_last > 0 AND NOT EXISTS (
 SELECT partition_index, min(order_no) AS order_no, order_uuid::text AS order_uuid, CASE
     WHEN count(*) > 1 THEN format('%s orders have one identity', count(*))
     END AS finding
-FROM numbered GROUP BY partition_index, order_uuid;
+FROM numbered WHERE order_uuid IS NOT NULL GROUP BY partition_index, order_uuid;
 
 -- order_parties --
 SELECT o.partition_index, o.order_no, CASE
@@ -82,6 +82,7 @@ SELECT partition_index, order_no, CASE
 FROM numbered AS o
 LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
 LEFT JOIN open_order AS running USING (partition_index, order_no)
+WHERE o.order_uuid IS NOT NULL
 UNION ALL
 SELECT partition_index, order_no, 'an outcome without its order'
 FROM order_outcome LEFT JOIN numbered AS o USING (partition_index, order_no)
@@ -154,14 +155,14 @@ SELECT moved.partition_index, moved.order_no, CASE
         THEN format('credits account %s, which is not the one to credit', moved.credit_account_no)
     END AS finding
 FROM transfer AS moved
-LEFT JOIN operation AS op USING (partition_index, order_no)
+LEFT JOIN numbered AS op USING (partition_index, order_no)
 LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
 LEFT JOIN payment_order AS o USING (partition_index, order_no)
 LEFT JOIN account AS debit
     ON debit.partition_index = moved.partition_index AND debit.account_no = moved.debit_account_no
 LEFT JOIN account AS credit
     ON credit.partition_index = moved.partition_index AND credit.account_no = moved.credit_account_no
-WHERE op.kind IS NULL
+WHERE op.operation_kind IS NULL
 UNION ALL
 SELECT partition_index, order_no, CASE
     WHEN coalesce(moved.transfer_count, 0) <> expected.transfer_count THEN format(
@@ -199,7 +200,7 @@ UNION ALL
 SELECT partition_index, order_no, CASE
     -- An operation that waits for its turn, or that the books refused, has none.
     WHEN tried.attempt_count IS NULL AND o.operation_kind IS NOT NULL
-        AND coalesce(ended.attempt_no, running.attempt_no) = 0 THEN NULL
+        AND coalesce(ended.attempt_no, running.attempt_no, 0) = 0 THEN NULL
     WHEN tried.attempt_count IS NULL THEN 'an order without an attempt'
     WHEN tried.attempt_no_min <> 1 OR tried.attempt_no_max <> tried.attempt_count
         THEN 'attempts are not numbered from 1 on without a gap'
@@ -291,6 +292,29 @@ LEFT JOIN set_aside_order AS aside
     ON aside.order_uuid = refused.order_uuid AND aside.partition_index = refused.partition_index
 LEFT JOIN checkout AS c
     ON c.checkout_uuid = refused.order_uuid AND c.partition_index = refused.partition_index;
+
+-- checkouts --
+-- An order that another request had taken under the same id is not the checkout's: its fingerprint says so.
+SELECT c.partition_index, CASE
+    WHEN placed.order_count = 0 THEN 'a checkout without orders'
+    WHEN placed.position_last <> placed.order_count - 1 THEN 'a checkout whose orders have a gap'
+    WHEN placed.uuid_count <> placed.order_count THEN 'a checkout with an order twice'
+    WHEN placed.odd_uuid IS NOT NULL
+        THEN format('a checkout asks for another order than %s is', placed.odd_uuid)
+    END AS finding
+FROM checkout AS c CROSS JOIN LATERAL (
+    SELECT count(*) AS order_count, max(wanted.position) AS position_last,
+        count(DISTINCT wanted.order_uuid) AS uuid_count,
+        min(o.order_uuid::text) FILTER (
+            WHERE o.order_no IS NOT NULL AND (o.idempotency_key, o.merchant_no, o.mode, o.seller_no, o.amount_minor, o.currency)
+            IS DISTINCT FROM (wanted.idempotency_key, c.merchant_no, c.mode, wanted.seller_no,
+                wanted.amount_minor, wanted.currency)
+        ) AS odd_uuid
+    FROM checkout_order AS wanted
+    LEFT JOIN payment_order AS o
+        ON o.order_uuid = wanted.order_uuid AND o.fingerprint = wanted.fingerprint
+    WHERE wanted.partition_index = c.partition_index AND wanted.checkout_uuid = c.checkout_uuid
+) AS placed;
 
 -- set_aside_orders --
 -- An order that was set aside waits, or has failed (its letter discarded, result 2), or was taken in.

@@ -34,10 +34,12 @@ async def loaded_run(stack: RunningStack, directory: Path) -> dict[str, int]:
     run |= {"planned_cells": [cell], "started_ns": time.monotonic_ns()}
     url = (await asyncio.to_thread(stack.status))["gateway_url"]
     host = (await asyncio.to_thread(stack.pids, "host"))[0]
-    load = StackLoad(stack.home, (url,), seed=5, rate_per_s=60, seconds=LOAD_S)
+    load = StackLoad(stack.home, (url,), seed=5, rate_per_s=60, seconds=LOAD_S, has_webhooks=True)
     loading = asyncio.create_task(load.run(directory, asyncio.Event()))
     await asyncio.sleep(KILLED_AFTER_S)
     os.kill(host, signal.SIGKILL)
+    for dispatcher in await asyncio.to_thread(stack.pids, "dispatcher"):
+        os.kill(dispatcher, signal.SIGKILL)
     faults = [
         {"at_ns": time.monotonic_ns(), "cell": cell, "phase": phase} for phase in ("begin", "end")
     ]
@@ -67,6 +69,7 @@ async def test_a_load_with_a_killed_host_is_valid(
     assert [row.begun for row in report.coverage] == [1]
     checked = {each.invariant: each.checked for each in report.invariants}
     assert checked["I20"] > 0
+    assert checked["I18"] > 600
     assert damaged(tmp_path, "orders").verdict is Verdict.VIOLATED
     assert damaged(tmp_path, "transfers").verdict is Verdict.VIOLATED
     (tmp_path / "oracle.json").unlink()

@@ -208,7 +208,7 @@ def test_three_declined_cards_end_the_payment(market: Market) -> None:
     market.picture(page, "declined-for-good")
     page.click("#back")
     until_told(page, "was declined")
-    assert "do_not_honor" in (page.text_content("table") or "")
+    assert "do not honor" in (page.text_content("table") or "")
     market.picture(page, "shop-declined")
     context.close()
 

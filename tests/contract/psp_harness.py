@@ -90,11 +90,11 @@ class InProcessHarness:
 class SimulatedHarness(InProcessHarness):
     """The PSP of the simulation, on an ordinary loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, prepares: bool = False) -> None:
         super().__init__()
-        self.sandbox = InProcessPsp(name="sandbox", account="default", seed=1, clock=self.clock)
-        server = SimPspServer(RealTime(), Net("contract", Weather()), self.clock, "contract")
-        server.inner = self.sandbox
+        net = Net("contract", Weather())
+        server = SimPspServer(RealTime(), net, self.clock, "contract", prepares=prepares)
+        self.sandbox = server.inner
         self.psp = SimPsp(server)
 
     async def pass_time(self, duration_s: float) -> None:

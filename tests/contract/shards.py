@@ -107,6 +107,7 @@ class FakeShard:
             "set_aside_order": list(self.books.letters.set_aside),
             "dead_letter_result": list(self.books.letters.results),
             "evidence_result": list(self.books.evidence.results),
+            "dispute": list(self.books.disputes),
             "psp_event": list(self.books.psp_events.rows),
             "psp_event_pending": list(self.books.psp_events.waiting),
             "psp_event_result": list(self.books.psp_events.results),

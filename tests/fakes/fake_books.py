@@ -15,6 +15,7 @@ from payments.chain import GENESIS
 from payments.checkouts import CheckoutOrderRow, CheckoutRow
 from payments.commands import PaymentCommand
 from payments.defects import ContentDefect, InvariantViolation
+from payments.disputes import DisputeRow
 from payments.fingerprint import canonical_json
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
@@ -93,6 +94,7 @@ class FakeBooks:
     checkouts: dict[tuple[int, UUID], tuple[CheckoutRow, list[CheckoutOrderRow]]] = field(
         default_factory=dict
     )
+    disputes: dict[OrderKey, DisputeRow] = field(default_factory=dict)
     parked: dict[OrderKey, tuple[str, str]] = field(default_factory=dict)
     refused_orders: set[UUID] = field(default_factory=set)
     """Orders with a value that no column holds."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from payments.lifecycle import PaymentState
+from payments.operation_kinds import OperationKind
 from payments.operation_rows import OperationRow
 from payments.rows import ProgressRow, TimerKind
 from payments.standing import PaymentStanding
@@ -34,6 +36,8 @@ def write_operations(books: FakeBooks, flush: Flush, at: datetime) -> None:
             books.open_orders[key] = ProgressRow(
                 *key, status, True, row.attempt_no, 0, None, None, None, None, None
             )
+    for dispute in flush.disputes:
+        books.disputes[dispute.partition_index, dispute.order_no] = dispute
     for standing in flush.standings:
         key = (standing.partition_index, standing.order_no)
         books.standings[key] = standing
@@ -70,6 +74,11 @@ def standing_of(books: FakeBooks, key: OrderKey) -> PaymentStanding:
     running = books.open_orders.get(key)
     frozen_fee = outcome.fee_minor if outcome is not None and outcome.status == 5 else 0
     attempt = None if outcome is None else books.attempts.get((*key, outcome.attempt_no))
+    stuck = [
+        row
+        for place in books.parked
+        if place in books.operations and (row := books.operations[place][0]).payment_no == key[1]
+    ]
     return payment_standing(
         {
             **order._asdict(),
@@ -89,6 +98,17 @@ def standing_of(books: FakeBooks, key: OrderKey) -> PaymentStanding:
                 stands.event_sequence if stands else (outcome.event_sequence if outcome else 0)
             ),
             "operation_count": stands.operation_count if stands else 0,
+            "parked_refund_minor": sum(
+                row.amount_minor for row in stuck if row.kind == OperationKind.REFUND
+            ),
+            "disputes": json.dumps(
+                [
+                    (no, row.reference, row.status, row.amount_minor, row.event_sequence)
+                    for (index, no), row in sorted(books.disputes.items())
+                    if (index, row.payment_no) == key
+                ]
+            ),
+            "is_turn_parked": any(row.kind != OperationKind.REFUND for row in stuck),
         }
     )
 

@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, Request, Route, async_playwright, expect
 
-from tests.unit.gateway.stack import GatewayStack
+from payments.lifecycle import PaymentState
+from tests.unit.gateway.stack import GatewayStack, until
+
+# A browser on a machine that runs other tests, too.
+expect.set_options(timeout=30_000)
 
 CHROMIUM = shutil.which("chromium")
 
@@ -82,13 +86,15 @@ async def test_the_page_shows_the_api_and_tries_it(
     block = page.locator("#operations-Payments-create_payment")
     await block.locator(".opblock-summary").click()
     await block.get_by_role("button", name="Try it out").click()
-    await page.screenshot(path=tmp_path / "try.png", full_page=True)
+    await page.screenshot(path=tmp_path / "try.png")
     await block.locator(".examples-select select").first.select_option("accepted")
     await block.get_by_role("button", name="Execute").click()
-    status = block.locator(".live-responses-table .response-col_status").last
-    await expect(status).to_contain_text("202")
-    await page.screenshot(path=tmp_path / "tried.png", full_page=True)
-    assert len(stack.queued()) == 1
+    await until(lambda: len(stack.queued()) == 1, timeout_s=20.0)
+    stack.take_in(PaymentState.SUCCEEDED)
+    answer = block.locator(".live-responses-table")
+    await expect(answer.locator("tbody .response-col_status").first).to_contain_text("201")
+    await answer.scroll_into_view_if_needed()
+    await page.screenshot(path=tmp_path / "tried.png")
     assert browser.elsewhere == []
     assert browser.complaints == []
 

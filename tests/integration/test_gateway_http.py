@@ -69,18 +69,27 @@ class Answered:
         return json.loads(self.body)
 
 
+def _queue_settings(valkey_url: str) -> QueueSettings:
+    return QueueSettings(
+        url=valkey_url,
+        replicas_awaited=1,
+        replica_count=1,
+        stream_length_max=1_000,
+        record_count_max=10_000,
+    )
+
+
+def _feed_pool(dsn: str) -> ReadPool:
+    connector = RoleConnector(dsn, "tally_gateway")
+    return ReadPool(connector, session_count_max=2, settings=FEED_SETTINGS)
+
+
 class RealGateway:
     """A gateway on real stores, and a hand-made owner behind them."""
 
     def __init__(self, dsn: str, valkey_url: str) -> None:
         self._dsn = dsn
-        self.queue = QueueSettings(
-            url=valkey_url,
-            replicas_awaited=1,
-            replica_count=1,
-            stream_length_max=1_000,
-            record_count_max=10_000,
-        )
+        self.queue = _queue_settings(valkey_url)
         self.settings = GatewaySettings(
             name="gateway-test",
             host="127.0.0.1",
@@ -92,11 +101,8 @@ class RealGateway:
             request_deadline_s=2.0,
         )
         self._pool = ReadPool(RoleConnector(dsn, "tally_gateway"), session_count_max=4)
-        self._feed_pool = ReadPool(
-            RoleConnector(dsn, "tally_gateway"), session_count_max=2, settings=FEED_SETTINGS
-        )
-        setup = Connector(dsn, application_name="test set-up")
-        self._setup_pool = ReadPool(setup, session_count_max=1)
+        self._feed_pool = _feed_pool(dsn)
+        self._setup_pool = ReadPool(Connector(dsn, application_name="set-up"), session_count_max=1)
         self._queues = [RedisGatewayQueue(self.queue) for _ in range(3)]
         check, self._check_connection = queue_check(self.queue)
         self.gateway = Gateway(

@@ -276,6 +276,22 @@ UPDATE timer SET kind = 8 WHERE {open};
 -- named by timers of open
 UPDATE timer SET due_at = 'infinity' WHERE {open};
 
+-- checkout_without_orders --
+-- named by checkouts
+DELETE FROM checkout_order;
+
+-- checkout_with_a_gap --
+-- named by checkouts
+DELETE FROM checkout_order WHERE position = 0;
+
+-- checkout_with_an_order_twice --
+-- named by checkouts
+UPDATE checkout_order SET order_uuid = (SELECT order_uuid FROM checkout_order WHERE position = 0);
+
+-- checkout_of_another_amount --
+-- named by checkouts
+UPDATE checkout_order SET amount_minor = amount_minor + 1 WHERE position = 1;
+
 -- refused_alike --
 -- named by refused_requests
 UPDATE refused_request SET fingerprint = (SELECT fingerprint FROM payment_order o WHERE o.order_uuid
@@ -494,3 +510,55 @@ DELETE FROM audit WHERE action = 'payment.psp_event';
 -- named by psp_events
 ALTER TABLE psp_event_result DROP CONSTRAINT psp_event_result_partition_index_event_uuid_fkey;
 INSERT INTO psp_event_result VALUES (0, md5('nowhere')::uuid, 1, NULL, 5, '');
+
+-- operation_of_another_merchant --
+-- named by operations
+UPDATE operation SET merchant_no = merchant_no + 1 WHERE kind = 3;
+
+-- operation_event_lost --
+-- named by operations
+DELETE FROM event USING operation AS op
+WHERE event.partition_index = op.partition_index AND event.order_no = op.order_no
+    AND op.kind = 2 AND event.sequence = 2;
+
+-- refund_transfer_amount --
+-- named by operation_transfers
+UPDATE transfer SET amount_minor = transfer.amount_minor + 1 FROM operation AS op
+WHERE transfer.partition_index = op.partition_index AND transfer.order_no = op.order_no AND op.kind = 3;
+
+-- capture_without_its_transfers --
+-- named by operation_transfers
+DELETE FROM transfer USING operation AS op
+WHERE transfer.partition_index = op.partition_index AND transfer.order_no = op.order_no AND op.kind = 1;
+
+-- release_to_another_account --
+-- named by operation_transfers
+UPDATE transfer SET credit_account_no = transfer.debit_account_no, debit_account_no = transfer.credit_account_no
+FROM operation AS op
+WHERE transfer.partition_index = op.partition_index AND transfer.order_no = op.order_no AND op.kind = 2;
+
+-- captured_more_than_its_operations --
+-- named by standings
+UPDATE payment_standing SET captured_minor = captured_minor + 1 WHERE status = 6;
+
+-- refund_forgotten --
+-- named by standings
+UPDATE payment_standing SET refunded_minor = 0 WHERE refunded_minor > 0;
+
+-- standing_lost --
+-- named by standings
+DELETE FROM payment_standing WHERE status = 4;
+
+-- refund_in_flight_above --
+-- named by standings
+INSERT INTO operation SELECT partition_index, 1000000, gen_random_uuid(), 3, payment_no,
+    gen_random_uuid(), merchant_no, mode, 4000, currency, fingerprint, api_version, accepted_at
+FROM operation WHERE kind = 3 AND amount_minor = 500;
+
+-- hold_without_its_timer --
+-- named by timers
+DELETE FROM timer WHERE kind = 5;
+
+-- pending_moved --
+-- named by slices
+UPDATE slice SET credits_pending_minor = credits_pending_minor + 1 WHERE credits_pending_minor > 0;

@@ -35,7 +35,7 @@ VARIES = frozenset(
         "wallet_updated_at",
     }
 )
-_OUR_IDS = re.compile(r"\b(mrc|tr|dl)_[a-z_]+")
+_OUR_IDS = re.compile(r"\b(co|mrc|tr|dl)_[a-z_]+")
 # Sellers first: payments are for one of them.
 _ORDER = (Tag.SELLERS, Tag.PAYMENTS, Tag.WALLETS)
 

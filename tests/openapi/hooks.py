@@ -1,8 +1,8 @@
 """What schemathesis can't know of a good request, because no schema can say it; the document says it in words.
 
-A key of its own for each new order; a seller, and a cursor, that exist; one cursor at most; no card number; integers
-without a fraction (JSON Schema counts 5.0 as one, and a count of money is never written so). Only requests that
-are good by their schema are changed. Bad ones go out as they were drawn.
+A key of its own for each new order; a seller, and a cursor, that exist; one cursor at most; no more than there is left;
+no card number; integers without a fraction (JSON Schema counts 5.0 as one, and a count of money is never written
+so). Only requests that are good by their schema are changed. Bad ones go out as they were drawn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,22 @@ from tests.openapi.known import EXISTING_PAYMENT, EXISTING_SELLER
 
 _KEY = "Idempotency-Key"
 _CURSORS = ("starting_after", "ending_before")
+# Of other lists nothing is known to exist.
 _EXISTING: Mapping[str, str] = {"/v1/payments": EXISTING_PAYMENT, "/v1/sellers": EXISTING_SELLER}
+# Each names a place of its own, and is given alone.
+_ALONE = ("request_id", "after")
+_WITH_IDS_ALONE = ("/v1/requests",)
+# Their cursors have to name something; those of the others only have to have the form.
+_CURSORS_EXIST = (
+    "/v1/payments",
+    "/v1/payments/{id}/refunds",
+    "/v1/sellers",
+    "/v1/checkouts",
+    "/v1/webhook_endpoints/{id}/deliveries",
+)
+_AMOUNTS_LEFT = ("/v1/payments/{id}/captures", "/v1/payments/{id}/refunds")
+_RANGES = ("/v1/webhook_endpoints/{id}/resend",)
+_RANGE = {"from": "2026-11-01T12:00:00Z", "to": "2026-11-01T13:00:00Z"}
 
 
 @schemathesis.hook
@@ -30,18 +45,39 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     if case.headers is not None and _KEY in case.headers:
         case.headers[_KEY] = str(uuid4())
     if isinstance(case.body, dict):
-        case.body = _plain(case.body)
-        if isinstance(case.body.get("seller"), str):
-            case.body["seller"] = EXISTING_SELLER
+        case.body = _good_body(_plain(case.body), case.operation.path)
     if case.query:
-        existing = _EXISTING.get(case.operation.path)
-        given = [name for name in _CURSORS if name in case.query and existing is not None]
-        for name in given[:1]:
-            case.query[name] = existing
-        for name in given[1:]:
-            del case.query[name]
-        for name, value in list(case.query.items()):
-            case.query[name] = _plain(value)
+        case.query = _good_query(_plain(dict(case.query)), case.operation.path)
+
+
+def _good_body(body: dict[str, Any], path: str) -> dict[str, Any]:
+    for order in (body, *body.get("orders", ())):
+        if isinstance(order.get("seller"), str):
+            order["seller"] = EXISTING_SELLER
+        if order is not body:
+            # It becomes a payment's key.
+            order["id"] = str(uuid4())
+    if path in _AMOUNTS_LEFT:
+        # How much is left is not for a schema to say; without an amount it is all of it.
+        body.pop("amount", None)
+    if path in _RANGES:
+        body.update(_RANGE)
+    return body
+
+
+def _good_query(query: dict[str, Any], path: str) -> dict[str, Any]:
+    given = [name for name in _CURSORS if name in query]
+    if path in _WITH_IDS_ALONE:
+        given = []
+        alone = next((name for name in _ALONE if name in query), None)
+        if alone is not None:
+            return {name: value for name, value in query.items() if name in (alone, "limit")}
+    for number, name in enumerate(given):
+        if number == 0 and path in _EXISTING:
+            query[name] = _EXISTING[path]
+        elif path in _CURSORS_EXIST:
+            del query[name]
+    return query
 
 
 def _plain(value: Any) -> Any:

@@ -51,6 +51,8 @@ REQUEST_DEADLINE_S = 2.0
 CALL_TIMEOUT_MS = 1_500
 # The first takes everything; the second whatever is sent to it instead.
 PSP_NAMES = ("simulator", "fallback")
+# The part of PSPs where a charge takes two sends. Drawn apart, so that everything else is drawn as before.
+PREPARING_SHARE = 0.25
 
 
 class SimClock:
@@ -92,6 +94,7 @@ class Stores:
                 name=name,
                 stored_500=knobs.psp_stored_500,
                 query_lag_s=knobs.psp_query_lag_s,
+                prepares=random.Random(f"{seed}:prepares:{name}").random() < PREPARING_SHARE,
             )
             for name in PSP_NAMES[: knobs.psp_count]
         }

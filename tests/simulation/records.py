@@ -38,6 +38,7 @@ _UNIX_BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 # What this kind of run has no record of.
 _NOT_SHOWN = {
     "I15": "nobody reads but by repeating a POST",
+    "I18": "no storefront has a webhook endpoint",
     "I24": "nothing is logged or dumped",
 }
 
@@ -138,6 +139,7 @@ def _charges(psp: str, record: PspRecord) -> Iterable[ChargeRecord]:
             captured_minor=row.captured,
             refunded_minor=row.refunded,
             at_unix_ns=_unix_us(datetime.fromisoformat(str(row.at))) * 1_000,
+            charged_back_minor=row.charged_back,
         )
     for key in record.burned_keys:
         yield ChargeRecord(psp, "", key, "", "", 0, "", "canceled", 0, 0, 0)
@@ -164,10 +166,7 @@ def _tables(books: FakeBooks) -> dict[str, list[tuple[Any, ...]]]:
             )
             for _, (row, recorded_at) in sorted(books.outcomes.items())
         ],
-        "operations": [
-            (*key, str(row.operation_uuid), row.kind, row.payment_no, row.amount_minor)
-            for key, (row, _) in sorted(books.operations.items())
-        ],
+        **_tables_of_operations(books),
         "open_orders": [
             (*key, row.status, row.is_outcome_known, row.attempt_no, key in books.timers, "")
             for key, row in sorted(books.open_orders.items())
@@ -198,6 +197,19 @@ def _tables(books: FakeBooks) -> dict[str, list[tuple[Any, ...]]]:
                 sha256(b"".join(opened_raw(row.raw_envelope) or ())).hexdigest(),
             )
             for row in books.letters.rows
+        ],
+    }
+
+
+def _tables_of_operations(books: FakeBooks) -> dict[str, list[tuple[Any, ...]]]:
+    return {
+        "operations": [
+            (*key, str(row.operation_uuid), row.kind, row.payment_no, row.amount_minor)
+            for key, (row, _) in sorted(books.operations.items())
+        ],
+        "disputes": [
+            (*key, row.payment_no, row.status, row.amount_minor)
+            for key, row in sorted(books.disputes.items())
         ],
     }
 

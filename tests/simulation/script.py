@@ -151,11 +151,14 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     safety_s: float = 8.0
 
 
+DeedKind = Literal["capture", "void", "refund"]
+
+
 class LifeDeed(msgspec.Struct, frozen=True, kw_only=True):
     """What a storefront asks for once its payment's answer is frozen, and how long after that."""
 
     after_s: float
-    kind: Literal["capture", "void", "refund"]
+    kind: DeedKind
     key_no: int
     """Two of one kind and number are one operation, asked for twice; perhaps with another body."""
     amount_minor: int | None = None
@@ -335,17 +338,25 @@ def _draw_lives(draws: random.Random, operations: Sequence[Operation]) -> Iterat
         is_manual = manual.setdefault(operation.key_no, draws.random() < share / 2)
         deeds: tuple[LifeDeed, ...] = ()
         if is_first and not operation.is_poison and draws.random() < share:
-            deeds = tuple(_draw_deeds(draws, operation.amount_minor))
+            kinds = _OF_HELD if is_manual else _OF_CAPTURED
+            deeds = tuple(_draw_deeds(draws, kinds, operation.amount_minor))
         yield msgspec.structs.replace(
             operation, captures_manually=is_manual and not operation.is_poison, deeds=deeds
         )
 
 
-def _draw_deeds(draws: random.Random, amount_minor: int) -> Iterator[LifeDeed]:
+# What storefronts mostly ask for, and sometimes what can't be.
+_OF_HELD: tuple[DeedKind, ...] = ("capture", "capture", "capture", "void", "refund")
+_OF_CAPTURED: tuple[DeedKind, ...] = ("refund", "refund", "refund", "refund", "capture")
+
+
+def _draw_deeds(
+    draws: random.Random, kinds: Sequence[DeedKind], amount_minor: int
+) -> Iterator[LifeDeed]:
     for _ in range(draws.randint(1, 4)):
         deed = LifeDeed(
             after_s=draws.choice((0.0, 0.01, draws.uniform(0, 2))),
-            kind=draws.choice(("capture", "capture", "void", "refund", "refund")),
+            kind=draws.choice(kinds),
             key_no=draws.randint(0, 3),
             amount_minor=draws.choice(
                 (None, draws.randint(1, amount_minor), amount_minor, amount_minor // 2 + 1)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from payments.attempts import PspAnswer
+from payments.attempts import PspAnswer, ResultClass
 from psp.classification import not_sent, of_another_request, unknown
 from psp.in_process import InProcessPsp
 from psp.port import Capabilities, ChargeTerms, SettlementLine
+from psp.simulator.behaviour import digest_of_key, reference_of_digest
 from runtime.clock import Clock
 from tests.simulation.net import Net, Wire, WireBroken
 from tests.simulation.ports import Time
@@ -36,16 +38,21 @@ class SimPspServer:
         name: str = "simulator",
         stored_500: float = 0.0,
         query_lag_s: float = 0.0,
+        prepares: bool = False,
     ) -> None:
+        """``prepares``: a charge takes two sends, as it does at Stripe."""
         self.time = time
         self.net = net
         self.link = f"psp-{name}"
         self.cell = time.cell(self.link)
         self.is_down = False
+        self.prepares = prepares
+        self._prepared: dict[str, bytes] = {}
+        self._seed = random.Random(f"{seed}:psp:{name}").getrandbits(32)
         self.inner = InProcessPsp(
             name=name,
             account="default",
-            seed=random.Random(f"{seed}:psp:{name}").getrandbits(32),
+            seed=self._seed,
             clock=clock,
             sleep=asyncio.sleep,
         )
@@ -64,6 +71,12 @@ class SimPspServer:
 
     async def charge(self, psp_key: str, request: bytes, reference: str | None) -> PspAnswer:
         """Charge, or replay; perhaps an error is what is replayed for a while."""
+        if self.prepares and reference is None:
+            if self._prepared.setdefault(psp_key, request) != request:
+                return unknown("HTTP 400: the key was used with another body")
+            return PspAnswer(result=ResultClass.PREPARED, reference=self._reference_of(psp_key))
+        if self.prepares and (psp_key not in self._prepared or not self._is_of(psp_key, reference)):
+            return unknown("HTTP 404: no such charge")
         now_s = self.time.time()
         is_first = psp_key not in self._first_seen_s
         self._first_seen_s.setdefault(psp_key, now_s)
@@ -79,6 +92,8 @@ class SimPspServer:
 
     async def query(self, psp_key: str, reference: str | None) -> PspAnswer:
         """Answer what a key did, later than it did it."""
+        if self.prepares and reference is None:
+            return unknown("nothing is found by a key alone")
         now_s = self.time.time()
         if self._first_seen_s.get(psp_key, 0.0) + self._query_lag_s > now_s:
             return unknown("HTTP 404: not in this copy yet")
@@ -88,10 +103,25 @@ class SimPspServer:
 
     async def cancel(self, psp_key: str, reference: str | None) -> PspAnswer:
         """Cancel a key, or say what it did."""
+        if self.prepares and not self._is_of(psp_key, reference):
+            return unknown("nothing is canceled by a key alone")
         self._canceled[psp_key] = None
         answer = await self.inner.cancel(psp_key=psp_key, reference=reference, timeout_s=FOR_EVER_S)
         self.time.effect(f"psp cancel {psp_key} {answer.result.name}")
         return answer
+
+    def capabilities(self) -> Capabilities:
+        """What this PSP promises."""
+        able = self.inner.capabilities
+        if not self.prepares:
+            return able
+        return replace(able, prepares=True, can_burn_key=False, queries_by=frozenset({"reference"}))
+
+    def _is_of(self, psp_key: str, reference: str | None) -> bool:
+        return reference == self._reference_of(psp_key)
+
+    def _reference_of(self, psp_key: str) -> str:
+        return reference_of_digest(digest_of_key(self._seed, psp_key))
 
 
 class SimPsp:
@@ -110,7 +140,7 @@ class SimPsp:
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._server.inner.capabilities
+        return self._server.capabilities()
 
     def canonical_charge(self, terms: ChargeTerms) -> bytes:
         return self._server.inner.canonical_charge(terms)
@@ -119,7 +149,11 @@ class SimPsp:
         self, psp_key: str, request: bytes, *, reference: str | None = None, timeout_s: float
     ) -> PspAnswer:
         server = self._server
-        return await self._ask(lambda: server.charge(psp_key, request, reference), timeout_s)
+        answer = await self._ask(lambda: server.charge(psp_key, request, reference), timeout_s)
+        if server.prepares and reference is None and answer.is_silent:
+            # Whatever became of a first half, nothing was charged by it, and nothing will be.
+            return answer._replace(result=ResultClass.NOT_SENT)
+        return answer
 
     async def query(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:
         server = self._server

@@ -94,6 +94,7 @@ class Requests(AsyncResource):
     """What was asked and answered."""
 
     list = async_method(resources.list_requests)
+    iterate = async_iterator(resources.iterate_requests)
 
 
 class AsyncTallystick:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 
 import aiohttp
@@ -67,6 +68,11 @@ class AsyncTransport:
                 skip_auto_headers=("Accept-Encoding",),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=IDLE_S_MAX),
+                connector=aiohttp.TCPConnector(
+                    limit=CONNECTIONS_MAX,
+                    keepalive_timeout=IDLE_S_MAX,
+                    # Made now, as the blocking client does: aiohttp's own is made when it is imported.
+                    ssl=ssl.create_default_context(),
+                ),
             )
         return self._session

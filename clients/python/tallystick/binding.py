@@ -6,7 +6,7 @@ Each operation is written once, and both clients name it: what differs is who ta
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from tallystick.operations import Listing, Operation
@@ -74,7 +74,7 @@ def sync_method(operation: Callable[P, Operation[T]]) -> _Bound[P, T]:
     return _Bound(operation, lambda runner, wanted: runner.run(wanted))
 
 
-def async_method(operation: Callable[P, Operation[T]]) -> _Bound[P, Awaitable[T]]:
+def async_method(operation: Callable[P, Operation[T]]) -> _Bound[P, Coroutine[Any, Any, T]]:
     """Bind an operation to an async client."""
     return _Bound(operation, lambda runner, wanted: runner.run(wanted))
 

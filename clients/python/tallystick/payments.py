@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -195,7 +195,11 @@ class _Waiting:
         until_s = surroundings.monotonic_s() + self.timeout_s
         pause_s = LOOK_FIRST_S
         while True:
-            payment = yield from self.look.steps(surroundings)
+            # A look ends with the wait, however long the policy would go on trying.
+            look_s = max(LOOK_FIRST_S, until_s - surroundings.monotonic_s())
+            policy = surroundings.policy
+            bounded = replace(policy, deadline_s=min(policy.deadline_s, look_s))
+            payment = yield from self.look.steps(replace(surroundings, policy=bounded))
             is_for_buyer = payment.status == "requires_action"
             if not payment.is_under_way and not (is_for_buyer and self.through_action):
                 return payment

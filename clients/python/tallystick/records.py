@@ -159,6 +159,8 @@ class Checkout(Record):
     is_payment_done: bool
     orders: tuple[Payment, ...]
     redirect_url: str | None
+    hosted: Mapping[str, str] | None
+    metadata: Mapping[str, str]
     expires_at: datetime | None
     created_at: datetime
 

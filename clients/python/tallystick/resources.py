@@ -75,6 +75,8 @@ def create_checkout(
     orders: Sequence[Mapping[str, Any]],
     payment_method: str | None = None,
     hosted: Mapping[str, str] | None = None,
+    buyer: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
     idempotency_key: UUID | str | None = None,
     key_name: str | None = None,
     wait_s: int = 0,
@@ -82,10 +84,10 @@ def create_checkout(
 ) -> Operation[Checkout]:
     """Have a buyer pay several orders at once, each its own payment: by a token, or on a hosted page.
 
-    An order is ``{"seller", "amount", "currency"}``; its ``id`` is derived from the call's key where it
-    has none, so that a repetition names the same orders. ``hosted``: ``{"success_url", "cancel_url"}``.
-    ``more`` are members of the body that this version does not know. Keys and errors are as with
-    ``payments.create``.
+    An order is ``{"amount", "currency", "seller", "description"}``; its ``id``, which is its payment's, is
+    derived from the call's key where it has none, so that a repetition names the same orders. ``hosted`` is
+    ``{"success_url", "cancel_url"}``. ``more`` are members of the body that this version does not know. Keys
+    and errors are as with ``payments.create``.
     """
 
     def body(key: UUID | None) -> Json:
@@ -93,7 +95,8 @@ def create_checkout(
         numbered = [
             {"id": str(uuid5(key, str(number))), **order} for number, order in enumerate(orders)
         ]
-        return {**more, "orders": numbered, "payment_method": payment_method, "hosted": hosted}
+        own = {"payment_method": payment_method, "hosted": hosted}
+        return {**more, **own, "orders": numbered, "buyer": buyer, "metadata": metadata}
 
     return Call(
         method="POST",
@@ -238,6 +241,14 @@ def list_requests(
         "limit": limit,
     }
     return _page(REQUESTS, LoggedRequest, query)
+
+
+def iterate_requests(
+    *, idempotency_key: UUID | str | None = None, page_size: int = 100
+) -> Listing[LoggedRequest]:
+    """Go through what was asked and answered, newest first: of one key, or of all."""
+    query = {"idempotency_key": idempotency_key, "limit": page_size}
+    return Listing(first=_page(REQUESTS, LoggedRequest, query))
 
 
 def _page(path: str, kind: Any, query: Json) -> Call[Any]:

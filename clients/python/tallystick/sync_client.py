@@ -97,6 +97,7 @@ class Requests(SyncResource):
     """What was asked and answered."""
 
     list = sync_method(resources.list_requests)
+    iterate = sync_iterator(resources.iterate_requests)
 
 
 class Tallystick:

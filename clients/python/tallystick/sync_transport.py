@@ -69,10 +69,11 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         plain = socket.create_connection((self.host, self.port), timeout=self.left_s())
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # From here on close() closes it, also when there is no agreement about TLS.
+        self.sock = plain
         if self._tls is not None:
             plain.settimeout(self.left_s())
-            plain = self._tls.wrap_socket(plain, server_hostname=self.host)
-        self.sock = plain
+            self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
         self.response_class = self._response  # type: ignore[assignment]
 
     def _response(self, sock: socket.socket, **options: Any) -> http.client.HTTPResponse:

@@ -42,14 +42,26 @@ class Good:
 
     name: str
     seller: str
+    seller_name: str
     price_minor: int
     about: str
 
 
 GOODS = {
-    "boots": Good("Walking boots", "slr_boots", 8_900, "Oiled leather, made to be resoled"),
-    "socks": Good("Wool socks", "slr_socks", 1_450, "Merino, dries overnight"),
+    "boots": Good(
+        "Walking boots", "slr_boots", "Northfoot", 8_900, "Oiled leather, made to be resoled"
+    ),
+    "socks": Good("Wool socks", "slr_socks", "Merino House", 1_450, "Merino, dries overnight"),
 }
+
+WORDS = {
+    "created": "not started",
+    "processing": "under way",
+    "requires_action": "waits for you",
+    "succeeded": "paid",
+    "failed": "declined",
+}
+"""What buyers read, where it is not the API's own word."""
 
 
 @dataclass
@@ -214,7 +226,7 @@ class Shop:
     async def _pay(self, sale: Sale) -> None:
         try:
             for name in sale.quantities:
-                await self._api.create_seller(GOODS[name].seller, GOODS[name].name)
+                await self._api.create_seller(GOODS[name].seller, GOODS[name].seller_name)
             back = self._own_url + self._path(sale)
             sale.checkout, sale.problem = await self._api.create_checkout(sale, back), ""
         except Refused as refused:
@@ -241,9 +253,11 @@ class Shop:
     def _html(self, *, cart: UUID, sale: Sale | None, came_back: bool = False) -> web.Response:
         text = self._page.render(
             goods=GOODS,
+            sellers={good.seller: good.seller_name for good in GOODS.values()},
             cart=cart,
             sale=sale,
             came_back=came_back,
+            words=WORDS,
             money=_money,
             quantity_max=QUANTITY_MAX,
         )

@@ -43,6 +43,29 @@ CREATE TABLE payment_standing (
     PRIMARY KEY (partition_index, order_no)
 ) WITH (fillfactor = 70);
 
+-- A buyer's bank takes a captured amount back, until it is decided whose it is. Numbered among its
+-- partition's orders as operations are; it has no attempt, since nothing is asked of the PSP.
+CREATE TABLE dispute (
+    partition_index smallint    NOT NULL,
+    order_no        bigint      NOT NULL,
+    payment_no      bigint      NOT NULL,
+    psp             text        NOT NULL,
+    reference       text        NOT NULL,  -- the PSP's own id of it
+    status          smallint    NOT NULL CHECK (status IN (1, 2, 3)),  -- opened, won, lost
+    amount_minor    bigint      NOT NULL CHECK (amount_minor BETWEEN 1 AND 9007199254740991),
+    currency        char(3)     NOT NULL,
+    event_sequence  integer     NOT NULL,
+    opened_at       timestamptz NOT NULL DEFAULT transaction_timestamp(),
+    updated_at      timestamptz NOT NULL DEFAULT transaction_timestamp(),
+    PRIMARY KEY (partition_index, order_no),
+    UNIQUE (partition_index, payment_no, reference)
+);
+
+ALTER TABLE psp_event
+    ADD COLUMN dispute_id text,
+    ADD COLUMN dispute_state smallint NOT NULL DEFAULT 0,
+    ADD COLUMN disputed_minor bigint NOT NULL DEFAULT 0;
+
 DO $$
 BEGIN
     FOR remainder IN 0..7 LOOP
@@ -75,6 +98,16 @@ CREATE TYPE flush_payment_standing AS (
     refunded_minor bigint, fee_taken_minor bigint, disputed_minor bigint, event_sequence integer,
     operation_count integer, is_held boolean, expires_in_ms bigint
 );
+CREATE TYPE flush_dispute AS (
+    partition_index smallint, order_no bigint, payment_no bigint, psp text, reference text,
+    status smallint, amount_minor bigint, currency text, event_sequence integer
+);
+CREATE TYPE flush_psp_notice AS (
+    partition_index smallint, event_uuid uuid, psp text, event_id text, order_uuid uuid,
+    attempt_no smallint, result smallint, reference text, captured_minor bigint, currency text,
+    failure_code text, decline_code text, message text, effective_at timestamptz,
+    accepted_at timestamptz, dispute_id text, dispute_state smallint, disputed_minor bigint
+);
 
 -- Two rows a transfer that is posted; what is only authorized (3), or given back (5), is no entry.
 CREATE OR REPLACE VIEW entries AS
@@ -84,6 +117,6 @@ CREATE OR REPLACE VIEW entries AS
     SELECT partition_index, order_no, step, 'credit', credit_account_no,
            amount_minor, currency, recorded_at FROM transfer WHERE kind NOT IN (3, 5);
 
-GRANT SELECT ON operation, payment_standing TO tally_reader, tally_gateway, tally_owner;
-GRANT INSERT ON operation, payment_standing TO tally_owner;
-GRANT UPDATE ON payment_standing TO tally_owner;
+GRANT SELECT ON operation, payment_standing, dispute TO tally_reader, tally_gateway, tally_owner;
+GRANT INSERT ON operation, payment_standing, dispute TO tally_owner;
+GRANT UPDATE ON payment_standing, dispute TO tally_owner;

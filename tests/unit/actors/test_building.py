@@ -15,7 +15,12 @@ from tests.unit.runtime.test_config import EXAMPLE
     ("old", "new", "reason"),
     [
         ('url = "http://127.0.0.1:8100"', "", "no plain http"),
-        ('url = "http://127.0.0.1:8100"', 'kind = "stripe"', "unknown kind 'stripe'"),
+        ('url = "http://127.0.0.1:8100"', 'kind = "bank"', "unknown kind 'bank'"),
+        (
+            'url = "http://127.0.0.1:8100"',
+            'kind = "stripe"\nsecret_key_file = "none"',
+            "secret file",
+        ),
         ("[ray]", "[ray]", "secret file"),
     ],
 )

@@ -12,6 +12,7 @@ from actors.endpoint_line import (
     WAITING_MAX,
     WINDOW_MAX,
     EndpointLine,
+    InHand,
 )
 from payments.feed import FEED_START, FeedPosition, before_transaction
 from payments.lifecycle import PaymentEvent
@@ -44,6 +45,12 @@ def a_line(
     return EndpointLine(endpoint, recorded=recorded, waiting_count=waiting_count, in_flight_max=8)
 
 
+def take(line: EndpointLine, page: FeedPage) -> list[InHand]:
+    wanted = line.wanted(page)
+    line.take_page(page, wanted)
+    return wanted
+
+
 def place(number: int) -> FeedPosition:
     return FeedPosition(number, 0, 1, 1)
 
@@ -56,7 +63,7 @@ def a_page(*numbers: int, reached: FeedPosition | None = None, event: int = 5) -
 def test_a_place_moves_only_with_everything_before_it() -> None:
     """Results come in any order: the place stands before the first event that has none."""
     line = a_line()
-    first, second, third = line.take_page(a_page(1, 2, 3))
+    first, second, third = take(line, a_page(1, 2, 3))
     line.recorded(third, is_waiting=False)
     line.recorded(second, is_waiting=True)
     assert line.passed == FEED_START
@@ -70,7 +77,7 @@ def test_no_order_of_results_passes_an_event(order: list[int], reached: bool) ->
     """Whatever ends first, what is not recorded stays before the place, and in the end all is passed."""
     line = a_line()
     horizon = before_transaction(50) if reached else None
-    taken = {one.position: one for one in line.take_page(a_page(*range(1, 9), reached=horizon))}
+    taken = {one.position: one for one in take(line, a_page(*range(1, 9), reached=horizon))}
     left = set(taken)
     for number in order:
         line.recorded(taken[place(number)], is_waiting=False)
@@ -82,16 +89,16 @@ def test_no_order_of_results_passes_an_event(order: list[int], reached: bool) ->
 def test_what_nobody_asked_for_is_passed_without_a_row() -> None:
     """An endpoint that wants failures moves past successes."""
     line = a_line(types=("payment_order.failed",))
-    assert line.take_page(a_page(1, 2, event=PaymentEvent.SUCCEEDED)) == []
+    assert take(line, a_page(1, 2, event=PaymentEvent.SUCCEEDED)) == []
     assert line.passed == place(2)
-    (wanted,) = line.take_page(a_page(3, event=PaymentEvent.DECLINED))
+    (wanted,) = take(line, a_page(3, event=PaymentEvent.DECLINED))
     assert (wanted.position, line.passed) == (place(3), place(2))
 
 
 def test_what_has_a_row_already_is_not_sent_again() -> None:
     """After a restart the results behind the place are known, and only what is missing is read."""
     line = a_line(recorded=frozenset({place(2)}))
-    assert [one.position for one in line.take_page(a_page(1, 2, 3))] == [place(1), place(3)]
+    assert [one.position for one in take(line, a_page(1, 2, 3))] == [place(1), place(3)]
 
 
 def test_a_line_reads_no_further_ahead_than_its_window() -> None:
@@ -99,7 +106,7 @@ def test_a_line_reads_no_further_ahead_than_its_window() -> None:
     line = a_line()
     number = 0
     while line.room:
-        line.take_page(a_page(*range(number + 1, number + line.room + 1)))
+        take(line, a_page(*range(number + 1, number + line.room + 1)))
         number += PAGE_MAX
     assert number == WINDOW_MAX
     assert a_line(waiting_count=WAITING_MAX).room == 0
@@ -108,7 +115,7 @@ def test_a_line_reads_no_further_ahead_than_its_window() -> None:
 def test_a_failing_endpoint_is_sent_little() -> None:
     """While its last try has failed, two at a time find out when it is back."""
     line = a_line()
-    for one in line.take_page(a_page(*range(1, 21))):
+    for one in take(line, a_page(*range(1, 21))):
         line.put(one, BODY)
     line.failing_since = FAKE_NOW
     sent = [line.next_to_send() for _ in range(5)]
@@ -122,7 +129,7 @@ def test_a_failing_endpoint_is_sent_little() -> None:
 def test_a_delivery_that_is_due_is_in_hand_once() -> None:
     """What is on its way is not taken again, and so many retries are in hand at most."""
     line = a_line(waiting_count=100)
-    (in_window,) = line.take_page(a_page(1))
+    (in_window,) = take(line, a_page(1))
     due = [DueDelivery(1, place(number), 5, FAKE_NOW, 2) for number in range(1, 60)]
     taken = line.take_due(due)
     assert len(taken) == RETRIES_MAX
@@ -137,7 +144,7 @@ def test_a_delivery_that_is_due_is_in_hand_once() -> None:
 def test_a_stopped_line_sends_nothing() -> None:
     """After a stop what is in line is dropped: it is read again if the endpoint is enabled."""
     line = a_line()
-    for one in line.take_page(a_page(1, 2)):
+    for one in take(line, a_page(1, 2)):
         line.put(one, BODY)
     line.stop()
     assert line.next_to_send() is None

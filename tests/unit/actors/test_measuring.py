@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from actors.exposing import expose
 from actors.host import PartitionHost
 from actors.measuring import FLUSH_FAULTS
-from payments.lifecycle import TERMINAL_STATES
+from payments.lifecycle import FREEZING_STATES
 from runtime.metrics import Metrics
 from tests.fakes.fake_host import PARTITION_COUNT, World
 from tests.fakes.fake_ledger import AppendFault
@@ -88,7 +88,7 @@ async def test_labels_hold_nothing_of_a_payment() -> None:
     assert scrape.labels("partition") == {str(index) for index in range(PARTITION_COUNT)}
     assert scrape.labels("psp") == {"simulator"}
     assert scrape.labels("state") == {
-        *(state.wire for state in TERMINAL_STATES),
+        *(state.wire for state in FREEZING_STATES),
         *("owned", "halted", "suspended", "intake_paused"),
     }
     names = {label for sample in scrape.samples for label in sample.labels}

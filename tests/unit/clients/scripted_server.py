@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -82,8 +83,9 @@ def problem(
 class ScriptedServer:
     """Serves on a port of its own; the last reply of the script is repeated."""
 
-    def __init__(self, *script: Reply) -> None:
+    def __init__(self, *script: Reply, tls: ssl.SSLContext | None = None) -> None:
         self._script = list(script)
+        self._tls = tls
         self._turn = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._connections: list[socket.socket] = []
@@ -102,7 +104,8 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     @property
     def keys(self) -> Sequence[str | None]:
@@ -118,7 +121,18 @@ class ScriptedServer:
                 threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
-        with suppress(OSError), connection.makefile("rb") as source:
+        with suppress(OSError):
+            if self._tls is not None:
+                with self._tls.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                ) as secured:
+                    secured.do_handshake()
+                    self._answer_all(secured, number)
+            else:
+                self._answer_all(connection, number)
+
+    def _answer_all(self, connection: socket.socket, number: int) -> None:
+        with connection.makefile("rb") as source:
             while (line := source.readline()).strip():
                 method, target, _ = line.decode().split(" ", 2)
                 headers: dict[str, str] = {}

@@ -9,6 +9,7 @@ import pytest
 
 from tallystick import (
     CallFailed,
+    NotReached,
     PaymentFailed,
     Refund,
     Refused,
@@ -204,6 +205,14 @@ def test_waiting_ends_in_time_and_shows_the_payment() -> None:
         taker.take(payments.wait(ID, timeout_s=3))
     assert caught.value.payment.status == "processing"
     assert taker.now_s == pytest.approx(3)
+
+
+def test_waiting_ends_in_time_also_when_nobody_answers() -> None:
+    """A gateway that is away holds a wait no longer than it was meant to last."""
+    taker = Taker([LOST] * 50, send_s=0.5)
+    with pytest.raises(NotReached):
+        taker.take(payments.wait(ID, timeout_s=3))
+    assert taker.now_s <= 3.5
 
 
 def test_an_answer_tells_what_its_head_said() -> None:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tallystick.async_transport import AsyncTransport
 from tallystick.exchange import ANSWER_BYTES_MAX, NoAnswer, Request, Response
@@ -146,6 +154,51 @@ def test_a_redirect_is_an_answer_and_not_followed(send: Sender) -> None:
         assert len(server.got) == 1
     assert isinstance(result, Response)
     assert result.status == 302
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for this machine that nobody has signed, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+    return path
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_a_certificate_is_verified_before_anything_is_sent(
+    send: Sender, certificate: Path, monkeypatch: pytest.MonkeyPatch, is_trusted: bool
+) -> None:
+    """The key goes to a gateway that the machine's authorities vouch for, and to nobody else."""
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    with ScriptedServer(answer(200, {"a": "b" * 100_000}), tls=tls) as server:
+        results = send(server.url, count=2)
+        assert [got.connection for got in server.got] == [0, 0] * is_trusted
+    assert [isinstance(result, Response) for result in results] == [is_trusted] * 2
+    assert not any(isinstance(result, NoAnswer) and result.was_sent for result in results)
 
 
 def test_threads_share_a_blocking_transport() -> None:

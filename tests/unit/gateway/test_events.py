@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
 import gateway.event_stream
+from payments.answer import API_VERSION, EventView, event_body
 from payments.event_types import event_type
 from payments.feed import FEED_START, EventKey, event_id, feed_cursor, parse_feed_cursor
 from payments.lifecycle import PaymentEvent
@@ -22,7 +24,18 @@ SUCCEEDED = PaymentEvent.SUCCEEDED
 
 def put(stack: GatewayStack, order_no: int, **columns: object) -> EventKey:
     key = EventKey(3, order_no, 2)
-    body = b'{"id":"%b","sequence":2}' % event_id(key).encode()
+    body = event_body(
+        EventView(
+            event_id=event_id(key),
+            type=SUCCEEDED.wire,
+            created_at=datetime(2026, 11, 1, 12, tzinfo=UTC),
+            object_kind="payment_order",
+            object_id="6f1c0e58-6c0f-4b7f-9d5e-0f3f0a6f4c11",
+            sequence=key.sequence,
+            data=b"{}",
+            api_version=API_VERSION,
+        )
+    )
     stack.feed.put(key, **{"type": SUCCEEDED, "body": body, **columns})
     return key
 

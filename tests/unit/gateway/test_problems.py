@@ -120,10 +120,10 @@ def test_a_problem_has_the_members_of_rfc_9457() -> None:
     }
 
 
-def test_a_503_says_when_to_come_back() -> None:
-    """Every 503 carries Retry-After."""
+def test_a_429_and_a_503_say_when_to_come_back() -> None:
+    """Every answer that asks for patience carries Retry-After."""
     for code in Code:
         kind: ProblemKind = code.value
         response = problem_response(Problem(code=code, detail="x", retry_after_s=3), "req_bcd")
         assert response.status == kind.status
-        assert response.headers.get("Retry-After") == ("3" if kind.status == 503 else None)
+        assert response.headers.get("Retry-After") == ("3" if kind.status in (429, 503) else None)

@@ -86,6 +86,23 @@ async def test_a_refusal_is_found_with_its_code(stack: GatewayStack) -> None:
     assert shown["path"] == {"id": "6f1c0e58-6c0f-4b7f-9d5e-0f3f0a6f4c11"}
 
 
+async def test_a_defect_of_ours_is_found(
+    stack: GatewayStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request id of a 500, which its merchant is asked for, leads to the request."""
+
+    async def fail(*_arguments: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(stack.queries, "list_payments", fail)
+    answered = await stack.get("/v1/payments?limit=5")
+    assert answered.status == 500
+    await flushed(stack)
+    (found,) = await look(stack, f"?request_id={answered.headers['Request-Id']}")
+    assert (found["route"], found["code"]) == ("/v1/payments", "internal_error")
+    assert found["query"] == {"limit": "5"}
+
+
 @pytest.mark.parametrize(
     "place",
     [

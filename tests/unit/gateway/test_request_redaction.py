@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,6 +138,17 @@ def test_what_is_no_json_is_kept_by_its_size() -> None:
     """A body that nobody can read may hold anything."""
     assert kept(b'{"payment_method": "tok_app')["request"] == "[27 bytes, no JSON]"
     assert kept(b"[" * 100_000)["request"] == "[100000 bytes, no JSON]"
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5_000])
+def test_a_number_that_is_no_money_is_not_kept(digits: int) -> None:
+    """Digits without end may be anything, and stand in nobody's way."""
+    body = b'{"amount": %b, "orders": [%b]}' % ((b"7" * digits,) * 2)
+    found = kept(body)["request"]
+    assert found in (
+        {"amount": REDACTED, "orders": [REDACTED]},
+        f"[{len(body)} bytes, no JSON]",
+    )
 
 
 NAMES = st.one_of(st.sampled_from(sorted(SHOWN | WALKED | HIDDEN)), st.text(max_size=8))

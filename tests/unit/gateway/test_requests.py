@@ -96,7 +96,6 @@ async def test_unreadable_bodies_are_400(
         ({"seller": "slr_nobody"}, "seller_unknown", "$.seller"),
         ({"seller": ""}, "seller_unknown", "$.seller"),
         ({"seller": "s" * 1000}, "seller_unknown", "$.seller"),
-        ({"capture": "manual"}, "not_supported_yet", "$.capture"),
         ({"capture": "later"}, "capture_invalid", "$.capture"),
         ({"description": "x" * 501}, "description_too_long", "$.description"),
         ({"description": "a\0b"}, "text_invalid", "$.description"),

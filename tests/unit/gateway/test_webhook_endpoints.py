@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.webhook_endpoints import ENDPOINTS_MAX, OVERLAP_S_MAX
+from gateway.webhook_endpoints import ENDPOINTS_MAX
+from gateway.webhook_requests import OVERLAP_S_MAX
 from payments.event_types import TYPE_PATTERNS
 from payments.feed import EventKey, FeedPosition, delivery_id, event_id
 from payments.lifecycle import PaymentEvent

@@ -29,6 +29,7 @@ from loadtest.checker.records import (
     TransferRecord,
 )
 from payments import chain, fingerprint, identity
+from payments.feed import EventKey, event_id
 from payments.mode import Mode
 from payments.rows import OutcomeRow, TransferRow
 
@@ -308,6 +309,14 @@ class World:
             psps=(PSP,),
             queue=[QueueLeft(place, 0, 1_000) for place in range(len(MERCHANTS))],
             documented={"declined": 402, "idempotency_key_reused": 422, "payment_not_found": 404},
+            webhooks={
+                (merchant, "test"): frozenset(
+                    event_id(EventKey(event.partition_index, event.order_no, event.sequence))
+                    for event in self.rows["events"]
+                    if isinstance(event, EventRecord) and event.partition_index == place
+                )
+                for place, merchant in enumerate(MERCHANTS)
+            },
             leak_bytes_scanned=1,
             is_final_complete=True,
             **self.rows,  # type: ignore[arg-type]  # lists of the records that their names say

@@ -60,6 +60,18 @@ def row_changed(table: str, place: int, **values: object) -> Plant:
     )
 
 
+def webhook_lost(records: Records) -> Records:
+    """Take one id out of what the first receiver got."""
+    who, got = next(iter(records.webhooks.items()))
+    return swapped(records, webhooks={**records.webhooks, who: got - {min(got)}})
+
+
+def webhook_added(records: Records) -> Records:
+    """Have the first receiver get an event that is in no books."""
+    who, got = next(iter(records.webhooks.items()))
+    return swapped(records, webhooks={**records.webhooks, who: got | {"evt_z_z_z"}})
+
+
 def row_lost(table: str, place: int) -> Plant:
     """Take one row out of a table."""
     return lambda records: swapped(records, **{table: without(getattr(records, table), place)})
@@ -397,6 +409,8 @@ PLANTED: tuple[Planted, ...] = (
         "wallets and entries differ for a moment",
         snapshot_changed(3, wallets_minor={"USD": 1}),
     ),
+    Planted("I18", "an event never came", webhook_lost),
+    Planted("I18", "a webhook of nothing", webhook_added),
     Planted("I19", "an event is missing", row_lost("events", 1)),
     Planted("I19", "an event of another transaction", row_changed("events", 1, batch_seq=9)),
     Planted("I20", "an older epoch after a newer one", row_changed("batches", -1, epoch=0)),

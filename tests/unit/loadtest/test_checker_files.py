@@ -148,3 +148,15 @@ def test_collecting_without_a_stack_says_what_could_not_be_read(tmp_path: Path) 
     done = CliRunner().invoke(main, [str(tmp_path), "--collect"])
     assert done.exit_code == 2
     assert "can't be read: the stack" in done.stderr
+
+
+def test_what_receivers_got_is_loaded(tmp_path: Path) -> None:
+    """By merchant and mode; a run without receivers shows nothing of deliveries, and says so."""
+    assert "I18" in load_records(tmp_path).not_shown
+    (tmp_path / "webhooks.json").write_text('{"mrc_one|test": ["evt_b_c_c"], "mrc_one|live": []}')
+    records = load_records(tmp_path)
+    assert records.webhooks == {
+        ("mrc_one", "test"): frozenset({"evt_b_c_c"}),
+        ("mrc_one", "live"): frozenset(),
+    }
+    assert "I18" not in records.not_shown

@@ -21,6 +21,7 @@ from runtime.config import (
     RequestLogConfig,
     SecretsConfig,
     ShardConfig,
+    WebhooksConfig,
 )
 from runtime.psp_config import BreakerConfig, PspConfig, RetryConfig, RuleConfig
 from runtime.routing_config import RoutingConfig, RoutingRuleConfig
@@ -41,6 +42,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[retry.not_sent]": RuleConfig,
     "[breaker]": BreakerConfig,
     "[request_log]": RequestLogConfig,
+    "[webhooks]": WebhooksConfig,
     "[ray]": RayConfig,
     "[secrets]": SecretsConfig,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -69,15 +70,14 @@ def test_overrides_that_do_not_fit_are_refused(tmp_path: Path, overrides: str) -
 _SCALARS = st.one_of(st.text(), st.integers(-(2**62), 2**62), st.booleans())
 
 
+_VALUES = st.one_of(_SCALARS, st.lists(_SCALARS), st.dictionaries(st.text(), _SCALARS))
+
+
 @given(
-    values=st.dictionaries(
-        st.from_regex(r"[a-z_]{1,8}", fullmatch=True), st.one_of(_SCALARS, st.lists(_SCALARS))
-    ),
+    values=st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), _VALUES),
     header=st.text(alphabet=st.characters(categories=["L", "N", "Zs"])),
 )
-def test_what_is_rendered_is_read_back(
-    values: dict[str, str | int | bool | list[str | int | bool]], header: str
-) -> None:
-    """Every text, number, flag and list survives being written as TOML."""
+def test_what_is_rendered_is_read_back(values: dict[str, Any], header: str) -> None:
+    """Every text, number, flag, list and table within a section survives being written as TOML."""
     text = render_toml({"one": values, "two.items": [values, values]}, header=header)
     assert tomllib.loads(text) == {"one": values, "two": {"items": [values, values]}}

@@ -11,12 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from payments.attempts import ResultClass
+from payments.disputes import DisputeState
+from payments.event_judging import answer_of
+from payments.event_rows import EventVerdict
 from payments.lifecycle import PaymentEvent, PaymentState, next_state
 from payments.next_step import KEY_LIFETIME_MARGIN
 from payments.open_order import CallAnswer, PspCall
 from payments.operation_kinds import OperationEvent, OperationKind
+from payments.psp_events import PspEvent
 from payments.rows import TimerKind, TransferKind
 from payments.transfers import OF_HOLDS, Effect
+from tests.fakes.fake_ledger import FakeLedger
 from tests.operated import OperatedPsp, an_operation
 from tests.scenario import KEY_LIFETIME_S, POLICY, BookWorld, Deed, an_order
 
@@ -43,6 +48,8 @@ steps = st.one_of(
     st.tuples(st.just("call"), numbers, st.just(Deed.CHARGE), st.just(False)),
     st.tuples(st.just("stray"), numbers, st.sampled_from(Deed), st.booleans()),
     st.tuples(st.just("repeat"), numbers),
+    st.tuples(st.just("dispute"), st.sampled_from(PAYMENTS), st.sampled_from(DisputeState)),
+    st.tuples(st.just("tell"), numbers, st.booleans()),
     st.tuples(st.just("wait"), st.sampled_from((1.0, 600.0, AN_AUTHORIZATIONS_LIFE_S))),
     st.tuples(st.just("crash")),
 )
@@ -58,6 +65,15 @@ class Life:
         for call in list(self.world.calls):
             self.world.carry_out(call, Deed.CHARGE)
         self.heard: list[CallAnswer] = []
+        self.told: list[PspEvent] = []
+        """What the PSP tells of disputes: it may come late, again, and in any order."""
+
+    def tell(self, event: PspEvent, *, is_lost: bool = False) -> None:
+        """Let a gateway queue an event, and the owner's desk look at those that wait."""
+        self.world.take(psp_events=[event])
+        found = FakeLedger.due_events_in(self.world.books, [0], 100, 86_400.0)
+        offered = [answer_of(each) for each in found if each.order_no is not None]
+        self.world.take(answers=offered, is_lost=is_lost)
 
     def step(self, step: tuple[object, ...]) -> None:
         world = self.world
@@ -75,6 +91,11 @@ class Life:
                     world.take(answers=[world.answer(call, answer)])
             case ("repeat", int(n)) if self.heard:
                 world.take(answers=[self.heard[n % len(self.heard)]])
+            case ("dispute", payment, DisputeState() as state):
+                event = self.psp.dispute(payment, state, world.now)  # type: ignore[arg-type]  # a drawn value
+                self.told += [] if event is None else [event]
+            case ("tell", int(n), bool(is_lost)) if self.told:
+                self.tell(self.told[n % len(self.told)], is_lost=is_lost)
             case ("wait", float(seconds)):
                 world.wait(seconds)
             case ("crash",):
@@ -92,6 +113,9 @@ class Life:
                 self.world.wait(600.0)
             else:
                 break
+        for event in self.told:
+            self.world.wait(10.0)
+            self.tell(event)
         check(self)
         for order in self.world.book.open_orders():
             # Its key is too old to be sent, and nobody knows whether it ran: a person has to say.
@@ -162,9 +186,11 @@ def test_whatever_happens_the_ledger_is_what_the_psp_did(drawn: list[tuple[objec
         if stands is None:
             assert truth.captured_minor == payment.amount_minor
             assert (truth.refunded_minor, payment.captures_manually) == (0, False)
+            assert truth.taken_minor == 0
             continue
         assert stands.captured_minor == truth.captured_minor
         assert stands.refunded_minor == truth.refunded_minor
+        assert stands.disputed_minor == truth.taken_minor
         assert stands.is_held == (
             payment.captures_manually
             and not truth.is_released
@@ -178,7 +204,12 @@ def test_whatever_happens_the_ledger_is_what_the_psp_did(drawn: list[tuple[objec
             for named, number in books.accounts.items()
         )
     )
-    owed_minor = sum(each.captured_minor - each.refunded_minor for each in psp.held.values())
+    owed_minor = sum(
+        each.captured_minor
+        - each.refunded_minor
+        - (each.taken_minor if each.dispute is DisputeState.LOST else 0)
+        for each in psp.held.values()
+    )
     assert receivable.debits_posted_minor - receivable.credits_posted_minor == owed_minor
     held_minor = sum(
         books.orders[key].amount_minor - stands.captured_minor
@@ -186,6 +217,49 @@ def test_whatever_happens_the_ledger_is_what_the_psp_did(drawn: list[tuple[objec
         if stands.is_held
     )
     assert receivable.debits_pending_minor == held_minor
+
+
+def test_a_disputed_amount_is_held_and_goes_to_whoever_won() -> None:
+    """Opened, won and lost move it once each, also told twice, late, or the end before the beginning."""
+    for states, kinds, posted in (
+        ((1, 2), [TransferKind.DISPUTE, TransferKind.DISPUTE_WON], 912),
+        ((1, 3), [TransferKind.DISPUTE, TransferKind.DISPUTE_LOST], -88),
+        ((3, 1), [TransferKind.DISPUTE, TransferKind.DISPUTE_LOST], -88),
+    ):
+        life = Life()
+        events = {
+            state: life.psp.dispute(AUTOMATIC, state, life.world.now)
+            for state in (DisputeState.OPENED, DisputeState(max(states)))
+        }
+        for state in (*states, *states):
+            event = events[DisputeState(state)]
+            assert event is not None
+            life.tell(event)
+        (number,) = (key[1] for key in life.world.books.disputes)
+        moved = sorted(key for key in life.world.books.transfers if key[1] == number)
+        assert [life.world.books.transfers[key][0].kind for key in moved] == kinds
+        wallet = next(
+            head
+            for (_, no), head in life.world.books.slices.items()
+            if any(
+                named.kind.name == "WALLET" and at == no
+                for (_, named), at in life.world.books.accounts.items()
+            )
+        )
+        assert wallet.credits_posted_minor - wallet.debits_posted_minor == posted
+        results = [row.result for row in life.world.books.psp_events.results.values()]
+        assert EventVerdict.APPLIED in results
+        assert EventVerdict.CONTRADICTS not in results
+
+
+def test_a_disputed_amount_is_not_refunded() -> None:
+    """What a dispute holds is not the seller's to give back."""
+    life = Life()
+    event = life.psp.dispute(AUTOMATIC, DisputeState.OPENED, life.world.now)
+    assert event is not None
+    life.tell(event)
+    decided = life.world.take(operations=[an_operation(OperationKind.REFUND, AUTOMATIC, 1, 1)])
+    assert [outcome.failure_code for outcome in decided.outcomes] == ["refund_exceeds_captured"]
 
 
 def test_a_refund_in_flight_counts_against_the_next_one() -> None:
@@ -269,6 +343,24 @@ def test_an_operation_never_goes_to_another_psp() -> None:
         world.carry_out(world.calls[0], Deed.REFUSE)
     psps = {attempt.psp for attempt, _ in world.books.attempts.values()}
     assert psps == {"psp"}
+
+
+def test_what_is_parked_counts_as_in_flight() -> None:
+    """An operation that ends its host is in nobody's memory, and may have run all the same."""
+    life = Life()
+    stuck = an_operation(OperationKind.REFUND, AUTOMATIC, 1, 700)
+    capture = an_operation(OperationKind.CAPTURE, MANUAL, 1, 400)
+    life.world.take(operations=[stuck, capture])
+    books = life.world.books
+    for operation in (stuck, capture):
+        books.parked[books.operation_keys[operation.operation_uuid]] = ("kills_host", "")
+    life.world.claim()
+    assert life.world.book.open_count == 0
+    refund = an_operation(OperationKind.REFUND, AUTOMATIC, 2, 400)
+    void = an_operation(OperationKind.VOID, MANUAL, 2)
+    decided = life.world.take(operations=[refund, void])
+    assert [outcome.failure_code for outcome in decided.outcomes] == ["refund_exceeds_captured"]
+    assert life.world.calls == []
 
 
 def test_a_tainted_operation_keeps_its_key() -> None:

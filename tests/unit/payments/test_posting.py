@@ -36,7 +36,7 @@ def test_one_delta_a_slice() -> None:
     head = AccountHead(account_no=2, version=5, debits_posted_minor=100, credits_posted_minor=900)
     held = {SELLER: head}
     decided = _posted(held)
-    assert [tuple(row) for row in decided.slices] == [(3, 2, 5, 3, 43, 0), (3, 5, 0, 3, 0, 43)]
+    assert [row[:6] for row in decided.slices] == [(3, 2, 5, 3, 43, 0), (3, 5, 0, 3, 0, 43)]
     assert decided.slice_heads[SELLER].version == 8
     assert held == {SELLER: head}
 

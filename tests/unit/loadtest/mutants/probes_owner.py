@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from payments.attempts import Attempt, PspAnswer, ResultClass
 from payments.identity import psp_key
+from psp.http_client import HttpAnswer, PspHttp
 from psp.http_simulator import SimulatorPsp
 from storage.ports import Flush
 from tests.fakes.fake_host import World
@@ -105,10 +106,15 @@ def _simulator() -> SimulatorPsp:
     return SimulatorPsp(name="psp", account="main", url="http://127.0.0.1:1")
 
 
+def _http(psp: SimulatorPsp) -> PspHttp:
+    http: PspHttp = vars(psp)["_http"]
+    return http
+
+
 def unknown_is_declined() -> object:
     """What a time-out of a charge counts as."""
     psp = _simulator()
-    vars(psp)["_open_session"] = _Silent
+    vars(_http(psp))["session"] = _Silent
     return asyncio.run(psp.charge(psp_key(_ORDER, 1), b"{}", timeout_s=1.0)).result.name
 
 
@@ -116,10 +122,10 @@ def not_found_is_proof() -> object:
     """What the answer to a question counts as when the PSP does not know the key."""
     psp = _simulator()
 
-    async def not_found(*_given: object) -> tuple[int, bytes]:
-        return 404, b'{"code":"not_found"}'
+    async def not_found(*_given: object, **_more: object) -> HttpAnswer:
+        return HttpAnswer(404, b'{"code":"not_found"}')
 
-    vars(psp)["_request"] = not_found
+    vars(_http(psp))["request"] = not_found
     answer = asyncio.run(psp.query(psp_key=psp_key(_ORDER, 1), reference=None, timeout_s=1.0))
     return answer.result.name
 
@@ -130,11 +136,11 @@ def time_out_under_a_new_key() -> object:
     keys: list[str] = []
 
     async def silence(
-        _method: str, _path: str, headers: Mapping[str, str], *_rest: object
+        _method: str, _path: str, *, headers: Mapping[str, str], **_rest: object
     ) -> PspAnswer:
         keys.append(headers["Idempotency-Key"])
         return PspAnswer(result=ResultClass.UNKNOWN)
 
-    vars(psp)["_request"] = silence
+    vars(_http(psp))["request"] = silence
     asyncio.run(psp.charge(psp_key(_ORDER, 1), b"{}", timeout_s=1.0))
     return len(set(keys))

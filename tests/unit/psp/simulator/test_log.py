@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from psp.simulator.log import LOG_NAME, LOG_VERSION, DurableLog, LogUnusable
-from psp.simulator.wire import BurnRecord, OpenRecord, Record
+from psp.simulator.records import BurnRecord, OpenRecord, Record
 
 OPENING = OpenRecord(v=LOG_VERSION, name="s", seed=1)
 

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from psp.simulator.log import LOG_NAME, LOG_VERSION, DurableLog, LogUnusable
+from psp.simulator.records import OpenRecord, Record
 from psp.simulator.sandbox import scenario_changed
-from psp.simulator.wire import UNREADABLE, OpenRecord, Record, Scenario
+from psp.simulator.wire import UNREADABLE, Scenario
 
 OPENING = OpenRecord(v=LOG_VERSION, name="simulator", seed=7)
 

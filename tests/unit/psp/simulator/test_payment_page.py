@@ -16,10 +16,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from payments.commands import HOSTED_METHOD, HostedPage
 from psp.port import ChargeTerms
 from psp.sandbox_format import canonical_charge
+from psp.simulator.records import Record
 from psp.simulator.sandbox import Sandbox
 from psp.simulator.server import SimulatorServer
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import ChargeRequest, ChargeStatus, Record, Scenario
+from psp.simulator.wire import ChargeRequest, ChargeStatus, Scenario
 from runtime.clock import SystemClock
 
 OK, NO = "https://shop.example/ok?cart=<1>", "https://shop.example/no"

@@ -11,9 +11,10 @@ import pytest
 
 from psp.simulator.__main__ import config_of
 from psp.simulator.pages import money_text
+from psp.simulator.records import Record
 from psp.simulator.sandbox import Sandbox, scenario_changed
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import ChangeKind, ChargeRequest, Record, Scenario
+from psp.simulator.wire import ChangeKind, ChargeRequest, Scenario
 
 APPROVE = ChargeRequest(amount=100, currency="USD", token="tok_approve")
 

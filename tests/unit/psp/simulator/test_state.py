@@ -13,17 +13,9 @@ from payments.defects import InvariantViolation
 from psp.simulator.decisions import SandboxRules
 from psp.simulator.fees import SettlementFee
 from psp.simulator.pages import Pages
+from psp.simulator.records import BurnRecord, Record
 from psp.simulator.state import SandboxState
-from psp.simulator.wire import (
-    BurnRecord,
-    ChangeKind,
-    ChargeRequest,
-    ChargeStatus,
-    Metadata,
-    Record,
-    Scenario,
-    instant,
-)
+from psp.simulator.wire import ChangeKind, ChargeRequest, ChargeStatus, Metadata, Scenario, instant
 
 KEYS = [f"key.{n}" for n in range(4)]
 TOKENS = ["tok_approve", "tok_3ds", "tok_decline_x", "tok_error_500", "tok_charge_then_refuse"]

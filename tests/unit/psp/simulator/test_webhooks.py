@@ -16,19 +16,11 @@ from aiohttp.test_utils import TestServer
 from payments.attempts import ResultClass
 from psp.sandbox_webhooks import read_sandbox_webhook
 from psp.simulator import webhook_sending
+from psp.simulator.records import BurnRecord, ChangeRecord, ChargeRecord, Record
 from psp.simulator.state import SandboxState
 from psp.simulator.webhook_sending import WebhookSender, WebhookTarget
 from psp.simulator.webhooks import sendings_of, told_by
-from psp.simulator.wire import (
-    BurnRecord,
-    ChangeKind,
-    ChangeRecord,
-    ChargeRecord,
-    ChargeStatus,
-    Record,
-    WebhookBody,
-    WebhookFaults,
-)
+from psp.simulator.wire import ChangeKind, ChargeStatus, WebhookBody, WebhookFaults
 from psp.webhooks import WebhookVerifier
 from runtime.clock import SystemClock
 

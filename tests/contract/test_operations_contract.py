@@ -1,0 +1,231 @@
+"""Operations on the ledger's ports, kept by the fakes and by Postgres alike: by an owner's own decisions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from actors.flushing import flush_of
+from payments.attempts import PspAnswer, ResultClass
+from payments.book import PartitionBook
+from payments.commands import OperationCommand, PaymentCommand
+from payments.decided import Batch, Decided
+from payments.lifecycle import PaymentState
+from payments.open_order import CallAnswer, PspCall
+from payments.operation_kinds import OperationKind
+from payments.rows import TimerKind
+from payments.standing import PaymentStanding
+from storage.ports import OperationKey
+from tests.books import ACCEPTED_AT, PASSWORDS, copy_of_installed_books
+from tests.contract.shards import FakeShard, Host, PostgresShard, Shard, SimulatedShard
+from tests.operated import an_operation
+from tests.scenario import POLICY, Psps, an_order
+from tests.servers import SharedServers
+
+PARTITION = 3
+MANUAL = an_order(1, amount_minor=1_000)._replace(captures_manually=True, fee_minor=30)
+PLAIN = an_order(2, amount_minor=500)
+
+
+@pytest.fixture(
+    params=["fake", "simulated", pytest.param("postgres", marks=pytest.mark.integration)]
+)
+async def shard(request: pytest.FixtureRequest) -> AsyncIterator[Shard]:
+    """New books for each test."""
+    if request.param != "postgres":
+        yield FakeShard() if request.param == "fake" else SimulatedShard()
+        return
+    servers: SharedServers = request.getfixturevalue("servers")
+    admin_dsn = await copy_of_installed_books(servers, "operations_contract")
+    owner_dsn = servers.dsn("operations_contract", role="tally_owner", password=PASSWORDS.owner)
+    postgres = PostgresShard(owner_dsn, admin_dsn)
+    yield postgres
+    await postgres.close()
+
+
+@dataclass
+class Owner:
+    """One partition's owner: decides by the product's own book, writes and reads by the ports."""
+
+    host: Host
+    book: PartitionBook
+    calls: list[PspCall]
+
+    @classmethod
+    async def claimed(cls, host: Host) -> Owner:
+        """Claim the partition, and let what is open go on."""
+        state = await host.claim(PARTITION)
+        owner = cls(host, PartitionBook(state, Psps(), POLICY), [])
+        due = [(order.order_no, TimerKind.SEND) for order in state.open_orders]
+        await owner.take(due=due)
+        return owner
+
+    async def take(
+        self,
+        *,
+        commands: Sequence[PaymentCommand] = (),
+        operations: Sequence[OperationCommand] = (),
+        answers: Sequence[CallAnswer] = (),
+        due: Sequence[tuple[int, TimerKind]] = (),
+    ) -> Decided:
+        """Decide one batch on what the ledger says, write it, and make it the present."""
+        ledger = self.host.ledger
+        found = await ledger.operated_payments(
+            [OperationKey(PARTITION, one.operation_uuid, one.payment_uuid) for one in operations],
+            [(PARTITION, order_no) for order_no, step in due if step is TimerKind.EXPIRE],
+        )
+        missing = [(PARTITION, key) for key in sorted(self.book.accounts_missing(answers))]
+        heads = await ledger.account_heads(missing)
+        self.book.remember_accounts({key: head for (_, key), head in heads.items()})
+        decided = self.book.decide(
+            Batch(
+                commands=commands,
+                operations=operations,
+                known=found.fingerprints,
+                standings=list(found.standings.values()),
+                answers=answers,
+                due=due,
+                now=ACCEPTED_AT,
+            )
+        )
+        if decided.has_rows:
+            await ledger.lanes[0].append(flush_of([decided], {}))
+        self.book.apply(decided)
+        answered = {answer.order_no for answer in answers}
+        self.calls = [call for call in self.calls if call.order_no not in answered]
+        self.calls += decided.calls
+        return decided
+
+    async def answer(self, result: ResultClass = ResultClass.APPROVED) -> Decided:
+        """Let the PSP answer the oldest call as it was asked."""
+        call = self.calls[0]
+        amount_minor = int.from_bytes(call.attempt.request[:8], "big")
+        is_hold = bool(call.attempt.request[8:])
+        said = PspAnswer(
+            result=result,
+            reference="ch_contract",
+            captured_minor=0 if is_hold else amount_minor,
+            authorized_minor=amount_minor if is_hold else 0,
+            currency="USD",
+            effective_at=ACCEPTED_AT,
+        )
+        if call.operation is not None:
+            said = said._replace(captured_minor=call.operation.amount_minor)
+        attempt_no = call.attempt.attempt_no
+        answered = CallAnswer(PARTITION, call.order_no, call.step, attempt_no, said)
+        return await self.take(answers=[answered])
+
+    async def standing(self, order_no: int) -> PaymentStanding:
+        """How a payment stands by the ledger."""
+        found = await self.host.ledger.operated_payments((), [(PARTITION, order_no)])
+        return found.standings[PARTITION, order_no]
+
+
+async def paid(shard: Shard) -> Owner:
+    """An owner with both payments: the first authorized, the second charged."""
+    owner = await Owner.claimed(shard.host())
+    await owner.take(commands=[MANUAL, PLAIN])
+    await owner.answer()
+    await owner.answer()
+    return owner
+
+
+async def test_an_authorized_payment_is_not_open_and_stands_held(shard: Shard) -> None:
+    """Nothing of it is left to rebuild but its timer; what it holds is told by its standing."""
+    owner = await paid(shard)
+    stands = await owner.standing(1)
+    assert (stands.status, stands.captured_minor) == (PaymentState.REQUIRES_CAPTURE, 0)
+    assert (stands.psp, stands.psp_account, stands.psp_reference) == ("psp", "main", "ch_contract")
+    assert (stands.captures_manually, stands.held_minor) == (True, 1_000)
+    assert await shard.count("open_order") == 0
+    assert await shard.count("timer") == 1
+    plain = await owner.standing(2)
+    assert (plain.status, plain.captured_minor, plain.fee_taken_minor) == (
+        PaymentState.SUCCEEDED,
+        500,
+        88,
+    )
+    assert plain.operation_count == 0
+
+
+async def test_an_open_operation_is_found_by_the_next_owner(shard: Shard) -> None:
+    """It goes on under its own key, and one that waits for its turn waits."""
+    owner = await paid(shard)
+    capture = an_operation(OperationKind.CAPTURE, MANUAL, 1, 400)
+    void = an_operation(OperationKind.VOID, MANUAL, 2)
+    await owner.take(operations=[capture, void])
+    key = owner.calls[0].attempt.psp_key
+    successor = await Owner.claimed(shard.host())
+    assert [call.attempt.psp_key for call in successor.calls] == [key]
+    assert successor.calls[0].attempt.is_tainted
+    assert [order.status for order in successor.book.open_orders()] == [
+        PaymentState.PROCESSING,
+        PaymentState.CREATED,
+    ]
+    decided = await successor.answer()
+    assert [row.failure_code for row in decided.outcomes] == [None, "payment_not_authorized"]
+    stands = await successor.standing(1)
+    assert (stands.status, stands.captured_minor, stands.fee_taken_minor) == (
+        PaymentState.PARTIALLY_CAPTURED,
+        400,
+        12,
+    )
+    assert (stands.operation_count, successor.book.open_count) == (2, 0)
+
+
+async def test_an_operation_that_was_taken_in_is_known(shard: Shard) -> None:
+    """A repetition is recognized by its identity, also one that the books refused."""
+    owner = await paid(shard)
+    refund = an_operation(OperationKind.REFUND, PLAIN, 1, 600)
+    await owner.take(operations=[refund])
+    found = await owner.host.ledger.operated_payments(
+        [OperationKey(PARTITION, refund.operation_uuid, refund.payment_uuid)], ()
+    )
+    assert found.fingerprints == {refund.operation_uuid: refund.fingerprint}
+    assert [stands.order_no for stands in found.standings.values()] == [2]
+    again = await owner.take(operations=[refund])
+    assert not again.has_rows
+    assert await shard.count("open_order") == 0
+
+
+async def test_what_is_held_no_more_has_no_timer(shard: Shard) -> None:
+    """The timer of an authorization goes with what it would give back; an expiry moves it on."""
+    owner = await paid(shard)
+    await shard.pass_time(POLICY.authorization_s_max * 1_000 + 1_000)
+    (due,) = await owner.host.ledger.due_timers([PARTITION], count_max=10)
+    assert (due.order_no, due.kind) == (1, TimerKind.EXPIRE)
+    await owner.take(due=[(1, TimerKind.EXPIRE)])
+    assert await owner.host.ledger.due_timers([PARTITION], count_max=10) == []
+    await owner.answer()
+    assert await shard.count("timer") == 0
+    stands = await owner.standing(1)
+    assert (stands.status, stands.held_minor) == (PaymentState.EXPIRED, 0)
+
+
+async def test_a_payment_that_is_not_there_is_left_out(shard: Shard) -> None:
+    """Nothing is made up of a payment that the books don't hold."""
+    owner = await paid(shard)
+    stranger = an_operation(OperationKind.REFUND, an_order(9), 1)
+    found = await owner.host.ledger.operated_payments(
+        [OperationKey(PARTITION, stranger.operation_uuid, stranger.payment_uuid)],
+        [(PARTITION, 77)],
+    )
+    assert (found.fingerprints, found.standings) == ({}, {})
+
+
+async def test_slices_keep_what_is_pending_apart(shard: Shard) -> None:
+    """A hold is pending on both sides, a capture posts its part, and a release ends the rest."""
+    owner = await paid(shard)
+    await owner.take(operations=[an_operation(OperationKind.CAPTURE, MANUAL, 1, 400)])
+    await owner.answer()
+    successor = await Owner.claimed(shard.host())
+    await successor.take(operations=[an_operation(OperationKind.REFUND, MANUAL, 2, 100)])
+    await successor.answer()
+    key = next(key for key in vars(successor.book)["_accounts"] if key.kind.name == "WALLET")
+    heads = await successor.host.ledger.account_heads([(PARTITION, key)])
+    head = heads[PARTITION, key]
+    assert head.credits_pending_minor == 600
+    assert head.credits_posted_minor == 500 + 400
+    assert head.debits_posted_minor == 88 + 12 + 100
