@@ -77,13 +77,7 @@ class GatewayProcess:
             session_count_max=POSTGRES_SESSIONS_MAX,
         )
         self._feed_pool = _feed_pool(config, shard, name)
-        self._check_pool: ReadPool = read_pool(
-            config,
-            shard,
-            "gateway",
-            application_name=f"{name} checks",
-            session_count_max=CHECK_SESSIONS_MAX,
-        )
+        self._check_pool = _check_pool(config, shard, name)
         self._one_copy = OneCopyWatch(self._check_pool)
         queue = replace(queue_settings(config), one_copy=self._one_copy)
         self._queues = [
@@ -157,6 +151,16 @@ class GatewayProcess:
 
     def _replied(self, reply: Reply) -> None:
         self.gateway.replied(taken_in=reply.taken_in, settled=reply.settled)
+
+
+def _check_pool(config: Config, shard: ShardConfig, name: str) -> ReadPool:
+    return read_pool(
+        config,
+        shard,
+        "gateway",
+        application_name=f"{name} checks",
+        session_count_max=CHECK_SESSIONS_MAX,
+    )
 
 
 def _feed_pool(config: Config, shard: ShardConfig, name: str) -> ReadPool:
