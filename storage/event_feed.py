@@ -122,10 +122,12 @@ class PostgresEventFeed:
         """See ``EventFeed``. Raises InvariantViolation for an event of a type that is not known here."""
         if not keys:
             return {}
-        found = await self._events("events", keys)
+        found: dict[EventKey, StoredEvent] = {}
         # Most are of payments; what is none may be of something that was done to one.
-        others = [key for key in keys if key not in found]
-        return {**found, **(await self._events("operation_events", others))} if others else found
+        for statement in ("events", "operation_events", "dispute_events"):
+            if others := [key for key in keys if key not in found]:
+                found |= await self._events(statement, others)
+        return found
 
     async def _events(
         self, statement: str, keys: Sequence[EventKey]

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 import asyncpg
 
 from payments.answer import EventView, OrderView, event_body, payment_body
-from payments.event_types import PAYMENT_ORDER, event_type
+from payments.dispute_answer import DisputeView, dispute_body, dispute_id
+from payments.disputes import DisputeEvent, DisputeState
+from payments.event_types import DISPUTE, PAYMENT_ORDER, event_type
 from payments.feed import EventKey, event_id
 from payments.lifecycle import PaymentEvent, PaymentState
 from payments.operation_answer import operation_body
@@ -85,8 +87,25 @@ def _operation(row: asyncpg.Record) -> tuple[str, bytes]:
     return view.operation_id, operation_body(view)
 
 
+def _dispute(row: asyncpg.Record) -> tuple[str, bytes]:
+    view = DisputeView(
+        dispute_id=dispute_id(row["partition_index"], row["order_no"]),
+        payment_key=row["payment_key"],
+        state=DisputeState(
+            row["type"] - DisputeEvent.of(DisputeState.OPENED) + DisputeState.OPENED
+        ),
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        psp=row["psp"],
+        psp_reference=row["reference"],
+        api_version=row["api_version"],
+    )
+    return view.dispute_id, dispute_body(view)
+
+
 _RENDERERS: Mapping[str, Callable[[asyncpg.Record], tuple[str, bytes]]] = {
     PAYMENT_ORDER: _payment,
     **{kind.wire: _operation for kind in OperationKind},
+    DISPUTE: _dispute,
 }
 """By kind of object: its id in the API, and its JSON."""

@@ -123,6 +123,30 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS d ON true;
 
+-- dispute_events --
+-- The same of disputes: how one stood is what its event says, all else of it never changes.
+SELECT e.partition_index, e.order_no, e.sequence, e.type, e.created_at, e.merchant_no, e.mode,
+    of_dispute.psp, of_dispute.reference, of_dispute.amount_minor, of_dispute.currency,
+    o.idempotency_key AS payment_key, o.api_version
+FROM unnest($1::smallint[], $2::bigint[], $3::integer[]) AS wanted (partition_index, order_no, sequence)
+CROSS JOIN LATERAL (
+    SELECT * FROM event AS candidate
+    WHERE candidate.partition_index = wanted.partition_index
+        AND candidate.order_no = wanted.order_no AND candidate.sequence = wanted.sequence
+    LIMIT 1
+) AS e
+CROSS JOIN LATERAL (
+    SELECT * FROM dispute AS candidate
+    WHERE candidate.partition_index = e.partition_index AND candidate.order_no = e.order_no
+    LIMIT 1
+) AS of_dispute
+CROSS JOIN LATERAL (
+    SELECT idempotency_key, api_version FROM payment_order
+    WHERE payment_order.partition_index = of_dispute.partition_index
+        AND payment_order.order_no = of_dispute.payment_no
+    LIMIT 1
+) AS o;
+
 -- first_since --
 -- The first place of a merchant's feed at or behind a transaction ($3), and when its event was written.
 SELECT db_transaction, created_at FROM event

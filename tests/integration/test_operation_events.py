@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from payments.answer import API_VERSION
+from payments.disputes import DisputeEvent, DisputeState
 from payments.feed import EventKey
 from payments.lifecycle import PaymentEvent, PaymentState
 from payments.operation_kinds import OperationEvent, OperationKind
@@ -70,6 +71,17 @@ class Teller:
             " ($1, $2, 1, 5, $3, $4, $5, 1, 'psp_1', 'ch_1', NULL, NULL, NULL, $6, 2, $6)",
             *(payment.partition_index, order_no, amount_minor, fee_minor, payment.currency, at),
         )
+
+    async def dispute(self, payment: SampleOrder, state: DisputeState, amount_minor: int) -> int:
+        """Write how a dispute stands now; return its number."""
+        order_no = next(ORDER_NOS)
+        await self._connection.execute(
+            "INSERT INTO dispute (partition_index, order_no, payment_no, psp, reference, status,"
+            " amount_minor, currency, event_sequence) VALUES ($1, $2, $3, 'psp_1', 'dp_1', $4, $5, $6, 2)",
+            *(payment.partition_index, order_no, payment.order_no, state, amount_minor),
+            payment.currency,
+        )
+        return order_no
 
     async def told(
         self, payment: SampleOrder, order_no: int, sequence: int, event: int, at: datetime
@@ -140,3 +152,16 @@ async def test_a_payment_tells_what_was_captured_by_then(teller: Teller) -> None
     ]
     assert [event["data"]["fee"] for event in (partly, whole)] == [6, 10]
     assert whole["data"]["ledger_updated_at"] == "2026-11-01T12:00:02.000Z"
+
+
+async def test_a_dispute_tells_how_it_stood(teller: Teller) -> None:
+    """Each event says its own state, whatever became of the dispute since."""
+    payment = await teller.payment(EndSample())
+    dispute = await teller.dispute(payment, DisputeState.LOST, 500)
+    opened = await teller.told(payment, dispute, 1, DisputeEvent.OPENED, T0)
+    lost = await teller.told(payment, dispute, 2, DisputeEvent.LOST, T0 + timedelta(days=9))
+    assert (opened["type"], opened["object"]) == ("dispute.opened", "dispute")
+    assert [event["data"]["status"] for event in (opened, lost)] == ["opened", "lost"]
+    assert opened["object_id"] == lost["data"]["id"]
+    assert lost["data"]["payment"] == str(payment.idempotency_key)
+    assert (lost["data"]["amount"], lost["data"]["psp_reference"]) == (500, "dp_1")

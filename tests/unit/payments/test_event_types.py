@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from payments.defects import InvariantViolation
+from payments.disputes import DisputeEvent
 from payments.event_types import (
     EVENT_TYPES,
     EVERYTHING,
@@ -34,6 +35,11 @@ def test_every_event_of_an_operation_has_a_type() -> None:
         OperationEvent.REFUND_SUCCEEDED,
         OperationEvent.REFUND_FAILED,
     }
+
+
+def test_every_event_of_a_dispute_has_a_type() -> None:
+    """What a bank takes back is told, too."""
+    assert wanted_numbers(["dispute.*"]) == set(DisputeEvent)
 
 
 def test_names_are_unique_and_start_with_their_object() -> None:
