@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from payments.defects import InvariantViolation
+from payments.disputes import DisputeEvent
 from payments.lifecycle import PaymentEvent
+from payments.operation_kinds import OperationEvent
 
 PAYMENT_ORDER = "payment_order"
+DISPUTE = "dispute"
 
 EVERYTHING = "*"
 
@@ -28,7 +31,12 @@ class EventType(NamedTuple):
 
 
 EVENT_TYPES: Mapping[int, EventType] = {
-    event: EventType(event, event.wire, PAYMENT_ORDER) for event in PaymentEvent
+    **{event: EventType(event, event.wire, PAYMENT_ORDER) for event in PaymentEvent},
+    **{
+        event: EventType(event, event.wire, event.wire.partition(".")[0])
+        for event in OperationEvent
+    },
+    **{event: EventType(event, event.wire, DISPUTE) for event in DisputeEvent},
 }
 """By number. Another kind of object adds its types here, and a renderer in storage/event_rendering.py."""
 

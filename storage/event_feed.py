@@ -122,8 +122,17 @@ class PostgresEventFeed:
         """See ``EventFeed``. Raises InvariantViolation for an event of a type that is not known here."""
         if not keys:
             return {}
-        partitions, order_nos, sequences = zip(*keys, strict=True)
-        rows = await self._pool.fetch(_SQL["events"], partitions, order_nos, sequences)
+        found: dict[EventKey, StoredEvent] = {}
+        # Most are of payments; what is none may be of something that was done to one.
+        for statement in ("events", "operation_events", "dispute_events"):
+            if others := [key for key in keys if key not in found]:
+                found |= await self._events(statement, others)
+        return found
+
+    async def _events(
+        self, statement: str, keys: Sequence[EventKey]
+    ) -> dict[EventKey, StoredEvent]:
+        rows = await self._pool.fetch(_SQL[statement], *zip(*keys, strict=True))
         return {
             EventKey(row["partition_index"], row["order_no"], row["sequence"]): _stored(row)
             for row in rows

@@ -33,17 +33,20 @@ SELECT pg_snapshot_xmin(snapshot) AS horizon, pg_snapshot_xmax(snapshot) > pg_sn
 FROM pg_current_snapshot() AS snapshot;
 
 -- events --
--- Events by their identities ($1 to $3), each with the payment as it stood then: what never changes any
--- more. Its attempts are those that its transaction, or one before it, made; its end counts from the event
--- of that end on.
+-- Events of payments by their identities ($1 to $3), each with the payment as it stood then: what never
+-- changes any more. Its attempts are those that its transaction, or one before it, made; the end that froze
+-- its answer counts from the event of that end on; and of events after that, so do the captures and refunds
+-- that their transaction, or one before it, has done.
 SELECT e.partition_index, e.order_no, e.sequence, e.type, e.created_at, e.merchant_no, e.mode,
     o.idempotency_key, o.amount_minor, o.currency, o.fee_minor, o.metadata, o.api_version, o.accepted_at,
-    s.seller_id, a.psp AS attempt_psp, coalesce(a.attempt_no, 0) AS open_attempt_no,
+    o.captures_manually, s.seller_id, a.psp AS attempt_psp, coalesce(a.attempt_no, 0) AS open_attempt_no,
     2 AS open_status, true AS is_outcome_known, NULL AS open_psp_reference, NULL AS next_action_url,
     NULL AS action_expires_at, NULL AS next_retry_at,
     d.status AS ended_status, d.amount_captured_minor, d.fee_minor AS ended_fee_minor,
     d.attempt_no AS ended_attempt_no, d.psp AS ended_psp, d.psp_reference AS ended_psp_reference,
-    d.failure_code, d.decline_code, d.failure_message, d.effective_at, d.recorded_at
+    d.failure_code, d.decline_code, d.failure_message, d.effective_at, d.recorded_at,
+    coalesce(e.sequence > d.event_sequence, false) AS is_after_end,
+    since.captured_since_minor, since.refunded_since_minor, since.fee_since_minor
 FROM unnest($1::smallint[], $2::bigint[], $3::integer[]) AS wanted (partition_index, order_no, sequence)
 CROSS JOIN LATERAL (
     SELECT * FROM event AS candidate
@@ -70,7 +73,79 @@ LEFT JOIN LATERAL (
     WHERE order_outcome.partition_index = e.partition_index AND order_outcome.order_no = e.order_no
         AND order_outcome.event_sequence <= e.sequence
     LIMIT 1
+) AS d ON true
+LEFT JOIN LATERAL (
+    SELECT coalesce(sum(done.amount_captured_minor) FILTER (WHERE op.kind = 1), 0)::bigint
+            AS captured_since_minor,
+        coalesce(sum(done.amount_captured_minor) FILTER (WHERE op.kind = 3), 0)::bigint
+            AS refunded_since_minor,
+        coalesce(sum(done.fee_minor), 0)::bigint AS fee_since_minor
+    FROM operation AS op
+    JOIN order_outcome AS done
+        ON done.partition_index = op.partition_index AND done.order_no = op.order_no
+    WHERE e.sequence > d.event_sequence AND op.partition_index = e.partition_index
+        AND op.payment_no = e.order_no AND done.status = 5 AND done.recorded_at <= e.created_at
+) AS since ON true;
+
+-- operation_events --
+-- The same of captures, voids, refunds and expiries. One has begun once it has an attempt.
+SELECT e.partition_index, e.order_no, e.sequence, e.type, e.created_at, e.merchant_no, e.mode,
+    op.operation_uuid, op.kind, op.amount_minor, op.currency, op.fingerprint, op.api_version,
+    op.accepted_at, o.idempotency_key AS payment_key,
+    CASE WHEN EXISTS (
+        SELECT FROM attempt
+        WHERE attempt.partition_index = e.partition_index AND attempt.order_no = e.order_no
+            AND attempt.created_at <= e.created_at) THEN 2 ELSE 1 END AS open_status,
+    true AS is_outcome_known, NULL AS next_retry_at, d.status AS ended_status, d.failure_code,
+    d.decline_code, d.failure_message, d.effective_at, d.recorded_at
+FROM unnest($1::smallint[], $2::bigint[], $3::integer[]) AS wanted (partition_index, order_no, sequence)
+CROSS JOIN LATERAL (
+    SELECT * FROM event AS candidate
+    WHERE candidate.partition_index = wanted.partition_index
+        AND candidate.order_no = wanted.order_no AND candidate.sequence = wanted.sequence
+    LIMIT 1
+) AS e
+CROSS JOIN LATERAL (
+    SELECT * FROM operation AS candidate
+    WHERE candidate.partition_index = e.partition_index AND candidate.order_no = e.order_no
+    LIMIT 1
+) AS op
+CROSS JOIN LATERAL (
+    SELECT idempotency_key FROM payment_order
+    WHERE payment_order.partition_index = op.partition_index
+        AND payment_order.order_no = op.payment_no
+    LIMIT 1
+) AS o
+LEFT JOIN LATERAL (
+    SELECT * FROM order_outcome
+    WHERE order_outcome.partition_index = e.partition_index AND order_outcome.order_no = e.order_no
+        AND order_outcome.event_sequence <= e.sequence
+    LIMIT 1
 ) AS d ON true;
+
+-- dispute_events --
+-- The same of disputes: how one stood is what its event says, all else of it never changes.
+SELECT e.partition_index, e.order_no, e.sequence, e.type, e.created_at, e.merchant_no, e.mode,
+    of_dispute.psp, of_dispute.reference, of_dispute.amount_minor, of_dispute.currency,
+    o.idempotency_key AS payment_key, o.api_version
+FROM unnest($1::smallint[], $2::bigint[], $3::integer[]) AS wanted (partition_index, order_no, sequence)
+CROSS JOIN LATERAL (
+    SELECT * FROM event AS candidate
+    WHERE candidate.partition_index = wanted.partition_index
+        AND candidate.order_no = wanted.order_no AND candidate.sequence = wanted.sequence
+    LIMIT 1
+) AS e
+CROSS JOIN LATERAL (
+    SELECT * FROM dispute AS candidate
+    WHERE candidate.partition_index = e.partition_index AND candidate.order_no = e.order_no
+    LIMIT 1
+) AS of_dispute
+CROSS JOIN LATERAL (
+    SELECT idempotency_key, api_version FROM payment_order
+    WHERE payment_order.partition_index = of_dispute.partition_index
+        AND payment_order.order_no = of_dispute.payment_no
+    LIMIT 1
+) AS o;
 
 -- first_since --
 -- The first place of a merchant's feed at or behind a transaction ($3), and when its event was written.

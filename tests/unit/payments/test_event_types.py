@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from payments.defects import InvariantViolation
+from payments.disputes import DisputeEvent
 from payments.event_types import (
     EVENT_TYPES,
     EVERYTHING,
@@ -14,6 +15,7 @@ from payments.event_types import (
     wanted_numbers,
 )
 from payments.lifecycle import PaymentEvent
+from payments.operation_kinds import OperationEvent
 
 
 def test_every_event_of_a_payment_has_a_type() -> None:
@@ -21,6 +23,23 @@ def test_every_event_of_a_payment_has_a_type() -> None:
     for event in PaymentEvent:
         assert event_type(event).wire == event.wire
         assert event_type(event).object_kind == PAYMENT_ORDER
+
+
+def test_every_event_of_an_operation_has_a_type() -> None:
+    """What is done to a payment is told as of an object of its own."""
+    for event in OperationEvent:
+        assert event_type(event).wire == event.wire
+    assert event_type(OperationEvent.REFUND_SUCCEEDED).object_kind == "refund"
+    assert wanted_numbers(["refund.*"]) == {
+        OperationEvent.REFUND_CREATED,
+        OperationEvent.REFUND_SUCCEEDED,
+        OperationEvent.REFUND_FAILED,
+    }
+
+
+def test_every_event_of_a_dispute_has_a_type() -> None:
+    """What a bank takes back is told, too."""
+    assert wanted_numbers(["dispute.*"]) == set(DisputeEvent)
 
 
 def test_names_are_unique_and_start_with_their_object() -> None:
