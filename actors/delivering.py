@@ -105,9 +105,13 @@ class Delivering:
         finally:
             line.sent()
         tries = in_hand.tries_before + 1
+        stop = self._judged(line, result, tried_at)
         state, delay_s = state_after(result.error, tries)
         if result.error is TryError.GONE:
             state, delay_s = DeliveryState.DEAD, 0.0
+        elif stop is not None and state is DeliveryState.DEAD:
+            # It is the endpoint that is given up, for now: a pause loses nothing.
+            state = DeliveryState.WAITING
         self._tried.append(
             (
                 line,
@@ -128,34 +132,38 @@ class Delivering:
             )
         )
         self._count(result, state)
-        self._judge(line, result, tried_at)
+        if stop is not None:
+            self._stop(line, stop)
         self.start_for(line)
 
-    def _judge(self, line: EndpointLine, result: TryResult, tried_at: datetime) -> None:
-        """What the try says of the endpoint as a whole."""
+    def _judged(
+        self, line: EndpointLine, result: TryResult, tried_at: datetime
+    ) -> StoppedEndpoint | None:
+        """Note what a try says of its endpoint; return why it is sent nothing any more, if that follows."""
         if result.error is None:
             line.failing_since = None
-            return
+            return None
         line.failing_since = line.failing_since or tried_at
+        number = line.endpoint.endpoint_no
         if result.error is TryError.GONE:
-            self._stop(line, EndpointStatus.GONE, "it answered 410 Gone")
-        elif tried_at - line.failing_since >= self._settings.pause_after:
-            since = line.failing_since.isoformat(timespec="seconds")
-            self._stop(line, EndpointStatus.PAUSED, f"no try has succeeded since {since}")
+            return StoppedEndpoint(number, EndpointStatus.GONE, "it answered 410 Gone")
+        if tried_at - line.failing_since < self._settings.pause_after:
+            return None
+        since = line.failing_since.isoformat(timespec="seconds")
+        return StoppedEndpoint(number, EndpointStatus.PAUSED, f"no try has succeeded since {since}")
 
-    def _stop(self, line: EndpointLine, status: EndpointStatus, reason: str) -> None:
-        endpoint_no = line.endpoint.endpoint_no
+    def _stop(self, line: EndpointLine, stop: StoppedEndpoint) -> None:
         line.stop()
-        if endpoint_no in self._stopped:
+        if stop.endpoint_no in self._stopped:
             return
-        self._stopped[endpoint_no] = StoppedEndpoint(endpoint_no, status, reason)
-        self._metrics.counter(DISPATCHER_STOPPED, status.wire).inc()
+        self._stopped[stop.endpoint_no] = stop
+        self._metrics.counter(DISPATCHER_STOPPED, stop.status.wire).inc()
         self._log.warning(
             "webhook_endpoint_stopped",
-            endpoint_no=endpoint_no,
+            endpoint_no=stop.endpoint_no,
             merchant_no=line.endpoint.merchant_no,
-            status=status.wire,
-            reason=reason,
+            status=stop.status.wire,
+            reason=stop.reason,
         )
 
     def _count(self, result: TryResult, state: DeliveryState) -> None:

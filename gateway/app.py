@@ -132,6 +132,41 @@ class Gateway:
             queries=dependencies.queries,
             reply_to=dependencies.reply_to,
         )
+        create = self.door.direct(payments.create, PAYMENTS)
+        self.app[DIRECT_ROUTES] = {(hdrs.METH_POST, PAYMENTS): create}
+        documentation = Documentation()
+        self.app.add_routes(
+            [
+                *self._of_payments(payments),
+                *self._of_operations(dependencies, holding, finding),
+                *self._of_sellers(dependencies, sellers),
+                *self._of_checkouts(dependencies, payments, finding, holding),
+                *event_routes(
+                    self.door,
+                    self.streams,
+                    feed=dependencies.feed,
+                    webhooks=dependencies.webhooks,
+                    settings=dependencies.settings,
+                ),
+                *self._of_operators(dependencies),
+                *self._of_process(dependencies),
+                *self._of_documentation(documentation),
+            ]
+        )
+        documentation.describe(self.documented_routes(), dependencies.settings.routes)
+
+    def _of_payments(self, payments: Payments) -> list[web.RouteDef]:
+        merchant, one = self.door.merchant, f"{PAYMENTS}/{{id}}"
+        return [
+            web.post(PAYMENTS, merchant(payments.create)),
+            web.get(PAYMENTS, merchant(payments.list_all), allow_head=False),
+            web.get(one, merchant(payments.show), allow_head=False),
+            web.get(f"{one}/transfers", merchant(payments.list_transfers), allow_head=False),
+        ]
+
+    def _of_operations(
+        self, dependencies: Dependencies, holding: Holding, finding: Finding
+    ) -> list[web.RouteDef]:
         operations = Operations(
             settings=dependencies.settings,
             clock=dependencies.clock,
@@ -141,63 +176,43 @@ class Gateway:
             queries=dependencies.queries,
             reply_to=dependencies.reply_to,
         )
-        of_sellers = Sellers(dependencies.directory, sellers, dependencies.settings)
-        of_psps = PspWebhooks(
+        merchant, one = self.door.merchant, f"{PAYMENTS}/{{id}}"
+        return [
+            web.post(f"{one}/captures", merchant(operations.capture)),
+            web.post(f"{one}/void", merchant(operations.void)),
+            web.post(f"{one}/refunds", merchant(operations.refund)),
+            web.get(f"{one}/refunds", merchant(operations.list_refunds), allow_head=False),
+            web.get("/v1/refunds/{id}", merchant(operations.show_refund), allow_head=False),
+        ]
+
+    def _of_sellers(self, dependencies: Dependencies, cache: SellerCache) -> list[web.RouteDef]:
+        sellers = Sellers(dependencies.directory, cache, dependencies.settings)
+        wallets = Wallets(dependencies.queries, cache)
+        requests = Requests(dependencies.request_log)
+        merchant = self.door.merchant
+        return [
+            web.post("/v1/sellers", merchant(sellers.create)),
+            web.get("/v1/sellers", merchant(sellers.list_all), allow_head=False),
+            web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
+            web.get(REQUESTS_PATH, merchant(requests.list_all), allow_head=False),
+        ]
+
+    def _of_process(self, dependencies: Dependencies) -> list[web.RouteDef]:
+        """Return the routes of providers, load balancers and monitors."""
+        psps = PspWebhooks(
             dependencies.settings,
             self.accepting,
             clock=dependencies.clock,
             metrics=self.metrics,
             reply_to=dependencies.reply_to,
         )
-        wallets = Wallets(dependencies.queries, sellers)
-        documentation = Documentation()
-        public, merchant, health = self.door.public, self.door.merchant, self.health
-        create = self.door.direct(payments.create, PAYMENTS)
-        self.app[DIRECT_ROUTES] = {(hdrs.METH_POST, PAYMENTS): create}
-        self.app.add_routes(
-            [
-                web.post(PAYMENTS, merchant(payments.create)),
-                web.get(PAYMENTS, merchant(payments.list_all), allow_head=False),
-                web.get("/v1/payments/{id}", merchant(payments.show), allow_head=False),
-                web.get(
-                    "/v1/payments/{id}/transfers",
-                    merchant(payments.list_transfers),
-                    allow_head=False,
-                ),
-                web.post("/v1/payments/{id}/captures", merchant(operations.capture)),
-                web.post("/v1/payments/{id}/void", merchant(operations.void)),
-                web.post("/v1/payments/{id}/refunds", merchant(operations.refund)),
-                web.get(
-                    "/v1/payments/{id}/refunds",
-                    merchant(operations.list_refunds),
-                    allow_head=False,
-                ),
-                web.get("/v1/refunds/{id}", merchant(operations.show_refund), allow_head=False),
-                web.post("/v1/sellers", merchant(of_sellers.create)),
-                web.get("/v1/sellers", merchant(of_sellers.list_all), allow_head=False),
-                web.get("/v1/wallets/{owner}", merchant(wallets.show), allow_head=False),
-                *self._of_checkouts(dependencies, payments, finding, holding),
-                *event_routes(
-                    self.door,
-                    self.streams,
-                    feed=dependencies.feed,
-                    webhooks=dependencies.webhooks,
-                    settings=dependencies.settings,
-                ),
-                web.get(
-                    REQUESTS_PATH,
-                    merchant(Requests(dependencies.request_log).list_all),
-                    allow_head=False,
-                ),
-                *self._of_operators(dependencies),
-                web.post("/v1/psp/{name}/webhooks", public(of_psps.receive)),
-                web.get("/healthz", public(health.alive)),
-                web.get("/readyz", public(health.ready)),
-                web.get("/metrics", public(health.metrics)),
-                *self._of_documentation(documentation),
-            ]
-        )
-        documentation.describe(self.documented_routes(), dependencies.settings.routes)
+        public, health = self.door.public, self.health
+        return [
+            web.post("/v1/psp/{name}/webhooks", public(psps.receive)),
+            web.get("/healthz", public(health.alive)),
+            web.get("/readyz", public(health.ready)),
+            web.get("/metrics", public(health.metrics)),
+        ]
 
     def documented_routes(self) -> list[Route]:
         """Return every route that something is declared of, with it. HEAD is its GET without the body."""

@@ -18,6 +18,7 @@ from gateway.rendering import (
     rfc3339,
 )
 from payments.answer import OrderView, payment_body
+from payments.checkout_names import checkout_id
 from payments.checkouts import (
     Checkout,
     CheckoutOrder,
@@ -27,7 +28,6 @@ from payments.checkouts import (
 )
 from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
-from payments.identity import checkout_id
 from payments.lifecycle import PaymentState
 from storage.read_ports import StoredOrder
 from storage.set_aside_orders import under_key

@@ -37,9 +37,9 @@ from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.settings import GatewaySettings
 from payments import fingerprint
 from payments.answer import OrderView
+from payments.checkout_names import checkout_id, checkout_uuid, parse_checkout_id
 from payments.checkouts import Checkout, CheckoutOrder, checkout_fingerprint
 from payments.commands import HostedPage, PaymentCommand
-from payments.identity import checkout_id, checkout_uuid, parse_checkout_id
 from payments.partitioning import partition_index
 from runtime.faults import StorageUnavailable
 from storage.checkouts import CheckoutPage, CheckoutQueries

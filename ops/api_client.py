@@ -72,8 +72,21 @@ class ApiClient:
         self, order: Mapping[str, object], *, idempotency_key: str, wait_s: int = WAIT_S
     ) -> ApiAnswer:
         """Post a payment order and wait for its outcome. Raises GatewayUnreachable."""
+        return await self.move(
+            "/v1/payments", order, idempotency_key=idempotency_key, wait_s=wait_s
+        )
+
+    async def move(
+        self,
+        path: str,
+        body: Mapping[str, object],
+        *,
+        idempotency_key: str,
+        wait_s: int = WAIT_S,
+    ) -> ApiAnswer:
+        """Post what moves money, under a key, and wait for its outcome. Raises GatewayUnreachable."""
         headers = {"Idempotency-Key": idempotency_key, "Prefer": f"wait={wait_s}"}
-        return await self._request("POST", "/v1/payments", headers, order)
+        return await self._request("POST", path, headers, body)
 
     async def _request(
         self, method: str, path: str, headers: Mapping[str, str], body: object

@@ -21,6 +21,8 @@ class Trigger:
     """Where the order stands once the event has happened."""
     members: Mapping[str, object] = field(default_factory=dict)
     """Of the order, beside what every one has."""
+    then: str | None = None
+    """What is done to the payment after that, such as ``void``: the end of its route."""
 
 
 TRIGGERS: Mapping[str, Trigger] = {
@@ -43,6 +45,19 @@ TRIGGERS: Mapping[str, Trigger] = {
         what="an order waits for its buyer",
         token="tok_3ds",  # noqa: S106 - as above
         expects=PaymentState.REQUIRES_ACTION,
+    ),
+    PaymentEvent.AUTHORIZED.wire: Trigger(
+        what="an order is authorized, and waits for its capture",
+        token="tok_approve",  # noqa: S106 - as above
+        expects=PaymentState.REQUIRES_CAPTURE,
+        members={"capture": "manual"},
+    ),
+    PaymentEvent.CANCELED.wire: Trigger(
+        what="an authorization is given back",
+        token="tok_approve",  # noqa: S106 - as above
+        expects=PaymentState.CANCELED,
+        members={"capture": "manual"},
+        then="void",
     ),
 }
 """By type of event."""
@@ -68,7 +83,7 @@ class Triggered:
 
 
 async def pull(client: ApiClient, trigger: Trigger) -> Triggered:
-    """Post the trigger's order, and wait for its outcome. Raises GatewayUnreachable."""
+    """Post the trigger's order, and what follows, and wait for the outcome. Raises GatewayUnreachable."""
     key = str(uuid.uuid4())
     order = {
         "amount": AMOUNT_MINOR,
@@ -76,4 +91,11 @@ async def pull(client: ApiClient, trigger: Trigger) -> Triggered:
         "payment_method": trigger.token,
         **trigger.members,
     }
-    return Triggered(payment_id=key, answer=await client.pay(order, idempotency_key=key))
+    answer = await client.pay(order, idempotency_key=key)
+    if trigger.then is not None and not answer.is_problem:
+        path = f"/v1/payments/{key}"
+        followed = await client.move(
+            f"{path}/{trigger.then}", {}, idempotency_key=str(uuid.uuid4())
+        )
+        answer = followed if followed.is_problem else await client.get(path)
+    return Triggered(payment_id=key, answer=answer)

@@ -13,9 +13,10 @@ from hashlib import blake2b
 from typing import NamedTuple
 from uuid import UUID
 
+from payments.checkout_names import checkout_id
 from payments.commands import HostedPage
 from payments.fingerprint import FIELD_BYTES, FIELDS, VERSION, WHOLE_BYTES, canonical_json
-from payments.identity import checkout_id, order_uuid
+from payments.identity import order_uuid
 from payments.lifecycle import TERMINAL_STATES, PaymentState
 from payments.mode import Mode
 

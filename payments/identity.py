@@ -10,7 +10,7 @@ import hashlib
 import re
 from functools import lru_cache
 from typing import NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from payments.defects import InvariantViolation
 from payments.mode import Mode
@@ -46,9 +46,6 @@ SELLER_ID_LENGTH_MAX = 64
 SELLER_IDS_RESERVED = frozenset({"me"})
 MERCHANT_ID_PREFIX = "mrc_"
 
-# The namespace of all checkouts' names: none of them is ever an order's.
-CHECKOUT_NAMESPACE = UUID("c5a1f0e2-3c8d-4f43-8a57-1f2b9b6a7d11")
-
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _IDEMPOTENCY_KEY = re.compile(rf'{_UUID}|"{_UUID}"', re.IGNORECASE | re.ASCII)
 _PSP_KEY = re.compile(rf"tly_([{LETTERS}]{{32}})_([{LETTERS}]{{1,4}})")
@@ -57,7 +54,6 @@ _BATCH_ID = re.compile(rf"bt_([{LETTERS}]{{1,4}})_([{LETTERS}]{{1,16}})")
 _REQUEST_ID = re.compile(rf"req_([{LETTERS}]{{32}})")
 _DEAD_LETTER_ID = re.compile(rf"dl_([{LETTERS}]{{1,16}})")
 _OPERATION_ID = re.compile(rf"(cp|vd|rf|xp)_([{LETTERS}]{{1,4}})_([{LETTERS}]{{32}})")
-_CHECKOUT_ID = re.compile(rf"co_([{LETTERS}]{{32}})")
 _MERCHANT_ID = re.compile(rf"{MERCHANT_ID_PREFIX}[{LETTERS}]{{{2 * MERCHANT_ID_RANDOM_BYTES}}}")
 _SELLER_ID = re.compile(
     rf"[a-z][a-z0-9_.-]{{{SELLER_ID_LENGTH_MIN - 1},{SELLER_ID_LENGTH_MAX - 1}}}"
@@ -237,24 +233,6 @@ def parse_dead_letter_id(text: str) -> int | None:
         return None
     number = _number(match[1])
     return number if number <= ORDER_NO_MAX and dead_letter_id(number) == text else None
-
-
-def checkout_uuid(merchant_id: str, mode: Mode, idempotency_key: UUID) -> UUID:
-    """Return a checkout's name inside: derived from its own key, as an order's is from the order's id."""
-    if "|" in merchant_id:
-        raise InvariantViolation("a merchant id with | could forge another merchant's checkouts")
-    return uuid5(CHECKOUT_NAMESPACE, f"{merchant_id}|{mode.wire}|{idempotency_key}")
-
-
-def checkout_id(checkout: UUID) -> str:
-    """Return the public id of a checkout, ``co_…``."""
-    return f"co_{checkout.hex.translate(_HEX_TO_LETTERS)}"
-
-
-def parse_checkout_id(text: str) -> UUID | None:
-    """Return what ``checkout_id`` wrote, or None when the text is no such id."""
-    match = _CHECKOUT_ID.fullmatch(text)
-    return None if match is None else UUID(match[1].translate(_LETTERS_TO_HEX))
 
 
 def request_id(number: UUID) -> str:

@@ -21,11 +21,12 @@ from uuid import UUID
 
 import msgspec
 
+from payments.checkout_names import checkout_uuid
 from payments.checkouts import CHECKOUT_ORDERS_MAX, Checkout, CheckoutOrder
 from payments.currencies import EXPONENTS
 from payments.defects import InvariantViolation
 from payments.fingerprint import FINGERPRINT_BYTES, VERSION
-from payments.identity import SELLER_ID_LENGTH_MAX, checkout_uuid
+from payments.identity import SELLER_ID_LENGTH_MAX
 from payments.money import AMOUNT_MINOR_MAX
 from storage.command_rules import (
     NUMBER_MAX,

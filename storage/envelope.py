@@ -67,7 +67,6 @@ __all__ = [
     "queue_entry",
     "read_header",
     "seal",
-    "stated_version",
 ]
 
 KIND_PAYMENT = b"payment"
@@ -210,8 +209,7 @@ def _merchant_and_mode(raw: bytes) -> tuple[int, Mode] | tuple[None, None]:
 
 @lru_cache(maxsize=4_096)
 def _reply_to(raw: bytes) -> str | None:
-    match = REPLY_TO.fullmatch(raw)
-    return None if match is None else match[0].decode()
+    return None if REPLY_TO.fullmatch(raw) is None else raw.decode()
 
 
 def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) -> PaymentCommand:
@@ -277,9 +275,7 @@ def fields_of(raw: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return a message's fields by name. Raises EnvelopeUnreadable for a name without a value, or twice."""
     names = raw[0::2]
     if len(raw) % 2 != 0 or len(set(names)) != len(names):
-        raise EnvelopeUnreadable(
-            "fields_malformed", f"{len(raw)} names and values, or a name twice"
-        )
+        raise EnvelopeUnreadable("fields_malformed", f"{len(raw)} items, or a name twice")
     return dict(zip(names, raw[1::2], strict=True))
 
 
@@ -299,6 +295,5 @@ def decode_payload(
 
 
 def _datetime_of_ms(milliseconds: int) -> datetime | None:
-    if milliseconds > _ACCEPTED_AT_MS_MAX:
-        return None
-    return _EPOCH + milliseconds * _MILLISECOND
+    is_past_all = milliseconds > _ACCEPTED_AT_MS_MAX
+    return None if is_past_all else _EPOCH + milliseconds * _MILLISECOND

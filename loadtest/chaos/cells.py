@@ -140,7 +140,7 @@ HOST_KILLING_TEXT = "this-message-kills-hosts"
 
 
 def _kill() -> Iterator[Cell]:
-    for target in ("gateway", "host", "psp_a", "psp_b"):
+    for target in ("gateway", "host", "dispatcher", "psp_a", "psp_b"):
         yield Cell(fault=FaultKind.KILL, target=target, step=UNDER_LOAD, hold_s=_BACK_S)
     yield from _stores(FaultKind.KILL, _BACK_S)
     for target, points in (("host", HOST_POINTS), ("gateway", GATEWAY_POINTS)):

@@ -38,6 +38,7 @@ _LOOK_EVERY_S = 0.1
 _ROLES: Mapping[str, Role] = {
     "gateway": Role.GATEWAY,
     "host": Role.HOST,
+    "dispatcher": Role.DISPATCHER,
     "redis_primary": Role.REDIS_PRIMARY,
     "redis_replica": Role.REDIS_REPLICA,
     "postgres_primary": Role.POSTGRES_PRIMARY,

@@ -27,9 +27,9 @@ PAYMENTS_DEFAULT = 10_000
 # As with `tally chaos`: what two cores carry beside everything else that runs here.
 RATE_DEFAULT = 60.0
 
+# As long as its faults last.
 PAYMENTS_SHORT = 200
-RATE_SHORT = 8.0
-CELLS_SHORT = 4
+RATE_SHORT = 7.0
 
 # As everywhere: 128 and the number of SIGINT.
 EXIT_INTERRUPTED = 130
@@ -47,7 +47,7 @@ EXIT_INTERRUPTED = 130
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option(
     "--short", "is_short", is_flag=True,
-    help=f"{PAYMENTS_SHORT} carts and {CELLS_SHORT} faults: shows that it works.",
+    help=f"{PAYMENTS_SHORT} carts and a few faults: shows that it works.",
 )  # fmt: skip
 @click.option("--directory", type=click.Path(path_type=Path, file_okay=False), default=None)
 @click.option("--json", "is_json", is_flag=True)
@@ -66,7 +66,7 @@ def main(
             payment_count=PAYMENTS_SHORT if is_short else payment_count,
             rate_per_s=RATE_SHORT if is_short else rate_per_s,
             seed=seed,
-            cell_count=CELLS_SHORT if is_short else None,
+            is_short=is_short,
             directory=Path(temporary) if directory is None else new_run_directory(directory),
         )
         try:

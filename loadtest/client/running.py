@@ -7,7 +7,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -43,6 +43,14 @@ PATTERNS = (
 )
 """The cells that a storefront sees something of: kills, resets, cut answers, 503s."""
 
+SHORT_PATTERNS = (
+    "kill/gateway/under_load",
+    "network/client->gateway/reset",
+    "network/client->gateway/cut",
+    "freeze/redis_replica/under_load",
+)
+"""One of each kind, and none that waits for a step of a certain order."""
+
 # One round of all cells; rounds follow each other while carts are left.
 ROUND_SECONDS = 60.0
 
@@ -54,15 +62,15 @@ class Options:
     payment_count: int
     rate_per_s: float
     seed: int
-    cell_count: int | None
-    """So many cells, drawn by the seed; None for all."""
+    is_short: bool
+    """One round of a few faults, in place of rounds of all while carts are left."""
     directory: Path
 
 
-def cells() -> list[Cell]:
+def cells(patterns: Sequence[str] = PATTERNS) -> list[Cell]:
     """What is done to the stack."""
     mixes = [cell for kind in ("kill", "freeze", "network") for cell in cells_of(kind)]
-    return [cell for cell in mixes if any(fnmatchcase(cell.name, pattern) for pattern in PATTERNS)]
+    return [cell for cell in mixes if any(fnmatchcase(cell.name, pattern) for pattern in patterns)]
 
 
 async def run(options: Options, progress: Progress) -> dict[str, Any]:
@@ -141,16 +149,11 @@ async def _pay_under_faults(
 async def _break(
     stack: ChaosStack, log: FaultLog, options: Options, paying: asyncio.Task[None], tell: Progress
 ) -> None:
-    """Make every cell once, or those that are wanted; in the long form go on while carts are left."""
+    """Make every cell once; in the long form go on while carts are left."""
+    broken = cells(SHORT_PATTERNS if options.is_short else PATTERNS)
     round_no = 0
-    while round_no == 0 or not (paying.done() or options.cell_count is not None):
-        planned = plan(
-            cells(),
-            seed=options.seed + round_no,
-            seconds=0.0,
-            overlap_max=1,
-            cell_count=options.cell_count,
-        )
+    while round_no == 0 or not (paying.done() or options.is_short):
+        planned = plan(broken, seed=options.seed + round_no, seconds=0.0, overlap_max=1)
         runner = Runner(stack, log, tell)
         await runner.run(planned, ROUND_SECONDS)
         round_no += 1

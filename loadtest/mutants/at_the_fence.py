@@ -23,7 +23,7 @@ _SAME_VERSION = " AND slice.version = posted.version_before"
 # personal data, attempts, outcomes, transfers, accounts, first slices, events.
 _PLAIN_INSERTION = re.compile(
     r"(FROM unnest\(\$\d+::flush_"
-    r"(?:order|personal|attempt|outcome|transfer|account|slice|event)\[\]\)"
+    r"(?:payment|personal|attempt|outcome|transfer|account|posting|event)\[\]\)"
     r" WHERE \(SELECT is_open FROM gate\))\n\)"
 )
 _PLAIN_INSERTION_COUNT = 9

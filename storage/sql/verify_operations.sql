@@ -9,7 +9,7 @@ SELECT op.partition_index, op.order_no, CASE
     WHEN (op.merchant_no, op.mode, op.currency) IS DISTINCT FROM (o.merchant_no, o.mode, o.currency)
         THEN 'its payment is of another merchant, mode or currency'
     WHEN frozen.status IS NULL THEN 'was taken in before its payment had ended'
-    WHEN op.amount_minor > o.amount_minor AND ended.failure_code IS NULL
+    WHEN op.amount_minor > o.amount_minor AND ended.status = 5
         THEN format('is of %s, and its payment of %s', op.amount_minor, o.amount_minor)
     WHEN ended.status NOT IN (5, 7, 8) THEN format('ended in state %s, which is no end', ended.status)
     WHEN ended.status = 5 AND op.kind IN (1, 3) AND ended.amount_captured_minor <> op.amount_minor

@@ -15,7 +15,7 @@ from loadtest.idempotency.psp_record import PspRecord
 from loadtest.idempotency.rows import Deployment
 from loadtest.idempotency.runner import Verdict, try_rows
 from loadtest.idempotency.storefront import Storefront
-from payments.identity import checkout_id, checkout_uuid
+from payments.checkout_names import checkout_id, checkout_uuid
 from payments.mode import Mode
 from tests.rig import Rig
 from tests.servers import SharedServers

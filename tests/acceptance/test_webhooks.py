@@ -11,11 +11,12 @@ from typing import Any
 import aiohttp
 
 from loadtest.deliveries.storefront import Storefront, a_sink, arrived, told_by
+from ops.stack.state import Role, read_state
 from tests.acceptance.conftest import StackFactory
 from tests.acceptance.running_stack import RunningStack
 
 PAYMENTS = 60
-KILLS = 3
+KILLS = 2
 SLOW_MS = 1_500
 
 
@@ -34,20 +35,28 @@ async def feed_behind(shop: Storefront, cursor: str | None) -> tuple[list[dict[s
 async def kill_dispatcher(stack: RunningStack, before: set[int]) -> set[int]:
     """SIGKILL the dispatcher, a new one each time; return which have been."""
     async with asyncio.timeout(60):
-        while True:
-            fresh = set(await asyncio.to_thread(stack.pids, "dispatcher")) - before
-            if fresh:
-                # Somewhere in the middle of its work.
-                await asyncio.sleep(0.5)
-                for pid in fresh:
-                    os.kill(pid, signal.SIGKILL)
-                return before | fresh
-            await asyncio.sleep(0.2)
+        while not (fresh := dispatchers(stack) - before):
+            await asyncio.sleep(0.1)
+    # Somewhere in the middle of its work.
+    await asyncio.sleep(1.0)
+    for pid in fresh:
+        os.kill(pid, signal.SIGKILL)
+    return before | fresh
+
+
+def dispatchers(stack: RunningStack) -> set[int]:
+    """The dispatchers that the stack's daemon knows of."""
+    state = read_state(stack.home)
+    assert state is not None
+    return {one.pid for one in state.processes if one.role is Role.DISPATCHER and one.is_alive()}
 
 
 async def sell_while_dispatchers_die(stack: RunningStack) -> None:
     """Take payments while the dispatcher is killed again and again, and look at what everybody got."""
-    url = stack.status()["gateway_url"]
+    state = read_state(stack.home)
+    assert state is not None
+    assert state.addresses is not None
+    url = state.addresses.gateway_url
     key = (stack.home / "secrets" / "sandbox_api_key").read_text().strip()
     headers = {"Authorization": f"Bearer {key}"}
     with a_sink() as port:
@@ -122,7 +131,6 @@ def test_every_event_is_delivered_though_dispatchers_die(stack_factory: StackFac
     assert status["healthy"], status["problems"]
     assert status["webhooks"]["endpoints"] == {"enabled": 3}
     assert status["webhooks"]["waiting"] == 2 * PAYMENTS
-    assert "enabled" in stack.tally("webhooks", "list").stdout
     endpoint = stack.json("webhooks", "list")["webhook_endpoints"][0]["id"]
     done = stack.tally("webhooks", "disable", endpoint, "--reason", "it is a test")
     assert (done.returncode, done.stdout) == (0, f"{endpoint} is disabled\n")

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
+from payments.checkout_names import checkout_uuid
 from payments.checkouts import Checkout, CheckoutOrder, checkout_order_rows, checkout_row
 from payments.fingerprint import FINGERPRINT_BYTES
-from payments.identity import checkout_uuid
 from payments.mode import Mode
 from storage.checkouts import CheckoutKey, CheckoutPage, CheckoutQueries, PostgresCheckouts
 from storage.ports import Flush

@@ -166,14 +166,7 @@ def _tables(books: FakeBooks) -> dict[str, list[tuple[Any, ...]]]:
             )
             for _, (row, recorded_at) in sorted(books.outcomes.items())
         ],
-        "operations": [
-            (*key, str(row.operation_uuid), row.kind, row.payment_no, row.amount_minor)
-            for key, (row, _) in sorted(books.operations.items())
-        ],
-        "disputes": [
-            (*key, row.payment_no, row.status, row.amount_minor)
-            for key, row in sorted(books.disputes.items())
-        ],
+        **_tables_of_operations(books),
         "open_orders": [
             (*key, row.status, row.is_outcome_known, row.attempt_no, key in books.timers, "")
             for key, row in sorted(books.open_orders.items())
@@ -204,6 +197,19 @@ def _tables(books: FakeBooks) -> dict[str, list[tuple[Any, ...]]]:
                 sha256(b"".join(opened_raw(row.raw_envelope) or ())).hexdigest(),
             )
             for row in books.letters.rows
+        ],
+    }
+
+
+def _tables_of_operations(books: FakeBooks) -> dict[str, list[tuple[Any, ...]]]:
+    return {
+        "operations": [
+            (*key, str(row.operation_uuid), row.kind, row.payment_no, row.amount_minor)
+            for key, (row, _) in sorted(books.operations.items())
+        ],
+        "disputes": [
+            (*key, row.payment_no, row.status, row.amount_minor)
+            for key, row in sorted(books.disputes.items())
         ],
     }
 

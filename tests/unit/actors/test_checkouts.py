@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from actors import letter_desk
+from payments.checkout_names import checkout_uuid
 from payments.checkouts import Checkout, CheckoutOrder
 from payments.commands import HOSTED_METHOD, HostedPage, PaymentCommand
-from payments.identity import checkout_uuid
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.partitioning import partition_index

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -98,9 +97,14 @@ class World:
             ids.append(event_id(key))
         return ids
 
-    def dispatcher(self, store: FakeDispatchStore | None = None, name: str = "one") -> Dispatcher:
+    def dispatcher(
+        self,
+        store: FakeDispatchStore | None = None,
+        name: str = "one",
+        pause_after: timedelta = timedelta(hours=72),
+    ) -> Dispatcher:
         return Dispatcher(
-            DispatcherSettings(name=name, drain_s=0.2),
+            DispatcherSettings(name=name, drain_s=0.2, pause_after=pause_after),
             feed=self.feed,
             store=store or FakeDispatchStore(self.books),
             sender=self.receivers,
@@ -205,26 +209,19 @@ async def test_a_delivery_is_given_up_after_its_last_try() -> None:
     other = await world.endpoint("alive")
     world.receivers.answers["dead"] = TryResult(500, TryError.HTTP_STATUS, 3)
     world.put(1)
-    async with running(world):
-        await eventually(lambda: world.states(number) == {DeliveryState.WAITING: 1})
-        for tries in range(2, 11):
-            # Another delivery succeeds now and then, so that the endpoint is not paused.
-            world.books.endpoints[number] = replace(
-                world.books.endpoints[number], failing_since=None
-            )
-            world.clock.advance(24 * 3_600 + 1)
-            await eventually(lambda tries=tries: len(world.receivers.ids("dead")) == tries)
+    position = FeedPosition(101, 0, 1, 1)
+    async with running(world, world.dispatcher(pause_after=timedelta(days=30))):
+        for tries in range(1, 11):
             await eventually(
                 lambda tries=tries: (
-                    world.books.deliveries[number, FeedPosition(101, 0, 1, 1)].try_count == tries
+                    (number, position) in world.books.deliveries
+                    and world.books.deliveries[number, position].try_count == tries
                 )
             )
-            if world.books.endpoints[number].status is not EndpointStatus.ENABLED:
-                await world.webhooks.set_status(1, Mode.TEST, number, EndpointStatus.ENABLED, None)
-        await eventually(lambda: world.states(number) == {DeliveryState.DEAD: 1})
-        position = FeedPosition(101, 0, 1, 1)
+            world.clock.advance(24 * 3_600 + 1)
+        assert world.states(number) == {DeliveryState.DEAD: 1}
+        assert len(world.receivers.ids("dead")) == 10
         world.receivers.answers["dead"] = FINE
-        await world.webhooks.set_status(1, Mode.TEST, number, EndpointStatus.ENABLED, None)
         assert await world.webhooks.resend(number, position)
         await eventually(lambda: world.states(number) == {DeliveryState.DELIVERED: 1})
     assert world.states(other) == {DeliveryState.DELIVERED: 1}
@@ -280,6 +277,34 @@ async def test_an_endpoint_that_never_answers_is_paused_and_loses_nothing() -> N
         await world.webhooks.set_status(1, Mode.TEST, number, EndpointStatus.ENABLED, None)
         await eventually(lambda: world.states(number) == {DeliveryState.DELIVERED: 5})
     assert set(world.receivers.ids("away")) == set(ids)
+
+
+async def test_a_last_try_that_pauses_its_endpoint_is_not_the_last() -> None:
+    """The delivery that is tried for the tenth time as its endpoint is paused waits with the others."""
+    world = World()
+    number = await world.endpoint("away")
+    world.receivers.answers["away"] = AWAY
+    world.put(1)
+    position = FeedPosition(101, 0, 1, 1)
+    async with running(world):
+        for tries, pause_s in enumerate((5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000), 1):
+            await eventually(
+                lambda tries=tries: (
+                    len(world.receivers.ids("away")) == tries
+                    and (number, position) in world.books.deliveries
+                    and world.books.deliveries[number, position].try_count == tries
+                )
+            )
+            world.clock.advance(pause_s)
+        await eventually(lambda: len(world.receivers.ids("away")) == 9)
+        await eventually(lambda: world.books.deliveries[number, position].try_count == 9)
+        world.clock.advance(24 * 3_600)
+        await eventually(lambda: world.books.endpoints[number].status is EndpointStatus.PAUSED)
+        assert world.states(number) == {DeliveryState.WAITING: 1}
+        world.receivers.answers["away"] = FINE
+        await world.webhooks.set_status(1, Mode.TEST, number, EndpointStatus.ENABLED, None)
+        await eventually(lambda: world.states(number) == {DeliveryState.DELIVERED: 1})
+    assert len(world.receivers.ids("away")) == 11
 
 
 async def test_events_of_transactions_that_end_in_another_order_are_all_delivered() -> None:

@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from payments.checkout_names import checkout_id, checkout_uuid
 from payments.commands import HOSTED_METHOD
 from payments.fees import SANDBOX_FEE
-from payments.identity import checkout_id, checkout_uuid
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from tests.unit.gateway.stack import (

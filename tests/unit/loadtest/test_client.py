@@ -19,7 +19,7 @@ from loadtest.client.job import (
 )
 from loadtest.client.judging import Captured, violations
 from loadtest.client.paying import Storefront, pay_all_sync
-from loadtest.client.running import PATTERNS, cells
+from loadtest.client.running import PATTERNS, SHORT_PATTERNS, cells
 from tests.unit.clients.scripted_server import Reply, ScriptedServer, answer
 
 CARTS = [0, 1, 2]
@@ -78,6 +78,9 @@ def test_every_pattern_names_a_fault() -> None:
     """The run breaks what it says: a pattern that fits no cell would be a fault that is never made."""
     names = [cell.name for cell in cells()]
     assert all(any(_fits(name, pattern) for name in names) for pattern in PATTERNS)
+    short = [cell.name for cell in cells(SHORT_PATTERNS)]
+    assert sorted(short) == sorted(SHORT_PATTERNS)
+    assert set(short) <= set(names)
     assert "kill/gateway/after_append" in names
     assert "network/client->gateway/reset" in names
 

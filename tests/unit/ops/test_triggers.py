@@ -20,11 +20,21 @@ class _Gateway:
         self._answer = ApiAnswer(status=status, headers={}, body=body)
         self.orders: list[Mapping[str, object]] = []
         self.keys: list[str] = []
+        self.moved: list[tuple[str, str]] = []
 
     async def pay(self, order: Mapping[str, object], *, idempotency_key: str) -> ApiAnswer:
         self.orders.append(order)
         self.keys.append(idempotency_key)
         return self._answer
+
+    async def move(
+        self, path: str, body: Mapping[str, object], *, idempotency_key: str
+    ) -> ApiAnswer:
+        self.moved.append((path, idempotency_key))
+        return self._answer
+
+    async def get(self, path: str) -> ApiAnswer:
+        return ApiAnswer(status=200, headers={}, body={"status": "canceled", "path": path})
 
 
 def test_triggers_are_events_and_tokens_that_there_are() -> None:
@@ -56,3 +66,22 @@ async def test_a_trigger_tells_how_its_payment_stands(
         assert triggered.payment_id == gateway.keys[-1]
     assert gateway.orders[0]["payment_method"] == trigger.token
     assert gateway.keys[0] != gateway.keys[1]
+
+
+async def test_what_follows_an_order_is_under_a_key_of_its_own() -> None:
+    """A trigger that needs two requests makes both, and tells how the payment stands in the end."""
+    gateway = _Gateway(201, {"status": "requires_capture"})
+    triggered = await pull(cast("ApiClient", gateway), TRIGGERS["payment_order.canceled"])
+    assert gateway.orders[0]["capture"] == "manual"
+    ((path, key),) = gateway.moved
+    assert path == f"/v1/payments/{gateway.keys[0]}/void"
+    assert key != gateway.keys[0]
+    assert triggered.status == "canceled"
+
+
+async def test_nothing_follows_an_order_that_was_refused() -> None:
+    """A refusal is told as it is."""
+    gateway = _Gateway(503, {"status": 503, "code": "store_unavailable"})
+    triggered = await pull(cast("ApiClient", gateway), TRIGGERS["payment_order.canceled"])
+    assert gateway.moved == []
+    assert triggered.status is None

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payments import fingerprint
+from payments.checkout_names import checkout_id, checkout_uuid, parse_checkout_id
 from payments.checkouts import (
     CHECKOUT_FIELDS,
     Checkout,
@@ -22,12 +23,7 @@ from payments.checkouts import (
     checkout_row,
     checkout_status,
 )
-from payments.identity import (
-    checkout_id,
-    checkout_uuid,
-    order_uuid,
-    parse_checkout_id,
-)
+from payments.identity import order_uuid
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 

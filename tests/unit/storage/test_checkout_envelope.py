@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from payments.checkout_names import checkout_uuid
 from payments.checkouts import CHECKOUT_ORDERS_MAX, Checkout, CheckoutOrder
 from payments.defects import InvariantViolation
 from payments.fingerprint import FINGERPRINT_BYTES
-from payments.identity import checkout_uuid
 from payments.mode import Mode
 from storage.checkout_envelope import checkout_entry, decode_checkout, problem_of_checkout
 from storage.queue_messages import key_record, message_of
