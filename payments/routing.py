@@ -65,8 +65,18 @@ class Route(NamedTuple):
     cost: Cost = FREE
 
     def can_take(self, ask: Ask) -> bool:
-        """Whether the PSP can use the token, in this mode and currency, for this amount."""
-        return self.obstacle(ask) is None
+        """Whether the PSP can use the token, in this mode and currency, for this amount.
+
+        Asked for each new order; ``obstacle`` says the same in words, and a test holds the two together.
+        """
+        token, currency, amount_minor, _, mode, _ = ask
+        return (
+            token.startswith(self.token_prefixes)
+            and (self.mode is None or mode is self.mode)
+            and (self.currencies is None or currency in self.currencies)
+            and amount_minor >= self.minimum_minor.get(currency, 1)
+            and not amount_minor % self.multiple_minor.get(currency, 1)
+        )
 
     def obstacle(self, ask: Ask) -> str | None:
         """Why the PSP can't take it, for people; None when it can."""

@@ -122,7 +122,8 @@ async def live(stack: RunningStack, url: str) -> None:
         await capture_and_refund(shop, url)
         held = (await shop.post(token="pm_card_visa", wait_s=20, capture="manual")).body
         voided = (await shop.operate(f"/v1/payments/{held['id']}/void")).body
-        assert voided["status"] == "canceled", voided
+        assert (voided["object"], voided["status"]) == ("void", "succeeded"), voided
+        assert (await shop.get(f"/v1/payments/{held['id']}")).body["status"] == "canceled"
         assert at(f"{url}/v1/payment_intents/{held['psp_reference']}")["status"] == "canceled"
 
 
@@ -131,8 +132,9 @@ async def capture_and_refund(shop: Shop, url: str) -> None:
     held = (await shop.post(token="pm_card_visa", wait_s=20, capture="manual")).body
     assert held["status"] == "requires_capture", held
     path = f"/v1/payments/{held['id']}"
-    await shop.operate(f"{path}/captures", amount=1200)
-    await shop.operate(f"{path}/refunds", amount=500)
+    for operation, amount in (("captures", 1200), ("refunds", 500)):
+        done = (await shop.operate(f"{path}/{operation}", amount=amount)).body
+        assert (done["status"], done["amount"]) == ("succeeded", amount), done
     after = (await shop.get(path)).body
     assert (after["amount_captured"], after["amount_refunded"]) == (1200, 500), after
     intent = at(f"{url}/v1/payment_intents/{held['psp_reference']}")

@@ -43,7 +43,11 @@ def test_token_currency_and_amount(
     token: str, currency: str, amount_minor: int, expected: str | None
 ) -> None:
     """The first that can use the token, in the currency, for the amount."""
-    assert choose(ROUTES, an_ask(token, currency, amount_minor)) == expected
+    ask = an_ask(token, currency, amount_minor)
+    assert choose(ROUTES, ask) == expected
+    assert [route.can_take(ask) for route in ROUTES] == [
+        route.obstacle(ask) is None for route in ROUTES
+    ]
 
 
 def test_real_money_goes_to_real_accounts_alone() -> None:

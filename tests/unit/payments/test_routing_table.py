@@ -143,6 +143,7 @@ def test_no_token_goes_where_it_can_not_be_used(
     """
     table = RoutingTable(ROUTES, drawn, prefer=prefer)
     by_name = {route.psp: route for route in ROUTES}
+    assert all(route.can_take(ask) == (route.obstacle(ask) is None) for route in ROUTES)
     first = table.first(ask, avoiding=avoiding, success_percents=percents)
     assert first == table.first(ask, avoiding=avoiding, success_percents=percents)
     if first is not None:
