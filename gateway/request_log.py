@@ -48,6 +48,8 @@ WAITING_BYTES_MAX = 32 * 1024 * 1024
 CHUNK_COUNT = 32
 # Rows of one COPY: some MiB, written within a second.
 BATCH_COUNT_MAX = 5_000
+# As much as its column holds, half an hour: a stream may be open for longer.
+DURATION_US_MAX = 2**31 - 1
 # A process that ends has no longer for its last notes.
 LAST_FLUSH_S = 1.0
 
@@ -228,7 +230,7 @@ class RequestLog:
             status=note.status,
             code=_code(note),
             idempotency_key=key,
-            duration_us=max(0, int(note.duration_s * 1e6)),
+            duration_us=min(DURATION_US_MAX, max(0, int(note.duration_s * 1e6))),
             received_at=request_time(number),
             bodies=redacted_bodies(
                 path=note.path,

@@ -11,7 +11,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -79,6 +78,7 @@ class FileKeyStore:
         self._turn = threading.Lock()
         self._owner = 0
         self._connection: sqlite3.Connection | None = None
+        self._of_parent: sqlite3.Connection | None = None
         self._run(lambda connection: connection.execute(_CREATE))
 
     def keep(self, name: str, key: UUID) -> UUID:
@@ -90,7 +90,8 @@ class FileKeyStore:
                 (name, str(key), self._clock()),
             )
             found = connection.execute("SELECT key FROM idempotency_key WHERE name = ?", (name,))
-            return UUID(found.fetchone()[0])
+            ((kept,),) = found.fetchall()
+            return UUID(kept)
 
         return self._run(insert)
 
@@ -142,14 +143,14 @@ class FileKeyStore:
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and self._owner == os.getpid():
             return self._connection
-        # A connection that was opened before a fork must not be used after it.
+        # What was opened before a fork must neither be used nor closed after it: it is the parent's.
+        self._of_parent = self._connection
         if not self._path.exists():
             # Names of carts are nobody else's business.
             self._made()
         connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
-        with closing(connection.execute("PRAGMA journal_mode = WAL")):
-            pass
-        # Each commit is on the disk when it returns: the key is there before the first send.
-        connection.execute("PRAGMA synchronous = FULL")
+        # Each commit is on the disk when it returns, also through a loss of power: the key is there before the
+        # first send. The rollback journal, as switching to another kind fails while others have the file open.
+        connection.execute("PRAGMA synchronous = EXTRA")
         self._connection, self._owner = connection, os.getpid()
         return connection

@@ -75,6 +75,17 @@ def _timestamp(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+async def test_a_request_of_hours_fits_into_its_row(
+    stack: GatewayStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that was open all day is noted as long, and costs no other request its row."""
+    assert stack.gateway.request_log is not None
+    monkeypatch.setattr(stack.gateway.request_log, "began_s", lambda: -86_400.0)
+    await stack.pay(uuid4())
+    await flushed(stack)
+    assert [row.duration_us for row in stack.request_log.rows] == [2**31 - 1]
+
+
 async def test_a_refusal_is_found_with_its_code(stack: GatewayStack) -> None:
     """Most that is looked for went wrong: the problem's code is told."""
     await stack.pay(uuid4(), payment(amount=1))
