@@ -5,6 +5,7 @@ holds what is disputed.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -64,6 +65,11 @@ def standing(world: World, payment: PaymentCommand) -> tuple[int, int, int]:
     """(status, captured, refunded) of a payment."""
     stands = world.books.standings[world.books.order_keys[payment.order_uuid]]
     return stands.status, stands.captured_minor, stands.refunded_minor
+
+
+def has_dispute(world: World, state: DisputeState) -> bool:
+    """Whether a dispute of the books stands so."""
+    return any(each.status == state for each in world.books.disputes.values())
 
 
 async def test_a_payment_is_captured_and_refunded() -> None:
@@ -155,11 +161,7 @@ async def test_a_dispute_comes_by_webhook() -> None:
             index = partition_index(order, PARTITION_COUNT)
             for _ in range(2):
                 await world.gateway.append([event_entry(told, index)])
-            await world.until(
-                lambda wanted=state: any(
-                    each.status == wanted for each in world.books.disputes.values()
-                )
-            )
+            await world.until(partial(has_dispute, world, state))
     verdicts = [result.result for result in world.books.psp_events.results.values()]
     assert verdicts == [EventVerdict.APPLIED, EventVerdict.APPLIED]
     (dispute,) = world.books.disputes.values()
