@@ -11,21 +11,19 @@ from uuid import uuid4
 import pytest
 
 from actors import letter_desk, timers
-from payments.attempts import ResultClass
 from payments.commands import OperationCommand, PaymentCommand
 from payments.disputes import DisputeState
 from payments.event_rows import EventVerdict
 from payments.lifecycle import PaymentState
 from payments.operation_kinds import OperationKind
 from payments.partitioning import partition_index
-from payments.psp_events import PspEvent, event_uuid
 from psp.simulator.wire import ChangeKind
 from storage.envelope import queue_entry
 from storage.event_envelope import event_entry
 from storage.operation_envelope import operation_entry
 from storage.replies import decode_reply
 from tests.fakes.fake_host import PARTITION_COUNT, QUICK, World
-from tests.operated import an_operation
+from tests.operated import a_dispute_event, an_operation
 from tests.queue_commands import a_command
 
 CAPTURE, VOID, REFUND = OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND
@@ -138,26 +136,7 @@ async def test_a_dispute_comes_by_webhook() -> None:
             (ChangeKind.DISPUTE_LOST, DisputeState.LOST),
         ):
             await world.psp.dispute(row.reference, kind)
-            event_id = f"evt_{state.name}"
-            told = PspEvent(
-                event_uuid=event_uuid("simulator", event_id),
-                psp="simulator",
-                event_id=event_id,
-                order_uuid=order,
-                attempt_no=1,
-                result=ResultClass.UNKNOWN,
-                reference=row.reference,
-                captured_minor=1_000,
-                currency="USD",
-                failure_code=None,
-                decline_code=None,
-                message="",
-                effective_at=None,
-                accepted_at=world.clock.now(),
-                dispute_id="dp_one",
-                dispute_state=state,
-                disputed_minor=1_000,
-            )
+            told = a_dispute_event(row, state, disputed_minor=1_000)
             index = partition_index(order, PARTITION_COUNT)
             for _ in range(2):
                 await world.gateway.append([event_entry(told, index)])
