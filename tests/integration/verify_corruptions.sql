@@ -186,6 +186,8 @@ DELETE FROM payment_order WHERE {paid};
 -- order_lost_whole --
 -- named by order_numbers
 DELETE FROM payment_order WHERE partition_index = {paid_p} AND order_no = {paid_last};
+DELETE FROM operation WHERE partition_index = {paid_p} AND order_no = {paid_last};
+DELETE FROM dispute WHERE partition_index = {paid_p} AND order_no = {paid_last};
 
 -- order_amount --
 -- named by outcomes_match_orders of paid
