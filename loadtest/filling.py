@@ -18,10 +18,13 @@ from actors.planning import OrderedPlanner
 from payments.book import PartitionBook
 from payments.commands import OperationCommand, PaymentCommand
 from payments.decided import Batch, Decided
+from payments.event_judging import answer_of
 from payments.open_order import CallAnswer, OpenOrder, PspCall
 from payments.partitioning import partition_index
+from payments.psp_events import PspEvent
 from payments.retry_policy import RetryPolicy
 from payments.rows import TimerKind
+from payments.standing import PaymentStanding
 from psp.in_process import InProcessPsp
 from runtime.clock import Clock
 from runtime.config import Config
@@ -39,6 +42,9 @@ ANSWER_TIMEOUT_S = 60.0
 
 # A PSP in our own process answers at once.
 CALL_TIMEOUT_S = 5.0
+
+# An event of an order that is in the books waits for nothing.
+EVENT_WAIT_S = 3_600.0
 
 
 class PartitionTaken(Fault):
@@ -121,6 +127,35 @@ class BookFiller:
         )
         await self._answer(calls)
 
+    async def tell(self, events: Sequence[PspEvent]) -> None:
+        """Take in what a PSP tells of orders that have ended, and write what it means."""
+        by_partition: defaultdict[int, list[PspEvent]] = defaultdict(list)
+        for event in events:
+            by_partition[partition_index(event.order_uuid, self._partition_count)].append(event)
+        await self._write(
+            {index: Batch(psp_events=part, now=self._now) for index, part in by_partition.items()}
+        )
+        told = await self._ledger.due_psp_events(
+            list(by_partition), count_max=len(events), wait_s_max=EVENT_WAIT_S
+        )
+        found = await self._ledger.operated_payments(
+            (), [(event.partition_index, event.order_no or 0) for event in told]
+        )
+        answers: defaultdict[int, list[CallAnswer]] = defaultdict(list)
+        for found_event in told:
+            answers[found_event.partition_index].append(answer_of(found_event))
+        standings = {
+            index: [payment for (at, _), payment in found.standings.items() if at == index]
+            for index in answers
+        }
+        await self._remember_accounts(answers, standings)
+        await self._write(
+            {
+                index: Batch(answers=part, standings=standings[index], now=self._now)
+                for index, part in answers.items()
+            }
+        )
+
     def open_orders(self) -> list[OpenOrder]:
         """Every order that has not ended."""
         return [order for book in self._books.values() for order in book.open_orders()]
@@ -151,7 +186,7 @@ class BookFiller:
         by_partition: defaultdict[int, list[CallAnswer]] = defaultdict(list)
         for answer in answers:
             by_partition[answer.partition_index].append(answer)
-        await self._remember_accounts(by_partition)
+        await self._remember_accounts(by_partition, {})
         await self._write(
             {index: Batch(answers=part, now=self._now) for index, part in by_partition.items()}
         )
@@ -178,11 +213,15 @@ class BookFiller:
             answer=answer,
         )
 
-    async def _remember_accounts(self, answers: Mapping[int, Sequence[CallAnswer]]) -> None:
+    async def _remember_accounts(
+        self,
+        answers: Mapping[int, Sequence[CallAnswer]],
+        standings: Mapping[int, Sequence[PaymentStanding]],
+    ) -> None:
         missing = [
             (index, key)
             for index, part in answers.items()
-            for key in sorted(self._books[index].accounts_missing(part))
+            for key in sorted(self._books[index].accounts_missing(part, standings.get(index, ())))
         ]
         heads = await self._ledger.account_heads(missing)
         for index in {index for index, _ in missing}:

@@ -16,6 +16,7 @@ from payments.operation_kinds import OperationKind
 from payments.operations import Operation
 from payments.psp_events import PspEvent, event_uuid
 from payments.rows import TimerKind
+from psp.simulator.wire import OracleRow
 from tests.scenario import HOLD, Deed, ScriptedPsp
 
 
@@ -39,6 +40,32 @@ def an_operation(
         accepted_at=payment.accepted_at,
         api_version=payment.api_version,
         reply_to=payment.reply_to,
+    )
+
+
+def a_dispute_event(row: OracleRow, state: DisputeState, *, disputed_minor: int) -> PspEvent:
+    """What the simulator tells of a dispute of this charge."""
+    named = parse_psp_key(row.key)
+    assert named is not None
+    event_id = f"evt_{row.reference}_{state.name}"
+    return PspEvent(
+        event_uuid=event_uuid("simulator", event_id),
+        psp="simulator",
+        event_id=event_id,
+        order_uuid=named.order_uuid,
+        attempt_no=named.attempt_no,
+        result=ResultClass.UNKNOWN,
+        reference=row.reference,
+        captured_minor=row.captured,
+        currency=row.currency,
+        failure_code=None,
+        decline_code=None,
+        message="",
+        effective_at=None,
+        accepted_at=row.at,
+        dispute_id=f"dp_{row.reference}",
+        dispute_state=state,
+        disputed_minor=disputed_minor,
     )
 
 

@@ -62,10 +62,12 @@ class Shop:
         body = {"amount": amount_minor, "currency": "USD", "payment_method": token, **fields}
         return await self._ask("POST", "/v1/payments", key, headers, body)
 
-    async def operate(self, path: str, *, key: UUID | None = None, **fields: object) -> Answer:
-        """Post a capture, a void or a refund, and wait for its end."""
+    async def operate(
+        self, path: str, key: UUID | None = None, *, wait_s: int = 20, **fields: object
+    ) -> Answer:
+        """Ask for a capture, void or refund at its path. Never raises for what the network does."""
         key = key or uuid4()
-        headers = {**self._headers, "Idempotency-Key": str(key), "Prefer": "wait=20"}
+        headers = {**self._headers, "Idempotency-Key": str(key), "Prefer": f"wait={wait_s}"}
         return await self._ask("POST", path, key, headers, fields)
 
     async def get(self, path: str, key: UUID | None = None) -> Answer:
@@ -136,6 +138,11 @@ async def successful_charges(psp_url: str, merchant_id: str) -> dict[str, int]:
 async def complete_action(psp_url: str, reference: str) -> None:
     """Act as the buyer on the PSP's page."""
     await _tell(f"{psp_url}/_sim/actions/{reference}/complete", None)
+
+
+async def dispute(psp_url: str, reference: str, end: str = "") -> None:
+    """Open a dispute as the buyer's bank would, or end it by ``/win`` or ``/lose``."""
+    await _tell(f"{psp_url}/_sim/disputes/{reference}{end}", None)
 
 
 async def set_scenario(psp_url: str, **changes: object) -> None:

@@ -22,9 +22,11 @@ from aiohttp.test_utils import TestServer
 from loadtest.filling import BookFiller
 from loadtest.orders import Shop, open_shop, order_of
 from payments.commands import PaymentCommand
+from payments.disputes import DisputeState
 from payments.operation_kinds import OperationKind
+from payments.psp_events import PspEvent
 from psp.in_process import InProcessPsp
-from psp.simulator.wire import CurrencyTotals, OracleRow, Totals
+from psp.simulator.wire import ChangeKind, CurrencyTotals, OracleRow, Totals
 from runtime.clock import SystemClock
 from runtime.config import (
     Config,
@@ -36,7 +38,7 @@ from runtime.config import (
 )
 from runtime.psp_config import PspConfig
 from tests.books import ACCEPTED_AT, DEPLOYMENT, PARTITION_COUNT, PASSWORDS, copy_of_installed_books
-from tests.operated import an_operation
+from tests.operated import a_dispute_event, an_operation
 from tests.servers import SharedServers
 
 PSP = "simulator"
@@ -225,6 +227,7 @@ def make_books(servers: SharedServers, secrets: Path) -> VerifiedBooks:
             for begin in range(0, len(orders), 27):
                 await filler.take(orders[begin : begin + 27])
             await _live_on(filler, shop)
+            await _dispute(psp, filler)
             await filler.claim(UUID(int=2))
             await _act_for_buyers(psp, filler)
             late = orders[0]._replace(fingerprint=orders[1].fingerprint)
@@ -282,6 +285,26 @@ async def _live_on(filler: BookFiller, shop: Shop) -> None:
     await filler.operate([an_operation(capture, parts, 2), an_operation(refund, refunded, 1, 500)])
     await filler.operate([an_operation(refund, refunded, 2, 4_000), an_operation(void, whole, 2)])
     await filler.operate([an_operation(refund, whole, 1)])
+
+
+async def _dispute(psp: InProcessPsp, filler: BookFiller) -> None:
+    """Dispute three payments: one stays open, one is won, one is lost."""
+    # Payments whose charges no corruption counts on.
+    rows = [row for row in psp.oracle_rows() if row.captured > 0 and row.refunded == 0][2:5]
+    assert len(rows) == 3
+    opened = (ChangeKind.DISPUTE, DisputeState.OPENED)
+    for step in (
+        [(row, *opened) for row in rows],
+        [
+            (rows[1], ChangeKind.DISPUTE_WON, DisputeState.WON),
+            (rows[2], ChangeKind.DISPUTE_LOST, DisputeState.LOST),
+        ],
+    ):
+        told: list[PspEvent] = []
+        for row, kind, state in step:
+            await psp.dispute(row.reference, kind)
+            told.append(a_dispute_event(row, state, disputed_minor=row.captured))
+        await filler.tell(told)
 
 
 async def _act_for_buyers(psp: InProcessPsp, filler: BookFiller) -> None:

@@ -136,7 +136,8 @@ WITH due AS MATERIALIZED (
     SELECT due.partition_index, due.look_count, event.event_uuid, event.psp, event.event_id,
         event.order_uuid, event.attempt_no, event.result, event.reference, event.captured_minor,
         event.currency, event.failure_code, event.decline_code, event.message, event.effective_at,
-        event.accepted_at, event.dispute_id, event.dispute_state, event.disputed_minor, o.order_no, tried.psp AS attempt_psp, ended.status AS ended_status,
+        event.accepted_at, event.dispute_id, event.dispute_state, event.disputed_minor, o.order_no,
+        tried.psp AS attempt_psp, ended.status AS ended_status,
         ended.attempt_no AS ended_attempt_no, ended.amount_captured_minor AS ended_captured_minor,
         ended.currency AS ended_currency, ended.psp_reference AS ended_reference,
         event.recorded_at + $3::double precision * interval '1 second' < statement_timestamp()

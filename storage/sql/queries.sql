@@ -129,8 +129,8 @@ ORDER BY o.accepted_at, o.order_no, o.partition_index
 LIMIT $13::integer;
 
 -- transfers --
--- The ledger rows of one order and of the operations on it in their order, accounts by kind and holder. A wallet's holder is kept
--- as the seller's number; people know the seller's id.
+-- The ledger rows of one order, and of the operations on it and its disputes, in their order; accounts by kind
+-- and holder. A wallet's holder is kept as the seller's number; people know the seller's id.
 SELECT t.partition_index, t.order_no, t.step, t.batch_seq, t.kind, t.amount_minor, t.currency,
        t.recorded_at,
        debit.kind AS debit_kind, coalesce(debit_seller.seller_id, debit.holder) AS debit_holder,
@@ -141,6 +141,9 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT op.order_no FROM operation AS op
     WHERE op.partition_index = o.partition_index AND op.payment_no = o.order_no
+    UNION ALL
+    SELECT given.order_no FROM dispute AS given
+    WHERE given.partition_index = o.partition_index AND given.payment_no = o.order_no
 ) AS mine
 JOIN transfer AS t ON t.partition_index = o.partition_index AND t.order_no = mine.order_no
 JOIN account AS debit

@@ -186,6 +186,8 @@ DELETE FROM payment_order WHERE {paid};
 -- order_lost_whole --
 -- named by order_numbers
 DELETE FROM payment_order WHERE partition_index = {paid_p} AND order_no = {paid_last};
+DELETE FROM operation WHERE partition_index = {paid_p} AND order_no = {paid_last};
+DELETE FROM dispute WHERE partition_index = {paid_p} AND order_no = {paid_last};
 
 -- order_amount --
 -- named by outcomes_match_orders of paid
@@ -562,3 +564,21 @@ DELETE FROM timer WHERE kind = 5;
 -- pending_moved --
 -- named by slices
 UPDATE slice SET credits_pending_minor = credits_pending_minor + 1 WHERE credits_pending_minor > 0;
+
+-- dispute_amount --
+-- named by disputes
+UPDATE dispute SET amount_minor = amount_minor - 1 WHERE status = 1;
+
+-- dispute_won_instead --
+-- named by disputes
+UPDATE dispute SET status = 2 WHERE status = 3;
+
+-- dispute_transfer_lost --
+-- named by disputes
+DELETE FROM transfer USING dispute
+WHERE transfer.partition_index = dispute.partition_index AND transfer.order_no = dispute.order_no
+    AND transfer.kind = 9;
+
+-- dispute_lost --
+-- named by disputes
+DELETE FROM dispute WHERE status = 1;
