@@ -48,6 +48,7 @@ SHORT_PATTERNS = (
     "network/client->gateway/reset",
     "network/client->gateway/cut",
     "freeze/redis_replica/under_load",
+    "network/gateway->redis/reset",
 )
 """One of each kind, and none that waits for a step of a certain order."""
 
