@@ -77,6 +77,8 @@ class SimPostgres:
         self.incarnation = 0
         self.fences: list[tuple[float, int, int, UUID | None]] = []
         """Every commit that named a partition: time, partition, epoch, and for claims the new owner."""
+        self._fence_count = 0
+        """Those of ``_snapshot``: a promotion undoes the others, which nobody was told of, with the books."""
         self._start()
 
     def _start(self) -> None:
@@ -308,6 +310,7 @@ class SimPostgres:
         if self._log:
             if self._snapshot is None:
                 self._snapshot = self.books.copy()
+                self._fence_count = len(self.fences)
             self._early += self._log
             self._apply_log(lambda _entry: True)
         self._start()
@@ -326,6 +329,7 @@ class SimPostgres:
         self.is_standby_frozen = False
         if self._snapshot is not None:
             self.books, early = self._snapshot, self._early
+            del self.fences[self._fence_count :]
             self._log = early + self._log
             self._snapshot, self._early = None, []
         self._apply_log(lambda entry: entry.lsn <= self._standby_lsn)
