@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -27,6 +27,9 @@ from tests.servers import SharedServers
 PARTITION = 3
 MANUAL = an_order(1, amount_minor=1_000)._replace(captures_manually=True, fee_minor=30)
 PLAIN = an_order(2, amount_minor=500)
+
+# Time really passes at a real ledger.
+BRIEF = replace(POLICY, authorization_s_max=1)
 
 
 @pytest.fixture(
@@ -57,7 +60,7 @@ class Owner:
     async def claimed(cls, host: Host) -> Owner:
         """Claim the partition, and let what is open go on."""
         state = await host.claim(PARTITION)
-        owner = cls(host, PartitionBook(state, Psps(), POLICY), [])
+        owner = cls(host, PartitionBook(state, Psps(), BRIEF), [])
         due = [(order.order_no, TimerKind.SEND) for order in state.open_orders]
         await owner.take(due=due)
         return owner
@@ -193,7 +196,7 @@ async def test_an_operation_that_was_taken_in_is_known(shard: Shard) -> None:
 async def test_what_is_held_no_more_has_no_timer(shard: Shard) -> None:
     """The timer of an authorization goes with what it would give back; an expiry moves it on."""
     owner = await paid(shard)
-    await shard.pass_time(POLICY.authorization_s_max * 1_000 + 1_000)
+    await shard.pass_time(BRIEF.authorization_s_max * 1_000 + 100)
     (due,) = await owner.host.ledger.due_timers([PARTITION], count_max=10)
     assert (due.order_no, due.kind) == (1, TimerKind.EXPIRE)
     await owner.take(due=[(1, TimerKind.EXPIRE)])
