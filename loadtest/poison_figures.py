@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from loadtest.bench.statistics import median, percentile
@@ -35,6 +37,8 @@ class Run:
     answered: list[Answered] = field(default_factory=list)
     settled_s: list[float] = field(default_factory=list)
     """From acceptance until the outcome was in the books, an order each."""
+    open_keys: list[str] = field(default_factory=list)
+    """The first of the orders that have not ended."""
     lost_count: int = 0
     charged_wrongly_count: int = 0
     """Orders that the PSPs' own records don't show charged exactly once, and the poison if it was charged."""
@@ -75,7 +79,9 @@ class Run:
         if self.lost_count or len(self.answered) != order_count:
             found.append(f"{self.kind}: {self.lost_count} requests were not accepted")
         if len(self.settled_s) != order_count:
-            found.append(f"{self.kind}: {len(self.settled_s)} of {order_count} orders have ended")
+            found.append(
+                f"{self.kind}: {len(self.settled_s)} of {order_count} orders have ended, open are {self.open_keys}"
+            )
         if self.charged_wrongly_count:
             found.append(f"{self.kind}: {self.charged_wrongly_count} orders were charged wrongly")
         if self.letters != expected:
@@ -96,6 +102,39 @@ class Run:
 
 Round = Mapping[str, Run]
 """One load of each kind, by the kind, NONE among them: side by side, so that the machine's mood is the same for all."""
+
+
+def whole_ms(at: datetime) -> datetime:
+    """Round down to a millisecond, as the gateway keeps an order's acceptance.
+
+    A load's first order would otherwise seem older than its load when both fall into one millisecond.
+    """
+    return at - timedelta(microseconds=at.microsecond % 1_000)
+
+
+def balanced_orders(kinds: Sequence[str], round_count: int, *, seed: int) -> list[list[str]]:
+    """The order of the loads in each round, drawn by the seed.
+
+    Over as many rounds as there are kinds (twice as many where their count is odd) each kind has every place equally
+    often and follows every other one equally often: what a load owes to an older stack, or to what the one before
+    it left behind, falls on all of them alike.
+
+    Source: Williams, "Experimental designs balanced for the estimation of residual effects of treatments",
+    Australian Journal of Scientific Research A 2 (1949), 149-168.
+    """
+    count = len(kinds)
+    first = [(place + 1) // 2 if place % 2 else -(place // 2) % count for place in range(count)]
+    rows = [[(number + row) % count for number in first] for row in range(count)]
+    if count % 2:
+        rows += [row[::-1] for row in rows]
+    source = random.Random(seed)  # noqa: S311
+    names = list(kinds)
+    orders: list[list[str]] = []
+    while len(orders) < round_count:
+        source.shuffle(names)
+        source.shuffle(rows)
+        orders += [[names[number] for number in row] for row in rows]
+    return orders[:round_count]
 
 
 def summary(rounds: Sequence[Round]) -> list[dict[str, Any]]:

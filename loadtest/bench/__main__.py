@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from loadtest.bench.report_growth import print_growth
 from loadtest.bench.report_html import render_html
 from loadtest.bench.report_table import print_report
 from loadtest.bench.session import Session
+from loadtest.interrupting import cancel_on_signals
 from ops.local.faults import LocalFault
 from ops.output import Output
 
@@ -118,10 +118,7 @@ def main(
 async def _measure(
     names: tuple[str, ...], options: Options, orders: int, output: Output
 ) -> dict[str, Any]:
-    measuring = asyncio.current_task()
-    assert measuring is not None
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, measuring.cancel)
+    cancel_on_signals()
     if GROWTH in names:
         return await measure_growth(options, orders, output.progress)
     return await Session(Plan.of(names), options, output.progress).run()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from loadtest.chaos.report_html import render_html
 from loadtest.chaos.report_table import print_report
 from loadtest.chaos.session import Session
 from loadtest.history.directories import new_run_directory
+from loadtest.interrupting import cancel_on_signals
 from ops.local.faults import LocalFault
 from ops.output import Output
 from ops.stack.settings import passed_environment
@@ -72,10 +72,7 @@ def main(is_json: bool, html_path: Path | None, **given: Any) -> None:
 
 
 async def _run(options: Options, output: Output) -> dict[str, Any]:
-    running = asyncio.current_task()
-    assert running is not None
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, running.cancel)
+    cancel_on_signals()
     return await Session(options, output.progress).run()
 
 

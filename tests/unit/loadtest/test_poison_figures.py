@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
 import pytest
 
 from loadtest.poison_figures import (
@@ -13,9 +17,12 @@ from loadtest.poison_figures import (
     Answered,
     Round,
     Run,
+    balanced_orders,
     problems_of,
     summary,
+    whole_ms,
 )
+from storage.envelope import accepted_at_ms
 
 KINDS = (NONE, *POISONS)
 REASONS = {UNDECODABLE: "payload_malformed", RAISES: "handler_defect", KILLS: "kills_host"}
@@ -92,3 +99,33 @@ def test_orders_posted_until_the_letter_are_told_apart() -> None:
     assert document["until_letter_s"] == pytest.approx(0.305)
     assert document["orders_until_letter"] == 31
     assert document["answer_p99_until_letter_ms"] == 5.0
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_places_and_predecessors_are_balanced(count: int) -> None:
+    """Over a whole square each kind has each place, and follows each other kind, equally often."""
+    kinds = KINDS[:count]
+    orders = balanced_orders(kinds, count * (2 if count % 2 else 1), seed=7)
+    places = Counter((place, kind) for order in orders for place, kind in enumerate(order))
+    follows = Counter(pair for order in orders for pair in pairwise(order))
+    assert len(places) == count * count
+    assert len(set(places.values())) == 1
+    assert len(follows) == count * (count - 1)
+    assert len(set(follows.values())) == 1
+
+
+def test_orders_are_drawn_by_the_seed() -> None:
+    """The same seed gives the same orders, any number of them; some other seed gives others."""
+    ten = balanced_orders(KINDS, 10, seed=7)
+    assert balanced_orders(KINDS, 10, seed=7) == ten
+    assert balanced_orders(KINDS, 3, seed=7) == ten[:3]
+    assert all(sorted(order) == sorted(KINDS) for order in ten)
+    assert any(balanced_orders(KINDS, 10, seed=seed) != ten for seed in range(3))
+
+
+def test_an_order_of_the_same_millisecond_belongs_to_the_load() -> None:
+    """The gateway rounds an order's acceptance down, so its load's beginning must be rounded the same way."""
+    began_at = datetime(2026, 3, 1, 12, 0, 0, 123_999, tzinfo=UTC)
+    kept = datetime.fromtimestamp(accepted_at_ms(began_at) / 1_000, tz=UTC)
+    assert whole_ms(began_at) == kept
+    assert whole_ms(began_at + timedelta(microseconds=1)) > kept

@@ -1,0 +1,14 @@
+"""What a signal does to a long measurement: it ends it as an error would, so that its stack is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+
+def cancel_on_signals() -> None:
+    """Cancel the calling task when SIGTERM or SIGINT comes, so that what it started is put away."""
+    running = asyncio.current_task()
+    assert running is not None
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, running.cancel)
