@@ -40,6 +40,7 @@ from payments.identity import (
 )
 from payments.operation_answer import ID_PREFIXES, operation_body
 from payments.operation_kinds import OperationKind
+from payments.operations import EXHAUSTED_MESSAGE, OPERATIONS_MAX
 from payments.partitioning import partition_index
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
@@ -47,17 +48,13 @@ from storage.envelope import accepted_at_ms
 from storage.operation_envelope import operation_entry
 from storage.read_ports import OperationLookup, PaymentQueries, StoredOperation, StoredOrder
 
-# Each is a row for ever, also a refused one. A payment that is captured and refunded in a hundred parts
-# each is still a storefront's own slip of a loop.
-OPERATIONS_MAX = 200
-
 _IN_PROGRESS = Problem(
     code=Code.PAYMENT_IN_PROGRESS,
     detail="Wait until the payment is authorized, or has ended. Nothing was kept.",
 )
 _EXHAUSTED = Problem(
     code=Code.OPERATIONS_EXHAUSTED,
-    detail=f"At most {OPERATIONS_MAX} captures, voids and refunds are taken for one payment.",
+    detail=EXHAUSTED_MESSAGE,
 )
 _REFUND_NOT_FOUND = Problem(
     code=Code.REFUND_NOT_FOUND,

@@ -25,6 +25,7 @@ from payments.lifecycle import PaymentState
 from payments.operation_kinds import OperationKind
 from payments.operations import (
     CAPTURE_EXCEEDS_AUTHORIZED,
+    OPERATIONS_EXHAUSTED,
     PAYMENT_NOT_AUTHORIZED,
     PAYMENT_NOT_CAPTURED,
     REFUND_EXCEEDS_CAPTURED,
@@ -54,6 +55,7 @@ TITLES: Mapping[str, str] = {
     PAYMENT_NOT_CAPTURED: "Nothing of the payment was captured",
     CAPTURE_EXCEEDS_AUTHORIZED: "More than is authorized can't be captured",
     REFUND_EXCEEDS_CAPTURED: "More than was captured can't be refunded",
+    OPERATIONS_EXHAUSTED: "Too much was done to the payment already",
     "declined": "The provider refused",
     "psp_unavailable": "No payment service provider ran it",
 }

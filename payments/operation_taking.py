@@ -44,7 +44,10 @@ class OperationTaking:
         if payment_no is None:
             raise InvariantViolation("an operation on a payment that is not in the books")
         payment = self._payment(payment_no)
-        amount_minor = operations.amount_of(command, payment, self._in_flight(payment_no))
+        # Before anything is looked at that grows with what is open already.
+        exhausted = operations.exhausted(payment)
+        in_flight = () if exhausted is not None else self._in_flight(payment_no)
+        amount_minor = operations.amount_of(command, payment, in_flight)
         self._take_in(
             payment,
             Operation(
@@ -65,6 +68,8 @@ class OperationTaking:
                 reply_to=command.reply_to,
             ),
             command.reason,
+            in_flight,
+            exhausted,
         )
 
     def authorized(self, order: OpenOrder, expires_in_ms: int) -> None:
@@ -121,7 +126,7 @@ class OperationTaking:
                 api_version=operations.OWN_API_VERSION,
                 reply_to="",
             )
-            self._take_in(payment, operation, None)
+            self._take_in(payment, operation, None, in_flight)
             payment = self._payment(payment_no)
         # Written in any case: that moves the timer on, or takes it away where nothing is held.
         self._change(payment)
@@ -136,9 +141,73 @@ class OperationTaking:
 
     def end(self, order: OpenOrder, ended: Ended) -> None:
         """Write how an operation ended, what that changes, and let the next one begin."""
+        self._close(order, ended)
+        self.next_turn(self._operation(order).payment_no)
+
+    def next_turn(self, payment_no: int) -> None:
+        """Let the operation begin whose turn it is, if none is under way.
+
+        Those that the books refuse by now end on the way to it.
+        """
+        if self._payment(payment_no).is_turn_parked:
+            return
+        for order_no in self._open_of(payment_no):
+            order = self._writing.order(order_no)
+            if order is None or not self._operation(order).kind.takes_turns:
+                continue
+            if order.status is not PaymentState.CREATED:
+                return
+            operation = self._operation(order)
+            refusal = operations.refusal_of(
+                operation.kind, operation.amount_minor, self._payment(payment_no), ()
+            )
+            if refusal is None:
+                order = self._begun(order)
+                self._writing.change(order)
+                self._writing.call(order, TimerKind.SEND)
+                return
+            self._close(order._replace(status=PaymentState.PROCESSING), _refused(refusal))
+
+    # --- parts of it --------------------------------------------------------------------------------
+
+    def _take_in(
+        self,
+        payment: PaymentStanding,
+        operation: Operation,
+        reason: str | None,
+        in_flight: Sequence[Operation],
+        refusal: Refusal | None = None,
+    ) -> None:
+        writing = self._writing
+        payment_no, kind = payment.order_no, operation.kind
+        waits = kind.takes_turns and (
+            payment.is_turn_parked or any(other.kind.takes_turns for other in in_flight)
+        )
+        if refusal is None and not waits:
+            refusal = operations.refusal_of(kind, operation.amount_minor, payment, in_flight)
+        order = writing.with_event(
+            self._waiting(writing.next_order_no(), operation), OperationEvent.created(kind)
+        )
+        self._change(payment._replace(operation_count=payment.operation_count + 1))
+        if refusal is not None:
+            self._refuse(order, refusal)
+        else:
+            if not waits:
+                order = self._begun(order)
+                writing.call(order, TimerKind.SEND)
+            writing.decided.changed[order.order_no] = order
+            self._open[payment_no] = (*self._open_of(payment_no), order.order_no)
+        attempt_no = order.attempt.attempt_no
+        row = operation.row(
+            writing.partition_index, order.order_no, attempt_no=attempt_no, is_open=refusal is None
+        )
+        writing.decided.operations.append(row)
+        if reason is not None:
+            writing.decided.reasons.append((order.order_no, reason))
+
+    def _close(self, order: OpenOrder, ended: Ended) -> None:
         operation = self._operation(order)
-        payment_no = operation.payment_no
-        payment = self._payment(payment_no)
+        payment = self._payment(payment_no := operation.payment_no)
         status = next_state(order.status, ended.event)
         is_done = status is PaymentState.SUCCEEDED
         writing = self._writing
@@ -161,64 +230,6 @@ class OperationTaking:
         self._open[payment_no] = tuple(
             number for number in self._open_of(payment_no) if number != order.order_no
         )
-        self.next_turn(payment_no)
-
-    def next_turn(self, payment_no: int) -> None:
-        """Let the operation begin whose turn it is, if none is under way."""
-        if self._payment(payment_no).is_turn_parked:
-            return
-        for order_no in self._open_of(payment_no):
-            order = self._writing.order(order_no)
-            if order is None or not self._operation(order).kind.takes_turns:
-                continue
-            if order.status is not PaymentState.CREATED:
-                return
-            operation = self._operation(order)
-            refusal = operations.refusal_of(
-                operation.kind, operation.amount_minor, self._payment(payment_no), ()
-            )
-            if refusal is not None:
-                # Its end lets the next one begin.
-                self.end(order._replace(status=PaymentState.PROCESSING), _refused(refusal))
-                return
-            order = self._begun(order)
-            self._writing.change(order)
-            self._writing.call(order, TimerKind.SEND)
-            return
-
-    # --- parts of it --------------------------------------------------------------------------------
-
-    def _take_in(self, payment: PaymentStanding, operation: Operation, reason: str | None) -> None:
-        writing = self._writing
-        payment_no, kind = payment.order_no, operation.kind
-        in_flight = self._in_flight(payment_no)
-        waits = kind.takes_turns and (
-            payment.is_turn_parked or any(other.kind.takes_turns for other in in_flight)
-        )
-        refusal = (
-            None
-            if waits
-            else operations.refusal_of(kind, operation.amount_minor, payment, in_flight)
-        )
-        order = writing.with_event(
-            self._waiting(writing.next_order_no(), operation), OperationEvent.created(kind)
-        )
-        self._change(payment._replace(operation_count=payment.operation_count + 1))
-        if refusal is not None:
-            self._refuse(order, refusal)
-        else:
-            if not waits:
-                order = self._begun(order)
-                writing.call(order, TimerKind.SEND)
-            writing.decided.changed[order.order_no] = order
-            self._open[payment_no] = (*self._open_of(payment_no), order.order_no)
-        attempt_no = order.attempt.attempt_no
-        row = operation.row(
-            writing.partition_index, order.order_no, attempt_no=attempt_no, is_open=refusal is None
-        )
-        writing.decided.operations.append(row)
-        if reason is not None:
-            writing.decided.reasons.append((order.order_no, reason))
 
     def _refuse(self, order: OpenOrder, refusal: Refusal) -> None:
         kind = self._operation(order).kind

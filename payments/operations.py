@@ -83,14 +83,32 @@ PAYMENT_NOT_AUTHORIZED = "payment_not_authorized"
 PAYMENT_NOT_CAPTURED = "payment_not_captured"
 CAPTURE_EXCEEDS_AUTHORIZED = "capture_exceeds_authorized"
 REFUND_EXCEEDS_CAPTURED = "refund_exceeds_captured"
+OPERATIONS_EXHAUSTED = "operations_exhausted"
+
+# Each is a row for ever, also a refused one. A payment that is captured and refunded in a hundred parts
+# each is still a storefront's own slip of a loop. Gateways refuse what is above it and keep nothing; what
+# comes at once passes them, and is refused by the payment's owner, who walks over the open ones at each
+# step: at twice the limit that takes four times as long.
+OPERATIONS_MAX = 200
+EXHAUSTED_MESSAGE = (
+    f"At most {OPERATIONS_MAX} captures, voids and refunds are taken for one payment."
+)
 
 REFUSAL_STATUSES: Mapping[str, int] = {
     PAYMENT_NOT_AUTHORIZED: 409,
     PAYMENT_NOT_CAPTURED: 409,
     CAPTURE_EXCEEDS_AUTHORIZED: 422,
     REFUND_EXCEEDS_CAPTURED: 422,
+    OPERATIONS_EXHAUSTED: 422,
 }
 """The HTTP status of each, which is frozen with it."""
+
+
+def exhausted(payment: PaymentStanding) -> Refusal | None:
+    """Return the refusal of one more operation where a payment had as many as one may have, or None."""
+    if payment.operation_count < OPERATIONS_MAX:
+        return None
+    return Refusal(OPERATIONS_EXHAUSTED, EXHAUSTED_MESSAGE)
 
 
 def amount_of(

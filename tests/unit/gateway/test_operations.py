@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from gateway.operations import OPERATIONS_MAX
 from payments.answer import API_VERSION
 from payments.commands import OperationCommand
 from payments.identity import operation_id, operation_uuid
@@ -16,7 +15,7 @@ from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.operation_answer import ID_PREFIXES, OperationView
 from payments.operation_kinds import OperationKind
-from payments.operations import REFUND_EXCEEDS_CAPTURED
+from payments.operations import OPERATIONS_MAX, REFUND_EXCEEDS_CAPTURED
 from storage.operation_envelope import decode_operation
 from storage.read_ports import StoredOperation
 from tests.unit.gateway.stack import Answered, GatewayStack, payment

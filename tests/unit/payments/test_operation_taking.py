@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import timedelta
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from payments import operations
 from payments.attempts import ResultClass
 from payments.disputes import DisputeState
 from payments.event_judging import answer_of
@@ -18,6 +20,7 @@ from payments.lifecycle import PaymentEvent, PaymentState, next_state
 from payments.next_step import KEY_LIFETIME_MARGIN
 from payments.open_order import CallAnswer, PspCall
 from payments.operation_kinds import OperationEvent, OperationKind
+from payments.operations import OPERATIONS_EXHAUSTED, OPERATIONS_MAX
 from payments.psp_events import PspEvent
 from payments.rows import TimerKind, TransferKind
 from payments.transfers import OF_HOLDS, Effect
@@ -106,7 +109,7 @@ class Life:
 
     def settle(self) -> None:
         """Let the PSP do and tell everything that is asked, until nothing is open."""
-        for _ in range(40):
+        for _ in range(40 + 2 * self.world.book.open_count):
             if self.world.calls:
                 self.world.carry_out(self.world.calls[0], Deed.CHARGE)
             elif self.world.book.open_count:
@@ -289,6 +292,59 @@ def test_captures_and_voids_take_turns_in_the_order_of_intake() -> None:
     stands = books.standings[books.order_keys[MANUAL.order_uuid]]
     assert (stands.status, stands.captured_minor) == (PaymentState.PARTIALLY_CAPTURED, 400)
     assert life.world.book.open_count == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_crowd_of_operations_is_bounded_by_their_owner(kind: OperationKind) -> None:
+    """Two thousand at once, which no gateway could count: those above the limit are refused, and nothing else."""
+    life = Life()
+    payment = AUTOMATIC if kind is OperationKind.REFUND else MANUAL
+    asked = [an_operation(kind, payment, number, 1) for number in range(2_000)]
+    decided = life.world.take(operations=asked)
+    refused = Counter(outcome.failure_code for outcome in decided.outcomes)
+    assert refused == {OPERATIONS_EXHAUSTED: 2_000 - OPERATIONS_MAX}
+    assert len(life.world.calls) == (OPERATIONS_MAX if kind is OperationKind.REFUND else 1)
+    late = life.world.take(operations=[an_operation(kind, payment, 2_001, 1)])
+    assert [outcome.failure_code for outcome in late.outcomes] == [OPERATIONS_EXHAUSTED]
+    repeated = life.world.take(operations=[asked[0], asked[-1]])
+    assert repeated.outcomes == []
+    life.settle()
+    ends = Counter(outcome.failure_code for outcome, _ in life.world.books.outcomes.values())
+    assert ends[OPERATIONS_EXHAUSTED] == 2_001 - OPERATIONS_MAX
+    truth = life.psp.held[payment.order_uuid]
+    stands = life.world.books.standings[life.world.books.order_keys[payment.order_uuid]]
+    assert (stands.captured_minor, stands.refunded_minor) == (
+        truth.captured_minor,
+        truth.refunded_minor,
+    )
+
+
+def test_many_that_wait_are_refused_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait for their turn behind what takes it all, their ends are no nest of calls."""
+    monkeypatch.setattr(operations, "OPERATIONS_MAX", 10_000)
+    waiting = sys.getrecursionlimit()
+    life = Life()
+    capture_all = an_operation(OperationKind.CAPTURE, MANUAL, 0)
+    many = [an_operation(OperationKind.CAPTURE, MANUAL, n, 1) for n in range(1, waiting + 1)]
+    life.world.take(operations=[capture_all, *many])
+    assert life.world.book.open_count == waiting + 1
+    life.world.carry_out(life.world.calls[0], Deed.CHARGE)
+    assert life.world.book.open_count == 0
+    ends = Counter(outcome.failure_code for outcome, _ in life.world.books.outcomes.values())
+    assert ends["payment_not_authorized"] == waiting
+    assert life.world.calls == []
+
+
+def test_an_authorization_is_given_back_however_much_was_done_to_it() -> None:
+    """The limit is for what storefronts ask: it never keeps a buyer's money held."""
+    life = Life()
+    many = [an_operation(OperationKind.REFUND, MANUAL, n, 1) for n in range(OPERATIONS_MAX + 1)]
+    life.world.take(operations=many)
+    life.world.wait(AN_AUTHORIZATIONS_LIFE_S)
+    life.settle()
+    stands = life.world.books.standings[life.world.books.order_keys[MANUAL.order_uuid]]
+    assert stands.status == PaymentState.EXPIRED
+    assert life.psp.held[MANUAL.order_uuid].is_released
 
 
 def test_the_whole_fee_is_taken_once_all_is_captured() -> None:
