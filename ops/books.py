@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 from uuid import UUID
 
@@ -20,6 +21,24 @@ from storage.read_pool import ReadPool
 T = TypeVar("T")
 
 
+@asynccontextmanager
+async def books_session(
+    config: Config, role: str, application_name: str
+) -> AsyncIterator[ReadPool]:
+    """One session with the books' primary, in a role of theirs, closed in the end."""
+    pool = read_pool(
+        config,
+        config.postgres.shards[0],
+        role,
+        application_name=application_name,
+        session_count_max=1,
+    )
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
 def on_books(
     context: CommandContext,
     config: Config,
@@ -28,20 +47,11 @@ def on_books(
     """Run work on the running stack's books. Raises CommandFailed, and what the work raises."""
 
     async def run() -> T:
-        pool = read_pool(
-            config,
-            config.postgres.shards[0],
-            "gateway",
-            application_name="tally evidence",
-            session_count_max=1,
-        )
-        try:
+        async with books_session(config, "gateway", "tally evidence") as pool:
             stored = await pool.run(read_deployment)
             if stored is None or stored.deployment_id != config.deployment.id:
                 context.fail("the books are of another deployment than the configuration")
             return await work(pool)
-        finally:
-            await pool.close()
 
     context.running_state()
     return asyncio.run(run())

@@ -7,8 +7,8 @@ import getpass
 from collections.abc import Sequence
 from uuid import UUID
 
+from ops.books import books_session
 from runtime.config import Config
-from storage.opening import read_pool
 from storage.unparking import PostgresUnparking, RestingPayment
 
 _LOOK_EVERY_S = 0.2
@@ -21,14 +21,7 @@ async def unpark_payment(
 
     Raises StorageUnavailable.
     """
-    pool = read_pool(
-        config,
-        config.postgres.shards[0],
-        "gateway",
-        application_name="tally payments unpark",
-        session_count_max=1,
-    )
-    try:
+    async with books_session(config, "gateway", "tally payments unpark") as pool:
         parked_orders = PostgresUnparking(pool)
         found = await parked_orders.parked(payment_id)
         if not found:
@@ -43,8 +36,6 @@ async def unpark_payment(
                 return False
             await asyncio.sleep(_LOOK_EVERY_S)
         return True
-    finally:
-        await pool.close()
 
 
 def not_parked(payment_id: UUID, resting: Sequence[RestingPayment]) -> str:

@@ -148,7 +148,7 @@ def _left_unclear(
 
 
 def receivables_equal_the_records(joined: Joined, found: Findings) -> None:
-    """I5: per PSP and currency, what it captured less what it refunded is what it owes us."""
+    """I5: per PSP and currency, what it captured less what it gave back is what it owes us."""
     owed: defaultdict[tuple[str, str], int] = defaultdict(int)
     for row in joined.records.slices:
         account = joined.account_by_id.get((row.partition_index, row.account_no))
@@ -156,8 +156,8 @@ def receivables_equal_the_records(joined: Joined, found: Findings) -> None:
             owed[account.holder, account.currency] += row.debits_minor - row.credits_minor
     taken: defaultdict[tuple[str, str], int] = defaultdict(int)
     for charge in joined.records.charges:
-        if charge.captured_minor or charge.refunded_minor:
-            kept_minor = charge.captured_minor - charge.refunded_minor - charge.charged_back_minor
+        kept_minor = charge.captured_minor - charge.refunded_minor - charge.charged_back_minor
+        if kept_minor:
             taken[charge.psp, charge.currency] += kept_minor
     if _is_a_record_missing(joined, found):
         return

@@ -23,7 +23,7 @@ _SAME_VERSION = " AND slice.version = posted.version_before"
 # personal data, attempts, outcomes, transfers, accounts, first slices, events.
 _PLAIN_INSERTION = re.compile(
     r"(FROM unnest\(\$\d+::flush_"
-    r"(?:payment|personal|attempt|outcome|transfer|account|posting|event)\[\]\)"
+    r"(?:payment|personal|attempt|outcome|transfer|account|posting|told_event)\[\]\)"
     r" WHERE \(SELECT is_open FROM gate\))\n\)"
 )
 _PLAIN_INSERTION_COUNT = 9

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import click
 
+from ops.books import books_session
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.letter_text import field_rows, letter_document, raw_text
 from ops.stated_reasons import reason_option, stated_reason
@@ -26,7 +27,6 @@ from storage.letters import (
     one_letter,
     redacted,
 )
-from storage.opening import read_pool
 
 T = TypeVar("T")
 
@@ -255,17 +255,8 @@ def _run(context: CommandContext, work: Callable[[PostgresLetters], Awaitable[T]
     config = context.config()
 
     async def run() -> T:
-        pool = read_pool(
-            config,
-            config.postgres.shards[0],
-            "gateway",
-            application_name="tally dead-letters",
-            session_count_max=1,
-        )
-        try:
+        async with books_session(config, "gateway", "tally dead-letters") as pool:
             return await work(PostgresLetters(pool))
-        finally:
-            await pool.close()
 
     context.running_state()
     return asyncio.run(run())

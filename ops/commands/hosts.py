@@ -6,6 +6,7 @@ import asyncio
 
 import click
 
+from ops.books import books_session
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.counting import counted
 from ops.faults import CommandFailed
@@ -13,7 +14,6 @@ from ops.stack.waiting import Owners
 from runtime.config import Config
 from runtime.faults import StorageUnavailable
 from storage.intent import IntentStore
-from storage.opening import read_pool
 from storage.read_pool import ReadPool
 from storage.status import StatusQueries
 
@@ -58,24 +58,16 @@ def scale(
 async def _scale(
     context: CommandContext, config: Config, host_count: int, timeout_s: float
 ) -> dict[str, list[int]]:
-    pool = read_pool(
-        config,
-        config.postgres.shards[0],
-        "gateway",
-        application_name="tally scale",
-        session_count_max=1,
-    )
     try:
-        await IntentStore(pool).set_host_count(host_count, actor="tally scale")
-        async with asyncio.timeout(timeout_s):
-            return await _wait(context, config, pool, host_count)
+        async with books_session(config, "gateway", "tally scale") as pool:
+            await IntentStore(pool).set_host_count(host_count, actor="tally scale")
+            async with asyncio.timeout(timeout_s):
+                return await _wait(context, config, pool, host_count)
     except TimeoutError:
         raise CommandFailed(
             f"{counted(host_count, 'host')} did not get everything within {timeout_s:.0f} s."
             f" See: {context.hint('status')}"
         ) from None
-    finally:
-        await pool.close()
 
 
 async def _wait(

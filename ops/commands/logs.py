@@ -12,9 +12,9 @@ from uuid import UUID
 
 import click
 
+from ops.books import books_session
 from ops.context import CommandContext
 from payments.identity import request_id
-from storage.opening import read_pool
 from storage.request_log import FIRST_OF_ALL, PostgresRequestHeads, RequestHead
 
 LINES_MAX = 1_000
@@ -53,14 +53,7 @@ async def _tail(
     context: CommandContext, merchant: str | None, lines: int, *, is_followed: bool, is_json: bool
 ) -> None:
     config = context.config()
-    pool = read_pool(
-        config,
-        config.postgres.shards[0],
-        "reader",
-        application_name="tally logs tail",
-        session_count_max=1,
-    )
-    try:
+    async with books_session(config, "reader", "tally logs tail") as pool:
         log = PostgresRequestHeads(pool)
         heads = await log.newest(after=FIRST_OF_ALL, merchant_id=merchant, count_max=lines)
         _show(context, heads, is_json=is_json)
@@ -71,8 +64,6 @@ async def _tail(
                 after=unseen.after, merchant_id=merchant, count_max=LOOK_COUNT_MAX
             )
             _show(context, unseen.of(heads), is_json=is_json)
-    finally:
-        await pool.close()
 
 
 class Unseen:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import click
 
+from ops.books import books_session
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.money_text import amount_text
 from payments.identity import psp_key
 from storage.open_payments import PAGE_MAX, OpenPayment, PostgresOpenPayments
-from storage.opening import read_pool
 
 
 @click.command("list")
@@ -56,21 +56,12 @@ async def _read(
     context: CommandContext, *, is_unknown: bool, limit: int
 ) -> tuple[Sequence[OpenPayment], int]:
     config = context.config()
-    pool = read_pool(
-        config,
-        config.postgres.shards[0],
-        "reader",
-        application_name="tally payments list",
-        session_count_max=1,
-    )
-    try:
+    async with books_session(config, "reader", "tally payments list") as pool:
         payments = PostgresOpenPayments(pool)
         return (
             await payments.oldest(is_unknown=is_unknown, count_max=limit),
             await payments.count(is_unknown=is_unknown),
         )
-    finally:
-        await pool.close()
 
 
 def document(one: OpenPayment) -> dict[str, object]:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import click
 
+from ops.books import books_session
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from payments.attempts import ResultClass
-from storage.opening import read_pool
 from storage.psp_events import EVENTS_PAGE_MAX, OddEvent, OddState, PostgresPspEvents
 
 
@@ -69,17 +69,8 @@ def list_events(
 
 async def _read(context: CommandContext, state: OddState | None, limit: int) -> Sequence[OddEvent]:
     config = context.config()
-    pool = read_pool(
-        config,
-        config.postgres.shards[0],
-        "reader",
-        application_name="tally psp-events",
-        session_count_max=1,
-    )
-    try:
+    async with books_session(config, "reader", "tally psp-events") as pool:
         return await PostgresPspEvents(pool).odd(state, count_max=limit)
-    finally:
-        await pool.close()
 
 
 def payment_text(event: OddEvent) -> str:

@@ -34,6 +34,30 @@ class OrderDiscarded(errors.PaymentFailed):
     code = "order_discarded"
 
 
+class PaymentNotAuthorized(errors.StateConflict):
+    """Nothing of the payment is authorized."""
+
+    code = "payment_not_authorized"
+
+
+class PaymentNotCaptured(errors.StateConflict):
+    """Nothing of the payment was captured."""
+
+    code = "payment_not_captured"
+
+
+class CaptureExceedsAuthorized(errors.Refused):
+    """More than is authorized can't be captured."""
+
+    code = "capture_exceeds_authorized"
+
+
+class RefundExceedsCaptured(errors.Refused):
+    """More than was captured can't be refunded."""
+
+    code = "refund_exceeds_captured"
+
+
 class RequestMalformed(errors.BadRequest):
     """The request is not valid HTTP."""
 
@@ -154,6 +178,12 @@ class PaymentNotFound(errors.ResourceMissing):
     code = "payment_not_found"
 
 
+class CheckoutNotFound(errors.ResourceMissing):
+    """There is no such checkout."""
+
+    code = "checkout_not_found"
+
+
 class WalletNotFound(errors.ResourceMissing):
     """There is no such wallet."""
 
@@ -164,6 +194,30 @@ class DeadLetterNotFound(errors.ResourceMissing):
     """There is no such dead letter."""
 
     code = "dead_letter_not_found"
+
+
+class RefundNotFound(errors.ResourceMissing):
+    """There is no such refund."""
+
+    code = "refund_not_found"
+
+
+class EventNotFound(errors.ResourceMissing):
+    """There is no such event."""
+
+    code = "event_not_found"
+
+
+class WebhookEndpointNotFound(errors.ResourceMissing):
+    """There is no such webhook endpoint."""
+
+    code = "webhook_endpoint_not_found"
+
+
+class WebhookDeliveryNotFound(errors.ResourceMissing):
+    """There is no such delivery."""
+
+    code = "webhook_delivery_not_found"
 
 
 class PspNotFound(errors.ResourceMissing):
@@ -184,6 +238,12 @@ class RequestTimeout(errors.BadRequest):
     code = "request_timeout"
 
 
+class PaymentInProgress(errors.StateConflict):
+    """The payment has not ended yet."""
+
+    code = "payment_in_progress"
+
+
 class SellerExists(errors.StateConflict):
     """A seller of that id exists already."""
 
@@ -194,6 +254,12 @@ class DeadLetterClosed(errors.StateConflict):
     """The dead letter was dealt with otherwise."""
 
     code = "dead_letter_closed"
+
+
+class TooManyEndpoints(errors.StateConflict):
+    """There are as many webhook endpoints as there may be."""
+
+    code = "too_many_endpoints"
 
 
 class BodyTooLarge(errors.BadRequest):
@@ -268,10 +334,28 @@ class CaptureInvalid(errors.Refused):
     code = "capture_invalid"
 
 
-class NotSupportedYet(errors.Refused):
-    """This is not supported yet."""
+class OperationsExhausted(errors.Refused):
+    """Too much was done to the payment already."""
 
-    code = "not_supported_yet"
+    code = "operations_exhausted"
+
+
+class CheckoutInvalid(errors.Refused):
+    """The checkout can't be made so."""
+
+    code = "checkout_invalid"
+
+
+class ReturnUrlInvalid(errors.Refused):
+    """The buyer can't be sent back to this URL."""
+
+    code = "return_url_invalid"
+
+
+class OrderIdReused(errors.Refused):
+    """An order's id was used with another request."""
+
+    code = "order_id_reused"
 
 
 class DescriptionTooLong(errors.Refused):
@@ -284,6 +368,30 @@ class ReasonInvalid(errors.Refused):
     """The reason can't be kept."""
 
     code = "reason_invalid"
+
+
+class WebhookUrlInvalid(errors.Refused):
+    """The URL can't receive webhooks."""
+
+    code = "webhook_url_invalid"
+
+
+class WebhookTypesInvalid(errors.Refused):
+    """The types of events are not known."""
+
+    code = "webhook_types_invalid"
+
+
+class WebhookOverlapInvalid(errors.Refused):
+    """Two secrets can't be valid for so long."""
+
+    code = "webhook_overlap_invalid"
+
+
+class ResendRangeInvalid(errors.Refused):
+    """The range of deliveries is not valid."""
+
+    code = "resend_range_invalid"
 
 
 class MetadataInvalid(errors.Refused):
@@ -316,6 +424,12 @@ class IdempotencyKeyReused(errors.Refused):
     code = "idempotency_key_reused"
 
 
+class TooManyStreams(errors.TooManyRequests):
+    """Too many streams are open."""
+
+    code = "too_many_streams"
+
+
 class InternalError(errors.ServerFailed):
     """Something went wrong on our side."""
 
@@ -339,6 +453,10 @@ BY_CODE: Mapping[str, type[errors.ApiError]] = {
     "psp_unavailable": PspUnavailable,
     "not_charged": NotCharged,
     "order_discarded": OrderDiscarded,
+    "payment_not_authorized": PaymentNotAuthorized,
+    "payment_not_captured": PaymentNotCaptured,
+    "capture_exceeds_authorized": CaptureExceedsAuthorized,
+    "refund_exceeds_captured": RefundExceedsCaptured,
     "request_malformed": RequestMalformed,
     "json_invalid": JsonInvalid,
     "json_member_repeated": JsonMemberRepeated,
@@ -359,13 +477,20 @@ BY_CODE: Mapping[str, type[errors.ApiError]] = {
     "webhook_timestamp_invalid": WebhookTimestampInvalid,
     "not_found": NotFound,
     "payment_not_found": PaymentNotFound,
+    "checkout_not_found": CheckoutNotFound,
     "wallet_not_found": WalletNotFound,
     "dead_letter_not_found": DeadLetterNotFound,
+    "refund_not_found": RefundNotFound,
+    "event_not_found": EventNotFound,
+    "webhook_endpoint_not_found": WebhookEndpointNotFound,
+    "webhook_delivery_not_found": WebhookDeliveryNotFound,
     "psp_not_found": PspNotFound,
     "method_not_allowed": MethodNotAllowed,
     "request_timeout": RequestTimeout,
+    "payment_in_progress": PaymentInProgress,
     "seller_exists": SellerExists,
     "dead_letter_closed": DeadLetterClosed,
+    "too_many_endpoints": TooManyEndpoints,
     "body_too_large": BodyTooLarge,
     "content_type_unsupported": ContentTypeUnsupported,
     "expectation_failed": ExpectationFailed,
@@ -378,14 +503,22 @@ BY_CODE: Mapping[str, type[errors.ApiError]] = {
     "payment_method_invalid": PaymentMethodInvalid,
     "sandbox_token_refused": SandboxTokenRefused,
     "capture_invalid": CaptureInvalid,
-    "not_supported_yet": NotSupportedYet,
+    "operations_exhausted": OperationsExhausted,
+    "checkout_invalid": CheckoutInvalid,
+    "return_url_invalid": ReturnUrlInvalid,
+    "order_id_reused": OrderIdReused,
     "description_too_long": DescriptionTooLong,
     "reason_invalid": ReasonInvalid,
+    "webhook_url_invalid": WebhookUrlInvalid,
+    "webhook_types_invalid": WebhookTypesInvalid,
+    "webhook_overlap_invalid": WebhookOverlapInvalid,
+    "resend_range_invalid": ResendRangeInvalid,
     "metadata_invalid": MetadataInvalid,
     "buyer_invalid": BuyerInvalid,
     "text_invalid": TextInvalid,
     "pan_not_accepted": PanNotAccepted,
     "idempotency_key_reused": IdempotencyKeyReused,
+    "too_many_streams": TooManyStreams,
     "internal_error": InternalError,
     "queue_backpressure": QueueBackpressure,
     "store_unavailable": StoreUnavailable,
