@@ -103,9 +103,18 @@ class AskedDrawing:
         """Return another one under the same key; None of a void, which has no members to differ in."""
         if operation.kind is OpKind.VOID:
             return None
-        amount_minor = (operation.amount_minor or 0) + 1
-        made = operation_fingerprint(amount_minor, operation.reason, self._secret)
-        return operation._replace(amount_minor=amount_minor, fingerprint=made)
+        return self._with(operation, (operation.amount_minor or 0) + 1, operation.reason)
+
+    def as_capture(self, operation: SentOperation) -> SentOperation:
+        """Return a capture under the key of something else, which names another operation."""
+        made = self._with(operation, (operation.amount_minor or 0) + 1, None)
+        return made._replace(kind=OpKind.CAPTURE)
+
+    def _with(
+        self, operation: SentOperation, amount_minor: int, reason: str | None
+    ) -> SentOperation:
+        made = operation_fingerprint(amount_minor, reason, self._secret)
+        return operation._replace(amount_minor=amount_minor, reason=reason, fingerprint=made)
 
     def checkout(
         self, storefront: Storefront | None = None, key: str | None = None

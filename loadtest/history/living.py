@@ -179,6 +179,5 @@ class Living:
     def _other(self, operation: SentOperation) -> SentOperation | None:
         """Another request under its key; now and then of another kind, which is another operation."""
         if operation.kind is OpKind.REFUND and self._draw.random() < 0.2:
-            made = self._drawing.other_operation(operation)
-            return None if made is None else made._replace(kind=OpKind.CAPTURE, reason=None)
+            return self._drawing.as_capture(operation)
         return self._drawing.other_operation(operation)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from loadtest.mutants.at_the_owner import key_apart
 from loadtest.mutants.patching import Mutant, replace_attribute
 
 if TYPE_CHECKING:
-    from payments.attempts import PspAnswer
+    from actors.inbox import Work
+    from actors.lane_worker import LaneWorker
     from payments.operation_kinds import OperationKind
     from payments.operations import Operation
-    from psp.http_simulator import SimulatorPsp
+    from storage.ports import KnownOrders
 
 
 def _refunds_in_flight_not_counted() -> None:
@@ -27,22 +27,19 @@ def _refunds_in_flight_not_counted() -> None:
     replace_attribute(operations, "sum_of", sum_of_captures)
 
 
-def _refund_again_under_a_new_key() -> None:
-    from payments.attempts import ResultClass
-    from psp.http_simulator import SimulatorPsp
+def _operation_runs_again() -> None:
+    from actors.lane_worker import LaneWorker
 
-    send = vars(SimulatorPsp)["_send"]
+    load = vars(LaneWorker)["_load_payments"]
 
-    async def send_refunds_twice(
-        psp: SimulatorPsp, psp_key: str, path: str, body: bytes, timeout_s: float
-    ) -> PspAnswer:
-        answer: PspAnswer = await send(psp, psp_key, path, body, timeout_s)
-        if answer.result is not ResultClass.UNKNOWN or not path.endswith("/refund"):
-            return answer
-        again: PspAnswer = await send(psp, key_apart(psp_key), path, body, timeout_s)
-        return again
+    async def load_payments_alone(
+        worker: LaneWorker, work: dict[int, Work], known: KnownOrders
+    ) -> tuple[KnownOrders, Any]:
+        """Load how payments stand, and forget which operations are there already."""
+        _, standings = await load(worker, work, known)
+        return known, standings
 
-    replace_attribute(SimulatorPsp, "_send", send_refunds_twice)
+    replace_attribute(LaneWorker, "_load_payments", load_payments_alone)
 
 
 def _release_leaves_it_pending() -> None:
@@ -63,11 +60,11 @@ IN_OPERATIONS = (
         put_in=_refunds_in_flight_not_counted,
     ),
     Mutant(
-        name="refund_again_under_a_new_key",
-        defect="a refund that timed out is sent again under a new PSP key",
-        breaks=("I5", "I6"),
-        mix="psp",
-        put_in=_refund_again_under_a_new_key,
+        name="operation_runs_again",
+        defect="a capture, void or refund that comes again is not looked for in the books",
+        breaks=("I14", "I22", "I26"),
+        mix="none",
+        put_in=_operation_runs_again,
     ),
     Mutant(
         name="release_leaves_it_pending",
