@@ -9,15 +9,16 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from loadtest.checker import checkout_checks, operation_checks
+from loadtest.checker import checkout_checks, delivery_checks, operation_checks
 from loadtest.checker.derivation import checkout_id, checkout_uuid, operation_uuid, order_uuid
-from loadtest.checker.findings import Findings
+from loadtest.checker.findings import Findings, Subject
 from loadtest.checker.joined import Joined
 from loadtest.checker.records import (
     AskedOrder,
     CheckoutOrderRecord,
     CheckoutRecord,
     ClientEvent,
+    EventRecord,
     EventType,
     OperationRecord,
     OpKind,
@@ -26,6 +27,7 @@ from loadtest.checker.records import (
     Records,
     RefusedRecord,
 )
+from loadtest.checker.timeline import timeline_around
 from tests.unit.loadtest.planted import changed, swapped
 
 MERCHANT, MODE = "mrc_a", "test"
@@ -210,3 +212,23 @@ def test_a_late_refusal_is_told_by_the_books() -> None:
     assert violated(KEPT, given) == 1
     refused = [RefusedRecord(other[0].operation_uuid, "f-done")]
     assert violated(KEPT, swapped(given, refused=refused)) == 0
+
+
+def test_events_of_operations_are_delivered_as_well() -> None:
+    """A refund's event belongs to its payment's merchant: where it never came, I18 finds that."""
+    told = EventRecord(0, 2, 1, 2, "refund.created")
+    name = delivery_checks.event_id(told)
+    given = swapped(records(), events=[told], webhooks={(MERCHANT, MODE): frozenset({name})})
+    assert violated(delivery_checks.every_event_is_delivered, given) == 0
+    lost = swapped(given, webhooks={(MERCHANT, MODE): frozenset[str]()})
+    assert violated(delivery_checks.every_event_is_delivered, lost) == 1
+
+
+def test_a_counter_example_tells_of_the_operation() -> None:
+    """Around a lost refund stand what its client asked, and what the books hold of it."""
+    given = swapped(records(), operations=changed(records().operations, 0, fingerprint="f-other"))
+    lines = timeline_around(Joined(given), Subject(key=(MERCHANT, MODE, PAYMENT)))
+    texts = "\n".join(line.text for line in lines)
+    assert f"refund {MERCHANT} {DONE} sent" in texts
+    assert "refund (0, 2) of (0, 1): 300" in texts
+    assert "(0, 2) ended succeeded" in texts

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from uuid import uuid4
 
 from payments import chain
 from payments.accounts import psp_receivable, wallet
-from payments.attempts import PspAnswer, ResultClass
 from payments.decided import Decided
-from payments.identity import psp_key
 from payments.mode import Mode
 from payments.operation_kinds import OperationKind
+from payments.partitioning import partition_index
 from payments.posting import Posting
 from payments.rows import TransferKind
 from payments.state import PartitionHead
 from payments.transfers import Movement
-from psp.http_simulator import SimulatorPsp
+from storage.envelope import queue_entry
+from storage.operation_envelope import operation_entry
+from tests.fakes.fake_host import PARTITION_COUNT, World
 from tests.operated import an_operation
+from tests.queue_commands import a_command
 from tests.scenario import BookWorld, Deed, an_order
-
-_ORDER = uuid4()
 
 
 def refunds_in_flight_not_counted() -> object:
@@ -34,25 +33,24 @@ def refunds_in_flight_not_counted() -> object:
     return sum(row.is_open for row in world.take(operations=refunds).operations)
 
 
-def refund_again_under_a_new_key() -> object:
-    """How many keys a refund and a charge are sent under whose first answers never come."""
-    psp = SimulatorPsp(name="psp", account="main", url="http://127.0.0.1:1")
-    keys: list[str] = []
+def operation_runs_again() -> object:
+    """How many messages are left of a refund that comes again when its key record is gone."""
 
-    async def silence(
-        _method: str, _path: str, *, headers: Mapping[str, str], **_rest: object
-    ) -> PspAnswer:
-        keys.append(headers["Idempotency-Key"])
-        return PspAnswer(result=ResultClass.UNKNOWN)
-
-    vars(vars(psp)["_http"])["request"] = silence
-
-    async def ask() -> list[int]:
-        await psp.refund(psp_key(_ORDER, 1), "ch_a", 100, timeout_s=1.0)
-        refund_keys = len(set(keys))
-        keys.clear()
-        await psp.charge(psp_key(_ORDER, 1), b"{}", timeout_s=1.0)
-        return [refund_keys, len(set(keys))]
+    async def ask() -> object:
+        world = World()
+        async with world.running(world.host()):
+            payment = a_command(uuid4(), amount_minor=1_000)
+            index = partition_index(payment.order_uuid, PARTITION_COUNT)
+            await world.gateway.append([queue_entry(payment, index)])
+            await world.until(lambda: world.status_of(payment.order_uuid) is not None)
+            refund = operation_entry(an_operation(OperationKind.REFUND, payment, 1, 600), index)
+            await world.gateway.append([refund])
+            await world.until(lambda: len(world.books.outcomes) == 2)
+            await world.until(lambda: not any(world.server.copy.streams.values()))
+            world.server.copy.records.clear()
+            await world.gateway.append([refund])
+            await asyncio.sleep(0.6)
+            return sum(map(len, world.server.copy.streams.values()))
 
     return asyncio.run(ask())
 
