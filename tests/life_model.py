@@ -140,11 +140,14 @@ class ModelPayment:
         self._next_turn()
 
     def told_of_dispute(self, reference: str, state: str, amount_minor: int) -> str:
-        """What a provider told, in whatever order. Returns whether it was news, known, or is contradicted."""
+        """What a provider told, in whatever order. Returns whether it was news, known, or is contradicted.
+
+        One of more than was captured waits: a capture may have run, and we have not heard of it.
+        """
         dispute = self.disputes.get(reference)
         if dispute is None:
             if not 0 < amount_minor <= self.captured_minor:
-                return "contradicts"
+                return "waits"
             dispute = self.disputes[reference] = ModelDispute(amount_minor, "opened")
             dispute.events.append("dispute.opened")
             if state == "opened":

@@ -36,6 +36,7 @@ from payments.open_order import CallAnswer
 from payments.operation_answer import STATUS_WIRES, frozen_operation_answer
 from payments.operation_kinds import OperationKind
 from payments.operation_rows import OperationRow
+from payments.operation_taking import EXPIRY_LOOK_MS
 from psp.simulator.charges import Charge
 from psp.simulator.wire import ChangeKind, ChargeStatus
 from tests.fakes.fake_ledger import FakeLedger
@@ -59,7 +60,7 @@ DISPUTES = (ChangeKind.DISPUTE, ChangeKind.DISPUTE_WON, ChangeKind.DISPUTE_LOST)
 KEPT_FOR = timedelta(seconds=POLICY.authorization_s_max)
 REACHED_WITHIN = timedelta(seconds=POLICY.not_sent.age_s_max or 0)
 KEY_SENT_FOR = timedelta(seconds=KEY_LIFETIME_S) - KEY_LIFETIME_MARGIN
-WAITS_S = (1.0, 600.0, 40_000.0, KEPT_FOR.total_seconds() + 1)
+WAITS_S = (1.0, 600.0, 40_000.0, KEPT_FOR.total_seconds() + 1, 4_000.0)
 
 _CHARGED = {
     ChargeStatus.CAPTURED: "succeeded",
@@ -85,6 +86,7 @@ class Lives(RuleBasedStateMachine):
         self.verdicts: dict[UUID, str] = {}
         """What the model says of disputes' events that were judged."""
         self.held_since: dict[UUID, datetime] = {}
+        self.parked_until = self.world.now
 
     @initialize(is_paid=st.booleans())
     def begin(self, is_paid: bool) -> None:
@@ -203,8 +205,13 @@ class Lives(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.world.wait(seconds)
         self.follow()
+        if self.world.books.parked:
+            # Behind what is parked nothing would begin: it is looked at again each hour.
+            self.parked_until = self.world.now
         for order, since in self.held_since.items():
-            if self.world.now - since > KEPT_FOR and self.models[order].held_minor > 0:
+            over_s = (self.world.now - max(since + KEPT_FOR, self.parked_until)).total_seconds()
+            is_over = over_s > 2 * EXPIRY_LOOK_MS / 1_000
+            if is_over and self.models[order].held_minor > 0:
                 tried = self.models[order].operations.values()
                 assert any(each.kind == "expiry" for each in tried), "it is held for too long"
 
@@ -476,11 +483,11 @@ class Lives(RuleBasedStateMachine):
         world = self.world
         world.books.parked.clear()
         world.claim()
-        for _ in range(60):
+        for n in range(80):
             if world.calls:
                 self.call(0, Deed.CHARGE, is_lost=False)
             elif world.book.open_count:
-                self.wait(600.0)
+                self.wait(600.0 if n < 40 else 40_000.0)
             else:
                 break
         for n in range(len(self.psp.told)):
