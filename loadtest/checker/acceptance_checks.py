@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from loadtest.checker.asked import asked_orders
 from loadtest.checker.findings import Findings, Subject
 from loadtest.checker.joined import Joined, Op, id_of, key_of
-from loadtest.checker.records import ClientEvent, EventType, FaultPhase, OpKind, OrderRecord
+from loadtest.checker.records import (
+    OPERATIONS,
+    ClientEvent,
+    EventType,
+    FaultPhase,
+    OpKind,
+    OrderRecord,
+)
 
 HTTP_OK, HTTP_CREATED, HTTP_ACCEPTED, HTTP_PAYMENT_REQUIRED = 200, 201, 202, 402
 
@@ -20,7 +28,15 @@ _OK_STATUSES = {
     OpKind.GET: {HTTP_OK},
     OpKind.WALLET: {HTTP_OK},
     OpKind.LIST: {HTTP_OK},
+    OpKind.CAPTURE: {HTTP_CREATED, HTTP_ACCEPTED},
+    OpKind.VOID: {HTTP_CREATED, HTTP_ACCEPTED},
+    OpKind.REFUND: {HTTP_CREATED, HTTP_ACCEPTED},
+    OpKind.REFUNDS: {HTTP_OK},
+    OpKind.GET_REFUND: {HTTP_OK},
+    OpKind.CHECKOUT: {HTTP_CREATED, HTTP_ACCEPTED},
+    OpKind.GET_CHECKOUT: {HTTP_OK},
 }
+_MAY_DECLINE = OPERATIONS | {OpKind.POST}
 _FREEZING = ("freeze", "sigstop", "stop")
 
 
@@ -57,6 +73,7 @@ def _loss(joined: Joined, op: Op, rows: Sequence[OrderRecord]) -> str | None:
 
 def no_order_without_a_request(joined: Joined, found: Findings) -> None:
     """I3: each order of the books was asked for, by a request that may have had an effect."""
+    of_checkouts = asked_orders(joined)
     for order in joined.records.orders:
         if order.merchant not in joined.merchants:
             continue
@@ -64,6 +81,9 @@ def no_order_without_a_request(joined: Joined, found: Findings) -> None:
         is_asked_for = any(
             op.invoke.fingerprint == order.fingerprint and op.type is not EventType.FAIL
             for op in joined.posts.get(key, ())
+        ) or any(
+            asked.fingerprint == order.fingerprint and op.type is not EventType.FAIL
+            for asked, op in of_checkouts.get(key, ())
         )
         found.check(
             is_asked_for,
@@ -93,8 +113,8 @@ def _undocumented(joined: Joined, kind: OpKind, end: ClientEvent) -> str | None:
     code = joined.document(end).get("code")
     if joined.records.documented.get(str(code)) != end.status:
         return f"answered {end.status} with code {code!r}, which is not documented"
-    if end.status == HTTP_PAYMENT_REQUIRED and kind is not OpKind.POST:
-        return "answered 402 to something that is no POST"
+    if end.status == HTTP_PAYMENT_REQUIRED and kind not in _MAY_DECLINE:
+        return "answered 402 to something that charges nothing"
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadtest.checker.acceptance_checks import HTTP_CREATED, HTTP_PAYMENT_REQUIRED
+from loadtest.checker.asked import asked_orders
 from loadtest.checker.derivation import order_uuid
 from loadtest.checker.findings import Findings, Subject
 from loadtest.checker.joined import Joined, Op, id_of
@@ -147,14 +148,16 @@ def merchants_never_meet(joined: Joined, found: Findings) -> None:
         for op in (*ops, *joined.gets.get(key, ())):
             wrong = _foreign(joined, op, ops)
             found.check(wrong is None, f"{key[0]} {key[2]}: {wrong}", Subject(key=key))
+    of_checkouts = asked_orders(joined)
     for op in joined.ops:
         if op.invoke.kind is not OpKind.LIST or op.end is None or op.type is not EventType.OK:
             continue
         listed = joined.document(op.end).get("ids")
         merchant, mode = op.invoke.merchant, op.invoke.mode
         for listed_key in listed if isinstance(listed, list) else ():
+            name = (merchant, mode, listed_key)
             found.check(
-                (merchant, mode, listed_key) in joined.posts,
+                name in joined.posts or name in of_checkouts,
                 f"#{op.invoke.op} lists {listed_key} to {merchant}, which never sent it",
                 Subject(key=(merchant, mode, str(listed_key))),
             )

@@ -74,6 +74,29 @@ class OperationRecord(NamedTuple):
     payment_no: int
     """The order_no of its payment."""
     amount_minor: int
+    key: str = ""
+    """The storefront's; empty where the books are not told of it."""
+    fingerprint: str = ""
+
+
+class CheckoutRecord(NamedTuple):
+    """A checkout as it was accepted."""
+
+    checkout_uuid: str
+    merchant: str
+    mode: str
+    key: str
+    fingerprint: str
+
+
+class CheckoutOrderRecord(NamedTuple):
+    """One order of a checkout, in the order of the checkout's own."""
+
+    checkout_uuid: str
+    key: str
+    amount_minor: int
+    currency: str
+    fingerprint: str
 
 
 class DisputeRecord(NamedTuple):

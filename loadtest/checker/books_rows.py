@@ -15,6 +15,8 @@ from loadtest.checker.records import (
     AccountRecord,
     AttemptRecord,
     BatchRecord,
+    CheckoutOrderRecord,
+    CheckoutRecord,
     DeadLetterRecord,
     DisputeRecord,
     EventRecord,
@@ -117,6 +119,12 @@ def books_records(tables: Mapping[str, Sequence[Row]]) -> dict[str, list[Any]]:
     ]
     records["disputes"] = [
         DisputeRecord(*_named(row, 3, DISPUTE_STATES)) for row in tables.get("disputes", ())
+    ]
+    records["checkouts"] = [
+        CheckoutRecord(*_named(row, 2, MODES)) for row in tables.get("checkouts", ())
+    ]
+    records["checkout_orders"] = [
+        CheckoutOrderRecord(*row) for row in tables.get("checkout_orders", ())
     ]
     return records
 

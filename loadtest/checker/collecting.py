@@ -24,6 +24,8 @@ BOOKS_TABLES = (
     "attempts",
     "operations",
     "disputes",
+    "checkouts",
+    "checkout_orders",
     "outcomes",
     "open_orders",
     "accounts",

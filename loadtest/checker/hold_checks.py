@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from loadtest.checker.findings import Findings, Subject
 from loadtest.checker.joined import Joined, id_of
-from loadtest.checker.records import OrderId, OrderRecord, TransferRecord
+from loadtest.checker.records import OperationRecord, OrderId, OrderRecord, TransferRecord
 from loadtest.checker.state_checks import HELD
 
+VOIDED = "voided"
+_CAPTURING = frozenset({"charge", "capture"})
 _ENDS = frozenset({"succeeded", "canceled", "expired"})
 _EVENT_PREFIX = "payment_order."
 
@@ -76,31 +79,77 @@ def refunds_never_exceed_captures(joined: Joined, found: Findings) -> None:
         refunds = [row for row in operations if row.kind == "refund"]
         if not refunds:
             continue
-        captured_minor = refunded_minor = 0
-        for row in _moved(joined, payment):
-            captured_minor += row.amount_minor if row.kind in ("charge", "capture") else 0
-            refunded_minor += row.amount_minor if row.kind == "refund" else 0
+        for batch_seq, captured_minor, refunded_minor, in_flight_minor in _refunding(
+            joined, payment, refunds
+        ):
             found.check(
-                refunded_minor <= captured_minor,
-                f"order {payment} had refunded {refunded_minor} of {captured_minor} by batch"
-                f" {row.batch_seq}",
+                refunded_minor + in_flight_minor <= captured_minor,
+                f"order {payment} had {refunded_minor} refunded and {in_flight_minor} in flight, of"
+                f" {captured_minor} captured, by batch {batch_seq}",
                 Subject(order=payment),
             )
-        in_flight_minor = sum(
-            row.amount_minor for row in refunds if id_of(row) in joined.open_orders
+        moved_minor = sum(
+            row.amount_minor for row in _moved(joined, payment) if row.kind == "refund"
         )
         found.check(
-            refunded_minor + in_flight_minor <= captured_minor,
-            f"order {payment} has refunded {refunded_minor}, and {in_flight_minor} are in flight,"
-            f" of {captured_minor}",
-            Subject(order=payment),
-        )
-        found.check(
-            refunded_minor == joined.done(payment, "refund"),
-            f"order {payment} moved {refunded_minor} back, and its refunds come to"
+            moved_minor == joined.done(payment, "refund"),
+            f"order {payment} moved {moved_minor} back, and its refunds come to"
             f" {joined.done(payment, 'refund')}",
             Subject(order=payment),
         )
+
+
+def _refunding(
+    joined: Joined, payment: OrderId, refunds: Sequence[OperationRecord]
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (batch, captured, refunded, refunds in flight) after each batch that changed one of them."""
+    captured: Counter[int] = Counter()
+    refunded: Counter[int] = Counter()
+    in_flight: Counter[int] = Counter()
+    for moved in _moved(joined, payment):
+        captured[moved.batch_seq] += moved.amount_minor if moved.kind in _CAPTURING else 0
+        refunded[moved.batch_seq] += moved.amount_minor if moved.kind == "refund" else 0
+    for refund in refunds:
+        events, outcomes = joined.events.get(id_of(refund), ()), joined.outcomes.get(id_of(refund))
+        # Where its events are missing, which I2 tells, it is in flight from the beginning on.
+        in_flight[events[0].batch_seq if events else 0] += refund.amount_minor
+        if outcomes:
+            in_flight[outcomes[0].batch_seq] -= refund.amount_minor
+    sums = [0, 0, 0]
+    for batch_seq in sorted(captured.keys() | in_flight.keys()):
+        for place, changes in enumerate((captured, refunded, in_flight)):
+            sums[place] += changes[batch_seq]
+        yield batch_seq, sums[0], sums[1], sums[2]
+
+
+def charges_went_back_as_booked(joined: Joined, found: Findings) -> None:
+    """I6, of what follows a charge: what the PSP gave back of it is what the books refunded, and what it
+    let go of its hold is what they released.
+    """
+    references = {
+        (str(row.psp), str(row.psp_reference)): id_of(row)
+        for row in joined.records.outcomes
+        if id_of(row) in joined.order_by_id and row.psp_reference is not None
+    }
+    for charge in joined.records.charges:
+        payment = references.get((charge.psp, charge.reference))
+        if payment is None or payment not in joined.operations:
+            continue
+        name = f"charge {charge.reference} at {charge.psp}"
+        booked_minor = joined.done(payment, "refund")
+        found.check(
+            charge.refunded_minor == booked_minor,
+            f"{name} gave {charge.refunded_minor} back, and {booked_minor} is booked as refunded",
+            Subject(psp_key=charge.psp_key),
+        )
+        is_released = any(row.kind == "release" for row in _moved(joined, payment))
+        if charge.captured_minor == 0:
+            found.check(
+                is_released == (charge.status == VOIDED),
+                f"{name} is {charge.status}, and its hold is {'' if is_released else 'not '}booked"
+                " as given back",
+                Subject(psp_key=charge.psp_key),
+            )
 
 
 def _moved(joined: Joined, payment: OrderId) -> list[TransferRecord]:

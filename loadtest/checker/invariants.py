@@ -9,9 +9,11 @@ from loadtest.checker import (
     acceptance_checks,
     answer_checks,
     chain_checks,
+    checkout_checks,
     delivery_checks,
     hold_checks,
     money_checks,
+    operation_checks,
     psp_checks,
     queue_checks,
     session_checks,
@@ -47,11 +49,23 @@ def _of(
     return Invariant(number, title, check, "", frozenset(needs), may_be_empty)
 
 
+def _all(*checks: Check) -> Check:
+    def check(joined: Joined, found: Findings) -> None:
+        for each in checks:
+            each(joined, found)
+
+    return check
+
+
 INVARIANTS: tuple[Invariant, ...] = (
     _of(
         "I1",
         "what was accepted is in the books",
-        acceptance_checks.acknowledged_orders_are_kept,
+        _all(
+            acceptance_checks.acknowledged_orders_are_kept,
+            operation_checks.acknowledged_operations_are_kept,
+            checkout_checks.acknowledged_checkouts_are_kept,
+        ),
         Input.HISTORY,
         Input.BOOKS,
     ),
@@ -64,7 +78,10 @@ INVARIANTS: tuple[Invariant, ...] = (
     _of(
         "I3",
         "no order without a request",
-        acceptance_checks.no_order_without_a_request,
+        _all(
+            acceptance_checks.no_order_without_a_request,
+            operation_checks.no_operation_without_a_request,
+        ),
         Input.HISTORY,
         Input.BOOKS,
     ),
@@ -86,7 +103,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     _of(
         "I6",
         "each charge is booked, and the reverse",
-        psp_checks.charges_are_booked,
+        _all(psp_checks.charges_are_booked, hold_checks.charges_went_back_as_booked),
         Input.BOOKS,
         Input.ORACLE,
     ),
@@ -126,11 +143,24 @@ INVARIANTS: tuple[Invariant, ...] = (
         Input.BOOKS,
         Input.SNAPSHOTS,
     ),
-    _of("I13", "one key, one answer", answer_checks.one_key_one_answer, Input.HISTORY, Input.BOOKS),
+    _of(
+        "I13",
+        "one key, one answer",
+        _all(
+            answer_checks.one_key_one_answer,
+            operation_checks.one_operation_one_answer,
+            checkout_checks.one_checkout_one_answer,
+        ),
+        Input.HISTORY,
+        Input.BOOKS,
+    ),
     _of(
         "I14",
         "merchants' keys never meet",
-        answer_checks.merchants_never_meet,
+        _all(
+            answer_checks.merchants_never_meet,
+            operation_checks.operations_have_their_own_identity,
+        ),
         Input.HISTORY,
         Input.BOOKS,
     ),
@@ -189,7 +219,11 @@ INVARIANTS: tuple[Invariant, ...] = (
     _of(
         "I23",
         "an acknowledged key is never new again",
-        answer_checks.keys_are_never_new_again,
+        _all(
+            answer_checks.keys_are_never_new_again,
+            operation_checks.operations_are_never_new_again,
+            checkout_checks.checkouts_are_never_new_again,
+        ),
         Input.HISTORY,
     ),
     _of("I24", "no secret in a log or a dump", queue_checks.no_secret_leaks, Input.LEAKS),

@@ -228,7 +228,8 @@ def id_of(
 _MEMBERS = frozenset(
     {
         *("id", "status", "outcome", "attempts", "amount", "amount_captured", "currency"),
-        *("seller", "fee", "psp", "psp_reference", "code", "balances"),
+        *("seller", "fee", "psp", "psp_reference", "code", "balances", "payment"),
+        "is_payment_done",
     }
 )
 
@@ -240,9 +241,16 @@ def _parsed(text: str) -> Mapping[str, object]:
         return {}
     if not isinstance(document, dict):
         return {}
-    kept = {name: value for name, value in document.items() if name in _MEMBERS}
+    kept = dict(_kept(document))
     if isinstance(rows := document.get("data"), list):
         kept["ids"] = [row.get("id") for row in rows if isinstance(row, dict)]
-    if isinstance(inner := document.get("payment"), dict):
-        kept["payment"] = {name: value for name, value in inner.items() if name in _MEMBERS}
+    if isinstance(rows := document.get("orders"), list):
+        kept["orders"] = [_kept(row) for row in rows if isinstance(row, dict)]
+    for inner in ("payment", "capture", "void", "refund"):
+        if isinstance(shown := document.get(inner), dict):
+            kept[inner] = _kept(shown)
     return kept
+
+
+def _kept(document: Mapping[str, object]) -> Mapping[str, object]:
+    return {name: value for name, value in document.items() if name in _MEMBERS}

@@ -138,6 +138,8 @@ def _invocation(line: Line) -> ClientEvent:
         seller=line.seller,
         token=line.token,
         metadata=line.metadata,
+        payment=line.payment,
+        orders=line.orders,
     )
 
 

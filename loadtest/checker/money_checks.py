@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from loadtest.checker.findings import Findings, Subject
 from loadtest.checker.joined import Joined, grouped, id_of
 from loadtest.checker.records import BatchRecord, SliceRecord, TransferRecord
 
-# Two-phase transfers that post nothing: what is held, and what is given back of it.
-UNPOSTED = frozenset({"authorization", "release"})
+# How often a two-phase transfer counts as posted and as pending; all others are posted at once.
+OF_HOLDS: Mapping[str, tuple[int, int]] = {
+    "authorization": (0, 1),
+    "capture": (1, -1),
+    "release": (0, -1),
+}
 
 BatchId = tuple[int, int]
 """(partition_index, batch_seq)."""
@@ -88,28 +92,40 @@ def _add(joined: Joined, rows: Sequence[TransferRecord], sums: defaultdict[str, 
     return None
 
 
+_Sums = tuple[int, int, int, int, int]
+"""(version, debits, credits, debits pending, credits pending)."""
+
+
 class _Fold(NamedTuple):
-    """A slice after each batch that touched it; lists run side by side."""
+    """A slice after each batch that touched it; both lists run side by side."""
 
     batch_seqs: list[int]
-    versions: list[int]
-    debits: list[int]
-    credits: list[int]
+    sums: list[_Sums]
 
-    def at(self, batch_seq: int) -> tuple[int, int, int]:
-        """Return (version, debits, credits) once that batch was written."""
+    def at(self, batch_seq: int) -> _Sums:
+        """Return the sums once that batch was written."""
         place = bisect_right(self.batch_seqs, batch_seq) - 1
-        if place < 0:
-            return 0, 0, 0
-        return self.versions[place], self.debits[place], self.credits[place]
+        return self.sums[place] if place >= 0 else (0, 0, 0, 0, 0)
+
+    def add(self, batch_seq: int, posted: tuple[int, int], pending: tuple[int, int]) -> None:
+        """Add one side of a transfer: (debit, credit), posted and pending."""
+        was = self.sums[-1] if self.sums else (0, 0, 0, 0, 0)
+        self.batch_seqs.append(batch_seq)
+        self.sums.append(
+            (
+                was[0] + 1,
+                *(was[1] + posted[0], was[2] + posted[1]),
+                *(was[3] + pending[0], was[4] + pending[1]),
+            )
+        )
 
 
 def slices_are_their_transfers(joined: Joined, found: Findings) -> None:
-    """I8: at the end and in every snapshot a slice is the sum, and its version the number, of its
-    transfers up to then.
+    """I8: at the end and in every snapshot a slice is the sum, posted and pending, and its version the
+    number, of its transfers up to then.
     """
     folds = _folds(joined.records.transfers)
-    untouched = _Fold([], [], [], [])
+    untouched = _Fold([], [])
     stored = {(row.partition_index, row.account_no) for row in joined.records.slices}
     for place in folds.keys() - stored:
         found.check(
@@ -136,26 +152,28 @@ def slices_are_their_transfers(joined: Joined, found: Findings) -> None:
             )
 
 
-def _wrong_slice(row: SliceRecord, folded: tuple[int, int, int]) -> str | None:
-    kept = (row.version, row.debits_minor, row.credits_minor)
+def _wrong_slice(row: SliceRecord, folded: _Sums) -> str | None:
+    kept = (
+        *(row.version, row.debits_minor, row.credits_minor),
+        *(row.debits_pending_minor, row.credits_pending_minor),
+    )
     if kept == folded:
         return None
-    return f"has (version, debits, credits) {kept}, and its transfers come to {folded}"
+    return (
+        f"has (version, debits, credits, both pending) {kept}, and its transfers come to {folded}"
+    )
 
 
 def _folds(transfers: Sequence[TransferRecord]) -> dict[tuple[int, int], _Fold]:
     folds: dict[tuple[int, int], _Fold] = {}
     for row in sorted(transfers, key=lambda each: (each.partition_index, each.batch_seq)):
-        posted = 0 if row.kind in UNPOSTED else row.amount_minor
-        for account_no, debit, credit in (
-            (row.debit_account_no, posted, 0),
-            (row.credit_account_no, 0, posted),
-        ):
-            fold = folds.setdefault((row.partition_index, account_no), _Fold([], [], [], []))
-            fold.batch_seqs.append(row.batch_seq)
-            fold.versions.append(len(fold.batch_seqs))
-            fold.debits.append((fold.debits[-1] if fold.debits else 0) + debit)
-            fold.credits.append((fold.credits[-1] if fold.credits else 0) + credit)
+        posted, pending = (count * row.amount_minor for count in OF_HOLDS.get(row.kind, (1, 0)))
+        debited, credited = (
+            folds.setdefault((row.partition_index, account_no), _Fold([], []))
+            for account_no in (row.debit_account_no, row.credit_account_no)
+        )
+        debited.add(row.batch_seq, (posted, 0), (pending, 0))
+        credited.add(row.batch_seq, (0, posted), (0, pending))
     return folds
 
 

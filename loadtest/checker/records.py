@@ -16,6 +16,8 @@ from loadtest.checker.book_records import (
     AccountRecord,
     AttemptRecord,
     BatchRecord,
+    CheckoutOrderRecord,
+    CheckoutRecord,
     DeadLetterRecord,
     DisputeRecord,
     EventRecord,
@@ -36,6 +38,8 @@ __all__ = [
     "AttemptRecord",
     "BatchRecord",
     "ChargeRecord",
+    "CheckoutOrderRecord",
+    "CheckoutRecord",
     "ClientEvent",
     "ClientKey",
     "DeadLetterRecord",
@@ -85,7 +89,9 @@ class EventType(StrEnum):
 
     INVOKE = "invoke"
     OK = "ok"
-    """Answered: 2xx, or 402 (the order was taken in, and failed)."""
+    """Answered: 2xx, or 402 (the order was taken in, and failed), or a problem that shows the operation
+    which was taken in, and refused by the books.
+    """
     FAIL = "fail"
     """Answered, and certainly without effect: 4xx, a 503 that says that nothing may run."""
     INFO = "info"
@@ -99,6 +105,26 @@ class OpKind(StrEnum):
     GET = "get"
     WALLET = "wallet"
     LIST = "list"
+    CAPTURE = "capture"
+    VOID = "void"
+    REFUND = "refund"
+    REFUNDS = "refunds"
+    """A list of a payment's refunds."""
+    GET_REFUND = "get_refund"
+    CHECKOUT = "checkout"
+    GET_CHECKOUT = "get_checkout"
+
+
+OPERATIONS = frozenset({OpKind.CAPTURE, OpKind.VOID, OpKind.REFUND})
+
+
+class AskedOrder(NamedTuple):
+    """One order of a checkout, as its client asked for it. ``fingerprint`` is the order's own."""
+
+    key: str
+    amount_minor: int
+    currency: str
+    fingerprint: str
 
 
 class ClientEvent(NamedTuple):
@@ -132,6 +158,11 @@ class ClientEvent(NamedTuple):
     """The answer says ``Tallystick-Key-Check: deferred``."""
     error: str = ""
     """Why there was no answer."""
+    # Of invocations again.
+    payment: str = ""
+    """Of an operation: the key of its payment."""
+    orders: tuple[AskedOrder, ...] = ()
+    """Of a checkout: what it asks for."""
 
 
 class PoisonRecord(NamedTuple):
@@ -228,6 +259,8 @@ class Records:
     open_orders: list[OpenOrderRecord] = field(default_factory=list)
     operations: list[OperationRecord] = field(default_factory=list)
     disputes: list[DisputeRecord] = field(default_factory=list)
+    checkouts: list[CheckoutRecord] = field(default_factory=list)
+    checkout_orders: list[CheckoutOrderRecord] = field(default_factory=list)
     accounts: list[AccountRecord] = field(default_factory=list)
     transfers: list[TransferRecord] = field(default_factory=list)
     slices: list[SliceRecord] = field(default_factory=list)

@@ -13,6 +13,7 @@ from loadtest.checker.records import ClientKey, EventType, OpKind
 
 HTTP_NOT_FOUND = 404
 
+_HELD = "requires_capture"
 _END_RANK = 4
 # An order asks for an action and runs again: neither comes before the other.
 RANKS: Mapping[str, int] = {
@@ -26,8 +27,8 @@ RANKS: Mapping[str, int] = {
     "canceled": _END_RANK,
     "expired": _END_RANK,
 }
-# As long as only these move money, what a wallet has never falls.
-_RAISING_KINDS = frozenset({"charge", "fee"})
+# Only these bring a wallet more than they take; where another one took something, it may fall.
+_RAISING_KINDS = frozenset({"charge", "fee", "authorization", "capture", "release"})
 
 
 class Seen(NamedTuple):
@@ -38,6 +39,8 @@ class Seen(NamedTuple):
     end_ns: int
     rank: int
     status: str
+    is_frozen_hold: bool = False
+    """The answer froze when the order was authorized: it shows that for ever, whatever came of it."""
 
 
 def own_writes_are_read(joined: Joined, found: Findings) -> None:
@@ -63,9 +66,10 @@ def real_time_is_kept(joined: Joined, found: Findings) -> None:
     """I16: what begins after something else ended never sees an earlier state."""
     for key in joined.posts.keys() | joined.gets.keys():
         _never_back(key, sorted(_seen(joined, key), key=lambda seen: seen.invoke_ns), found)
-    if not _only_raising(joined):
-        return
+    falling = _falling(joined)
     for owner, reads in _wallet_reads(joined).items():
+        if owner in falling:
+            continue
         for earlier, later in itertools.pairwise(reads):
             if earlier.end_ns >= later.invoke_ns:
                 continue
@@ -87,7 +91,7 @@ def _never_back(key: ClientKey, seen: Sequence[Seen], found: Findings) -> None:
             if highest is None or by_end[at].rank > highest.rank:
                 highest = by_end[at]
             at += 1
-        if highest is None:
+        if highest is None or later.is_frozen_hold:
             continue
         is_same_end = (
             later.rank != _END_RANK or highest.rank != _END_RANK or later.status == highest.status
@@ -111,7 +115,8 @@ def _seen(joined: Joined, key: ClientKey) -> Iterator[Seen]:
         elif end.type is EventType.OK:
             status = str(joined.shown(end).get("status"))
             if (rank := RANKS.get(status)) is not None:
-                yield Seen(op, op.invoke.at_ns, end.at_ns, rank, status)
+                is_frozen = op.invoke.kind is OpKind.POST and status == _HELD
+                yield Seen(op, op.invoke.at_ns, end.at_ns, rank, status, is_frozen)
 
 
 class WalletRead(NamedTuple):
@@ -140,9 +145,8 @@ def _posted(balances: object, ended: EventType) -> Iterator[Mapping[str, int]]:
 
 def _wallets_hold_what_was_seen(joined: Joined, found: Findings) -> None:
     """A wallet holds at least what the orders brought that were seen to have succeeded before."""
-    if not _only_raising(joined):
-        return
-    reads = _wallet_reads(joined)
+    falling = _falling(joined)
+    reads = {owner: of_it for owner, of_it in _wallet_reads(joined).items() if owner not in falling}
     gained = _gains(joined, {(owner[0], owner[1]) for owner in reads})
     for owner, of_wallet in reads.items():
         gains = gained.get(owner, [])
@@ -187,5 +191,16 @@ def _gains(
     return gains
 
 
-def _only_raising(joined: Joined) -> bool:
-    return all(row.kind in _RAISING_KINDS for row in joined.records.transfers)
+def _falling(joined: Joined) -> frozenset[ClientKey]:
+    """Return the wallets that may hold less than before: something was refunded, or is disputed."""
+    accounts = (
+        joined.account_by_id.get((row.partition_index, account_no))
+        for row in joined.records.transfers
+        if row.kind not in _RAISING_KINDS
+        for account_no in (row.debit_account_no, row.credit_account_no)
+    )
+    return frozenset(
+        (found.merchant, found.mode, found.holder)
+        for found in accounts
+        if found is not None and found.kind == "wallet"
+    )

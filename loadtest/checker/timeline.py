@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from loadtest.checker.findings import Subject
 from loadtest.checker.joined import Joined, Op, id_of
-from loadtest.checker.records import FaultPhase, OrderRecord
+from loadtest.checker.records import ClientEvent, ClientKey, FaultPhase, OrderId, OrderRecord
 from loadtest.checker.report import TimelineLine
 
 # Faults so long before and after what the clients did belong to the picture.
@@ -29,6 +29,7 @@ def timeline_around(joined: Joined, subject: Subject) -> tuple[TimelineLine, ...
     ops = [
         op for key in sorted(keys) for op in (*joined.posts.get(key, ()), *joined.gets.get(key, ()))
     ]
+    ops += [op for op in joined.ops if _is_about(op.invoke, keys)]
     lines = [
         *_of_clients(joined, ops),
         *_of_charges(joined, subject, orders),
@@ -39,12 +40,21 @@ def timeline_around(joined: Joined, subject: Subject) -> tuple[TimelineLine, ...
     return _shortened(lines)
 
 
+def _is_about(sent: ClientEvent, keys: Collection[ClientKey]) -> bool:
+    """Whether something else than a payment's own requests is about one of the keys."""
+    named = (sent.payment, sent.key if sent.orders else "", *(order.key for order in sent.orders))
+    return any((sent.merchant, sent.mode, key) in keys for key in named if key)
+
+
 def _orders(joined: Joined, subject: Subject) -> list[OrderRecord]:
     found: dict[tuple[int, int], OrderRecord] = {}
     if subject.key is not None:
         found |= {id_of(row): row for row in joined.orders_by_key.get(subject.key, ())}
     ids = [] if subject.order is None else [subject.order]
     ids += [id_of(row) for row in joined.attempt_by_key.get(subject.psp_key or "", ())]
+    # An operation is told of with its payment.
+    done = {each: joined.operation_by_id[each] for each in ids if each in joined.operation_by_id}
+    ids += [(each[0], row.payment_no) for each, row in done.items()]
     found |= {each: joined.order_by_id[each] for each in ids if each in joined.order_by_id}
     return list(found.values())
 
@@ -80,38 +90,15 @@ def _of_ledger(
             f"order {here} of {order.merchant} {order.key} taken in: {order.amount_minor}"
             f" {order.currency} fingerprint {order.fingerprint[:10]}",
         )
-        for attempt in joined.attempts.get(here, ()):
+        yield from _of_rows(joined, here)
+        for operation in joined.operations.get(here, ()):
             yield TimelineLine(
                 None,
                 "ledger",
-                f"attempt {attempt.attempt_no} of {here} at {attempt.psp}, epoch {attempt.epoch},"
-                f" key {attempt.psp_key}",
+                f"{operation.kind} {id_of(operation)} of {here}: {operation.amount_minor}, key"
+                f" {operation.key} fingerprint {operation.fingerprint[:10]}",
             )
-        for outcome in joined.outcomes.get(here, ()):
-            yield TimelineLine(
-                _since_unix(joined, outcome.recorded_unix_ns),
-                "ledger",
-                f"{here} ended {outcome.status} by attempt {outcome.attempt_no} at {outcome.psp}"
-                f" ({outcome.psp_reference}), batch {outcome.batch_seq}",
-            )
-        for waiting in joined.open_orders.get(here, ()):
-            yield TimelineLine(
-                None, "ledger", f"{here} is open: {waiting.status} {waiting.reason}".rstrip()
-            )
-        for event in joined.events.get(here, ()):
-            yield TimelineLine(
-                None,
-                "ledger",
-                f"event {event.sequence} of {here}: {event.type}, batch {event.batch_seq}",
-            )
-        for moved in joined.transfers.get(here, ()):
-            yield TimelineLine(
-                None,
-                "ledger",
-                f"transfer {moved.step} of {here}: {moved.kind} {moved.amount_minor}"
-                f" {moved.currency}, account {moved.debit_account_no} to"
-                f" {moved.credit_account_no}, batch {moved.batch_seq}",
-            )
+            yield from _of_rows(joined, id_of(operation))
     if subject.partition_index is not None:
         around = subject.batch_seq
         for batch in joined.batches.get(subject.partition_index, ()):
@@ -123,6 +110,42 @@ def _of_ledger(
                 f"partition {batch.partition_index}: batch {batch.batch_seq} under epoch"
                 f" {batch.epoch}, line {batch.ledger_batch_no}",
             )
+
+
+def _of_rows(joined: Joined, here: OrderId) -> Iterator[TimelineLine]:
+    """What the books hold under one number: an order's, or an operation's."""
+    for attempt in joined.attempts.get(here, ()):
+        yield TimelineLine(
+            None,
+            "ledger",
+            f"attempt {attempt.attempt_no} of {here} at {attempt.psp}, epoch {attempt.epoch},"
+            f" key {attempt.psp_key}",
+        )
+    for outcome in joined.outcomes.get(here, ()):
+        yield TimelineLine(
+            _since_unix(joined, outcome.recorded_unix_ns),
+            "ledger",
+            f"{here} ended {outcome.status} by attempt {outcome.attempt_no} at {outcome.psp}"
+            f" ({outcome.psp_reference}), batch {outcome.batch_seq}",
+        )
+    for waiting in joined.open_orders.get(here, ()):
+        yield TimelineLine(
+            None, "ledger", f"{here} is open: {waiting.status} {waiting.reason}".rstrip()
+        )
+    for event in joined.events.get(here, ()):
+        yield TimelineLine(
+            None,
+            "ledger",
+            f"event {event.sequence} of {here}: {event.type}, batch {event.batch_seq}",
+        )
+    for moved in joined.transfers.get(here, ()):
+        yield TimelineLine(
+            None,
+            "ledger",
+            f"transfer {moved.step} of {here}: {moved.kind} {moved.amount_minor}"
+            f" {moved.currency}, account {moved.debit_account_no} to"
+            f" {moved.credit_account_no}, batch {moved.batch_seq}",
+        )
 
 
 def _of_charges(

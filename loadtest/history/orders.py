@@ -78,8 +78,8 @@ class OrderDrawing:
             "currency": draw.choice(CURRENCIES),
             "payment_method": draw.choices(self._tokens, self._weights)[0],
         }
-        if storefront.sellers and draw.random() < 0.8:
-            members["seller"] = draw.choice(storefront.sellers)
+        if self._plain_sellers(storefront) and draw.random() < 0.8:
+            members["seller"] = draw.choice(self._plain_sellers(storefront))
         if draw.random() < 0.5:
             members["metadata"] = {"cart": f"c-{self._count}", "a": "b"}
         if draw.random() < 0.3:
@@ -88,6 +88,19 @@ class OrderDrawing:
             members["buyer"] = {"reference": f"b-{self._count}", "email": BUYER_EMAIL}
         key = key or str(UUID(int=draw.getrandbits(128), version=4))
         return self._sent(storefront, key, members)
+
+    def living(self, capture: str) -> SentOrder:
+        """Return an order that will be captured, voided or refunded, for the seller kept for these."""
+        order = self.new()
+        members = {**order.members, "capture": capture}
+        if order.storefront.sellers:
+            members["seller"] = order.storefront.sellers[-1]
+        return self._sent(order.storefront, order.key, members)
+
+    @staticmethod
+    def _plain_sellers(storefront: Storefront) -> tuple[str, ...]:
+        """Those whose money only ever comes: the last one's is given back, too."""
+        return storefront.sellers[:-1] or storefront.sellers
 
     def other(self, order: SentOrder) -> SentOrder:
         """Return another order of the same storefront, under the same key."""

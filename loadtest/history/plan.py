@@ -30,9 +30,19 @@ class Action(StrEnum):
     LIST = "list"
     CARD_NUMBER = "card_number"
     """An order with a card number in it, which has to be refused and forgotten."""
+    CAPTURES = "captures"
+    """A held payment, then captures of it: whole, in parts, several at once, or of too much."""
+    VOIDS = "voids"
+    """A held payment that is given back, now and then while it is captured."""
+    REFUNDS = "refunds"
+    """A paid one, then refunds of it: whole, in parts, several at once, or of too much."""
+    CHECKOUTS = "checkouts"
+    """Some orders at once, of which one may be declined."""
+    AGAIN = "again"
+    """A capture, void, refund or checkout of before once more, or another request under its key."""
 
 
-ACTION_WEIGHTS: Mapping[Action, int] = {
+PAYMENT_WEIGHTS: Mapping[Action, int] = {
     Action.CREATE: 500,
     Action.TWINS: 60,
     Action.RIVALS: 30,
@@ -44,6 +54,18 @@ ACTION_WEIGHTS: Mapping[Action, int] = {
     Action.LIST: 15,
     Action.CARD_NUMBER: 5,
 }
+"""Payments alone: what figures from before there was anything else were measured with."""
+
+LIFE_WEIGHTS: Mapping[Action, int] = {
+    Action.CAPTURES: 60,
+    Action.VOIDS: 40,
+    Action.REFUNDS: 70,
+    Action.CHECKOUTS: 50,
+    Action.AGAIN: 30,
+}
+"""A fifth of all actions: the payments keep most of the load, so that figures stay comparable."""
+
+ACTION_WEIGHTS: Mapping[Action, int] = {**PAYMENT_WEIGHTS, **LIFE_WEIGHTS}
 
 TOKEN_WEIGHTS: Mapping[str, int] = {
     "tok_approve": 700,

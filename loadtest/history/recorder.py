@@ -10,7 +10,7 @@ from types import TracebackType
 
 import msgspec
 
-from loadtest.checker.records import EventType, OpKind
+from loadtest.checker.records import AskedOrder, EventType, OpKind
 
 HISTORY_NAME = "history.jsonl"
 
@@ -34,6 +34,10 @@ class Line(msgspec.Struct, kw_only=True, omit_defaults=True):
     seller: str = ""
     token: str = ""
     metadata: str = "{}"
+    payment: str = ""
+    """Of an operation: its payment's key."""
+    orders: tuple[AskedOrder, ...] = ()
+    """Of a checkout."""
     wait_s: int = 0
     """For so long the answer was asked to be held."""
     status: int = 0

@@ -17,11 +17,13 @@ import msgspec
 
 from loadtest.bad_input.effects import Inspector
 from loadtest.checker.records import ClientKey
-from loadtest.history.client import Clients
+from loadtest.history.client import AT_REST, Clients
+from loadtest.history.finishing import finish_living
+from loadtest.history.living import Living
 from loadtest.history.orders import BUYER_EMAIL, CARD_NUMBER, SentOrder
 from loadtest.history.plan import LoadPlan
 from loadtest.history.recorder import HISTORY_NAME, Recorder
-from loadtest.history.sessions import TERMINAL, Sessions
+from loadtest.history.sessions import Sessions
 from loadtest.history.snapshots import take_snapshots
 from runtime.clock import SystemClock
 from runtime.config import Config
@@ -46,6 +48,7 @@ class Load:
     plan: LoadPlan
     directory: Path
     sent: dict[ClientKey, SentOrder] = field(default_factory=dict)
+    living: Living | None = None
     op_count: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     """``actions``, and ``crowded_out``: arrivals for which there was no room."""
@@ -96,7 +99,7 @@ async def _arrivals(
     draw = random.Random(f"actions {plan.seed}")  # noqa: S311
     clients = Clients(session, plan.gateway_urls, recorder, draw)
     sessions = Sessions(plan, clients, draw, stop)
-    load.sent = sessions.sent
+    load.sent, load.living = sessions.sent, sessions.living
     running: set[asyncio.Task[None]] = set()
     until_s = time.monotonic() + plan.seconds
     next_s = time.monotonic()
@@ -140,10 +143,12 @@ async def final_reads(load: Load, seconds_max: float = 60.0) -> bool:
                     status = await _read_to_end(clients, order, until_s)
                     if not status:
                         unread.append("|".join((*order.storefront[:2], order.key)))
-                    elif status in TERMINAL:
+                    elif status in AT_REST:
                         ended.append(order)
 
             await asyncio.gather(*(read_next() for _ in range(FINAL_READERS)))
+            if load.living is not None:
+                unread += await finish_living(clients, load.living, until_s)
             await _repeat(clients, ended[:FINAL_REPEATS_MAX])
             await _wallets(clients, plan)
             load.op_count = recorder.op_count
@@ -158,7 +163,7 @@ async def _read_to_end(clients: Clients, order: SentOrder, until_s: float) -> st
         ended = await clients.get(order.storefront, order.key)
         if ended.status == _NOT_FOUND:
             return "not found"
-        if ended.payment_status in TERMINAL:
+        if ended.payment_status in AT_REST:
             return ended.payment_status
         if time.monotonic() >= until_s:
             return ""

@@ -6,25 +6,23 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from loadtest.checker.records import ClientKey, EventType
-from loadtest.history.client import Clients, Ended
+from loadtest.history.asked import AskedDrawing
+from loadtest.history.client import TERMINAL, Clients, Ended
+from loadtest.history.living import Living
 from loadtest.history.orders import OrderDrawing, SentOrder
+from loadtest.history.patience import Patience
 from loadtest.history.plan import Action, LoadPlan
 
 # Orders that later actions come back to: some from just now, some from minutes ago.
 REMEMBERED_MAX = 5_000
-# Between two tries of one order: it doubles, with jitter, up to this.
-PAUSE_S_FIRST = 0.2
-PAUSE_S_MAX = 3.0
-POLLS_MAX = 12
 POLLED_SHARE = 0.3
 AT_ONCE_SHARE = 0.4
 HELD_SHARE = 0.25
 HELD_S = 3
 TWINS_MAX = 5
-
-TERMINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
 
 
 class Sessions:
@@ -36,11 +34,19 @@ class Sessions:
         self._plan = plan
         self._clients = clients
         self._draw = draw
-        self._stop = stop
         self._orders = OrderDrawing(plan, draw)
+        self._patience = Patience(plan.tries_max, draw, stop)
         self._recent: deque[SentOrder] = deque(maxlen=REMEMBERED_MAX)
         self.sent: dict[ClientKey, SentOrder] = {}
         """The first order sent under each key, for the final reads; of all keys ever used."""
+        self.living = Living(
+            clients,
+            draw,
+            self._patience,
+            self._orders,
+            AskedDrawing(plan, draw, self._orders),
+            self._remember,
+        )
         self._actions: Mapping[Action, Callable[[], Awaitable[None]]] = {
             Action.CREATE: self._create,
             Action.TWINS: self._twins,
@@ -52,6 +58,11 @@ class Sessions:
             Action.WALLET: self._wallet,
             Action.LIST: self._list,
             Action.CARD_NUMBER: self._card_number,
+            Action.CAPTURES: self.living.captures,
+            Action.VOIDS: self.living.voids,
+            Action.REFUNDS: self.living.refunds,
+            Action.CHECKOUTS: self.living.check_out,
+            Action.AGAIN: self.living.again,
         }
         self._names = list(plan.action_weights)
         self._weights = list(plan.action_weights.values())
@@ -75,23 +86,11 @@ class Sessions:
 
     async def _insist(self, order: SentOrder) -> Ended:
         """Send an order until it is answered for certain, a bounded number of times."""
-        pause_s = PAUSE_S_FIRST
-        for _ in range(self._plan.tries_max - 1):
-            ended = await self._post(order)
-            if not ended.is_worth_another_try or self._stop.is_set():
-                return ended
-            await asyncio.sleep(pause_s * self._draw.uniform(0.5, 1.0))
-            pause_s = min(2 * pause_s, PAUSE_S_MAX)
-        return await self._post(order)
+        return await self._patience.insist(partial(self._post, order))
 
     async def _poll(self, order: SentOrder) -> None:
-        pause_s = PAUSE_S_FIRST
-        for _ in range(POLLS_MAX):
-            ended = await self._clients.get(order.storefront, order.key)
-            if ended.payment_status in TERMINAL or self._stop.is_set():
-                return
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_S_MAX)
+        read = partial(self._clients.get, order.storefront, order.key)
+        await self._patience.poll(read, lambda ended: ended.payment_status in TERMINAL)
 
     async def _twins(self) -> None:
         order = self._remember(self._orders.new())

@@ -10,6 +10,7 @@ from loadtest.idempotency.first_use import FIRST_USE
 from loadtest.idempotency.keys import KEYS
 from loadtest.idempotency.kills import KILLS
 from loadtest.idempotency.lost_answers import IN_TROUBLE, LOST_ANSWERS
+from loadtest.idempotency.operations import OPERATIONS
 from loadtest.idempotency.repeats import REPEATS
 from loadtest.idempotency.rows import Row
 from loadtest.idempotency.strangers import STRANGERS
@@ -26,6 +27,7 @@ ROWS: Sequence[Row] = tuple(
         STRANGERS,
         TWINS,
         CHECKOUTS,
+        OPERATIONS,
         LOST_ANSWERS,
         IN_TROUBLE,
         KILLS,

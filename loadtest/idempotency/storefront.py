@@ -98,6 +98,13 @@ class Storefront:
         """Post a checkout under its own key."""
         return await self._ask("POST", CHECKOUTS, _fields(key, wait_s, ()), _encoded(body))
 
+    async def operate(
+        self, payment: str, path: str, key: str, body: Body, *, wait_s: int = 0
+    ) -> Reply:
+        """Post a capture, void or refund of a payment; ``path`` is its route's last part."""
+        fields = _fields(key, wait_s, ())
+        return await self._ask("POST", f"{PAYMENTS}/{payment}/{path}", fields, _encoded(body))
+
     async def get_checkout(self, checkout_id: str) -> Reply:
         """Read one checkout."""
         return await self._ask("GET", f"{CHECKOUTS}/{checkout_id}", (), None)

@@ -55,6 +55,7 @@ _LETTERS_TO_HEX = str.maketrans("bcdfghjklmnpqrst", "0123456789abcdef")
 _REFERENCE = re.compile(r"ch_([bcdfghjklmnpqrst]{24})")
 _DECLINE = re.compile(r"tok_decline_([a-z][a-z_]{0,39})")
 _SLOW = re.compile(r"tok_slow_([0-9]{1,6})")
+_LIMIT = re.compile(r"tok_limit_([0-9]{1,12})")
 
 
 class FirstTry(Enum):
@@ -73,6 +74,8 @@ class Script:
     """What one token makes the PSP do."""
 
     decline_code: str | None = None
+    limit_minor: int | None = None
+    """Only a charge above it is declined; None: every charge that has a ``decline_code``."""
     needs_action: bool = False
     """The buyer has to confirm (3-D Secure) before anything is charged."""
     first_try: FirstTry = FirstTry.RUNS
@@ -85,6 +88,11 @@ class Script:
     denies_ms: int = 0
     """How long it is said."""
     is_refused_while_down: bool = False
+
+    def decline_of(self, amount_minor: int) -> str | None:
+        """Return why a charge of that amount is declined, or None."""
+        is_within = self.limit_minor is not None and amount_minor <= self.limit_minor
+        return None if is_within else self.decline_code
 
 
 SCRIPTS: Mapping[str, Script] = {
@@ -110,6 +118,9 @@ SCRIPTS: Mapping[str, Script] = {
 PAGE = Script(needs_action=True)
 """A charge whose buyer pays on our page: what the card does is decided there."""
 
+NO_FUNDS = "insufficient_funds"
+"""What a charge above its token's limit is declined with."""
+
 UNKNOWN_TOKEN = Script(decline_code="invalid_token")
 """A token that we don't know is a decline like any other: stored, and replayed under its key."""
 
@@ -120,6 +131,8 @@ def script_of(token: str) -> Script:
         return script
     if (declined := _DECLINE.fullmatch(token)) is not None:
         return Script(decline_code=declined[1])
+    if (limit := _LIMIT.fullmatch(token)) is not None:
+        return Script(decline_code=NO_FUNDS, limit_minor=int(limit[1]))
     if (slow := _SLOW.fullmatch(token)) is not None:
         return Script(answer_delay_ms=min(int(slow[1]), SLOW_MS_MAX))
     return UNKNOWN_TOKEN

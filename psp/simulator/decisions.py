@@ -244,7 +244,8 @@ def _key_canceled(key: str) -> Reply:
 def _charge_record(
     key: str, request: ChargeRequest, script: Script, fingerprint: int, now_ms: int
 ) -> ChargeRecord:
-    if script.decline_code is not None:
+    decline_code = script.decline_of(request.amount)
+    if decline_code is not None:
         status = ChargeStatus.DECLINED
     elif script.needs_action:
         status = ChargeStatus.REQUIRES_ACTION
@@ -258,7 +259,7 @@ def _charge_record(
         currency=request.currency,
         capture=request.capture,
         status=status,
-        decline_code=script.decline_code,
+        decline_code=decline_code,
         fingerprint=fingerprint,
         refuses_until_ms=now_ms + script.denies_ms if script.denial is not None else 0,
         denial=script.denial or Denial.REFUSED,

@@ -28,8 +28,20 @@ SELECT partition_index, order_no, batch_seq, status, amount_captured_minor, fee_
 FROM order_outcome ORDER BY partition_index, order_no;
 
 -- operations --
-SELECT partition_index, order_no, operation_uuid::text, kind, payment_no, amount_minor
+SELECT partition_index, order_no, operation_uuid::text, kind, payment_no, amount_minor,
+       idempotency_key::text, encode(fingerprint, 'hex')
 FROM operation ORDER BY partition_index, order_no;
+
+-- checkouts --
+SELECT checkout_uuid::text, coalesce(merchant.merchant_id, ''), mode, idempotency_key::text,
+       encode(fingerprint, 'hex')
+FROM checkout LEFT JOIN merchant USING (merchant_no)
+ORDER BY partition_index, checkout_uuid;
+
+-- checkout_orders --
+SELECT checkout_uuid::text, idempotency_key::text, amount_minor, currency::text,
+       encode(fingerprint, 'hex')
+FROM checkout_order ORDER BY partition_index, checkout_uuid, position;
 
 -- disputes --
 SELECT partition_index, order_no, payment_no, status, amount_minor

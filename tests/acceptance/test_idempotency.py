@@ -14,9 +14,8 @@ from tests.rig import until
 
 KIT_S_MAX = 280
 
-# What this stack can't be tried for: it has no live key, no manual capture, and its stores stay up.
+# What this stack can't be tried for: it has no live key, and its stores stay up.
 SKIPPED = {
-    "other_capture",
     "other_mode",
     "copies_missing",
     "queue_full",

@@ -20,6 +20,8 @@ from aiohttp import web
 
 from loadtest.idempotency.processes import Victims
 from ops.local.ports import free_port
+from tests.unit.loadtest.operating_server import Money, Operations
+from tests.unit.loadtest.operating_server import problem as _problem
 
 MERCHANT = "sk_test_mine"
 STRANGER = "sk_test_theirs"
@@ -53,9 +55,14 @@ class Order:
     def is_declined(self) -> bool:
         return str(self.fields["payment_method"]).startswith("tok_decline")
 
+    @property
+    def is_held(self) -> bool:
+        return self.fields["capture"] == "manual"
+
     def body(self) -> dict[str, object]:
         is_over = self.attempts > 0
-        status = ("failed" if self.is_declined else "succeeded") if is_over else "processing"
+        ended = "requires_capture" if self.is_held else "succeeded"
+        status = ("failed" if self.is_declined else ended) if is_over else "processing"
         return {
             "id": self.key,
             "object": "payment_order",
@@ -82,6 +89,7 @@ class IdempotentServer(Victims):
         self._all: list[Order] = []
         self._sellers: set[str] = set()
         self._checkouts: dict[tuple[str, str], dict[str, Any]] = {}
+        self._operations = Operations(broken)
         self._record: list[dict[str, str]] = []
         self._away_left = 2 if broken.startswith("away") else 0
         self._request_count = 0
@@ -116,6 +124,7 @@ class IdempotentServer(Victims):
                 web.get("/v1/payments", self._list),
                 web.get("/v1/payments/{key}", self._get),
                 web.get("/v1/payments/{key}/transfers", self._transfers),
+                web.post("/v1/payments/{key}/{path:captures|void|refunds}", self._operate),
                 web.post("/v1/checkouts", self._post_checkout),
                 web.get("/v1/checkouts/{id}", self._get_checkout),
                 web.post("/v1/sellers", self._seller),
@@ -154,7 +163,9 @@ class IdempotentServer(Victims):
     async def _wallet(self, request: web.Request) -> web.Response:
         seller = request.match_info["seller"]
         amounts = [
-            int(str(order.fields["amount"])) * (order.charges + (self.broken == "credits_twice"))
+            self._operations.money[order.owner, order.key].left_minor
+            if (order.owner, order.key) in self._operations.money
+            else int(str(order.fields["amount"])) * self._credits(order)
             for order in self._all
             if order.fields["seller"] == seller and order.charges
         ]
@@ -315,6 +326,23 @@ class IdempotentServer(Victims):
             await asyncio.sleep(wait_s)
         return self._rendered(request, order, is_replay=is_replay, wait_s=wait_s)
 
+    # --- operations ----------------------------------------------------------------------------------
+
+    async def _operate(self, request: web.Request) -> web.Response:
+        owner, payment = self._owner(request), request.match_info["key"]
+        order = self._orders.get((owner, payment))
+        if order is None:
+            return _problem(404, "payment_not_found")
+        key: str | web.Response = self._key(request)
+        assert isinstance(key, str)
+        kind = {"captures": "capture", "refunds": "refund"}.get(request.match_info["path"], "void")
+        captured_minor = 0 if order.is_held else int(str(order.fields["amount"]))
+        self._operations.money.setdefault((owner, payment), Money(captured_minor))
+        return await self._operations.answer(owner, payment, kind, key, await request.json())
+
+    def _credits(self, order: Order) -> int:
+        return order.charges + (self.broken == "credits_twice")
+
     # --- checkouts -----------------------------------------------------------------------------------
 
     async def _post_checkout(self, request: web.Request) -> web.Response:
@@ -349,7 +377,7 @@ class IdempotentServer(Victims):
         return self._checkout(owner, key, body, is_replay=known is not None)
 
     async def _get_checkout(self, request: web.Request) -> web.Response:
-        owner, key = self._owner(request), request.match_info["id"].removeprefix("co_")
+        owner, key = self._owner(request), request.match_info["id"].rpartition("_")[2]
         return self._checkout(owner, key, self._checkouts[owner, key], is_replay=False)
 
     def _checkout(
@@ -357,7 +385,7 @@ class IdempotentServer(Victims):
     ) -> web.Response:
         orders = [self._orders[owner, wanted["id"]].body() for wanted in body["orders"]]
         is_done = all(order["status"] == "succeeded" for order in orders)
-        told = {"id": f"co_{key}", "object": "checkout", "is_payment_done": is_done}
+        told = {"id": f"co_{owner}_{key}", "object": "checkout", "is_payment_done": is_done}
         headers = {"Idempotent-Replayed": "true"} if is_replay else {}
         return web.json_response({**told, "orders": orders}, status=201, headers=headers)
 
@@ -422,11 +450,6 @@ class IdempotentServer(Victims):
 
 def _json(document: object, status: int = 200) -> web.Response:
     return web.json_response(document, status=status)
-
-
-def _problem(status: int, code: str, **members: object) -> web.Response:
-    problem = {"status": status, "code": code, "retryable": False, **members}
-    return web.json_response(problem, status=status, content_type="application/problem+json")
 
 
 @asynccontextmanager

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from loadtest.checker.loading import load_records
-from loadtest.checker.records import EventType, OpKind
-from loadtest.history.plan import Action, LoadPlan, Storefront
+from loadtest.checker.records import OPERATIONS, EventType, OpKind
+from loadtest.history.plan import ACTION_WEIGHTS, LIFE_WEIGHTS, Action, LoadPlan, Storefront
 from loadtest.history.running import Load, final_reads, run_load
 from runtime.config import ConfigError
 from tests.unit.loadtest.toy_gateway import ToyGateway
@@ -52,7 +52,7 @@ async def test_every_operation_is_written_down_with_its_end(tmp_path: Path) -> N
     assert times == sorted(times)
     posts = [event for event in history if event.kind is OpKind.POST]
     assert all(event.fingerprint and event.amount_minor and event.token for event in posts)
-    assert {event.kind for event in history} == set(OpKind)
+    assert {event.kind for event in history} >= {OpKind.GET, OpKind.WALLET, OpKind.LIST}
     ends = [event for event in history if event.type is EventType.OK]
     first = {event.body_sha256: event.body for event in reversed(ends)}
     assert all(first.values())
@@ -68,6 +68,29 @@ async def test_the_load_repeats_conflicts_and_meets_neighbours(tmp_path: Path) -
     assert max(keys.values()) == 2
     amounts = [order.members["amount"] for order in load.sent.values()]
     assert len(set(amounts)) == len(amounts)
+
+
+async def test_the_load_lives_on_with_its_payments(tmp_path: Path) -> None:
+    """Captures, voids, refunds and checkouts are a fifth of it; each is sent in several ways, and again."""
+    share = sum(LIFE_WEIGHTS.values()) / sum(ACTION_WEIGHTS.values())
+    assert share == pytest.approx(0.2)
+    async with ToyGateway() as gateway:
+        load = await loaded(gateway, tmp_path, seconds=0.5, action_weights=LIFE_WEIGHTS)
+        seen = gateway.seen.copy()
+        assert await final_reads(load, 5.0)
+        assert gateway.seen["operation_reused"] > 0
+        assert gateway.seen["checkout_reused"] > 0
+    history = load_records(tmp_path).history
+    assert {event.kind for event in history} == set(OpKind) - {OpKind.LIST}
+    asked = [event for event in history if event.kind in OPERATIONS]
+    assert all(event.payment and event.key and event.fingerprint for event in asked)
+    # What the books refuse ends as well: it is acknowledged, and followed by the final reads.
+    refused = [event for event in asked if event.status == 422 and event.type is EventType.OK]
+    assert refused
+    assert load.living is not None
+    assert {operation.kind for operation in load.living.accepted} == OPERATIONS
+    for kind in OPERATIONS:
+        assert gateway.seen[kind] > seen[kind]
 
 
 async def test_arrivals_do_not_wait_for_answers(tmp_path: Path) -> None:
@@ -119,7 +142,12 @@ async def test_final_reads_ask_for_every_key(tmp_path: Path) -> None:
         for event in records.history
         if event.kind is OpKind.GET
     }
-    assert read == load.sent.keys()
+    of_checkouts = {
+        (event.merchant, event.mode, order.key)
+        for event in records.history
+        for order in event.orders
+    }
+    assert read == load.sent.keys() | of_checkouts
 
 
 async def test_final_reads_that_get_no_answer_are_incomplete(tmp_path: Path) -> None:
@@ -127,7 +155,10 @@ async def test_final_reads_that_get_no_answer_are_incomplete(tmp_path: Path) -> 
     async with ToyGateway() as gateway:
         load = await loaded(gateway, tmp_path, seconds=0.3)
     assert not await final_reads(load, 0.1)
-    assert len(json.loads((tmp_path / "final.json").read_bytes())["unread"]) == len(load.sent)
+    assert load.living is not None
+    asked = len(load.living.accepted) + len(load.living.checkouts)
+    unread = json.loads((tmp_path / "final.json").read_bytes())["unread"]
+    assert len(unread) == len(load.sent) + asked
     assert not load_records(tmp_path).is_final_complete
 
 

@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from loadtest.checker.findings import Findings
-from loadtest.checker.hold_checks import each_hold_ends_once, refunds_never_exceed_captures
+from loadtest.checker.hold_checks import (
+    charges_went_back_as_booked,
+    each_hold_ends_once,
+    refunds_never_exceed_captures,
+)
 from loadtest.checker.joined import Joined
 from loadtest.checker.records import (
     ChargeRecord,
@@ -40,6 +44,15 @@ def told(order_no: int, *states: str) -> list[EventRecord]:
     ]
 
 
+def happened(order_no: int, kind: str, *batches: int) -> list[EventRecord]:
+    return [
+        EventRecord(0, order_no, sequence, batch, f"{kind}.{name}")
+        for sequence, (name, batch) in enumerate(
+            zip(("created", "succeeded"), batches, strict=False), 1
+        )
+    ]
+
+
 def records() -> Records:
     """Order 1 was authorized, captured in part, given back, and refunded in part; a refund is in flight."""
     order = ("m", "test", "key", "slr", 1_000, "USD", 0, "", "{}", 0)
@@ -64,7 +77,13 @@ def records() -> Records:
             moved(3, "release", 600, batch=4),
             moved(4, "refund", 150, batch=5),
         ],
-        events=told(1, "created", "requires_capture", "partially_captured", "succeeded"),
+        events=[
+            *told(1, "created", "requires_capture", "partially_captured", "succeeded"),
+            *happened(2, "capture", 2, 3),
+            *happened(3, "expiry", 3, 4),
+            *happened(4, "refund", 4, 5),
+            *happened(5, "refund", 5),
+        ],
         charges=[
             ChargeRecord("psp", "ch_1", "k", "m", "key", 1_000, "USD", "captured", 400, 150, 0)
         ],
@@ -125,3 +144,43 @@ def test_a_refund_above_what_was_captured_is_found(table: str, place: int, row: 
     rows = [*getattr(records(), table)]
     rows[place] = row
     assert wrong(refunds_never_exceed_captures, swapped(records(), **{table: rows}))
+
+
+def test_refunds_in_flight_count_while_they_are_in_flight() -> None:
+    """Two refunds that were under way together, above what was captured, are found though both were refused."""
+    given = records()
+    operations = [
+        row._replace(amount_minor=300) if row.order_no > 3 else row for row in given.operations
+    ]
+    outcomes = [row for row in given.outcomes if row.order_no != 4]
+    refused = [outcome(number, "failed", 0, batch=7) for number in (4, 5)]
+    changed = swapped(
+        given,
+        operations=operations,
+        outcomes=[*outcomes, *refused],
+        transfers=given.transfers[:3],
+        open_orders=[],
+    )
+    assert wrong(refunds_never_exceed_captures, changed)
+
+
+@pytest.mark.parametrize(
+    ("refunded_minor", "captured_minor", "status", "violated"),
+    [
+        (150, 400, "captured", 0),
+        (149, 400, "captured", 1),
+        (151, 400, "captured", 1),
+        (150, 0, "voided", 0),
+        (150, 0, "authorized", 1),
+    ],
+)
+def test_what_went_back_is_what_is_booked(
+    refunded_minor: int, captured_minor: int, status: str, violated: int
+) -> None:
+    """What the PSP refunded, and whether it let go of the hold, is held against the books by charge."""
+    charge = (
+        records()
+        .charges[0]
+        ._replace(refunded_minor=refunded_minor, captured_minor=captured_minor, status=status)
+    )
+    assert wrong(charges_went_back_as_booked, swapped(records(), charges=[charge])) == violated

@@ -19,12 +19,18 @@ import actors.building
 import gateway.building
 from loadtest.mutants import apply
 from loadtest.mutants.catalogue import MUTANTS
-from tests.unit.loadtest.mutants import probes_books, probes_gateway, probes_owner, probes_queue
+from tests.unit.loadtest.mutants import (
+    probes_books,
+    probes_gateway,
+    probes_operations,
+    probes_owner,
+    probes_queue,
+)
 
 Probe = Callable[[], object]
 
 _BUILT = (actors.building, gateway.building)
-_MODULES = (probes_gateway, probes_queue, probes_books, probes_owner)
+_MODULES = (probes_gateway, probes_queue, probes_books, probes_owner, probes_operations)
 
 
 def probe_of(name: str) -> Probe | None:

@@ -67,6 +67,9 @@ ANSWERS: Mapping[str, tuple[object, object]] = {
     "unknown_is_declined": ("UNKNOWN", "DECLINED_FINAL"),
     "not_found_is_proof": ("UNKNOWN", "CANCELED"),
     "time_out_under_a_new_key": (1, 2),
+    "refunds_in_flight_not_counted": (1, 2),
+    "operation_runs_again": (0, 1),
+    "release_leaves_it_pending": ([0, 0], [500, 500]),
 }
 
 

@@ -36,6 +36,7 @@ SEEDS = st.integers(min_value=0, max_value=2**63 - 1)
     [
         ("tok_approve", Script()),
         ("tok_decline_do_not_honor", Script(decline_code="do_not_honor")),
+        ("tok_limit_2000", Script(decline_code="insufficient_funds", limit_minor=2_000)),
         ("tok_3ds", Script(needs_action=True)),
         ("tok_slow_250", Script(answer_delay_ms=250)),
         ("tok_timeout_before", Script(first_try=FirstTry.HANGS)),
@@ -65,7 +66,16 @@ def test_every_documented_token_does_what_its_row_says(token: str, script: Scrip
 
 @pytest.mark.parametrize(
     "token",
-    ["", "tok_", "tok_decline_", "tok_decline_A1", "tok_slow_", "tok_slow_-1", "tok_approve\n"],
+    [
+        "",
+        "tok_",
+        "tok_decline_",
+        "tok_decline_A1",
+        "tok_slow_",
+        "tok_slow_-1",
+        "tok_limit_",
+        "tok_approve\n",
+    ],
 )
 def test_anything_else_is_an_invalid_token(token: str) -> None:
     """What isn't in the table is declined as such, and never approved by accident."""
@@ -149,3 +159,14 @@ def test_a_varied_token_fares_by_its_simulators_shares() -> None:
     assert varied_token({}, 1, "key", VARIED_TOKEN) == "tok_approve"
     assert varied_token(shares, 1, "key", "tok_3ds") == "tok_3ds"
     assert script_of(VARIED_TOKEN) == Script()
+
+
+def test_a_limit_declines_what_is_above_it_alone() -> None:
+    """A token with a limit pays up to it; one without an amount in it declines everything or nothing."""
+    limited = script_of("tok_limit_2000")
+    assert [limited.decline_of(amount) for amount in (1, 2_000, 2_001)] == [
+        *(None, None),
+        "insufficient_funds",
+    ]
+    assert script_of("tok_decline_do_not_honor").decline_of(1) == "do_not_honor"
+    assert script_of("tok_approve").decline_of(10**15) is None
