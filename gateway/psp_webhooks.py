@@ -6,6 +6,8 @@ answered 2xx only once it is on every copy of the queue that an order would be o
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from aiohttp import web
 
 from gateway.accepting import Accepting
@@ -183,7 +185,7 @@ class PspWebhooks:
             return self._told(psp, "refused", PAN_PROBLEM)
         try:
             notice = source.read(body)
-            event = None if notice is None else self._event(psp, notice)
+            event = notice and event_of(psp, notice, now=self._clock.now(), reply_to=self._reply_to)
         except WebhookUnreadable as unreadable:
             return self._told(psp, "refused", _unreadable(unreadable))
         if event is None:
@@ -198,43 +200,44 @@ class PspWebhooks:
         problem = _FULL if verdict is Verdict.BACKPRESSURE else _UNPROVEN
         return self._told(event.psp, "unavailable", problem)
 
-    def _event(self, psp: str, notice: PspNotice) -> PspEvent | None:
-        """Return the event, or None when its key is none of ours. Raises WebhookUnreadable."""
-        key = parse_psp_key(notice.psp_key)
-        if key is None:
-            return None
-        answer = notice.answer
-        event = PspEvent(
-            event_uuid=event_uuid(psp, notice.event_id),
-            psp=psp,
-            event_id=notice.event_id,
-            order_uuid=key.order_uuid,
-            attempt_no=key.attempt_no,
-            result=answer.result,
-            reference=answer.reference,
-            captured_minor=answer.captured_minor,
-            currency=answer.currency,
-            failure_code=answer.failure_code,
-            decline_code=answer.decline_code,
-            message=answer.message,
-            effective_at=answer.effective_at,
-            accepted_at=self._clock.now(),
-            reply_to=self._reply_to,
-        )
-        if (dispute := notice.dispute) is not None:
-            event = event._replace(
-                dispute_id=dispute.dispute_id,
-                dispute_state=dispute.state,
-                disputed_minor=dispute.amount_minor,
-            )
-        problem = problem_of_event(event)
-        if problem is not None:
-            raise WebhookUnreadable(problem)
-        return event
-
     def _told(self, psp: str, answer: str, response: Answer) -> Answer:
         self._metrics.counter(GATEWAY_PSP_EVENTS, psp, answer).inc()
         return response
+
+
+def event_of(psp: str, notice: PspNotice, *, now: datetime, reply_to: str) -> PspEvent | None:
+    """Return a webhook as the queue takes it, or None when its key is none of ours. Raises WebhookUnreadable."""
+    key = parse_psp_key(notice.psp_key)
+    if key is None:
+        return None
+    answer = notice.answer
+    event = PspEvent(
+        event_uuid=event_uuid(psp, notice.event_id),
+        psp=psp,
+        event_id=notice.event_id,
+        order_uuid=key.order_uuid,
+        attempt_no=key.attempt_no,
+        result=answer.result,
+        reference=answer.reference,
+        captured_minor=answer.captured_minor,
+        currency=answer.currency,
+        failure_code=answer.failure_code,
+        decline_code=answer.decline_code,
+        message=answer.message,
+        effective_at=answer.effective_at,
+        accepted_at=now,
+        reply_to=reply_to,
+    )
+    if (dispute := notice.dispute) is not None:
+        event = event._replace(
+            dispute_id=dispute.dispute_id,
+            dispute_state=dispute.state,
+            disputed_minor=dispute.amount_minor,
+        )
+    problem = problem_of_event(event)
+    if problem is not None:
+        raise WebhookUnreadable(problem)
+    return event
 
 
 def _refused(refusal: Refusal, verifier: Verifier) -> Problem:

@@ -16,8 +16,8 @@ def take_dispute(
 ) -> PaymentStanding | None:
     """Take an event of a dispute in, and return its payment as it stands then; None: nothing changed.
 
-    Its result goes into the decision; one whose payment is not there yet, or has not ended, has none and is
-    looked at again.
+    Its result goes into the decision; one whose payment is not there yet, or has not ended, or of which less was
+    captured so far as we know, has none and is looked at again.
     """
     event = found.event
     refusal = _refusal(found, payment)
@@ -25,6 +25,8 @@ def take_dispute(
         writing.decided.end_event(event.event_uuid, found.order_no, *refusal)
         return None
     if payment is None or payment.psp is None:
+        return None
+    if not _is_captured(found, payment):
         return None
     known = next((each for each in payment.disputes if each.reference == event.dispute_id), None)
     told = DisputeState(event.dispute_state)
@@ -55,7 +57,9 @@ def _refusal(found: EventFound, payment: PaymentStanding | None) -> EventEnd | N
         return EventEnd(EventVerdict.CONTRADICTS, "the attempt is at another PSP")
     known = next((each for each in payment.disputes if each.reference == event.dispute_id), None)
     if known is None:
-        is_possible = 0 < event.disputed_minor <= payment.captured_minor
+        # A capture may have run, and nobody has heard of it yet.
+        is_soon = not found.is_overdue and event.disputed_minor <= payment.amount_minor
+        is_possible = event.disputed_minor > 0 and (is_soon or _is_captured(found, payment))
         if event.currency == payment.currency and is_possible:
             return None
         return EventEnd(
@@ -67,6 +71,14 @@ def _refusal(found: EventFound, payment: PaymentStanding | None) -> EventEnd | N
     if is_over and event.dispute_state not in (DisputeState.OPENED, known.state):
         return EventEnd(EventVerdict.CONTRADICTS, f"the dispute was {known.state.wire}")
     return None
+
+
+def _is_captured(found: EventFound, payment: PaymentStanding) -> bool:
+    """Whether as much was captured as is disputed; of a dispute that we know, it was."""
+    event = found.event
+    if any(each.reference == event.dispute_id for each in payment.disputes):
+        return True
+    return event.disputed_minor <= payment.captured_minor
 
 
 def _opened(

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from payments.attempts import PspAnswer, ResultClass
+from payments.commands import PaymentCommand
 from payments.next_step import Ended, after_answer
 from payments.open_order import CallAnswer, OpenOrder
 from payments.psp_terms import PspTerms
@@ -62,6 +63,9 @@ class Evidence(NamedTuple):
             currency=self.currency,
             effective_at=self.effective_at,
         )
+        if self.source == EvidenceSource.OPERATOR:
+            # People say that it ran, and of how much; whether that was a charge or a hold, its order knows.
+            said = said._replace(authorized_minor=self.captured_minor)
         if is_operators_no:
             said = said._replace(failure_code=NOT_CHARGED_CODE, message=NOT_CHARGED_MESSAGE)
         return CallAnswer(
@@ -99,7 +103,7 @@ def after_evidence(
     if answer.result not in EVIDENCE_RESULTS and not (is_psps_word and answer.result.is_definitive):
         return "it does not tell what became of the charge"
     verdict = after_answer(
-        order, said.step, answer, now=now, epoch=epoch, terms=terms, policy=policy
+        order, said.step, _of_kind(order, answer), now=now, epoch=epoch, terms=terms, policy=policy
     )
     if isinstance(verdict, Ended):
         return verdict
@@ -108,6 +112,16 @@ def after_evidence(
         f"it names {answer.captured_minor} {answer.currency};"
         f" the order is of {command.amount_minor} {command.currency}"
     )
+
+
+def _of_kind(order: OpenOrder, answer: PspAnswer) -> PspAnswer:
+    """What people said of an order that ran, in the terms of what it asked for."""
+    if answer.captured_minor == 0 or answer.authorized_minor == 0:
+        return answer
+    command = order.command
+    if isinstance(command, PaymentCommand) and command.captures_manually:
+        return answer._replace(captured_minor=0)
+    return answer._replace(authorized_minor=0)
 
 
 def result_row(said: CallAnswer, batch_seq: int, verdict: Ended | str) -> EvidenceResultRow:

@@ -104,8 +104,9 @@ class OperationTaking:
         """Give back what is left of an authorization whose time is over."""
         payment = self._payment(payment_no)
         in_flight = self._in_flight(payment_no)
-        is_expiring = any(operation.kind is OperationKind.EXPIRY for operation in in_flight)
-        if payment.held_minor > 0 and payment.psp is not None and not is_expiring:
+        # What is parked may be an expiry, too; nothing would begin before it goes on in any case.
+        waits = payment.is_turn_parked or any(o.kind is OperationKind.EXPIRY for o in in_flight)
+        if payment.held_minor > 0 and payment.psp is not None and not waits:
             # One a try: a key of its own for each.
             name = operation_uuid(payment.order_uuid, "expiry", payment.order_uuid)
             key = operation_uuid(name, str(payment.operation_count), payment.idempotency_key)
@@ -135,14 +136,12 @@ class OperationTaking:
     def dispute(self, found: EventFound) -> None:
         """Take in what a PSP tells of a dispute."""
         payment = None if found.order_no is None else self._payment(found.order_no)
-        changed = take_dispute(self._writing, found, payment)
-        if changed is not None:
+        if (changed := take_dispute(self._writing, found, payment)) is not None:
             self._change(changed)
 
     def end(self, order: OpenOrder, ended: Ended) -> None:
         """Write how an operation ended, what that changes, and let the next one begin."""
-        self._close(order, ended)
-        self.next_turn(self._operation(order).payment_no)
+        self.next_turn(self._close(order, ended))
 
     def next_turn(self, payment_no: int) -> None:
         """Let the operation begin whose turn it is, if none is under way.
@@ -205,7 +204,7 @@ class OperationTaking:
         if reason is not None:
             writing.decided.reasons.append((order.order_no, reason))
 
-    def _close(self, order: OpenOrder, ended: Ended) -> None:
+    def _close(self, order: OpenOrder, ended: Ended) -> int:
         operation = self._operation(order)
         payment = self._payment(payment_no := operation.payment_no)
         status = next_state(order.status, ended.event)
@@ -230,6 +229,7 @@ class OperationTaking:
         self._open[payment_no] = tuple(
             number for number in self._open_of(payment_no) if number != order.order_no
         )
+        return payment_no
 
     def _refuse(self, order: OpenOrder, refusal: Refusal) -> None:
         kind = self._operation(order).kind

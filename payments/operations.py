@@ -122,7 +122,8 @@ def amount_of(
         return command.amount_minor
     if command.kind is OperationKind.REFUND:
         return max(0, payment.refundable_minor - sum_of(in_flight, OperationKind.REFUND))
-    return max(0, payment.held_minor - sum_of(in_flight, OperationKind.CAPTURE))
+    taken_minor = sum_of(in_flight, OperationKind.CAPTURE) + payment.parked_capture_minor
+    return max(0, payment.held_minor - taken_minor)
 
 
 def refusal_of(

@@ -43,6 +43,8 @@ class PaymentStanding(NamedTuple):
     """All that were ever taken in, also those that the books refused."""
     parked_refund_minor: int = 0
     """Refunds that nobody works on, because they end their host's process: they may have run."""
+    parked_capture_minor: int = 0
+    """The same of captures."""
     is_turn_parked: bool = False
     """Whether such a capture or void stands before all that come later."""
     disputes: tuple[Dispute, ...] = ()

@@ -75,6 +75,7 @@ def payment_standing(row: Row) -> PaymentStanding:
         event_sequence=row["event_sequence"],
         operation_count=row["operation_count"],
         parked_refund_minor=int(row["parked_refund_minor"] or 0),
+        parked_capture_minor=int(row["parked_capture_minor"] or 0),
         is_turn_parked=bool(row["is_turn_parked"]),
         disputes=tuple(
             Dispute(order_no, reference, DisputeState(status), amount_minor, event_sequence)

@@ -198,10 +198,11 @@ class BookWorld:
         psps: Sequence[str] = ("psp",),
         preparing: frozenset[str] = frozenset(),
         psp: ScriptedPsp | None = None,
+        planner: Psps | None = None,
     ) -> None:
         self.now = START
         self.policy = policy
-        self.psps = Psps(*psps, preparing=preparing)
+        self.psps = planner or Psps(*psps, preparing=preparing)
         self.refusing: frozenset[str] = frozenset()
         """PSPs whose breaker is open at the present owner."""
         self.psp = psp or ScriptedPsp(preparing=preparing)

@@ -65,11 +65,14 @@ class StackLoad:
         return is_complete
 
     async def wait_quiet(self, seconds_max: float) -> bool:
-        """Wait until the books have no open order; return whether that came about. Raises BooksUnread."""
+        """Wait until no order is open but for what a buyer has to do; return whether that came about.
+
+        Raises BooksUnread.
+        """
         until_s = time.monotonic() + seconds_max
         reader = await BooksReader.open(read_config(self._home, {}))
         try:
-            while (await reader.moment("open_orders"))["open_orders"]:
+            while any(not row[-1] for row in (await reader.moment("open_orders"))["open_orders"]):
                 if time.monotonic() >= until_s:
                     return False
                 await asyncio.sleep(_LOOK_EVERY_S)

@@ -37,7 +37,7 @@ SELECT wanted.operation_uuid, op.fingerprint AS known_fingerprint,
     coalesce(stands.disputed_minor, 0) AS disputed_minor,
     coalesce(stands.event_sequence, d.event_sequence, 0) AS event_sequence,
     coalesce(stands.operation_count, 0) AS operation_count,
-    parked.parked_refund_minor, parked.is_turn_parked, disputed.disputes
+    parked.parked_refund_minor, parked.parked_capture_minor, parked.is_turn_parked, disputed.disputes
 FROM unnest($1::smallint[], $2::uuid[], $3::uuid[], $4::bigint[])
     AS wanted (partition_index, operation_uuid, payment_uuid, payment_no)
 LEFT JOIN LATERAL (
@@ -79,6 +79,7 @@ LEFT JOIN LATERAL (
 -- Hardly ever any: what ends its host's process is not in its owner's memory, and may have run.
 CROSS JOIN LATERAL (
     SELECT sum(stuck.amount_minor) FILTER (WHERE stuck.kind = 3) AS parked_refund_minor,
+        sum(stuck.amount_minor) FILTER (WHERE stuck.kind = 1) AS parked_capture_minor,
         bool_or(stuck.kind <> 3) AS is_turn_parked
     FROM parked_order JOIN operation AS stuck USING (partition_index, order_no)
     WHERE parked_order.partition_index = o.partition_index AND stuck.payment_no = o.order_no

@@ -48,8 +48,12 @@ SELECT partition_index, order_no, payment_no, status, amount_minor
 FROM dispute ORDER BY partition_index, order_no;
 
 -- open_orders --
+-- The last says what a person has to do first: here a buyer, who has more time than anybody waits for a run to end.
 SELECT o.partition_index, o.order_no, o.status, o.is_outcome_known, o.attempt_no,
-       timer.order_no IS NOT NULL, ''
+       timer.order_no IS NOT NULL,
+       CASE WHEN o.status = 3 AND o.is_outcome_known
+                AND o.action_expires_at > now() + interval '5 minutes'
+            THEN 'its buyer has to act' ELSE '' END
 FROM open_order AS o LEFT JOIN timer USING (partition_index, order_no)
 ORDER BY o.partition_index, o.order_no;
 

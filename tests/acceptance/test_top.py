@@ -16,9 +16,12 @@ def test_top_counts_what_was_paid(stack: RunningStack) -> None:
     assert declined.returncode == 1
     after = stack.json("top", "--once", "--interval", "0.2")
     assert after["unreadable"] == []
-    for name, count in {"accepted": 4, "taken_in": 4, "settled": 4, "failed": 1}.items():
-        assert after["totals"][name] - before["totals"][name] == count, name
-    assert after["totals"]["open_orders"] == 0
+    totals, totals_before = after["totals"], before["totals"]
+    # The stack is shared: what other tests left open may have ended in the meantime.
+    ended_count = totals_before["open_orders"] - totals["open_orders"]
+    for name, count in {"accepted": 4, "taken_in": 4, "settled": 4 + ended_count}.items():
+        assert totals[name] - totals_before[name] == count, name
+    assert 0 <= totals["failed"] - totals_before["failed"] - 1 <= ended_count
     assert {host["name"] for host in after["hosts"]} == _names(stack.status()["hosts"])
     assert all(item["owner"] and item["stream"] is not None for item in after["partitions"])
     assert after["stores"]["standbys"][0]["sync_state"] in ("sync", "quorum")

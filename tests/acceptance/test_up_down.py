@@ -33,6 +33,7 @@ STATUS_KEYS = {
 ROLES = {
     "gateway",
     "host",
+    "dispatcher",
     "supervisor",
     "psp_simulator",
     "postgres_primary",

@@ -101,6 +101,9 @@ def standing_of(books: FakeBooks, key: OrderKey) -> PaymentStanding:
             "parked_refund_minor": sum(
                 row.amount_minor for row in stuck if row.kind == OperationKind.REFUND
             ),
+            "parked_capture_minor": sum(
+                row.amount_minor for row in stuck if row.kind == OperationKind.CAPTURE
+            ),
             "disputes": json.dumps(
                 [
                     (no, row.reference, row.status, row.amount_minor, row.event_sequence)

@@ -13,6 +13,7 @@ from uuid import UUID
 from gateway.idempotency import Verdict
 from loadtest.checker.checking import check_records
 from payments.operation_kinds import OperationKind
+from tests.fakes.fake_books import FakeBooks
 from tests.simulation.clients import TAKEN_IN
 from tests.simulation.records import Evidence, records_of
 
@@ -91,8 +92,16 @@ def _epochs(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("I20", f"epoch {epoch} of partition {partition_index} has two owners")
 
 
+def unjudged(books: FakeBooks) -> list[tuple[int, UUID]]:
+    """Return PSPs' events that wait though they are of an order of ours."""
+    told = books.psp_events
+    return [key for key in told.waiting if told.rows[key][0].order_uuid in books.order_keys]
+
+
 def _no_end(evidence: Evidence) -> Iterator[Violation]:
-    """I26: nothing here is for a person to decide, so every order has ended."""
+    """I26: nothing here is for a person to decide, so every order has ended, and every event was judged."""
     books = evidence.books
+    for told in unjudged(books):
+        yield Violation("I26", f"what a PSP told was not judged: {books.psp_events.rows[told][0]}")
     for key in sorted(books.orders.keys() - books.outcomes.keys()):
         yield Violation("I26", f"order {key} has not ended: {books.open_orders.get(key)}")

@@ -15,6 +15,7 @@ from payments.identity import order_uuid
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.operation_kinds import BY_WIRE
+from psp.simulator.wire import ChangeKind
 from tests.operated import an_operation
 from tests.queue_commands import MERCHANT_ID, a_command
 from tests.simulation.answers import Answered
@@ -22,7 +23,7 @@ from tests.simulation.loop import SimLoop
 from tests.simulation.net import Net, Wire, WireBroken
 from tests.simulation.processes import GatewayProcess, Stores
 from tests.simulation.records import SELLER_ID, to_ns
-from tests.simulation.script import LifeDeed, Operation
+from tests.simulation.script import Dispute, LifeDeed, Operation
 
 # How long a storefront waits before it repeats a request.
 PAUSE_S = 0.4
@@ -34,6 +35,7 @@ ACKNOWLEDGED = frozenset({Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED, Verdict.R
 TAKEN_IN = ACKNOWLEDGED | {Verdict.FROZEN}
 ANSWERED = TAKEN_IN | {Verdict.REUSED}
 STATUS_REFUSED = 422
+_ENDS = {"won": ChangeKind.DISPUTE_WON, "lost": ChangeKind.DISPUTE_LOST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class Clients:
             if reply is not None and reply.verdict in ANSWERED:
                 break
             await asyncio.sleep(PAUSE_S)
-        if operation.deeds:
+        if operation.deeds or operation.dispute:
             await self._live(operation, command)
 
     async def _live(self, operation: Operation, command: PaymentCommand) -> None:
@@ -164,9 +166,27 @@ class Clients:
         if frozen is None or frozen.verdict is not Verdict.FROZEN:
             return
         asked = [self.cell.spawn(self._do(deed, command)) for deed in operation.deeds]
+        if operation.dispute is not None:
+            asked.append(self.cell.spawn(self._dispute(operation.dispute, command)))
         await asyncio.wait(asked)
         for task in asked:
             task.result()
+
+    async def _dispute(self, dispute: Dispute, command: PaymentCommand) -> None:
+        """Be the buyer's bank: dispute what was captured by then, and decide it later."""
+        await asyncio.sleep(dispute.after_s)
+        key = str(command.idempotency_key)
+        for psp in self._stores.psps.values():
+            for row in psp.inner.oracle_rows():
+                left_minor = row.captured - row.refunded
+                if row.order_key != key or left_minor == 0:
+                    continue
+                amount_minor = max(1, left_minor // dispute.part)
+                await psp.inner.dispute(row.reference, ChangeKind.DISPUTE, amount_minor)
+                await asyncio.sleep(dispute.ends_after_s)
+                if dispute.ends:
+                    await psp.inner.dispute(row.reference, _ENDS[dispute.ends])
+                return
 
     async def _do(self, deed: LifeDeed, command: PaymentCommand) -> None:
         await asyncio.sleep(deed.after_s)

@@ -20,6 +20,7 @@ from actors.settings import HostSettings
 from gateway.accepting import Accepting
 from gateway.idempotency import Verdict
 from gateway.lookups import Lookups
+from gateway.psp_webhooks import event_of
 from gateway.resending import Resending
 from gateway.settings import GatewaySettings, PaymentRoute
 from payments.commands import OperationCommand, PaymentCommand
@@ -27,9 +28,12 @@ from payments.mode import Mode
 from payments.operation_answer import frozen_operation_answer
 from payments.partitioning import partition_index
 from payments.retry_policy import UNKNOWN_SCHEDULE_MS, RetryPolicy, RetryRule, Strategy
+from psp.sandbox_webhooks import read_sandbox_webhook
+from psp.webhooks import WebhookVerifier
 from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
 from storage.envelope import queue_entry
+from storage.event_envelope import event_entry
 from storage.operation_envelope import operation_entry
 from storage.read_ports import PaymentQueries, StoredOperation
 from storage.replies import decode_reply
@@ -43,10 +47,14 @@ from tests.simulation.sim_postgres import SimPostgres
 from tests.simulation.sim_psp import SimPsp, SimPspServer
 from tests.simulation.sim_queue import SimGatewayQueue, SimOwnerQueue, SimPrimaries
 from tests.simulation.sim_redis import SimRedis
+from tests.simulation.webhooks import SECRET
 
 BASE_TIME = datetime(2026, 11, 23, 12, tzinfo=UTC)
 # A process that ended by itself is started again after this time, as its supervisor does.
 START_AGAIN_S = 0.3
+# Above what clocks are stepped by: that true webhooks are refused then is nothing to find here.
+WEBHOOK_TOLERANCE_S = 2 * 3_600 - 60
+STATUS_IGNORED, STATUS_QUEUED, STATUS_FORBIDDEN, STATUS_AWAY = 200, 202, 403, 503
 REQUEST_DEADLINE_S = 2.0
 CALL_TIMEOUT_MS = 1_500
 # The first takes everything; the second whatever is sent to it instead.
@@ -251,6 +259,24 @@ class GatewayProcess(SimProcess):
             return decided.verdict, None
         assert isinstance(decided.order, StoredOperation)
         return decided.verdict, frozen_operation_answer(decided.order.view)[2]
+
+    async def webhook(self, psp: str, body: bytes, headers: dict[str, str]) -> int:
+        """Return the status of a PSP's webhook, as ``gateway.psp_webhooks`` finds it."""
+        now = self.clock.now()
+        verifier = WebhookVerifier([SECRET], tolerance_s=WEBHOOK_TOLERANCE_S)
+        if (
+            verifier.refusal_of(lambda name: headers.get(name, ""), body, now_s=now.timestamp())
+            is not None
+        ):
+            return STATUS_FORBIDDEN
+        notice = read_sandbox_webhook(body)
+        event = notice and event_of(psp, notice, now=now, reply_to=self.reply_to)
+        if event is None:
+            return STATUS_IGNORED
+        index = partition_index(event.order_uuid, self._knobs.partition_count)
+        verdict = await self.accepting.accept_event(event_entry(event, index))
+        is_kept = verdict in (Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED)
+        return STATUS_QUEUED if is_kept else STATUS_AWAY
 
     async def _listen(self, accepting: Accepting, reply_to: str) -> None:
         """Hear what owners report, through every reconnection."""

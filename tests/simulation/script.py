@@ -149,6 +149,20 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     not_sent_age_s: int = 86_400
     authorization_s: int = 6 * 86_400
     safety_s: float = 8.0
+    webhook_share: float = 0.0
+    """Of what PSPs could tell of charges: 0, none; of disputes they tell in any case."""
+    webhook_twice: float = 0.0
+    webhook_forged: float = 0.0
+    webhook_delay_s: float = 0.0
+
+
+class Dispute(msgspec.Struct, frozen=True, kw_only=True):
+    """What a buyer's bank does to a payment that was captured: ``part`` 2 disputes half of what is left."""
+
+    after_s: float
+    part: int
+    ends: Literal["", "won", "lost"]
+    ends_after_s: float
 
 
 DeedKind = Literal["capture", "void", "refund"]
@@ -181,6 +195,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     captures_manually: bool = False
     deeds: tuple[LifeDeed, ...] = ()
     """Only of the first request under its key."""
+    dispute: Dispute | None = None
+    """The same."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,10 +238,13 @@ def draw(seed: int) -> Script:
     faults = _draw_faults(draws, knobs, focus)
     # Draws of their own, so that what was drawn before them stays what it is.
     lives = random.Random(f"{seed}:lives")
+    knobs = msgspec.structs.replace(knobs, authorization_s=lives.choice((6 * 86_400, 3, 8)))
+    operations = list(_draw_lives(lives, operations))
+    telling = random.Random(f"{seed}:webhooks")
     return Script(
         seed=seed,
-        knobs=msgspec.structs.replace(knobs, authorization_s=lives.choice((6 * 86_400, 3, 8))),
-        operations=tuple(_draw_lives(lives, operations)),
+        knobs=_draw_telling(telling, knobs),
+        operations=tuple(_draw_disputes(telling, operations)),
         faults=tuple(faults),
     )
 
@@ -370,6 +389,36 @@ def _draw_deeds(
                 after_s=deed.after_s + draws.choice((0.0, 0.05)),
                 gateway_no=draws.randint(0, 1),
             )
+
+
+def _draw_telling(draws: random.Random, knobs: Knobs) -> Knobs:
+    """Have PSPs send webhooks in half of the runs: late, twice, out of order, and forged ones among them."""
+    return msgspec.structs.replace(
+        knobs,
+        webhook_share=draws.choice((0.0, 0.0, 0.5, 1.0)),
+        webhook_twice=_sometimes(draws, 0.6),
+        webhook_forged=_sometimes(draws, 0.4),
+        webhook_delay_s=draws.choice((0.0, 0.3, 3.0)),
+    )
+
+
+def _draw_disputes(draws: random.Random, operations: Sequence[Operation]) -> Iterator[Operation]:
+    """Have some buyers dispute what they paid."""
+    share = draws.choice((0.0, 0.0, 0.2, 0.5))
+    seen: set[int] = set()
+    for operation in operations:
+        is_first = operation.key_no not in seen and not operation.is_poison
+        seen.add(operation.key_no)
+        if not is_first or draws.random() >= share:
+            yield operation
+            continue
+        dispute = Dispute(
+            after_s=draws.choice((0.0, 0.05, draws.uniform(0, 3))),
+            part=draws.choice((1, 1, 2, 3)),
+            ends=draws.choice(("", "won", "lost")),
+            ends_after_s=draws.choice((0.0, draws.uniform(0, 2))),
+        )
+        yield msgspec.structs.replace(operation, dispute=dispute)
 
 
 def _draw_faults(

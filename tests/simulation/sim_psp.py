@@ -11,13 +11,13 @@ from typing import Any
 
 from payments.attempts import PspAnswer, ResultClass
 from psp.classification import not_sent, of_another_request, unknown
-from psp.in_process import InProcessPsp
 from psp.port import Capabilities, ChargeTerms, SettlementLine
 from psp.simulator.behaviour import digest_of_key, reference_of_digest
 from runtime.clock import Clock
 from tests.simulation.net import Net, Wire, WireBroken
 from tests.simulation.ports import Time
 from tests.simulation.records import PspRecord
+from tests.simulation.webhooks import TellingPsp
 
 # Longer than any caller waits: the callers' own patience decides.
 FOR_EVER_S = 3_600.0
@@ -49,7 +49,7 @@ class SimPspServer:
         self.prepares = prepares
         self._prepared: dict[str, bytes] = {}
         self._seed = random.Random(f"{seed}:psp:{name}").getrandbits(32)
-        self.inner = InProcessPsp(
+        self.inner = TellingPsp(
             name=name,
             account="default",
             seed=self._seed,

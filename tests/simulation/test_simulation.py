@@ -13,7 +13,10 @@ import pytest
 
 from loadtest.checker.records import PoisonRecord
 from loadtest.mutants.catalogue import MUTANTS
+from payments.disputes import DisputeState
+from payments.event_rows import PspEventRow
 from payments.rows import TransferKind
+from tests.operated import a_dispute_event
 from tests.simulation.__main__ import Shown, try_script, violated_by
 from tests.simulation.adapter_mutants import COUNTERPARTS
 from tests.simulation.checks import Violation, check
@@ -59,6 +62,17 @@ def test_the_short_form_has_every_fault() -> None:
     """No kind of fault is left to longer runs alone."""
     kinds = {fault.kind for seed in SHORT_FORM_SEEDS for fault in draw(seed).faults}
     assert kinds == set(FAULT_KINDS)
+
+
+def test_the_short_form_has_disputes_and_webhooks() -> None:
+    """Nor are what buyers' banks do, and what PSPs tell: late, twice, and with forgers among them."""
+    scripts = [draw(seed) for seed in SHORT_FORM_SEEDS]
+    ends = {each.dispute.ends for script in scripts for each in script.operations if each.dispute}
+    assert ends == {"", "won", "lost"}
+    knobs = [script.knobs for script in scripts if script.knobs.webhook_share]
+    assert any(each.webhook_twice for each in knobs)
+    assert any(each.webhook_forged for each in knobs)
+    assert any(each.webhook_delay_s for each in knobs)
 
 
 def test_a_mutant_is_caught() -> None:
@@ -180,6 +194,27 @@ def test_the_checks_see_an_order_without_an_end_and_an_event_that_is_missing(
     key = next(iter(books.outcomes))
     del books.outcomes[key], books.events[*key, 1]
     assert {"I26", "I19"} <= _invariants(evidence._replace(books=books))
+
+
+def test_the_checks_see_a_dispute_that_nobody_booked(evidence: Evidence) -> None:
+    """What a lost dispute took at the PSP, and not in the ledger, shows."""
+    ((psp, record),) = evidence.oracle.items()
+    row = msgspec.structs.replace(record.rows[0], charged_back=record.rows[0].captured)
+    oracle = {psp: PspRecord([row, *record.rows[1:]], record.burned_keys)}
+    assert "I5" in _invariants(evidence._replace(oracle=oracle))
+
+
+def test_the_checks_see_an_event_that_nobody_judged(evidence: Evidence) -> None:
+    """What a PSP told of an order of ours, and is still waiting in the end, shows."""
+    books = evidence.books.copy()
+    order_uuid, key = next(iter(books.order_keys.items()))
+    told = a_dispute_event(
+        next(iter(evidence.oracle.values())).rows[0], DisputeState.OPENED, disputed_minor=1
+    )._replace(order_uuid=order_uuid)
+    row = PspEventRow(key[0], *told[:-1])
+    books.psp_events.rows[row[:2]] = (row, books.now())
+    books.psp_events.waiting[row[:2]] = (books.now(), 1)
+    assert "I26" in _invariants(evidence._replace(books=books))
 
 
 def test_the_checks_see_an_epoch_that_goes_back(evidence: Evidence) -> None:

@@ -18,7 +18,7 @@ from storage.queue_ports import AppendStatus
 from tests.fakes.fake_queue import append_entry
 from tests.fakes.fake_queue_server import id_text
 from tests.queue_commands import with_unreadable_payload
-from tests.simulation.checks import Violation, check
+from tests.simulation.checks import Violation, check, unjudged
 from tests.simulation.clients import ACKNOWLEDGED, Clients, command_of
 from tests.simulation.faults import Director
 from tests.simulation.loop import CELL, SimLoop, SimulationStuck, running_loop
@@ -26,6 +26,7 @@ from tests.simulation.net import Net, Weather
 from tests.simulation.processes import BASE_TIME, GatewayProcess, HostProcess, SimProcess, Stores
 from tests.simulation.records import Evidence, frozen_replicas, snapshot_of, to_ns
 from tests.simulation.script import Knobs, Operation, Script
+from tests.simulation.webhooks import WebhookLine
 
 # After everything healed: the longest wait for a retry is seconds, a lease's lapse and a claim are two.
 LIVENESS_S_MAX = 120.0
@@ -80,6 +81,18 @@ class World:
         ]
         http = Net(f"{seed}:http", Weather(latency_s=knobs.latency_s))
         self.clients = Clients(loop, http, seed, self.stores, self.gateways)
+        self.webhooks = [
+            WebhookLine(
+                psp.inner,
+                self.gateways,
+                cell=loop.cell(f"{psp.link}-webhooks"),
+                net=http,
+                clock=self.stores.clock,
+                knobs=knobs,
+                seed=seed,
+            )
+            for psp in self.stores.psps.values()
+        ]
         self.director = Director(self)
 
     @property
@@ -158,8 +171,14 @@ class World:
         while self.loop.time() < ends_s:
             await asyncio.sleep(LIVENESS_LOOK_S)
             is_open = self._poison_left or self.stores.postgres.books.open_orders
-            if not is_open and not self._queued():
+            if not is_open and not self._queued() and not self._untold():
                 return
+
+    def _untold(self) -> bool:
+        """Whether a PSP still has to tell something, or what it told of an order of ours waits to be judged."""
+        if any(line.waiting_count for line in self.webhooks):
+            return True
+        return bool(unjudged(self.stores.postgres.books))
 
     def _finals(self) -> list[Any]:
         """Every request that was acknowledged once, and one more of every order that is in the books."""
@@ -217,7 +236,13 @@ class World:
 
     def _defects(self) -> list[Violation]:
         died = [defect for process in self.processes for defect in process.defects]
-        return [Violation("defect", text) for text in (*died, *self.halted)]
+        forged = [
+            f"{line.taken[kind]} {kind} webhooks were believed"
+            for line in self.webhooks
+            for kind in ("forged", "replayed")
+            if line.taken[kind]
+        ]
+        return [Violation("defect", text) for text in (*died, *self.halted, *forged)]
 
     def _unhandled(self, _loop: object, context: dict[str, Any]) -> None:
         error = context.get("exception")
