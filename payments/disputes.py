@@ -64,3 +64,5 @@ class DisputeRow(NamedTuple):
     amount_minor: int
     currency: str
     event_sequence: int
+    merchant_no: int
+    mode: int
