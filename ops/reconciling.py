@@ -32,6 +32,9 @@ BREAKS_LISTED_MAX = 1_000
 # The statuses by which a PSP says that a charge was refused for good and moved nothing.
 REFUSED_STATUSES = frozenset({"declined", "canceled"})
 
+# The states of an ended order of which money was taken, and not only held.
+CHARGED_STATES = frozenset({PaymentState.SUCCEEDED, PaymentState.PARTIALLY_CAPTURED})
+
 # What the report had is remembered, about 70 bytes a line, to find what it has not. Beyond that the
 # command would take the memory of a host; a shorter range can be asked for.
 LINES_REMEMBERED_MAX = 1_000_000
@@ -52,7 +55,7 @@ class Finding(Enum):
     RESOLVABLE = "resolvable"
     """Its order waits for exactly this."""
     UNDER_WAY = "under way"
-    """Its order is open and its outcome not unknown: the owner is about to hear of it."""
+    """Its order, or a capture of it, is open, and the outcome not unknown: the owner is about to hear of it."""
     FOREIGN = "not ours"
     """No key of ours; it moved money for somebody else."""
     BREAK = "break"
@@ -107,12 +110,15 @@ def judge(
         return _break_if(is_charged, "the books have no such attempt")
     if found.open_attempt_no is not None:
         return _judge_open(line, found, is_charged=is_charged)
-    is_succeeded = found.ended_status == PaymentState.SUCCEEDED
+    is_succeeded = found.ended_status in CHARGED_STATES
     is_ending = found.ended_attempt_no == found.attempt_no
     if not is_charged:
         return _break_if(
             is_succeeded and is_ending, "the books say that it was charged, the PSP that it was not"
         )
+    is_ahead = line.captured_minor > (found.amount_captured_minor or 0)
+    if is_ending and found.is_capture_open and is_ahead:
+        return Finding.UNDER_WAY, ""
     if not is_succeeded:
         status = PaymentState(found.ended_status or 0).wire
         return Finding.BREAK, f"charged at the PSP, and {status} in the books"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import asyncpg
 import pytest
@@ -158,8 +158,8 @@ async def test_disputes_are_found_by_payment_and_by_state(kept: Kept) -> None:
     _, lost = await dispute_of(kept, one, 2, DisputeState.LOST)
     _, elsewhere = await dispute_of(kept, other, 3)
 
-    async def found(**wanted: object) -> list[StoredDispute]:
-        asked = DisputePage(10)._replace(**wanted)
+    async def found(**wanted: Any) -> list[StoredDispute]:
+        asked = DisputePage(10, **wanted)
         page, _ = await kept.queries.list_disputes(kept.merchants[0][0], Mode.TEST, asked)
         return list(page)
 
