@@ -1,7 +1,7 @@
 -- What an owner reads besides its open orders.
 
 -- known_orders --
--- With those that were set aside and not taken in since, each with its letter. Held: no message of the
+-- With those that were set aside and not taken in since, each with its letter; of operations only these. Held: no message of the
 -- stream takes such an order in any more, because it was discarded, or because it ended its host.
 SELECT payment_order.order_uuid, payment_order.fingerprint, NULL::bigint AS dead_letter_no,
     false AS is_held
@@ -21,7 +21,11 @@ JOIN set_aside_order AS aside
 WHERE NOT EXISTS (
     SELECT FROM payment_order
     WHERE payment_order.partition_index = aside.partition_index
-        AND payment_order.order_uuid = aside.order_uuid);
+        AND payment_order.order_uuid = aside.order_uuid)
+AND NOT EXISTS (
+    SELECT FROM operation
+    WHERE operation.partition_index = aside.partition_index
+        AND operation.operation_uuid = aside.order_uuid);
 
 -- operated_payments --
 -- Operations that came ($2, of payments $3) and payments by their numbers ($4): what was taken in

@@ -12,11 +12,13 @@ from payments.attempts import PspAnswer, ResultClass
 from payments.book import PartitionBook
 from payments.commands import OperationCommand, PaymentCommand
 from payments.decided import Batch, Decided
+from payments.evidence import EvidenceSource
 from payments.lifecycle import PaymentState
 from payments.open_order import CallAnswer, PspCall
 from payments.operation_kinds import OperationKind
 from payments.rows import TimerKind
 from payments.standing import PaymentStanding
+from storage.evidence import AttemptKey, Saying
 from storage.ports import OperationKey
 from tests.books import ACCEPTED_AT, PASSWORDS, copy_of_installed_books
 from tests.contract.shards import FakeShard, Host, PostgresShard, Shard, SimulatedShard
@@ -205,6 +207,61 @@ async def test_what_is_held_no_more_has_no_timer(shard: Shard) -> None:
     assert await shard.count("timer") == 0
     stands = await owner.standing(1)
     assert (stands.status, stands.held_minor) == (PaymentState.EXPIRED, 0)
+
+
+async def test_a_parked_operation_counts_and_goes_on_when_it_is_wanted(shard: Shard) -> None:
+    """Nobody works on it, what it may have moved is not moved again, and unparked it goes on under its own key."""
+    owner = await paid(shard)
+    capture = an_operation(OperationKind.CAPTURE, MANUAL, 1, 400)
+    refund = an_operation(OperationKind.REFUND, PLAIN, 2, 100)
+    await owner.take(operations=[capture, refund])
+    keys = [call.attempt.psp_key for call in owner.calls]
+    epoch = owner.book.head.epoch
+    for number in (3, 4):
+        await owner.host.ownership.park(PARTITION, epoch, number, reason="kills_host", detail="")
+    successor = await Owner.claimed(shard.host())
+    assert successor.calls == []
+    authorized, charged = await successor.standing(1), await successor.standing(2)
+    assert (authorized.parked_capture_minor, authorized.is_turn_parked) == (400, True)
+    assert (charged.parked_refund_minor, charged.is_turn_parked) == (100, False)
+    rest = an_operation(OperationKind.CAPTURE, MANUAL, 3)
+    decided = await successor.take(operations=[rest])
+    assert [(row.amount_minor, row.attempt_no) for row in decided.operations] == [(600, 0)]
+    await shard.want_unparked(capture.operation_uuid)
+    unparking = shard.unparking()
+    assert await unparking.wanted([PARTITION]) == [(PARTITION, 3)]
+    await unparking.unpark(PARTITION, successor.book.head.epoch, 3)
+    third = await Owner.claimed(shard.host())
+    assert [call.attempt.psp_key for call in third.calls] == keys[:1]
+
+
+@pytest.mark.integration
+async def test_people_give_evidence_of_an_operation(servers: SharedServers) -> None:
+    """By its id, audited under that; its owner ends it as it would end a charge."""
+    admin_dsn = await copy_of_installed_books(servers, "operations_contract")
+    owner_dsn = servers.dsn("operations_contract", role="tally_owner", password=PASSWORDS.owner)
+    shard = PostgresShard(owner_dsn, admin_dsn)
+    try:
+        owner = await paid(shard)
+        refund = an_operation(OperationKind.REFUND, PLAIN, 1, 100)
+        await owner.take(operations=[refund])
+        await owner.answer(ResultClass.UNKNOWN)
+        store = shard.evidence()
+        key = AttemptKey(PARTITION, refund.operation_uuid, None)
+        found = (await store.attempts([key]))[0]
+        assert (found.order_no, found.amount_minor, found.is_unknown) == (3, 100, True)
+        done = (EvidenceSource.OPERATOR, ResultClass.APPROVED, "ch_contract", 100, "USD", None)
+        said = Saying(PARTITION, 3, found.attempt_no, *done)
+        await store.give([said], actor="somebody", text="seen at the PSP")
+        (audited,) = await shard.ask("SELECT action, subject FROM audit")
+        assert tuple(audited) == ("payment.evidence", str(refund.operation_uuid))
+        (evidence,) = await owner.host.ledger.pending_evidence([PARTITION], count_max=9)
+        await owner.take(answers=[evidence.answer()])
+        ended = (await store.attempts([key]))[0]
+        assert (ended.ended_status, ended.amount_captured_minor) == (PaymentState.SUCCEEDED, 100)
+        assert (await owner.standing(2)).refunded_minor == 100
+    finally:
+        await shard.close()
 
 
 async def test_a_payment_that_is_not_there_is_left_out(shard: Shard) -> None:
