@@ -230,7 +230,7 @@ class FakeLedger:
             books.now(),
             count_max=count_max,
             wait_s_max=wait_s_max,
-            order_keys=books.order_keys,
+            order_keys={**books.operation_keys, **books.order_keys},
             attempts=books.attempts,
             outcomes=books.outcomes,
         )

@@ -20,7 +20,7 @@ from actors.settings import HostSettings
 from gateway.accepting import Accepting
 from gateway.idempotency import Verdict
 from gateway.lookups import Lookups
-from gateway.psp_webhooks import event_of
+from gateway.psp_webhooks import event_of, payment_of
 from gateway.resending import Resending
 from gateway.settings import GatewaySettings, PaymentRoute
 from payments.commands import OperationCommand, PaymentCommand
@@ -271,9 +271,10 @@ class GatewayProcess(SimProcess):
             return STATUS_FORBIDDEN
         notice = read_sandbox_webhook(body)
         event = notice and event_of(psp, notice, now=now, reply_to=self.reply_to)
-        if event is None:
+        payment = notice and payment_of(notice)
+        if event is None or payment is None:
             return STATUS_IGNORED
-        index = partition_index(event.order_uuid, self._knobs.partition_count)
+        index = partition_index(payment, self._knobs.partition_count)
         verdict = await self.accepting.accept_event(event_entry(event, index))
         is_kept = verdict in (Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED)
         return STATUS_QUEUED if is_kept else STATUS_AWAY
