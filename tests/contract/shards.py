@@ -17,6 +17,7 @@ from storage.evidence import PostgresEvidence
 from storage.ledger import PostgresLedger
 from storage.ownership import PostgresOwnership
 from storage.ports import OwnerLedger, Ownership
+from storage.queries import PostgresQueries
 from storage.read_pool import ReadPool
 from storage.unparking import PostgresUnparking, Unparking
 from tests.books import ACCEPTED_AT, PARTITION_COUNT, Writer
@@ -212,6 +213,10 @@ class PostgresShard:
 
     def unparking(self) -> Unparking:
         return PostgresUnparking(self._pools["owner"])
+
+    def queries(self) -> PostgresQueries:
+        """What gateways read by."""
+        return PostgresQueries(self._pools["gateway"])
 
     def evidence(self) -> PostgresEvidence:
         """What the command line has to give evidence by."""
