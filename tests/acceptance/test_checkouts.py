@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from loadtest.idempotency.checkouts import CHECKOUTS
+from loadtest.idempotency.operations import OPERATIONS
 from loadtest.idempotency.psp_record import PspRecord
 from loadtest.idempotency.rows import Deployment
 from loadtest.idempotency.runner import Verdict, try_rows
@@ -93,15 +94,24 @@ async def test_a_gateway_that_dies_leaves_a_checkout_that_can_be_repeated(
     rig.processes[-1].wait(10)
 
 
-async def test_checkouts_keep_the_promises_of_the_conformance_kit(rig: Rig) -> None:
-    """Repeats, other bodies, twins and ids of others, with a real queue, real books and a real provider."""
+async def test_checkouts_and_operations_keep_the_promises_of_the_conformance_kit(rig: Rig) -> None:
+    """Repeats, other bodies, twins and keys of others, with a real queue, real books and a real provider."""
     rig.start_gateway("gateway-0")
     rig.start_gateway("gateway-1")
     await rig.until_ready()
-    async with Storefront(rig.url, rig.api_key) as shop:
-        deployment = Deployment(shop=shop, psp_records=[PspRecord(rig.simulator.url)])
+    _, other_key = await rig.create_merchant("Another shop")
+    async with (
+        Storefront(rig.url, rig.api_key) as shop,
+        Storefront(rig.url, other_key) as other_shop,
+    ):
+        deployment = Deployment(
+            shop=shop, other_shop=other_shop, psp_records=[PspRecord(rig.simulator.url)]
+        )
         results = await try_rows(
-            CHECKOUTS.rows, deployment, seconds_max=90, on_result=lambda _: None
+            [*CHECKOUTS.rows, *OPERATIONS.rows],
+            deployment,
+            seconds_max=90,
+            on_result=lambda _: None,
         )
     assert [(result.row.name, result.reason) for result in results if result.reason] == []
     assert {result.verdict for result in results} == {Verdict.PASSED}

@@ -9,11 +9,12 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from loadtest.checker import checkout_checks, delivery_checks, operation_checks
+from loadtest.checker import checkout_checks, delivery_checks, operation_checks, session_checks
 from loadtest.checker.derivation import checkout_id, checkout_uuid, operation_uuid, order_uuid
 from loadtest.checker.findings import Findings, Subject
 from loadtest.checker.joined import Joined
 from loadtest.checker.records import (
+    AccountRecord,
     AskedOrder,
     CheckoutOrderRecord,
     CheckoutRecord,
@@ -26,6 +27,7 @@ from loadtest.checker.records import (
     OutcomeRecord,
     Records,
     RefusedRecord,
+    TransferRecord,
 )
 from loadtest.checker.timeline import timeline_around
 from tests.unit.loadtest.planted import changed, swapped
@@ -232,3 +234,48 @@ def test_a_counter_example_tells_of_the_operation() -> None:
     assert f"refund {MERCHANT} {DONE} sent" in texts
     assert "refund (0, 2) of (0, 1): 300" in texts
     assert "(0, 2) ended succeeded" in texts
+
+
+def seen(op: int, kind: OpKind, status: str) -> list[ClientEvent]:
+    """A payment's own request, and the state that its answer shows."""
+    return said(op, 201, {"id": PAYMENT, "status": status}, kind=kind, key=PAYMENT, payment="")
+
+
+def test_an_answer_that_froze_when_the_payment_was_held_is_no_step_back() -> None:
+    """Its POST shows requires_capture for ever; a GET that shows it after the end is one."""
+    history = [
+        *seen(1, OpKind.POST, "requires_capture"),
+        *seen(2, OpKind.GET, "succeeded"),
+        *seen(3, OpKind.POST, "requires_capture"),
+    ]
+    given = swapped(records(), history=history)
+    assert violated(session_checks.real_time_is_kept, given) == 0
+    back = swapped(records(), history=[*history, *seen(4, OpKind.GET, "requires_capture")])
+    assert violated(session_checks.real_time_is_kept, back) == 1
+
+
+@pytest.mark.parametrize(("refunded_from", "found"), [("slr", 0), ("other", 1)])
+def test_only_wallets_that_gave_something_back_may_fall(refunded_from: str, found: int) -> None:
+    """A wallet of which nothing was refunded still only rises, whatever others did."""
+    history = [
+        event
+        for op, minor in ((1, 500), (2, 400))
+        for event in said(
+            *(op, 200, {"balances": [{"currency": "USD", "posted": minor}]}),
+            kind=OpKind.WALLET,
+            key="slr",
+            payment="",
+        )
+    ]
+    accounts = [
+        AccountRecord(0, number, MERCHANT, MODE, kind, holder, "USD")
+        for number, kind, holder in (
+            (1, "wallet", refunded_from),
+            (2, "psp_receivable", "psp"),
+        )
+    ]
+    moved = [TransferRecord(0, 2, 1, 2, "refund", 1, 2, 100, "USD")]
+    given = swapped(records(), history=history, accounts=accounts, transfers=moved)
+    findings = Findings()
+    session_checks.real_time_is_kept(Joined(given), findings)
+    assert findings.violated == found
