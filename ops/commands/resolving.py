@@ -88,11 +88,7 @@ def resolve(
     ID is a payment's idempotency key, with the merchant's key in TALLY_API_KEY, or its order_uuid; or the
     id of a capture, void or refund: cp_…, vd_…, rf_…. Charged then says that it was done.
     """
-    key = parse_operation_id(payment_id) or parse_idempotency_key(payment_id)
-    if key is None:
-        raise click.UsageError(
-            "ID is a UUID, the idempotency key or the order_uuid, or an operation's id, as rf_…"
-        )
+    key = _key_of(payment_id)
     _require_one_word(reference, amount, is_charged=is_charged, is_not_charged=is_not_charged)
     context.running_state()
     config = context.config()
@@ -150,6 +146,16 @@ def _require_one_word(
     for option, value in (("--reference", reference), ("--amount", amount_minor)):
         if value is not None:
             raise click.UsageError(f"--not-charged goes without {option}: it tells of a charge")
+
+
+def _key_of(name: str) -> UUID | OperationKey:
+    """Return what an ID names. Raises UsageError."""
+    key = parse_operation_id(name) or parse_idempotency_key(name)
+    if key is None:
+        raise click.UsageError(
+            "ID is a UUID, the idempotency key or the order_uuid, or an operation's id, as rf_…"
+        )
+    return key
 
 
 async def _found(
