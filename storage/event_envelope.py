@@ -10,7 +10,7 @@ field holds
 ``v`` schema version, encryption
 ``t`` when a gateway had verified it
 ``r`` reply channel
-``p`` payload, see ``_Payload``; which partition it is in follows from its order
+``p`` payload, see ``_Payload``; which partition it is in follows from its order, or its payment
 ===== ===========================================================================================
 """
 
