@@ -84,6 +84,9 @@ class Director:
         redis.restart()
         postgres.restart()
         for process in self._world.processes:
+            # Also clocks: a gateway whose clock is wrong takes every webhook for a stale one, so it has to
+            # be set right before what disputes took can be known.
+            process.clock.offset_s = 0.0
             process.cell.thaw()
             process.start()
 
