@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
-from payments.answer import API_VERSION
-from payments.dispute_answer import DisputeView, dispute_id
 from payments.disputes import DisputeState
-from payments.identity import order_uuid
 from payments.mode import Mode
-from payments.partitioning import partition_index
-from storage.disputes import StoredDispute
-from tests.unit.gateway.stack import MERCHANT_ID, PARTITION_COUNT, GatewayStack
-
-T0 = datetime(2026, 11, 1, 12, tzinfo=UTC)
+from tests.unit.gateway.disputed import keep_dispute
+from tests.unit.gateway.stack import GatewayStack
 
 
 @pytest.fixture
@@ -26,31 +19,14 @@ async def stack() -> AsyncIterator[GatewayStack]:
         yield running
 
 
-def keep(
-    stack: GatewayStack, payment: UUID, number: int, state: DisputeState = DisputeState.OPENED
-) -> str:
-    """Put the ``number``-th dispute into the books; return its id."""
-    order = order_uuid(MERCHANT_ID, Mode.TEST, payment)
-    view = DisputeView(
-        dispute_id=dispute_id(partition_index(order, PARTITION_COUNT), number),
-        payment_key=payment,
-        state=state,
-        amount_minor=500,
-        currency="USD",
-        psp="simulator",
-        psp_reference=f"dp_of_bank_{number}",
-        created_at=T0 + timedelta(seconds=number),
-        api_version=API_VERSION,
-    )
-    stack.disputes.put(order, StoredDispute(stack.merchant.merchant_no, Mode.TEST, view))
-    return view.dispute_id
-
-
 async def test_disputes_are_listed_and_shown(stack: GatewayStack) -> None:
     """Newest first, in pages both ways, of one payment, in one state; and one by its id."""
     payment, other = uuid4(), uuid4()
-    first, second = keep(stack, payment, 1), keep(stack, payment, 2, DisputeState.LOST)
-    third = keep(stack, other, 3)
+    first, second = (
+        keep_dispute(stack, payment, 1),
+        keep_dispute(stack, payment, 2, DisputeState.LOST),
+    )
+    third = keep_dispute(stack, other, 3)
 
     async def listed(query: str) -> tuple[list[str], bool]:
         answer = await stack.get(f"/v1/disputes{query}")
@@ -103,7 +79,7 @@ async def test_what_a_list_can_not_be_asked_is_refused(
 
 async def test_nobody_sees_anothers_dispute(stack: GatewayStack) -> None:
     """Neither with a key of the other mode, nor under an id of another form."""
-    known = keep(stack, uuid4(), 1)
+    known = keep_dispute(stack, uuid4(), 1)
     for wrong in ("dp_b_j", f"{known}x", "rf_b_c"):
         assert (await stack.get(f"/v1/disputes/{wrong}")).code == "dispute_not_found"
     live = stack.issue_key(mode=Mode.LIVE)
