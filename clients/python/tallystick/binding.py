@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from tallystick.operations import Listing, Operation
 from tallystick.record import Record
+
+if TYPE_CHECKING:
+    from tallystick.async_stream import AsyncEventStream
+    from tallystick.sync_stream import EventStream
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,11 +26,15 @@ class SyncRunner(Protocol):
 
     def run(self, operation: Operation[T]) -> T: ...
 
+    def follow(self, after: str | None) -> EventStream: ...
+
 
 class AsyncRunner(Protocol):
     """Takes an operation's steps on an event loop."""
 
     async def run(self, operation: Operation[T]) -> T: ...
+
+    def follow(self, after: str | None) -> AsyncEventStream: ...
 
 
 class SyncResource:
