@@ -62,7 +62,7 @@ class MessageReader:
             self._cursor = value.decode(errors="replace")
         elif name == b"data":
             self._data.append(value)
-            self._data_bytes += len(value)
+            self._data_bytes += len(line)
         return None
 
 

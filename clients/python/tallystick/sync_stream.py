@@ -6,10 +6,10 @@ import time
 from collections.abc import Generator
 from typing import Self
 
-from tallystick.sync_transport import SyncTransport, OpenStream
 from tallystick.exchange import NoAnswer, Pause, Response, Result, Send, Step
 from tallystick.following import SILENCE_S_MAX, Follower
 from tallystick.records import Event
+from tallystick.sync_transport import OpenStream, SyncTransport
 
 
 class EventStream:
@@ -52,8 +52,7 @@ class EventStream:
             assert self._stream is not None
             try:
                 while piece := self._stream.read(SILENCE_S_MAX):
-                    for event in self._follower.take(piece):
-                        yield event
+                    yield from self._follower.take(piece)
             finally:
                 self._stream.close()
             time.sleep(self._follower.pause_s())

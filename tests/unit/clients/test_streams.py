@@ -17,9 +17,11 @@ from tallystick import (
     NotReached,
     RetryPolicy,
     Tallystick,
+    async_stream,
+    following,
     problems,
+    sync_stream,
 )
-from tallystick import async_stream, following, sync_stream
 from tests.unit.clients.scripted_server import Reply, ScriptedServer, problem
 from tests.unit.gateway.stack import GatewayStack, until
 from tests.unit.gateway.test_events import put
