@@ -7,7 +7,16 @@ from collections.abc import AsyncGenerator
 from typing import Self
 
 from tallystick.async_transport import AsyncTransport, OpenStream
-from tallystick.exchange import NoAnswer, Pause, Response, Result, Send, Step
+from tallystick.exchange import (
+    ForgetKey,
+    KeepKey,
+    NoAnswer,
+    Pause,
+    Response,
+    Result,
+    Send,
+    Step,
+)
 from tallystick.following import SILENCE_S_MAX, Follower
 from tallystick.records import Event
 
@@ -83,4 +92,6 @@ class AsyncEventStream:
                 return opened.head
             case Pause(seconds):
                 await asyncio.sleep(seconds)
+            case KeepKey() | ForgetKey():
+                pass  # a read has no key
         return None

@@ -6,7 +6,16 @@ import time
 from collections.abc import Generator
 from typing import Self
 
-from tallystick.exchange import NoAnswer, Pause, Response, Result, Send, Step
+from tallystick.exchange import (
+    ForgetKey,
+    KeepKey,
+    NoAnswer,
+    Pause,
+    Response,
+    Result,
+    Send,
+    Step,
+)
 from tallystick.following import SILENCE_S_MAX, Follower
 from tallystick.records import Event
 from tallystick.sync_transport import OpenStream, SyncTransport
@@ -82,4 +91,6 @@ class EventStream:
                 return opened.head
             case Pause(seconds):
                 time.sleep(seconds)
+            case KeepKey() | ForgetKey():
+                pass  # a read has no key
         return None
