@@ -243,12 +243,13 @@ class LaneWorker:
             self._ports.on_taken_in(messages)
 
     async def _known(self, work: dict[int, Work]) -> KnownOrders:
-        keys = [
-            (index, message.command.order_uuid)
+        asked = [
+            (index, message.command or message.operation)
             for index, part in work.items()
             for message in part.messages
-            if message.command is not None
         ]
+        # Of operations what was set aside; which are taken in is told with their payments.
+        keys = [(index, command.order_uuid) for index, command in asked if command is not None]
         return await self._ports.ledger.known_orders(keys) if keys else KnownOrders({}, {})
 
     async def _load_payments(

@@ -16,6 +16,7 @@ from payments.decided import Decided
 from payments.rows import DeadLetterRow, LetterResult, LetterResultRow
 from storage.envelope import KIND_PAYMENT, read_header
 from storage.letter_envelope import sealed_raw
+from storage.operation_envelope import OPERATION_KINDS
 from storage.ports import KnownOrders
 from storage.queue_messages import decoded
 from storage.queue_ports import LetterAction, Message
@@ -41,7 +42,7 @@ def known_of(messages: Iterable[Message], known: KnownOrders) -> Mapping[UUID, b
     fingerprints = dict(known.fingerprints)
     seen: set[UUID] = set()
     for message in messages:
-        command = message.command
+        command = message.command or message.operation
         if command is None or command.order_uuid in seen:
             continue
         seen.add(command.order_uuid)
@@ -79,7 +80,7 @@ def letter_row(message: Message) -> DeadLetterRow:
     reason, _, detail = message.reason.partition(": ")
     print_of = header.fingerprint or b""
     is_order = (
-        header.kind == KIND_PAYMENT
+        (header.kind == KIND_PAYMENT or header.kind in OPERATION_KINDS)
         and header.order_uuid is not None
         and header.merchant_no is not None
         and header.mode is not None

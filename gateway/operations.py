@@ -25,6 +25,7 @@ from gateway.operation_rendering import (
 from gateway.operation_requests import DECODERS, amount_and_reason, operation_refusal
 from gateway.parameters import read_limit, single_parameters
 from gateway.problems import Code, Problem
+from gateway.refund_finding import RefundFinding
 from gateway.refusals import BACKPRESSURE, BOOKS_AWAY, UNDECIDED_KEY, reused, unproven
 from gateway.rendering import json_bytes_response
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
@@ -47,6 +48,7 @@ from runtime.faults import StorageUnavailable
 from storage.envelope import accepted_at_ms
 from storage.operation_envelope import operation_entry
 from storage.read_ports import OperationLookup, PaymentQueries, StoredOperation, StoredOrder
+from storage.set_aside_orders import under_operation
 
 _IN_PROGRESS = Problem(
     code=Code.PAYMENT_IN_PROGRESS,
@@ -58,7 +60,7 @@ _EXHAUSTED = Problem(
 )
 _REFUND_NOT_FOUND = Problem(
     code=Code.REFUND_NOT_FOUND,
-    detail="The books know no such refund of this merchant and mode (yet).",
+    detail="Neither the books nor the queue know such a refund of this merchant and mode.",
 )
 
 
@@ -82,6 +84,7 @@ class Operations:
         self._finding = finding
         self._lookups = lookups
         self._queries = queries
+        self._refunds = RefundFinding(lookups, finding)
         self._reply_to = reply_to
 
     @documented(declared.CAPTURE)
@@ -142,17 +145,12 @@ class Operations:
         key = parse_operation_id(request.match_info["id"])
         if key is None or key.prefix != ID_PREFIXES[OperationKind.REFUND]:
             return _REFUND_NOT_FOUND
-        try:
-            found = await self._lookups.find_operation(
-                OperationLookup(key.partition_index, key.operation_uuid)
-            )
-        except StorageUnavailable:
-            return BOOKS_AWAY
-        if found is None or found.view.kind is not OperationKind.REFUND:
+        view = await self._refunds.find(key, merchant)
+        if isinstance(view, Problem):
+            return view
+        if view is None or view.kind is not OperationKind.REFUND:
             return _REFUND_NOT_FOUND
-        if (found.merchant_no, found.mode) != (merchant.merchant_no, merchant.mode):
-            return _REFUND_NOT_FOUND
-        return json_bytes_response(operation_body(found.view))
+        return json_bytes_response(operation_body(view))
 
     # --- what all POSTs share -------------------------------------------------------------------------
 
@@ -258,7 +256,7 @@ def _answer(decided: Decided, command: OperationCommand, payment: StoredOrder) -
     match verdict:
         case Verdict.FROZEN | Verdict.RUNNING:
             assert isinstance(operation, StoredOperation)
-            view = operation.view
+            view = under_operation(operation, command.kind, command.payment_key)
             is_replay = view.created_at != command.accepted_at
             if verdict is Verdict.FROZEN:
                 return frozen_operation_response(view, is_replay=is_replay)

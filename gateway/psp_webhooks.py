@@ -7,6 +7,7 @@ answered 2xx only once it is on every copy of the queue that an order would be o
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from aiohttp import web
 
@@ -186,14 +187,15 @@ class PspWebhooks:
         try:
             notice = source.read(body)
             event = notice and event_of(psp, notice, now=self._clock.now(), reply_to=self._reply_to)
+            place = notice and payment_of(notice)
         except WebhookUnreadable as unreadable:
             return self._told(psp, "refused", _unreadable(unreadable))
-        if event is None:
+        if event is None or place is None:
             return self._told(psp, "ignored", _answer("ignored", 200))
-        return await self._queue(event)
+        return await self._queue(event, place)
 
-    async def _queue(self, event: PspEvent) -> Answer:
-        index = partition_index(event.order_uuid, self._settings.partition_count)
+    async def _queue(self, event: PspEvent, payment: UUID) -> Answer:
+        index = partition_index(payment, self._settings.partition_count)
         verdict = await self._accepting.accept_event(event_entry(event, index))
         if verdict in _ACCEPTED:
             return self._told(event.psp, "queued", _answer("queued", 202))
@@ -203,6 +205,15 @@ class PspWebhooks:
     def _told(self, psp: str, answer: str, response: Answer) -> Answer:
         self._metrics.counter(GATEWAY_PSP_EVENTS, psp, answer).inc()
         return response
+
+
+def payment_of(notice: PspNotice) -> UUID | None:
+    """Return whose partition owns what a webhook tells of: an operation's is its payment's, by its charge's key.
+
+    None where that is no key of ours.
+    """
+    key = parse_psp_key(notice.psp_key if notice.charge_key is None else notice.charge_key)
+    return None if key is None else key.order_uuid
 
 
 def event_of(psp: str, notice: PspNotice, *, now: datetime, reply_to: str) -> PspEvent | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from uuid import UUID
 
 from payments import transfers
 from payments.accounts import AccountKey
@@ -24,6 +25,10 @@ from payments.state import AccountHead, PartitionHead, PartitionState
 # An account head is about 300 bytes with its key, so a partition's cache stays under 2 MB however
 # many sellers there are; a miss costs one indexed read a batch.
 ACCOUNTS_CACHED_MAX = 5_000
+
+# Names of PSPs' events that this owner wrote: one that is read again, because its removal came too late, costs no
+# further flush. More than an inbox holds; about 300 KB, and a miss costs that flush.
+EVENTS_REMEMBERED_MAX = 2_000
 
 
 class PartitionBook:
@@ -43,6 +48,7 @@ class PartitionBook:
             order_no for order_no, order in self._open.items() if order.parked is not None
         }
         self._accounts: OrderedDict[AccountKey, AccountHead] = OrderedDict()
+        self._events: OrderedDict[UUID, None] = OrderedDict()
         self._standings = {payment.order_no: payment for payment in state.standings}
         self._operations_of: dict[int, tuple[int, ...]] = {}
         for order in self._open.values():
@@ -104,6 +110,7 @@ class PartitionBook:
             accounts=self._accounts,
             standings=self._standings,
             operations_of=self._operations_of,
+            psp_events=self._events.keys(),
         )
         decision = Decision(held, self._planner, self._policy, batch)
         for answer in batch.answers:
@@ -139,6 +146,10 @@ class PartitionBook:
             self._accounts.move_to_end(key)
         while len(self._accounts) > ACCOUNTS_CACHED_MAX:
             self._accounts.popitem(last=False)
+        for event in decided.psp_events:
+            self._events[event.event_uuid] = None
+        while len(self._events) > EVENTS_REMEMBERED_MAX:
+            self._events.popitem(last=False)
 
     def _note_operations(self, decided: Decided) -> None:
         """Hold a payment as long as an operation on it is open."""

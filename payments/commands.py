@@ -77,3 +77,8 @@ class OperationCommand(NamedTuple):
     api_version: str
     reply_to: str
     """The gateway's reply channel; empty when nobody listens."""
+
+    @property
+    def order_uuid(self) -> UUID:
+        """What the queue knows it by, as it knows an order by its own."""
+        return self.operation_uuid

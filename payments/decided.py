@@ -121,6 +121,8 @@ class Held:
     """The payments that have open operations, by their number."""
     operations_of: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Their open operations, in the order of intake."""
+    psp_events: Container[UUID] = frozenset()
+    """PSPs' events that this owner wrote lately, by their names."""
 
 
 @dataclass(slots=True)

@@ -206,7 +206,9 @@ class Decision:
     def take_commands(self, batch: Batch) -> None:
         """Take in orders that are new; keep what comes late under a key with another body."""
         self._decided.dead_letter_count = batch.dead_letter_count
-        self._decided.note_events(batch.psp_events)
+        written = self._held.psp_events
+        events = [event for event in batch.psp_events if event.event_uuid not in written]
+        self._decided.note_events(events)
         self._decided.note_checkouts(batch.checkouts)
         taken: dict[UUID, bytes] = {}
         for command in batch.commands:

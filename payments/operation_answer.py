@@ -34,6 +34,9 @@ from payments.operations import (
 
 REFUND_PATH_BASE = "/v1/refunds/"
 
+# Of a message that could not be taken in, and was given up: docs/problems.md tells storefronts what it means.
+DISCARDED_CODE = "order_discarded"
+
 ID_PREFIXES: Mapping[OperationKind, str] = {
     OperationKind.CAPTURE: "cp",
     OperationKind.VOID: "vd",
@@ -56,6 +59,7 @@ TITLES: Mapping[str, str] = {
     CAPTURE_EXCEEDS_AUTHORIZED: "More than is authorized can't be captured",
     REFUND_EXCEEDS_CAPTURED: "More than was captured can't be refunded",
     OPERATIONS_EXHAUSTED: "Too much was done to the payment already",
+    DISCARDED_CODE: "The order could not be run and was discarded",
     "declined": "The provider refused",
     "psp_unavailable": "No payment service provider ran it",
 }
@@ -68,7 +72,8 @@ class OperationView(NamedTuple):
 
     operation_id: str
     kind: OperationKind
-    payment_key: UUID
+    payment_key: UUID | None
+    """None only of one that was set aside because it can't be read, where nothing else tells its payment."""
     status: PaymentState
     is_outcome_known: bool
     amount_minor: int | None
@@ -93,7 +98,7 @@ def operation_body(view: OperationView) -> bytes:
         raise InvariantViolation(f"no renderer for API version {view.api_version!r}")
     return (
         f'{{"id":{json_string(view.operation_id)},"object":"{view.kind.wire}"'
-        f',"payment":"{view.payment_key}","status":"{STATUS_WIRES[view.status]}"'
+        f',"payment":{_json_uuid(view.payment_key)},"status":"{STATUS_WIRES[view.status]}"'
         f',"outcome":"{"known" if view.is_outcome_known else "unknown"}"'
         f',"amount":{"null" if view.amount_minor is None else view.amount_minor}'
         f',"currency":{json_string(view.currency)}'
@@ -125,10 +130,14 @@ def frozen_operation_answer(view: OperationView) -> tuple[int, str, bytes]:
         instance=(
             f"{REFUND_PATH_BASE}{view.operation_id}"
             if is_refund
-            else f"{PAYMENT_PATH_BASE}{view.payment_key}"
+            else f"{PAYMENT_PATH_BASE}{view.payment_key or ''}"
         ),
         code=code,
         decline_code=view.decline_code,
     )
     body = b'%b,"%b":%b}' % (head, view.kind.wire.encode(), operation_body(view))
     return status, CONTENT_TYPE_PROBLEM, body
+
+
+def _json_uuid(value: UUID | None) -> str:
+    return "null" if value is None else f'"{value}"'

@@ -26,7 +26,12 @@ def _operation(kind: OperationKind) -> Schema:
         {
             "id": text(pattern=f"^{ID_PREFIXES[kind]}_"),
             "object": constant(kind.wire),
-            "payment": text("The payment's id.", format="uuid"),
+            "payment": nullable(
+                text(
+                    "The payment's id; null only where its message can't be read, and only its id was asked for.",
+                    format="uuid",
+                )
+            ),
             "status": one_of(*dict.fromkeys(STATUS_WIRES.values())),
             "outcome": one_of("known", "unknown"),
             "amount": nullable(

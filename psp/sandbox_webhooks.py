@@ -48,6 +48,8 @@ def read_sandbox_webhook(body: bytes) -> PspNotice | None:
     charge = told.data
     if charge.key is None:
         raise WebhookUnreadable("data.key is missing")
+    if charge.charge_key is not None:
+        return _change(told, charge.key, charge.charge_key)
     dispute = _dispute(told)
     result = _RESULTS.get(charge.status, ResultClass.UNKNOWN)
     if dispute is not None:
@@ -68,6 +70,22 @@ def read_sandbox_webhook(body: bytes) -> PspNotice | None:
     return PspNotice(
         event_id=told.id, psp_key=charge.key, answer=answer.storable(), dispute=dispute
     )
+
+
+def _change(told: WebhookBody, key: str, charge_key: str) -> PspNotice:
+    """Return what it says of a capture or refund under a key of its own."""
+    change = told.data
+    is_done = change.decline_code is None
+    answer = PspAnswer(
+        result=ResultClass.APPROVED if is_done else ResultClass.DECLINED_FINAL,
+        reference=change.reference,
+        decline_code=change.decline_code,
+        message=change.message[:MESSAGE_CHARACTERS_MAX],
+        captured_minor=max(0, change.amount or 0) if is_done else 0,
+        currency=change.currency,
+        effective_at=change.at,
+    )
+    return PspNotice(event_id=told.id, psp_key=key, answer=answer.storable(), charge_key=charge_key)
 
 
 def _dispute(told: WebhookBody) -> DisputeNotice | None:

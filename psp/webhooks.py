@@ -51,6 +51,8 @@ class PspNotice(NamedTuple):
     answer: PspAnswer
     dispute: DisputeNotice | None = None
     """Not None: it tells of a dispute of that key's charge, and nothing of the key."""
+    charge_key: str | None = None
+    """Not None: the key is of a capture, void or refund, and this is its charge's, which leads to its partition."""
 
 
 class WebhookUnreadable(ValueError):

@@ -10,7 +10,7 @@ field holds
 ``v`` schema version, encryption
 ``t`` when a gateway had verified it
 ``r`` reply channel
-``p`` payload, see ``_Payload``; which partition it is in follows from its order
+``p`` payload, see ``_Payload``; which partition it is in follows from its order, or its payment
 ===== ===========================================================================================
 """
 
@@ -35,7 +35,7 @@ from payments.psp_events import (
     event_uuid,
 )
 from storage.command_rules import REPLY_TO
-from storage.envelope import (
+from storage.envelope_fields import (
     VERSION_AND_FLAG_NOW,
     EnvelopeHeader,
     accepted_at_ms,

@@ -37,7 +37,7 @@ from storage.read_ports import (
     WalletRecord,
 )
 from storage.sessions import Session
-from storage.set_aside_orders import set_aside_order
+from storage.set_aside_orders import set_aside_operation, set_aside_order
 from storage.sql_files import load_statements
 from storage.stored_operations import stored_operation
 
@@ -71,7 +71,12 @@ class PostgresQueries:
         if not keys:
             return {}
         rows = await self._pool.fetch(_SQL["operations"], *_columns(keys))
-        return {row["operation_uuid"]: stored_operation(row) for row in rows}
+        return {
+            row["operation_uuid"]: set_aside_operation(row)
+            if row["is_set_aside"]
+            else stored_operation(row)
+            for row in rows
+        }
 
     async def operations_of(
         self,

@@ -63,11 +63,14 @@ def key_record(fingerprint: bytes, accepted_at_ms: int, raw: Sequence[bytes] | N
     """
     command: PaymentCommand | None = None
     checkout: Checkout | None = None
+    operation: OperationCommand | None = None
     if raw is not None:
         try:
             header = read_header(raw)
             if header.kind == KIND_CHECKOUT:
                 checkout = decode_checkout(raw, header)
+            elif header.kind in OPERATION_KINDS:
+                operation = decode_operation(raw, header)
             else:
                 command = decode_fields(raw, header)
         except EnvelopeUnreadable:
@@ -77,6 +80,7 @@ def key_record(fingerprint: bytes, accepted_at_ms: int, raw: Sequence[bytes] | N
         accepted_at_ms=accepted_at_ms,
         command=command,
         checkout=checkout,
+        operation=operation,
     )
 
 

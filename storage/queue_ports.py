@@ -73,9 +73,11 @@ class KeyRecord:
     fingerprint: bytes
     accepted_at_ms: int
     command: PaymentCommand | None
-    """None when the entry is gone (taken in), can't be decoded, or is a checkout."""
+    """None when the entry is gone (taken in), can't be decoded, or is no payment."""
     checkout: Checkout | None = None
     """Set when the entry is there and is a checkout."""
+    operation: OperationCommand | None = None
+    """Set when the entry is there and is a capture, void or refund."""
 
 
 class GatewayQueue(Protocol):

@@ -100,6 +100,9 @@ class StoredOperation(NamedTuple):
     fingerprint: bytes
     view: OperationView
     is_frozen: bool
+    is_set_aside: bool = False
+    """Its message is a dead letter, which tells neither its kind nor its payment: those in ``view`` stand for
+    whatever led to it. ``order_no`` is 0; the fingerprint has no bytes where it is unknown."""
 
 
 Stored = StoredOrder | StoredOperation

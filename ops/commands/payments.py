@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import quote
-from uuid import UUID
 
 import click
 
@@ -20,7 +19,7 @@ from ops.money_text import amount_text
 from ops.receipt import Receipt, print_receipt, take_payment
 from ops.stated_reasons import reason_option
 from ops.unparking import unpark_payment
-from payments.identity import dead_letter_id, parse_idempotency_key
+from payments.identity import dead_letter_id, parse_idempotency_key, parse_operation_id
 from payments.partitioning import partition_index
 from runtime.faults import StorageUnavailable
 from storage.letters import Letter, PostgresLetters
@@ -133,15 +132,22 @@ def _letter_of(context: CommandContext, payment_id: str) -> Letter | None:
 
 
 @payments.command()
-@click.argument("payment_id", metavar="ID", type=click.UUID)
+@click.argument("payment_id", metavar="ID")
 @reason_option
 @click.option("--timeout-s", type=float, default=15.0, show_default=True)
 @click.pass_obj
-def unpark(context: CommandContext, payment_id: UUID, reason: str, timeout_s: float) -> None:
-    """Let a payment go on that was parked because it ended its hosts."""
+def unpark(context: CommandContext, payment_id: str, reason: str, timeout_s: float) -> None:
+    """Let a payment, capture, void or refund go on that was parked because it ended its hosts.
+
+    ID is a payment's idempotency key or order_uuid, or an operation's id: cp_…, vd_…, rf_… or xp_….
+    """
+    operation = parse_operation_id(payment_id)
+    key = parse_idempotency_key(payment_id) if operation is None else operation.operation_uuid
+    if key is None:
+        raise click.UsageError("ID is a UUID, or an operation's id, as rf_…")
     context.running_state()
     unparked = asyncio.run(
-        unpark_payment(context.config(), payment_id, reason=reason, timeout_s=timeout_s)
+        unpark_payment(context.config(), key, reason=reason, timeout_s=timeout_s)
     )
     if isinstance(unparked, str):
         context.fail(unparked)

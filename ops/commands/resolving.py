@@ -19,7 +19,7 @@ from payments.evidence import (
     TEXT_CHARACTERS_MIN,
     EvidenceSource,
 )
-from payments.identity import parse_idempotency_key
+from payments.identity import OperationKey, parse_idempotency_key, parse_operation_id
 from payments.lifecycle import PaymentState
 from payments.partitioning import partition_index
 from payments.rows import EvidenceVerdict
@@ -83,13 +83,12 @@ def resolve(
     output_format: str,
     is_json: bool,
 ) -> None:
-    """End a payment whose outcome is unknown, by evidence.
+    """End a payment, capture, void or refund whose outcome is unknown, by evidence.
 
-    ID is its idempotency key, with the merchant's key in TALLY_API_KEY, or its order_uuid.
+    ID is a payment's idempotency key, with the merchant's key in TALLY_API_KEY, or its order_uuid; or the
+    id of a capture, void or refund: cp_…, vd_…, rf_…. Charged then says that it was done.
     """
-    key = parse_idempotency_key(payment_id)
-    if key is None:
-        raise click.UsageError("ID is a UUID: the idempotency key, or the order_uuid")
+    key = _key_of(payment_id)
     _require_one_word(reference, amount, is_charged=is_charged, is_not_charged=is_not_charged)
     context.running_state()
     config = context.config()
@@ -149,11 +148,28 @@ def _require_one_word(
             raise click.UsageError(f"--not-charged goes without {option}: it tells of a charge")
 
 
+def _key_of(name: str) -> UUID | OperationKey:
+    """Return what an ID names. Raises UsageError."""
+    key = parse_operation_id(name) or parse_idempotency_key(name)
+    if key is None:
+        raise click.UsageError(
+            "ID is a UUID, the idempotency key or the order_uuid, or an operation's id, as rf_…"
+        )
+    return key
+
+
 async def _found(
-    context: CommandContext, config: Config, pool: ReadPool, key: UUID
+    context: CommandContext, config: Config, pool: ReadPool, key: UUID | OperationKey
 ) -> AttemptFound:
-    """Find the payment: by its order_uuid, else by the key of the merchant whose API key is set."""
+    """Find the payment: by its order_uuid, else by the key of the merchant whose API key is set; or an operation."""
     store = PostgresEvidence(pool)
+    if isinstance(key, OperationKey):
+        operated = await store.attempts([AttemptKey(key.partition_index, key.operation_uuid, None)])
+        if not operated:
+            context.fail(
+                f"the books of deployment {config.deployment.id} have no such operation, or it was never begun"
+            )
+        return operated[0]
     uuids = [key, *await merchants_order(context, config, pool, key)]
     count = config.deployment.partition_count
     found = await store.attempts(
@@ -174,7 +190,7 @@ def _require_unknown(context: CommandContext, payment_id: str, found: AttemptFou
     if found.is_parked:
         context.fail(
             f"{payment_id} is parked, so that no owner touches it. Nothing was changed."
-            f" Let it go on first: {context.hint('payments unpark ' + str(found.order_uuid))}"
+            f" Let it go on first: {context.hint('payments unpark ' + payment_id)}"
         )
     if not found.is_unknown:
         context.fail(

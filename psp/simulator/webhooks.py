@@ -44,7 +44,10 @@ DISPUTE_TYPES: Mapping[ChangeKind, str] = {
     ChangeKind.DISPUTE_LOST: "charge.dispute.lost",
 }
 
-# What ends or moves a charge. Captures and refunds of a part are nobody's news yet.
+# What moves money under a key of its own is told by that key, done or refused.
+TOLD_BY_KEY = frozenset({ChangeKind.CAPTURE, ChangeKind.REFUND})
+
+# What ends or moves a charge.
 _TOLD_CHANGES = frozenset(
     {ChangeKind.COMPLETE, ChangeKind.FAIL, ChangeKind.CANCEL, ChangeKind.VOID}
 )
@@ -74,6 +77,8 @@ def told_by(state: SandboxState, record: Record) -> WebhookBody | None:
             charge = state.charge_of_key(key)
         case ChangeRecord(charge_key=key, kind=kind) if kind in DISPUTE_TYPES:
             return _dispute_body(state, state.charge_of_key(key), kind, instant(record.at_ms))
+        case ChangeRecord(kind=kind, key=str()) if kind in TOLD_BY_KEY:
+            return _change_body(state, record)
         case ChangeRecord(charge_key=key, kind=kind, refusal=None) if kind in _TOLD_CHANGES:
             charge = state.charge_of_key(key)
         case BurnRecord(key=key, at_ms=at_ms):
@@ -85,6 +90,23 @@ def told_by(state: SandboxState, record: Record) -> WebhookBody | None:
         return None
     told = _charge_body(state, charge)
     return _body(state.seed, _TYPES[charge.status], told, instant(record.at_ms))
+
+
+def _change_body(state: SandboxState, record: ChangeRecord) -> WebhookBody | None:
+    charge = state.charge_of_key(record.charge_key)
+    if charge is None:
+        return None
+    told = msgspec.structs.replace(
+        _charge_body(state, charge),
+        object=record.kind.value,
+        key=record.key,
+        charge_key=charge.key,
+        amount=record.amount,
+        decline_code=record.refusal,
+        at=instant(record.at_ms),
+    )
+    end = "succeeded" if record.refusal is None else "failed"
+    return _body(state.seed, f"charge.{record.kind.value}.{end}", told, instant(record.at_ms))
 
 
 def _dispute_body(
@@ -152,6 +174,11 @@ def _body(seed: int, event_type: str, told: AnswerBody, at: datetime) -> Webhook
 def _opposite(body: WebhookBody) -> WebhookBody:
     """The same event with the other outcome: believed, it would take the true one's place."""
     told = body.data
+    if told.charge_key is not None:
+        is_done = told.decline_code is None
+        other = msgspec.structs.replace(told, decline_code="do_not_honor" if is_done else None)
+        kind, end = body.type.rsplit(".", 1)[0], "failed" if is_done else "succeeded"
+        return msgspec.structs.replace(body, type=f"{kind}.{end}", data=other)
     if told.status is ChargeStatus.CAPTURED:
         other = msgspec.structs.replace(
             told, status=ChargeStatus.DECLINED, captured=0, decline_code="do_not_honor"

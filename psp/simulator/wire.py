@@ -137,6 +137,8 @@ class AnswerBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dispute: str | None = None
     """In a webhook of a dispute its id; then ``disputed`` is what it is about."""
     disputed: int = 0
+    charge_key: str | None = None
+    """In a webhook of a change its charge's key; ``key`` is the change's own, ``amount`` what it moved."""
 
 
 class WebhookBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 -- Evidence of what became of attempts, for the command line.
 
 -- attempts --
--- What the books hold of attempts, by partition ($1), order ($2) and number ($3; NULL for the order's
--- latest one). Without a row: no such order, or attempt.
+-- What the books hold of attempts, by partition ($1), order or operation ($2) and number ($3; NULL for the
+-- latest one). Without a row: no such order or operation, or attempt.
 SELECT wanted.position, o.partition_index, o.order_no, o.order_uuid, o.amount_minor, o.currency,
     tried.attempt_no, tried.psp, running.attempt_no AS open_attempt_no, running.is_outcome_known,
     ended.status AS ended_status, ended.attempt_no AS ended_attempt_no,
@@ -12,8 +12,15 @@ SELECT wanted.position, o.partition_index, o.order_no, o.order_uuid, o.amount_mi
         AS is_parked
 FROM unnest($1::smallint[], $2::uuid[], $3::smallint[])
     WITH ORDINALITY AS wanted (partition_index, order_uuid, attempt_no, position)
-JOIN payment_order AS o
-    ON o.partition_index = wanted.partition_index AND o.order_uuid = wanted.order_uuid
+JOIN LATERAL (
+    SELECT partition_index, order_no, order_uuid, amount_minor, currency FROM payment_order
+    WHERE payment_order.partition_index = wanted.partition_index
+        AND payment_order.order_uuid = wanted.order_uuid
+    UNION ALL
+    SELECT partition_index, order_no, operation_uuid, amount_minor, currency FROM operation
+    WHERE operation.partition_index = wanted.partition_index
+        AND operation.operation_uuid = wanted.order_uuid
+) AS o ON true
 LEFT JOIN open_order AS running
     ON running.partition_index = o.partition_index AND running.order_no = o.order_no
 LEFT JOIN order_outcome AS ended
@@ -43,12 +50,14 @@ WITH wanted AS (
     SELECT partition_index, evidence_no FROM wanted
 ), audited AS (
     INSERT INTO audit (actor, action, subject, detail)
-    SELECT $10, 'payment.evidence', o.order_uuid::text, jsonb_build_object(
+    SELECT $10, 'payment.evidence', coalesce(o.order_uuid, op.operation_uuid)::text, jsonb_build_object(
         'evidence_no', wanted.evidence_no, 'attempt_no', wanted.attempt_no,
         'source', wanted.source, 'is_charged', wanted.result = 1,
         'reference', wanted.reference, 'text', $11::text)
-    FROM wanted JOIN payment_order AS o
+    FROM wanted LEFT JOIN payment_order AS o
         ON o.partition_index = wanted.partition_index AND o.order_no = wanted.order_no
+    LEFT JOIN operation AS op
+        ON op.partition_index = wanted.partition_index AND op.order_no = wanted.order_no
 )
 SELECT evidence_no FROM wanted;
 

@@ -235,6 +235,10 @@ WITH hashed AS (
         SELECT FROM payment_order
         WHERE payment_order.order_uuid = brought.order_uuid
             AND payment_order.partition_index = brought.partition_index)
+    AND NOT EXISTS (
+        SELECT FROM operation
+        WHERE operation.operation_uuid = brought.order_uuid
+            AND operation.partition_index = brought.partition_index)
     ON CONFLICT DO NOTHING
 ), results AS (
     INSERT INTO dead_letter_result (action_no, dead_letter_no, partition_index, batch_seq, result,

@@ -1,7 +1,7 @@
 -- What an owner reads besides its open orders.
 
 -- known_orders --
--- With those that were set aside and not taken in since, each with its letter. Held: no message of the
+-- With those that were set aside and not taken in since, each with its letter; of operations only these. Held: no message of the
 -- stream takes such an order in any more, because it was discarded, or because it ended its host.
 SELECT payment_order.order_uuid, payment_order.fingerprint, NULL::bigint AS dead_letter_no,
     false AS is_held
@@ -21,7 +21,11 @@ JOIN set_aside_order AS aside
 WHERE NOT EXISTS (
     SELECT FROM payment_order
     WHERE payment_order.partition_index = aside.partition_index
-        AND payment_order.order_uuid = aside.order_uuid);
+        AND payment_order.order_uuid = aside.order_uuid)
+AND NOT EXISTS (
+    SELECT FROM operation
+    WHERE operation.partition_index = aside.partition_index
+        AND operation.operation_uuid = aside.order_uuid);
 
 -- operated_payments --
 -- Operations that came ($2, of payments $3) and payments by their numbers ($4): what was taken in
@@ -121,7 +125,7 @@ ORDER BY evidence_no
 LIMIT $2;
 
 -- due_psp_events --
--- Events whose turn it is, the longest due first, with what the books hold of their orders. They are
+-- Events whose turn it is, the longest due first, with what the books hold of their orders or operations. They are
 -- postponed in the same statement, so that those that can't be judged yet make room for others: each
 -- time for twice as long, up to 4 s where the order is here, and up to 15 min where it is not: orders are
 -- written before their calls, so it hardly ever comes, and ten thousands may wait. One whose
@@ -137,7 +141,7 @@ WITH due AS MATERIALIZED (
     SELECT due.partition_index, due.look_count, event.event_uuid, event.psp, event.event_id,
         event.order_uuid, event.attempt_no, event.result, event.reference, event.captured_minor,
         event.currency, event.failure_code, event.decline_code, event.message, event.effective_at,
-        event.accepted_at, event.dispute_id, event.dispute_state, event.disputed_minor, o.order_no,
+        event.accepted_at, event.dispute_id, event.dispute_state, event.disputed_minor, named.order_no,
         tried.psp AS attempt_psp, ended.status AS ended_status,
         ended.attempt_no AS ended_attempt_no, ended.amount_captured_minor AS ended_captured_minor,
         ended.currency AS ended_currency, ended.psp_reference AS ended_reference,
@@ -148,11 +152,14 @@ WITH due AS MATERIALIZED (
         ON event.partition_index = due.partition_index AND event.event_uuid = due.event_uuid
     LEFT JOIN payment_order AS o
         ON o.partition_index = event.partition_index AND o.order_uuid = event.order_uuid
+    LEFT JOIN operation AS op
+        ON op.partition_index = event.partition_index AND op.operation_uuid = event.order_uuid
+    CROSS JOIN LATERAL (SELECT coalesce(o.order_no, op.order_no) AS order_no) AS named
     LEFT JOIN attempt AS tried
-        ON tried.partition_index = o.partition_index AND tried.order_no = o.order_no
+        ON tried.partition_index = event.partition_index AND tried.order_no = named.order_no
         AND tried.attempt_no = event.attempt_no
     LEFT JOIN order_outcome AS ended
-        ON ended.partition_index = o.partition_index AND ended.order_no = o.order_no
+        ON ended.partition_index = event.partition_index AND ended.order_no = named.order_no
 ), postponed AS (
     UPDATE psp_event_pending AS waiting
     SET look_count = least(found.look_count + 1, 10),

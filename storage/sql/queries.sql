@@ -164,7 +164,7 @@ SELECT op.partition_index, op.order_no, op.operation_uuid, op.kind, op.merchant_
        o.idempotency_key AS payment_key,
        n.status AS open_status, n.is_outcome_known, n.next_retry_at,
        d.status AS ended_status, d.failure_code, d.decline_code, d.failure_message,
-       d.effective_at, d.recorded_at
+       d.effective_at, d.recorded_at, false AS is_set_aside
 FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, operation_uuid)
 CROSS JOIN LATERAL (
     SELECT * FROM operation AS candidate
@@ -188,7 +188,32 @@ LEFT JOIN LATERAL (
     WHERE order_outcome.partition_index = op.partition_index
       AND order_outcome.order_no = op.order_no
     LIMIT 1
-) AS d ON true;
+) AS d ON true
+UNION ALL
+-- Those whose message is a dead letter: nothing of them is known but what its header told.
+SELECT aside.partition_index, 0, aside.order_uuid, NULL, aside.merchant_no, aside.mode,
+       NULL, NULL, coalesce(aside.fingerprint, ''), aside.api_version, aside.accepted_at,
+       NULL,
+       NULL, NULL, NULL,
+       ended.result, NULL, NULL, NULL,
+       NULL, ended.recorded_at, true
+FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, operation_uuid)
+CROSS JOIN LATERAL (
+    SELECT * FROM set_aside_order AS candidate
+    WHERE candidate.partition_index = wanted.partition_index
+      AND candidate.order_uuid = wanted.operation_uuid
+    LIMIT 1
+) AS aside
+LEFT JOIN LATERAL (
+    SELECT result, recorded_at FROM dead_letter_result
+    WHERE dead_letter_result.dead_letter_no = aside.dead_letter_no
+      AND dead_letter_result.result = 2
+    LIMIT 1
+) AS ended ON true
+WHERE NOT EXISTS (
+    SELECT FROM operation AS taken_in
+    WHERE taken_in.operation_uuid = aside.order_uuid
+      AND taken_in.partition_index = aside.partition_index);
 
 -- operation_keys --
 -- One page of a payment's operations of one kind ($3), newest first: those before $4, or all. One row

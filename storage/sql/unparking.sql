@@ -1,20 +1,25 @@
 -- Parked orders (parked_order) that an operator lets go on.
 
 -- parked --
--- By the payment's key or the order's own id: of several merchants, perhaps.
-SELECT parked.partition_index, parked.order_no, taken_in.order_uuid, parked.reason, parked.detail
-FROM parked_order AS parked JOIN payment_order AS taken_in USING (partition_index, order_no)
-WHERE taken_in.idempotency_key = $1 OR taken_in.order_uuid = $1
+-- By the payment's key or the order's own id, of several merchants perhaps; or by an operation's id.
+SELECT parked.partition_index, parked.order_no,
+    coalesce(taken_in.order_uuid, operated.operation_uuid) AS order_uuid, parked.reason, parked.detail
+FROM parked_order AS parked
+LEFT JOIN payment_order AS taken_in USING (partition_index, order_no)
+LEFT JOIN operation AS operated USING (partition_index, order_no)
+WHERE taken_in.idempotency_key = $1 OR taken_in.order_uuid = $1 OR operated.operation_uuid = $1
 ORDER BY parked.partition_index, parked.order_no;
 
 -- resting --
--- Open orders of that key, or order id, that rest until a PSP can be called. By the few that rest.
+-- Open orders of that key, or order id, and operations of that id, that rest until a PSP can be called. By the
+-- few that rest.
 SELECT tried.psp, resting.parked_reason
 FROM open_order AS resting
-JOIN payment_order AS taken_in USING (partition_index, order_no)
+LEFT JOIN payment_order AS taken_in USING (partition_index, order_no)
+LEFT JOIN operation AS operated USING (partition_index, order_no)
 JOIN attempt AS tried USING (partition_index, order_no, attempt_no)
 WHERE resting.parked_reason IS NOT NULL
-AND (taken_in.idempotency_key = $1 OR taken_in.order_uuid = $1);
+AND (taken_in.idempotency_key = $1 OR taken_in.order_uuid = $1 OR operated.operation_uuid = $1);
 
 -- want --
 WITH stored AS (

@@ -317,8 +317,8 @@ FROM checkout AS c CROSS JOIN LATERAL (
 ) AS placed;
 
 -- set_aside_orders --
--- An order that was set aside waits, or has failed (its letter discarded, result 2), or was taken in.
-SELECT aside.partition_index, o.order_no, aside.order_uuid::text AS order_uuid, CASE
+-- An order or operation that was set aside waits, or has failed (its letter discarded, result 2), or was taken in.
+SELECT aside.partition_index, coalesce(o.order_no, op.order_no) AS order_no, aside.order_uuid::text AS order_uuid, CASE
     WHEN letter.dead_letter_no IS NULL THEN 'set aside without its letter'
     WHEN letter.order_uuid IS DISTINCT FROM aside.order_uuid
         OR letter.partition_index <> aside.partition_index
@@ -326,14 +326,17 @@ SELECT aside.partition_index, o.order_no, aside.order_uuid::text AS order_uuid, 
     WHEN letter.merchant_no IS DISTINCT FROM aside.merchant_no
         OR letter.mode IS DISTINCT FROM aside.mode
         THEN format('its letter %s names another merchant or mode', aside.dead_letter_no)
-    WHEN ended.is_discarded AND o.order_no IS NOT NULL THEN 'discarded, and taken in'
-    WHEN ended.is_replayed AND o.order_no IS NULL THEN 'replayed, and not in the books'
+    WHEN ended.is_discarded AND coalesce(o.order_no, op.order_no) IS NOT NULL
+        THEN 'discarded, and taken in'
+    WHEN ended.is_replayed AND coalesce(o.order_no, op.order_no) IS NULL THEN 'replayed, and not in the books'
     WHEN ended.is_replayed AND ended.is_discarded THEN 'replayed, and discarded'
     END AS finding
 FROM set_aside_order AS aside
 LEFT JOIN dead_letter AS letter USING (dead_letter_no)
 LEFT JOIN payment_order AS o
     ON o.order_uuid = aside.order_uuid AND o.partition_index = aside.partition_index
+LEFT JOIN operation AS op
+    ON op.operation_uuid = aside.order_uuid AND op.partition_index = aside.partition_index
 LEFT JOIN LATERAL (
     SELECT coalesce(bool_or(result = 1), false) AS is_replayed,
         coalesce(bool_or(result = 2), false) AS is_discarded

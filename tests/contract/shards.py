@@ -13,9 +13,11 @@ import asyncpg
 
 from payments.state import PartitionState
 from storage.connections import Connector
+from storage.evidence import PostgresEvidence
 from storage.ledger import PostgresLedger
 from storage.ownership import PostgresOwnership
 from storage.ports import OwnerLedger, Ownership
+from storage.queries import PostgresQueries
 from storage.read_pool import ReadPool
 from storage.unparking import PostgresUnparking, Unparking
 from tests.books import ACCEPTED_AT, PARTITION_COUNT, Writer
@@ -131,7 +133,9 @@ class FakeShard:
         return self._unparking
 
     async def want_unparked(self, order_uuid: UUID) -> None:
-        self._unparking.wishes.add(self.books.order_keys[order_uuid])
+        books = self.books
+        key = books.order_keys.get(order_uuid) or books.operation_keys[order_uuid]
+        self._unparking.wishes.add(key)
 
     async def close(self) -> None:
         """Nothing to end."""
@@ -148,6 +152,7 @@ class SimulatedShard(FakeShard):
             RealTime(), self._net, self._clock, "contract", partition_count=PARTITION_COUNT
         )
         self.books = self._postgres.books
+        self._unparking = FakeUnparking(self.books)
 
     def host(self) -> Host:
         ledger = SimLedger(self._postgres, self._net, lane_count=LANE_COUNT)
@@ -208,6 +213,14 @@ class PostgresShard:
 
     def unparking(self) -> Unparking:
         return PostgresUnparking(self._pools["owner"])
+
+    def queries(self) -> PostgresQueries:
+        """What gateways read by."""
+        return PostgresQueries(self._pools["gateway"])
+
+    def evidence(self) -> PostgresEvidence:
+        """What the command line has to give evidence by."""
+        return PostgresEvidence(self._pools["gateway"])
 
     async def want_unparked(self, order_uuid: UUID) -> None:
         parked_orders = PostgresUnparking(self._pools["gateway"])

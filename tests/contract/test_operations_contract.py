@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 import pytest
 
 from actors.flushing import flush_of
+from actors.inbox import Work
 from payments.attempts import PspAnswer, ResultClass
 from payments.book import PartitionBook
 from payments.commands import OperationCommand, PaymentCommand
 from payments.decided import Batch, Decided
+from payments.event_judging import answer_of
+from payments.evidence import EvidenceSource
 from payments.lifecycle import PaymentState
 from payments.open_order import CallAnswer, PspCall
 from payments.operation_kinds import OperationKind
-from payments.rows import TimerKind
+from payments.psp_events import PspEvent, event_uuid
+from payments.rows import DeadLetterRow, TimerKind
 from payments.standing import PaymentStanding
-from storage.ports import OperationKey
+from storage.evidence import AttemptKey, Saying
+from storage.ports import OperationKey, SetAside
 from tests.books import ACCEPTED_AT, PASSWORDS, copy_of_installed_books
+from tests.contract.letters import a_letter
 from tests.contract.shards import FakeShard, Host, PostgresShard, Shard, SimulatedShard
 from tests.operated import an_operation
 from tests.scenario import POLICY, Psps, an_order
@@ -27,6 +34,27 @@ from tests.servers import SharedServers
 PARTITION = 3
 MANUAL = an_order(1, amount_minor=1_000)._replace(captures_manually=True, fee_minor=30)
 PLAIN = an_order(2, amount_minor=500)
+
+
+def an_event(operation: UUID) -> PspEvent:
+    """What a PSP tells of a refund of 100 under its own key."""
+    return PspEvent(
+        event_uuid=event_uuid("psp", "evt_a"),
+        psp="psp",
+        event_id="evt_a",
+        order_uuid=operation,
+        attempt_no=1,
+        result=ResultClass.APPROVED,
+        reference="ch_contract",
+        captured_minor=100,
+        currency="USD",
+        failure_code=None,
+        decline_code=None,
+        message="",
+        effective_at=None,
+        accepted_at=ACCEPTED_AT,
+    )
+
 
 # Time really passes at a real ledger.
 BRIEF = replace(POLICY, authorization_s_max=1)
@@ -72,6 +100,7 @@ class Owner:
         operations: Sequence[OperationCommand] = (),
         answers: Sequence[CallAnswer] = (),
         due: Sequence[tuple[int, TimerKind]] = (),
+        psp_events: Sequence[PspEvent] = (),
     ) -> Decided:
         """Decide one batch on what the ledger says, write it, and make it the present."""
         ledger = self.host.ledger
@@ -90,6 +119,7 @@ class Owner:
                 standings=list(found.standings.values()),
                 answers=answers,
                 due=due,
+                psp_events=psp_events,
                 now=ACCEPTED_AT,
             )
         )
@@ -100,6 +130,14 @@ class Owner:
         self.calls = [call for call in self.calls if call.order_no not in answered]
         self.calls += decided.calls
         return decided
+
+    async def set_aside(self, letter: DeadLetterRow) -> None:
+        """Write a letter, with a batch that does nothing else."""
+        decided = self.book.decide(Batch(dead_letter_count=1, now=ACCEPTED_AT))
+        flush = flush_of([decided], {PARTITION: Work()})
+        flush.dead_letters.append(letter)
+        await self.host.ledger.lanes[0].append(flush)
+        self.book.apply(decided)
 
     async def answer(self, result: ResultClass = ResultClass.APPROVED) -> Decided:
         """Let the PSP answer the oldest call as it was asked."""
@@ -205,6 +243,111 @@ async def test_what_is_held_no_more_has_no_timer(shard: Shard) -> None:
     assert await shard.count("timer") == 0
     stands = await owner.standing(1)
     assert (stands.status, stands.held_minor) == (PaymentState.EXPIRED, 0)
+
+
+async def test_a_parked_operation_counts_and_goes_on_when_it_is_wanted(shard: Shard) -> None:
+    """Nobody works on it, what it may have moved is not moved again, and unparked it goes on under its own key."""
+    owner = await paid(shard)
+    capture = an_operation(OperationKind.CAPTURE, MANUAL, 1, 400)
+    refund = an_operation(OperationKind.REFUND, PLAIN, 2, 100)
+    await owner.take(operations=[capture, refund])
+    keys = [call.attempt.psp_key for call in owner.calls]
+    epoch = owner.book.head.epoch
+    for number in (3, 4):
+        await owner.host.ownership.park(PARTITION, epoch, number, reason="kills_host", detail="")
+    successor = await Owner.claimed(shard.host())
+    assert successor.calls == []
+    authorized, charged = await successor.standing(1), await successor.standing(2)
+    assert (authorized.parked_capture_minor, authorized.is_turn_parked) == (400, True)
+    assert (charged.parked_refund_minor, charged.is_turn_parked) == (100, False)
+    rest = an_operation(OperationKind.CAPTURE, MANUAL, 3)
+    decided = await successor.take(operations=[rest])
+    assert [(row.amount_minor, row.attempt_no) for row in decided.operations] == [(600, 0)]
+    await shard.want_unparked(capture.operation_uuid)
+    unparking = shard.unparking()
+    assert await unparking.wanted([PARTITION]) == [(PARTITION, 3)]
+    await unparking.unpark(PARTITION, successor.book.head.epoch, 3)
+    third = await Owner.claimed(shard.host())
+    assert [call.attempt.psp_key for call in third.calls] == keys[:1]
+
+
+async def test_an_event_that_names_an_operations_key_finds_it(shard: Shard) -> None:
+    """It comes with the operation's number, the PSP of its attempt, and how it ended once it has."""
+    owner = await paid(shard)
+    refund = an_operation(OperationKind.REFUND, PLAIN, 1, 100)
+    decided = await owner.take(operations=[refund])
+    assert decided.has_rows
+    event = an_event(refund.operation_uuid)
+    await owner.take(psp_events=[event])
+    ledger = owner.host.ledger
+    (open_yet,) = await ledger.due_psp_events([PARTITION], count_max=9, wait_s_max=600.0)
+    assert (open_yet.order_no, open_yet.attempt_psp, open_yet.ended) == (3, "psp", None)
+    await owner.answer()
+    await shard.pass_time(1_100)
+    (ended,) = await ledger.due_psp_events([PARTITION], count_max=9, wait_s_max=600.0)
+    assert ended.ended is not None
+    assert (ended.ended.status, ended.ended.captured_minor) == (PaymentState.SUCCEEDED, 100)
+    await owner.take(answers=[answer_of(ended)])
+    await shard.pass_time(5_000)
+    assert await ledger.due_psp_events([PARTITION], count_max=9, wait_s_max=600.0) == []
+
+
+async def test_an_operation_that_was_set_aside_is_known_until_it_is_taken_in(shard: Shard) -> None:
+    """As an order is: its letter stands for it, and a damaged copy of one in the books is a letter alone."""
+    owner = await paid(shard)
+    aside, taken_in = (an_operation(OperationKind.REFUND, PLAIN, n, 100) for n in (1, 2))
+    await owner.take(operations=[taken_in])
+    for number, operation in enumerate((aside, taken_in), 1):
+        letter = a_letter(
+            PARTITION,
+            stream_id=f"{number}-0",
+            order_uuid=operation.operation_uuid,
+            raw=b"%d" % number,
+            fingerprint=operation.fingerprint,
+        )
+        await owner.set_aside(letter)
+    keys = [(PARTITION, each.operation_uuid) for each in (aside, taken_in)]
+    known = await owner.host.ledger.known_orders(keys)
+    assert known.set_aside == {aside.operation_uuid: SetAside(1, aside.fingerprint, False)}
+    assert await shard.count("set_aside_order") == 1
+    if isinstance(shard, PostgresShard):
+        shown = await shard.queries().operations(keys)
+        assert [shown[uuid].is_set_aside for _, uuid in keys] == [True, False]
+        assert shown[aside.operation_uuid].view.status is PaymentState.PROCESSING
+    await owner.take(operations=[aside])
+    assert (await owner.host.ledger.known_orders(keys)).set_aside == {}
+    if isinstance(shard, PostgresShard):
+        again = await shard.queries().operations(keys)
+        assert not again[aside.operation_uuid].is_set_aside
+
+
+@pytest.mark.integration
+async def test_people_give_evidence_of_an_operation(servers: SharedServers) -> None:
+    """By its id, audited under that; its owner ends it as it would end a charge."""
+    admin_dsn = await copy_of_installed_books(servers, "operations_contract")
+    owner_dsn = servers.dsn("operations_contract", role="tally_owner", password=PASSWORDS.owner)
+    shard = PostgresShard(owner_dsn, admin_dsn)
+    try:
+        owner = await paid(shard)
+        refund = an_operation(OperationKind.REFUND, PLAIN, 1, 100)
+        await owner.take(operations=[refund])
+        await owner.answer(ResultClass.UNKNOWN)
+        store = shard.evidence()
+        key = AttemptKey(PARTITION, refund.operation_uuid, None)
+        found = (await store.attempts([key]))[0]
+        assert (found.order_no, found.amount_minor, found.is_unknown) == (3, 100, True)
+        done = (EvidenceSource.OPERATOR, ResultClass.APPROVED, "ch_contract", 100, "USD", None)
+        said = Saying(PARTITION, 3, found.attempt_no, *done)
+        await store.give([said], actor="somebody", text="seen at the PSP")
+        (audited,) = await shard.ask("SELECT action, subject FROM audit")
+        assert tuple(audited) == ("payment.evidence", str(refund.operation_uuid))
+        (evidence,) = await owner.host.ledger.pending_evidence([PARTITION], count_max=9)
+        await owner.take(answers=[evidence.answer()])
+        ended = (await store.attempts([key]))[0]
+        assert (ended.ended_status, ended.amount_captured_minor) == (PaymentState.SUCCEEDED, 100)
+        assert (await owner.standing(2)).refunded_minor == 100
+    finally:
+        await shard.close()
 
 
 async def test_a_payment_that_is_not_there_is_left_out(shard: Shard) -> None:

@@ -184,7 +184,7 @@ class FakeBooks:
             self.events[event[:3]] = event
         for refused in flush.refused:
             self.refused.setdefault(refused[:3], refused)
-        self.letters.write(flush, self.order_keys)
+        self.letters.write(flush, self.order_keys.keys() | self.operation_keys.keys())
         self.evidence.write(flush)
         self.psp_events.write(flush, at, self.order_keys)
         self._write_checkouts(flush)

@@ -209,7 +209,7 @@ class FakeLedger:
         }
         return KnownOrders(
             {order_uuid: books.orders[key].fingerprint for order_uuid, key in found.items()},
-            books.letters.set_aside_of(keys, books.order_keys),
+            books.letters.set_aside_of(keys, books.order_keys.keys() | books.operation_keys.keys()),
         )
 
     @staticmethod
@@ -230,7 +230,7 @@ class FakeLedger:
             books.now(),
             count_max=count_max,
             wait_s_max=wait_s_max,
-            order_keys=books.order_keys,
+            order_keys={**books.operation_keys, **books.order_keys},
             attempts=books.attempts,
             outcomes=books.outcomes,
         )

@@ -95,7 +95,8 @@ def _epochs(evidence: Evidence) -> Iterator[Violation]:
 def unjudged(books: FakeBooks) -> list[tuple[int, UUID]]:
     """Return PSPs' events that wait though they are of an order of ours."""
     told = books.psp_events
-    return [key for key in told.waiting if told.rows[key][0].order_uuid in books.order_keys]
+    ours = books.order_keys.keys() | books.operation_keys.keys()
+    return [key for key in told.waiting if told.rows[key][0].order_uuid in ours]
 
 
 def _no_end(evidence: Evidence) -> Iterator[Violation]:

@@ -65,12 +65,15 @@ class Payment(Record):
 
 
 class Refund(Record):
-    """A payment back, whole or in part. ``amount`` is None until all that is left has been counted."""
+    """A payment back, whole or in part. ``amount`` is None until all that is left has been counted.
+
+    ``payment`` is None only of one that can't be read, and was asked for by its id alone.
+    """
 
     __slots__ = ()
     id: str
     object: str
-    payment: str
+    payment: str | None
     status: str
     outcome: str
     amount: int | None

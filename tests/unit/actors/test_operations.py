@@ -16,7 +16,9 @@ from payments.disputes import DisputeState
 from payments.event_rows import EventVerdict
 from payments.lifecycle import PaymentState
 from payments.operation_kinds import OperationKind
+from payments.operation_taking import OperationTaking
 from payments.partitioning import partition_index
+from payments.rows import LetterResult
 from psp.simulator.wire import ChangeKind
 from storage.envelope import queue_entry
 from storage.event_envelope import event_entry
@@ -24,7 +26,7 @@ from storage.operation_envelope import operation_entry
 from storage.replies import decode_reply
 from tests.fakes.fake_host import PARTITION_COUNT, QUICK, World
 from tests.operated import a_dispute_event, an_operation
-from tests.queue_commands import a_command
+from tests.queue_commands import a_command, with_unreadable_payload
 
 CAPTURE, VOID, REFUND = OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND
 
@@ -147,3 +149,57 @@ async def test_a_dispute_comes_by_webhook() -> None:
     assert (dispute.amount_minor, dispute.event_sequence) == (1_000, 2)
     (after,) = world.psp.oracle_rows()
     assert after.charged_back == 1_000
+
+
+async def test_a_damaged_operation_is_set_aside_and_replayed_or_discarded() -> None:
+    """The letter stands for it: mended it runs under its key, and discarded it never does, whatever comes."""
+    world = World()
+    letters = world.books.letters
+    async with world.running(world.host()):
+        payment = await authorized(world)
+        index = partition_index(payment.order_uuid, PARTITION_COUNT)
+        healed, given_up = an_operation(CAPTURE, payment, 1, 400), an_operation(CAPTURE, payment, 2)
+        for operation in (healed, given_up):
+            entry = operation_entry(operation, index)
+            await world.gateway.append([with_unreadable_payload(entry)])
+        await world.until(lambda: len(letters.rows) == 2)
+        numbers = {number: uuid for (_, uuid), (number, _) in letters.set_aside.items()}
+        assert set(numbers.values()) == {healed.operation_uuid, given_up.operation_uuid}
+        discarded = next(no for no, uuid in numbers.items() if uuid == given_up.operation_uuid)
+        discard = letters.want(discarded, is_replay=False)
+        await world.until(lambda: discard in letters.results)
+        world.server.copy.records.clear()
+        # Readable copies of both: the one goes on by it.
+        await ask(world, given_up, healed)
+        await world.until(lambda: status_of(world, healed) == PaymentState.SUCCEEDED)
+        await world.until(lambda: not any(world.server.copy.streams.values()))
+    assert given_up.operation_uuid not in world.books.operation_keys
+    assert standing(world, payment) == (PaymentState.PARTIALLY_CAPTURED, 400, 0)
+
+
+async def test_a_letter_of_an_operation_is_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a defect set aside runs once that is mended, by an operator's replay, and once."""
+    take_in = OperationTaking.take_in
+    is_mended = False
+
+    def raising(self: OperationTaking, command: OperationCommand) -> None:
+        if not is_mended:
+            raise KeyError
+        take_in(self, command)
+
+    monkeypatch.setattr(OperationTaking, "take_in", raising)
+    world = World()
+    letters = world.books.letters
+    async with world.running(world.host()):
+        payment = await authorized(world)
+        capture = an_operation(CAPTURE, payment, 1, 400)
+        await ask(world, capture)
+        await world.until(lambda: len(letters.rows) == 1)
+        is_mended = True
+        replay = letters.want(1, is_replay=True)
+        await world.until(lambda: status_of(world, capture) == PaymentState.SUCCEEDED)
+        again = letters.want(1, is_replay=True)
+        await world.until(lambda: again in letters.results)
+    assert letters.results[replay].result == LetterResult.REPLAYED
+    assert letters.results[again].result == LetterResult.REFUSED
+    assert standing(world, payment) == (PaymentState.PARTIALLY_CAPTURED, 400, 0)

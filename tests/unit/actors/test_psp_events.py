@@ -279,3 +279,23 @@ async def test_a_damaged_event_is_a_dead_letter_and_can_be_replayed() -> None:
         await world.until(lambda: replayed in letters.results)
     assert letters.results[replayed].result == LetterResult.REPLAYED
     assert [row.event_id for row, _ in world.books.psp_events.rows.values()] == ["evt_a"]
+
+
+async def test_an_event_that_is_read_again_costs_no_flush() -> None:
+    """What was not removed in time comes again: its owner knows what it wrote, and has nothing to write."""
+    world = World(policy=SILENT)
+    host = world.host()
+    async with world.running(host):
+        order = await world.post()
+        await world.until(lambda: world.status_of(order) == PaymentState.SUCCEEDED)
+        event = an_event(world, order)
+        await send(world, event)
+        await world.until(lambda: results(world) != {})
+        before = sum(held.head.batch_seq for held in world.books.partitions.values())
+        for _ in range(5):
+            world.server.copy.records.clear()
+            await send(world, event)
+            await world.until(lambda: not queued_count(world))
+        after = sum(held.head.batch_seq for held in world.books.partitions.values())
+    assert after == before
+    assert list(results(world)) == ["evt_a"]

@@ -18,6 +18,7 @@ from payments.operation_kinds import OperationKind
 from payments.operations import OPERATIONS_MAX, REFUND_EXCEEDS_CAPTURED
 from storage.operation_envelope import decode_operation
 from storage.read_ports import StoredOperation
+from storage.set_aside_orders import set_aside_operation
 from tests.unit.gateway.stack import Answered, GatewayStack, payment
 
 ROUTES = {
@@ -346,3 +347,76 @@ async def test_a_payment_shows_what_became_of_it(stack: GatewayStack, paid: UUID
     assert (await stack.get(f"/v1/payments/{paid}")).json["amount_refunded"] == 500
     assert (await stack.get("/v1/payments")).json["data"][0]["amount_refunded"] == 500
     assert (await stack.pay(paid)).json["amount_refunded"] == 0
+
+
+async def test_a_refund_is_shown_from_its_acceptance_on(stack: GatewayStack, paid: UUID) -> None:
+    """Before an owner has taken it in, as it was accepted; to its own merchant alone, and no capture by its id."""
+    accepted = await ask(stack, paid, OperationKind.REFUND, {"amount": 5})
+    assert accepted.status == 202
+    path = accepted.headers["Location"]
+    shown = await stack.get(path)
+    assert (shown.status, shown.json) == (200, accepted.json)
+    assert shown.json["status"] == "pending"
+    stranger = await stack.get(path, key=stack.issue_key(mode=Mode.LIVE))
+    assert (stranger.status, stranger.code) == (404, "refund_not_found")
+    (refund,) = queued(stack)
+    index, _ = stack.order_key(paid)
+    capture = operation_id("rf", index, operation_uuid(refund.payment_uuid, "capture", UUID(int=5)))
+    assert (await stack.get(f"/v1/refunds/{capture}")).status == 404
+    stack.queries.is_available = False
+    assert (await stack.get(path)).code == "store_unavailable"
+
+
+async def test_a_queued_capture_is_no_refund(stack: GatewayStack, paid: UUID) -> None:
+    """An id that is made of a capture's identity shows nothing."""
+    await ask(stack, paid, OperationKind.CAPTURE, {"amount": 5})
+    (capture,) = queued(stack)
+    index, _ = stack.order_key(paid)
+    path = f"/v1/refunds/{operation_id('rf', index, capture.operation_uuid)}"
+    assert (await stack.get(path)).code == "refund_not_found"
+
+
+def set_aside(stack: GatewayStack, *, is_discarded: bool = False) -> StoredOperation:
+    """Have the one queued operation's message become a dead letter."""
+    (command,) = queued(stack)
+    index, _ = stack.order_key(command.payment_key)
+    stored = set_aside_operation(
+        {
+            "operation_uuid": command.operation_uuid,
+            "partition_index": index,
+            "merchant_no": command.merchant_no,
+            "mode": command.mode,
+            "fingerprint": command.fingerprint,
+            "accepted_at": command.accepted_at,
+            "recorded_at": command.accepted_at if is_discarded else None,
+            "api_version": API_VERSION,
+        }
+    )
+    stack.queries.put_operation(stored, command.payment_uuid)
+    return stored
+
+
+@pytest.mark.parametrize("kind", ROUTES)
+async def test_an_operation_whose_message_is_a_dead_letter_says_so(
+    stack: GatewayStack, paid: UUID, kind: OperationKind
+) -> None:
+    """It is processing, under its own id, until an operator has discarded it: then it has failed, for ever."""
+    key = uuid4()
+    accepted = await ask(stack, paid, kind, {}, key=key)
+    set_aside(stack)
+    waiting = await ask(stack, paid, kind, {}, key=key)
+    assert (waiting.status, waiting.json["status"]) == (202, "processing")
+    assert (waiting.json["id"], waiting.json["payment"]) == (accepted.json["id"], str(paid))
+    set_aside(stack, is_discarded=True)
+    ended = [await ask(stack, paid, kind, {}, key=key) for _ in range(2)]
+    assert {(each.status, each.json["code"]) for each in ended} == {(402, "order_discarded")}
+    assert ended[0].body == ended[1].body
+    assert ended[0].json[kind.wire]["id"] == accepted.json["id"]
+    other = await ask(stack, paid, kind, {"amount": 3} if kind.moves_money else {}, key=key)
+    assert other.json["code"] == (
+        "idempotency_key_reused" if kind.moves_money else "order_discarded"
+    )
+    if kind is OperationKind.REFUND:
+        shown = await stack.get(f"/v1/refunds/{accepted.json['id']}")
+        assert (shown.status, shown.json["status"], shown.json["payment"]) == (200, "failed", None)
+        assert shown.json["failure"]["code"] == "order_discarded"
