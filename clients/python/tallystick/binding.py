@@ -26,6 +26,10 @@ class SyncRunner(Protocol):
 
     def run(self, operation: Operation[T]) -> T: ...
 
+
+class SyncClient(SyncRunner, Protocol):
+    """Opens streams, too."""
+
     def follow(self, after: str | None) -> EventStream: ...
 
 
@@ -34,20 +38,24 @@ class AsyncRunner(Protocol):
 
     async def run(self, operation: Operation[T]) -> T: ...
 
+
+class AsyncClient(AsyncRunner, Protocol):
+    """Opens streams, too."""
+
     def follow(self, after: str | None) -> AsyncEventStream: ...
 
 
 class SyncResource:
     """What one client can do with one kind of thing."""
 
-    def __init__(self, runner: SyncRunner) -> None:
+    def __init__(self, runner: SyncClient) -> None:
         self._runner = runner
 
 
 class AsyncResource:
     """What one client can do with one kind of thing."""
 
-    def __init__(self, runner: AsyncRunner) -> None:
+    def __init__(self, runner: AsyncClient) -> None:
         self._runner = runner
 
 
