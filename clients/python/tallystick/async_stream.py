@@ -22,7 +22,7 @@ from tallystick.records import Event
 
 
 class AsyncEventStream:
-    """An async iterator that ends only by an error, or when it is closed: by ``close``, or behind a ``with`` block.
+    """An iterator that ends only by an error, or when it is closed: by ``close``, or behind a ``with`` block.
 
     Cut off, it asks again behind the last event, and misses none. It raises CallFailed when that fails as
     often, or for as long, as the client's policy allows; go on with a new one, ``after`` its ``cursor``.
