@@ -34,14 +34,15 @@ from storage.command_rules import (
     problem_of_names,
     problem_of_page_url,
 )
-from storage.envelope import (
-    VERSION_AND_FLAG_NOW,
+from storage.envelope_fields import (
     EnvelopeHeader,
     accepted_at_ms,
     decode_payload,
     fields_of,
+    merchants_fields,
     read_header,
     stated_version,
+    whole_header,
 )
 from storage.queue_ports import QueueEntry
 from storage.sealing import EnvelopeUnreadable
@@ -93,18 +94,9 @@ def checkout_entry(checkout: Checkout, partition_index: int) -> QueueEntry:
         order_uuid=checkout.checkout_uuid,
         fingerprint=checkout.fingerprint,
         accepted_at_ms=at_ms,
-        fields=(
-            b"c", KIND_CHECKOUT,
-            b"m", b"%d|%s" % (checkout.merchant_no, checkout.mode.wire.encode()),
-            b"k", str(checkout.checkout_uuid).encode(),
-            b"f", checkout.fingerprint,
-            b"v", VERSION_AND_FLAG_NOW,
-            b"t", b"%d" % at_ms,
-            b"r", checkout.reply_to.encode(),
-            b"p", payload,
-        ),
+        fields=merchants_fields(KIND_CHECKOUT, checkout, checkout.checkout_uuid, at_ms, payload),
         is_checkout=True,
-    )  # fmt: skip
+    )
 
 
 def decode_checkout(raw: Sequence[bytes], header: EnvelopeHeader | None = None) -> Checkout:
@@ -117,34 +109,25 @@ def decode_checkout(raw: Sequence[bytes], header: EnvelopeHeader | None = None) 
     if header.kind != KIND_CHECKOUT:
         raise EnvelopeUnreadable("command_unknown", "field c names no checkout of this version")
     stated_version(fields.get(b"v", b""))
-    if header.merchant_no is None or header.mode is None:
-        raise EnvelopeUnreadable("field_unreadable", "m")
-    if header.order_uuid is None:
-        raise EnvelopeUnreadable("field_unreadable", "k")
-    if header.fingerprint is None:
-        raise EnvelopeUnreadable("field_unreadable", "f")
-    if header.accepted_at is None:
-        raise EnvelopeUnreadable("field_unreadable", "t")
-    if header.reply_to is None:
-        raise EnvelopeUnreadable("field_unreadable", "r")
+    whole = whole_header(header)
     payload = decode_payload(fields, _decoder, bytes_max=PAYLOAD_BYTES_MAX)
     keys = [payload.idempotency_key, *(order.idempotency_key for order in payload.orders)]
     if any(len(key) != 16 for key in keys):
         raise EnvelopeUnreadable("value_out_of_range", "an idempotency_key is not 16 bytes")
     checkout = Checkout(
-        checkout_uuid=header.order_uuid,
+        checkout_uuid=whole.order_uuid,
         idempotency_key=UUID(bytes=payload.idempotency_key),
-        merchant_no=header.merchant_no,
+        merchant_no=whole.merchant_no,
         merchant_id=payload.merchant_id,
-        mode=header.mode,
+        mode=whole.mode,
         orders=tuple(map(_order, payload.orders)),
         success_url=payload.success_url,
         cancel_url=payload.cancel_url,
         metadata_json=payload.metadata_json,
-        fingerprint=header.fingerprint,
-        accepted_at=header.accepted_at,
+        fingerprint=whole.fingerprint,
+        accepted_at=whole.accepted_at,
         api_version=payload.api_version,
-        reply_to=header.reply_to,
+        reply_to=whole.reply_to,
     )
     if (problem := problem_of_checkout(checkout)) is not None:
         raise EnvelopeUnreadable("value_out_of_range", problem)

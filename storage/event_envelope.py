@@ -35,7 +35,7 @@ from payments.psp_events import (
     event_uuid,
 )
 from storage.command_rules import REPLY_TO
-from storage.envelope import (
+from storage.envelope_fields import (
     VERSION_AND_FLAG_NOW,
     EnvelopeHeader,
     accepted_at_ms,

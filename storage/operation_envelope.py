@@ -26,14 +26,15 @@ from payments.defects import InvariantViolation
 from payments.identity import order_uuid
 from payments.operation_kinds import OperationKind
 from storage.command_rules import problem_of_operation
-from storage.envelope import (
-    VERSION_AND_FLAG_NOW,
+from storage.envelope_fields import (
     EnvelopeHeader,
     accepted_at_ms,
     decode_payload,
     fields_of,
+    merchants_fields,
     read_header,
     stated_version,
+    whole_header,
 )
 from storage.queue_ports import QueueEntry
 from storage.sealing import EnvelopeUnreadable
@@ -82,18 +83,15 @@ def operation_entry(command: OperationCommand, partition_index: int) -> QueueEnt
         order_uuid=command.operation_uuid,
         fingerprint=command.fingerprint,
         accepted_at_ms=at_ms,
-        fields=(
-            b"c", command.kind.wire.encode(),
-            b"m", b"%d|%s" % (command.merchant_no, command.mode.wire.encode()),
-            b"k", str(command.operation_uuid).encode(),
-            b"f", command.fingerprint,
-            b"v", VERSION_AND_FLAG_NOW,
-            b"t", b"%d" % at_ms,
-            b"r", command.reply_to.encode(),
-            b"p", _encoder.encode(payload),
+        fields=merchants_fields(
+            command.kind.wire.encode(),
+            command,
+            command.operation_uuid,
+            at_ms,
+            _encoder.encode(payload),
         ),
         is_operation=True,
-    )  # fmt: skip
+    )
 
 
 def decode_operation(
@@ -109,16 +107,7 @@ def decode_operation(
     if kind is None:
         raise EnvelopeUnreadable("command_unknown", "field c names no operation of this version")
     stated_version(fields.get(b"v", b""))
-    if header.merchant_no is None or header.mode is None:
-        raise EnvelopeUnreadable("field_unreadable", "m")
-    if header.order_uuid is None:
-        raise EnvelopeUnreadable("field_unreadable", "k")
-    if header.fingerprint is None:
-        raise EnvelopeUnreadable("field_unreadable", "f")
-    if header.accepted_at is None:
-        raise EnvelopeUnreadable("field_unreadable", "t")
-    if header.reply_to is None:
-        raise EnvelopeUnreadable("field_unreadable", "r")
+    whole = whole_header(header)
     payload = decode_payload(fields, _decoder, bytes_max=PAYLOAD_BYTES_MAX)
     if len(payload.idempotency_key) != 16 or len(payload.payment_key) != 16:
         raise EnvelopeUnreadable("value_out_of_range", "a key is not 16 bytes")
@@ -126,20 +115,20 @@ def decode_operation(
         raise EnvelopeUnreadable("value_out_of_range", "merchant_id is malformed")
     payment_key = UUID(bytes=payload.payment_key)
     command = OperationCommand(
-        operation_uuid=header.order_uuid,
+        operation_uuid=whole.order_uuid,
         kind=kind,
         idempotency_key=UUID(bytes=payload.idempotency_key),
-        payment_uuid=order_uuid(payload.merchant_id, header.mode, payment_key),
+        payment_uuid=order_uuid(payload.merchant_id, whole.mode, payment_key),
         payment_key=payment_key,
-        merchant_no=header.merchant_no,
+        merchant_no=whole.merchant_no,
         merchant_id=payload.merchant_id,
-        mode=header.mode,
+        mode=whole.mode,
         amount_minor=payload.amount_minor,
         reason=payload.reason,
-        fingerprint=header.fingerprint,
-        accepted_at=header.accepted_at,
+        fingerprint=whole.fingerprint,
+        accepted_at=whole.accepted_at,
         api_version=payload.api_version,
-        reply_to=header.reply_to,
+        reply_to=whole.reply_to,
     )
     if (problem := problem_of_operation(command)) is not None:
         raise EnvelopeUnreadable("value_out_of_range", problem)

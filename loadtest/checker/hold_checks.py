@@ -142,8 +142,10 @@ def charges_went_back_as_booked(joined: Joined, found: Findings) -> None:
             f"{name} gave {charge.refunded_minor} back, and {booked_minor} is booked as refunded",
             Subject(psp_key=charge.psp_key),
         )
-        is_released = any(row.kind == "release" for row in _moved(joined, payment))
-        if charge.captured_minor == 0:
+        moved = {row.kind for row in _moved(joined, payment)}
+        is_released = "release" in moved
+        # An order that ended before its buyer acted was never booked as held; its key is canceled, which voids.
+        if charge.captured_minor == 0 and "authorization" in moved:
             found.check(
                 is_released == (charge.status == VOIDED),
                 f"{name} is {charge.status}, and its hold is {'' if is_released else 'not '}booked"

@@ -184,3 +184,17 @@ def test_what_went_back_is_what_is_booked(
         ._replace(refunded_minor=refunded_minor, captured_minor=captured_minor, status=status)
     )
     assert wrong(charges_went_back_as_booked, swapped(records(), charges=[charge])) == violated
+
+
+def test_a_charge_that_was_never_booked_as_held_may_be_voided() -> None:
+    """An order that expired before its buyer acted cancels its key; what was asked of it then was refused."""
+    charge = records().charges[0]._replace(refunded_minor=0, captured_minor=0, status="voided")
+    given = swapped(
+        records(),
+        charges=[charge],
+        outcomes=[outcome(1, "expired", 0, batch=2), outcome(4, "failed", 0, batch=3)],
+        operations=[OperationRecord(0, 4, "c", "refund", 1, 150)],
+        open_orders=[],
+        transfers=[],
+    )
+    assert wrong(charges_went_back_as_booked, given) == 0
