@@ -82,7 +82,8 @@ async def test_a_true_report_agrees_with_the_books(books: VerifiedBooks, dsn: st
     later = await ask(
         dsn,
         "SELECT count(*) AS n FROM order_outcome JOIN payment_standing USING (partition_index, order_no)"
-        f" WHERE order_outcome.status = {int(PaymentState.REQUIRES_CAPTURE)} AND captured_minor > 0",
+        " WHERE order_outcome.status = $1 AND captured_minor > 0",
+        int(PaymentState.REQUIRES_CAPTURE),
     )
     assert later[0]["n"] > 0
     done = await reconciled(dsn, charged(books))
@@ -96,8 +97,8 @@ async def test_a_charge_that_the_report_lacks_is_a_break(books: VerifiedBooks, d
     captured_later = await ask(
         dsn,
         "SELECT psp_reference FROM order_outcome JOIN payment_standing USING (partition_index, order_no)"
-        f" WHERE order_outcome.status = {int(PaymentState.REQUIRES_CAPTURE)} AND captured_minor > 0"
-        " LIMIT 1",
+        " WHERE order_outcome.status = $1 AND captured_minor > 0 LIMIT 1",
+        int(PaymentState.REQUIRES_CAPTURE),
     )
     missing = captured_later[0]["psp_reference"]
     done = await reconciled(dsn, [row for row in rows if row.reference != missing])
