@@ -122,6 +122,9 @@ class EventStreams:
             subscriber = _Subscriber(merchant, after or await self._feed.horizon())
         except StorageUnavailable:
             return FEED_AWAY
+        if self._is_full_for(merchant):
+            # Others took the places while the books were asked.
+            return _TOO_MANY
         async with self._subscribed(subscriber):
             return await self._serve(request, subscriber)
 

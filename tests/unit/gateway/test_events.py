@@ -13,7 +13,14 @@ from aiohttp import ClientResponse, ClientSession
 import gateway.event_stream
 from payments.answer import API_VERSION, EventView, event_body
 from payments.event_types import event_type
-from payments.feed import FEED_START, EventKey, event_id, feed_cursor, parse_feed_cursor
+from payments.feed import (
+    FEED_START,
+    EventKey,
+    FeedPosition,
+    event_id,
+    feed_cursor,
+    parse_feed_cursor,
+)
 from payments.lifecycle import PaymentEvent
 from payments.mode import Mode
 from storage.read_ports import KeyRole
@@ -231,6 +238,32 @@ async def test_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         await until(lambda: stack.gateway.streams.subscriber_count == 0)
         async with listening(stack):
             assert stack.gateway.streams.subscriber_count == 1
+
+
+@pytest.mark.usefixtures("quick")
+async def test_streams_that_begin_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that come while the books are still asked where the feed ends get no more places than others."""
+    monkeypatch.setattr(gateway.event_stream, "STREAMS_PER_MERCHANT_MAX", 2)
+    async with GatewayStack() as stack, ClientSession() as session, asyncio.timeout(5):
+        may_tell = asyncio.Event()
+        horizon, asked = stack.feed.horizon, 0
+
+        async def late_horizon() -> FeedPosition:
+            nonlocal asked
+            asked += 1
+            await may_tell.wait()
+            return await horizon()
+
+        monkeypatch.setattr(stack.feed, "horizon", late_horizon)
+        url, headers = f"{stack.url}/v1/events/stream", {"Authorization": f"Bearer {stack.key}"}
+        begun = [asyncio.create_task(session.get(url, headers=headers)) for _ in range(5)]
+        await until(lambda: asked == len(begun))
+        may_tell.set()
+        responses = await asyncio.gather(*begun)
+        assert sorted(response.status for response in responses) == [200, 200, 429, 429, 429]
+        assert stack.gateway.streams.subscriber_count == 2
+        for response in responses:
+            response.close()
 
 
 @pytest.mark.usefixtures("quick")
