@@ -119,9 +119,10 @@ class EventStreams:
         if self._is_full_for(merchant):
             return _TOO_MANY
         try:
-            subscriber = _Subscriber(merchant, after or await self._feed.horizon())
+            after = after or await self._feed.newest(merchant.merchant_no, merchant.mode)
         except StorageUnavailable:
             return FEED_AWAY
+        subscriber = _Subscriber(merchant, after)
         async with self._subscribed(subscriber):
             return await self._serve(request, subscriber)
 
@@ -218,9 +219,7 @@ class EventStreams:
         keys = {entry.position.key for page in pages for entry in page.entries}
         events = await self._feed.events(sorted(keys))
         for subscriber, page in zip(waiting, pages, strict=True):
-            if not page.entries:
-                subscriber.after = page.reached
-            elif subscriber.news is not None and not subscriber.news.done():
+            if page.entries and subscriber.news is not None and not subscriber.news.done():
                 subscriber.after = page.reached
                 subscriber.news.set_result(
                     (page, [events[entry.position.key] for entry in page.entries])

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.acceptance.conftest import StackFactory
 from tests.acceptance.running_stack import RunningStack
-from tests.shop import Shop, open_shop, oracle
+from tests.shop import Shop, dispute, open_shop, oracle
 from tests.simulator_process import LocalstripeProcess, SimulatorProcess
 
 SECRET_KEY = "sk_test_of_the_imitations"
@@ -171,7 +171,7 @@ async def confirm_by_buyer(shop: Shop, url: str) -> None:
 
 
 def test_lost_and_kept_answers_charge_once(stack_factory: StackFactory, tmp_path: Path) -> None:
-    """What localstripe can't do: answers that get lost, failures that are replayed, denials, webhooks."""
+    """What localstripe can't do: answers that get lost, failures that are replayed, denials, disputes."""
     port = free_port()
     stack = stack_factory()
     secret_file = started(stack, "stripe", f"http://127.0.0.1:{port}")
@@ -213,9 +213,25 @@ async def lose_and_keep(stack: RunningStack, url: str) -> None:
                 assert ended["status"] == ENDS[token], (token, ended)
         waiting = await shop.post(token="pm_card_authenticationRequired")
         at(await until_action(shop, waiting.key), {"decision": "complete"})
-        assert (await shop.settled(waiting.key))["status"] == "succeeded"
+        confirmed = await shop.settled(waiting.key)
+        assert confirmed["status"] == "succeeded"
+        await lose_a_dispute(shop, url, confirmed)
     charged = [row["order_key"] for row in await oracle(url) if row["captured"]]
     assert len(charged) == len(set(charged)) == 4 * list(ENDS.values()).count("succeeded") + 1
+
+
+async def lose_a_dispute(shop: Shop, url: str, payment: dict[str, Any]) -> None:
+    """Stripe's webhooks of a dispute name no key of ours: the books know whose PaymentIntent it is."""
+    reference = payment["psp_reference"].replace("pi_", "ch_", 1)
+    path = f"/v1/payments/{payment['id']}/transfers"
+    for end, kind in (("", "dispute"), ("/lose", "dispute_lost")):
+        await dispute(url, reference, end)
+        async with asyncio.timeout(30):
+            while kind not in {row["kind"] for row in (await shop.get(path)).body["data"]}:
+                await asyncio.sleep(0.2)
+    (told,) = (await shop.get("/v1/disputes")).body["data"]
+    assert (told["payment"], told["status"]) == (payment["id"], "lost")
+    assert (told["amount"], told["psp"]) == (payment["amount"], "stripe")
 
 
 def free_port() -> int:
