@@ -183,7 +183,7 @@ def test_lost_and_kept_answers_charge_once(stack_factory: StackFactory, tmp_path
     with SimulatorProcess(tmp_path, port=port, options=options) as simulator:
         asyncio.run(lose_and_keep(stack, simulator.url))
         all_is_well(stack)
-        assert matched_count(stack) == 4 * list(ENDS.values()).count("succeeded") + 1
+        assert matched_count(stack) == CHARGED
 
 
 ENDS = {
@@ -199,6 +199,9 @@ ENDS = {
     "pm_decline_do_not_honor": "failed",
 }
 
+# Four of each, one that is captured by hand, and one whose buyer confirms it.
+CHARGED = 4 * list(ENDS.values()).count("succeeded") + 2
+
 
 async def lose_and_keep(stack: RunningStack, url: str) -> None:
     """Some payments of each kind; the provider's own record is the truth about them."""
@@ -211,13 +214,27 @@ async def lose_and_keep(stack: RunningStack, url: str) -> None:
             for answer in answers:
                 ended = await shop.settled(answer.key, timeout_s=60)
                 assert ended["status"] == ENDS[token], (token, ended)
+        await capture_once(shop)
         waiting = await shop.post(token="pm_card_authenticationRequired")
         at(await until_action(shop, waiting.key), {"decision": "complete"})
         confirmed = await shop.settled(waiting.key)
         assert confirmed["status"] == "succeeded"
         await lose_a_dispute(shop, url, confirmed)
     charged = [row["order_key"] for row in await oracle(url) if row["captured"]]
-    assert len(charged) == len(set(charged)) == 4 * list(ENDS.values()).count("succeeded") + 1
+    assert len(charged) == len(set(charged)) == CHARGED
+
+
+async def capture_once(shop: Shop) -> None:
+    """What a partial capture leaves is released at Stripe: a second one fails, for good, and moves nothing."""
+    held = (await shop.post(token="pm_card_visa", wait_s=20, capture="manual")).body
+    path = f"/v1/payments/{held['id']}"
+    first = await shop.operate(f"{path}/captures", amount=900)
+    assert (first.status, first.body["status"]) == (201, "succeeded")
+    second = await shop.operate(f"{path}/captures", amount=100)
+    assert (second.status, second.body["code"]) == (402, "declined"), second.raw
+    assert second.body["decline_code"] == "charge_not_authorized"
+    after = (await shop.get(path)).body
+    assert (after["status"], after["amount_captured"]) == ("partially_captured", 900)
 
 
 async def lose_a_dispute(shop: Shop, url: str, payment: dict[str, Any]) -> None:
