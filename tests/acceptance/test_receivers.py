@@ -22,6 +22,8 @@ SUCCEEDED = ["payment_order.succeeded"]
 # Of a beat of the dispatcher, within which it knows of a change, and a try after the shortest wait.
 HEARD_S_MAX = 30.0
 WHILE_AWAY = 25
+# Of `webhooks.connections_per_endpoint` as it is delivered.
+HELD_MAX = 32
 PAGE = 7
 
 
@@ -32,6 +34,8 @@ class Receiver:
     port: int = 0
     status: int = 204
     location: str | None = None
+    held: asyncio.Event | None = None
+    """While it is not set, nothing is answered."""
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     _runner: web.AppRunner | None = None
 
@@ -59,6 +63,8 @@ class Receiver:
 
     async def _take(self, request: web.Request) -> web.Response:
         self.got.append((dict(request.headers), await request.read()))
+        if self.held is not None:
+            await self.held.wait()
         headers = {} if self.location is None else {"Location": self.location}
         return web.Response(status=self.status, headers=headers)
 
@@ -207,6 +213,26 @@ async def be_away(stack: RunningStack) -> None:
                 await asyncio.sleep(0.1)
         told = {headers["webhook-id"]: json.loads(body) for headers, body in receiver.got}
         assert told == {event["id"]: event for event in again}
+
+
+def test_a_receiver_that_answers_nothing_delays_no_other(stack: RunningStack) -> None:
+    """While one holds all that it is sent, another one of the same merchant gets everything."""
+    asyncio.run(hold(stack))
+
+
+async def hold(stack: RunningStack) -> None:
+    async with storefront(stack, "Holding") as shop, receiving() as slow, receiving() as quick:
+        slow.held = asyncio.Event()
+        for receiver in (slow, quick):
+            await listen_at(shop, receiver.url, ["*"])
+        await shop.pay(HELD_MAX)
+        await quick.until(2 * HELD_MAX)
+        # Nothing was answered: it is sent no more than it may have on its way.
+        assert len(slow.got) == HELD_MAX
+        slow.held.set()
+        await slow.until(2 * HELD_MAX)
+    for receiver in (slow, quick):
+        assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 2 * HELD_MAX
 
 
 def test_a_stream_that_breaks_goes_on_where_it_was(stack: RunningStack) -> None:
