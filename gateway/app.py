@@ -43,8 +43,8 @@ from storage.checkouts import CheckoutQueries
 from storage.disputes import DisputeQueries
 from storage.event_feed import EventFeed
 from storage.letters import Letters
-from storage.queue_ports import GatewayQueue
 from storage.psp_references import PspReferences
+from storage.queue_ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
 from storage.request_log import RequestLogStore
 from storage.webhook_ports import Webhooks

@@ -205,7 +205,7 @@ class PspWebhooks:
         return await self._queue(event, place)
 
     async def _named(self, psp: str, notice: PspNotice | None) -> PspNotice | None:
-        """Return a webhook with the key of what it tells of. Raises StorageUnavailable where that has to be looked up."""
+        """Return a webhook with its key; one without is looked up. Raises StorageUnavailable."""
         if notice is None or notice.psp_key is not None or notice.answer.reference is None:
             return notice
         key = await self._references.key_of(psp, notice.answer.reference)

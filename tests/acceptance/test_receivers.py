@@ -167,9 +167,7 @@ async def rotate(stack: RunningStack) -> None:
         assert not is_verified(new, alone)
 
 
-async def until_signed(
-    shop: Shop, receiver: Receiver, secret: str
-) -> tuple[dict[str, str], bytes]:
+async def until_signed(shop: Shop, receiver: Receiver, secret: str) -> tuple[dict[str, str], bytes]:
     """Sell until a webhook is signed with a secret: the dispatcher learns of it within a beat."""
     async with asyncio.timeout(HEARD_S_MAX):
         while not is_verified(secret, receiver.got[-1]):
@@ -256,9 +254,7 @@ async def break_streams(stack: RunningStack) -> None:
         assert heard == (await feed(shop, None))[0]
 
 
-async def hear(
-    shop: Shop, last: str | None, count: int
-) -> tuple[str | None, list[dict[str, Any]]]:
+async def hear(shop: Shop, last: str | None, count: int) -> tuple[str | None, list[dict[str, Any]]]:
     """Listen until so many events were told, and cut; return the last id and the events."""
     events: list[dict[str, Any]] = []
     async with shop.stream(last) as content:

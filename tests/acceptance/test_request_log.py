@@ -10,7 +10,14 @@ from uuid import uuid4
 from tests.acceptance.running_stack import RunningStack
 from tests.shop import Answer, Shop, open_shop
 
-SECRETS = ("ann@example.org", "a red bicycle", "cart-4711", "tok_approve", "hooks.example.org", "whsec_")
+SECRETS = (
+    "ann@example.org",
+    "a red bicycle",
+    "cart-4711",
+    "tok_approve",
+    "hooks.example.org",
+    "whsec_",
+)
 # It is written twice a second.
 WRITTEN_S_MAX = 20.0
 
@@ -55,12 +62,14 @@ async def look(stack: RunningStack) -> None:
 async def ask_with_secrets(shop: Shop) -> list[Answer]:
     """A payment, the same with another body, and an endpoint: everything personal or secret is in them."""
     key = uuid4()
-    body = {
-        "buyer": {"reference": "b-1", "email": "ann@example.org"},
-        "description": "a red bicycle",
-        "metadata": {"cart": "cart-4711"},
-    }
-    paid = await shop.post(key, amount_minor=1234, wait_s=20, **body)
+    paid = await shop.post(
+        key,
+        amount_minor=1234,
+        wait_s=20,
+        buyer={"reference": "b-1", "email": "ann@example.org"},
+        description="a red bicycle",
+        metadata={"cart": "cart-4711"},
+    )
     assert paid.status == 201, paid.raw
     shown = await shop.get(f"/v1/payments/{key}")
     made = await shop.operate("/v1/webhook_endpoints", url="https://hooks.example.org/in")

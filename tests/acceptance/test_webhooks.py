@@ -122,9 +122,7 @@ async def resend_a_range(shop: Storefront, endpoint: str, events: list[dict[str,
             await asyncio.sleep(0.2)
 
 
-async def pause(
-    stack: RunningStack, shop: Storefront, endpoint: str, killed: set[int]
-) -> None:
+async def pause(stack: RunningStack, shop: Storefront, endpoint: str, killed: set[int]) -> None:
     """Where nothing has succeeded for three days, the next try that fails is the last one, for now."""
     dsn = await asyncio.to_thread(books_dsn, stack)
     connection = await asyncpg.connect(dsn)
