@@ -171,8 +171,9 @@ async def until_signed(shop: Shop, receiver: Receiver, secret: str) -> tuple[dic
     """Sell until a webhook is signed with a secret: the dispatcher learns of it within a beat."""
     async with asyncio.timeout(HEARD_S_MAX):
         while not is_verified(secret, receiver.got[-1]):
+            count = len(receiver.got)
             await shop.pay(1)
-            await receiver.until(len(receiver.got) + 1)
+            await receiver.until(count + 1)
     return receiver.got[-1]
 
 
