@@ -5,11 +5,10 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 
 from payments.attempts import PspAnswer, ResultClass
 from payments.disputes import DisputeState
-from psp.stripe.classification import decoded, of_intent
+from psp.stripe.classification import decoded, moment, of_intent
 from psp.stripe.currencies import from_stripe
 from psp.stripe.format import METADATA_KEY
 from psp.stripe.wire import Dispute, Event, PaymentIntent
@@ -122,7 +121,7 @@ def read_stripe_webhook(body: bytes) -> PspNotice | None:
         # An authorization ends no order.
         answer = answer._replace(result=ResultClass.UNKNOWN)
     if answer.effective_at is None and answer.result is ResultClass.APPROVED:
-        answer = answer._replace(effective_at=datetime.fromtimestamp(event.created, UTC))
+        answer = answer._replace(effective_at=moment(event.created))
     return PspNotice(event_id=event.id, psp_key=psp_key, answer=answer.storable())
 
 
@@ -143,7 +142,7 @@ def _of_dispute(event: Event) -> PspNotice | None:
         result=ResultClass.UNKNOWN,
         reference=dispute.payment_intent,
         currency=currency,
-        effective_at=datetime.fromtimestamp(event.created, UTC),
+        effective_at=moment(event.created),
     )
     return PspNotice(
         event_id=event.id,

@@ -85,7 +85,6 @@ class Dispute(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
     currency: str
     status: str
-    created: int
     payment_intent: str | None = None
 
 
