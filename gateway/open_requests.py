@@ -125,6 +125,10 @@ class OpenRequest:
 
     def appended(self, result: AppendResult, now_s: float) -> None:
         """Note what the script said, now or again."""
+        if self.entry.is_event and result.is_removed:
+            self._note(result)
+            self.taken_in()
+            return
         was_there = self.append in (AppendState.NEW, AppendState.SAME)
         if self.books is BooksState.ABSENT and (
             was_there or now_s - self.lookup_at_s > LOOKUP_STALE_S

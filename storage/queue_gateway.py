@@ -162,7 +162,7 @@ def _append_keys(entries: Sequence[QueueEntry]) -> list[bytes]:
 def _append_result(entry: QueueEntry, reply: Reply) -> AppendResult:
     status = AppendStatus(reply[0])
     if status is AppendStatus.DUPLICATE:
-        _, fingerprint, accepted_at_ms, stream_id = reply
+        _, fingerprint, accepted_at_ms, stream_id, lapses_in_s = reply
         if fingerprint is None or accepted_at_ms is None or stream_id is None:
             raise StorageUnavailable(STORE, "a key record lacks a field")
         return AppendResult(
@@ -170,6 +170,7 @@ def _append_result(entry: QueueEntry, reply: Reply) -> AppendResult:
             fingerprint=fingerprint,
             accepted_at_ms=int(accepted_at_ms),
             stream_id=stream_id.decode(),
+            is_removed=lapses_in_s >= 0,
         )
     return AppendResult(
         status=status,

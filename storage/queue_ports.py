@@ -53,6 +53,8 @@ class AppendResult(NamedTuple):
     fingerprint: bytes
     accepted_at_ms: int
     stream_id: str
+    is_removed: bool = False
+    """Of a duplicate: the first one was taken in, and removed. The books hold it, whatever this copy loses."""
 
 
 class AppendBatch(NamedTuple):

@@ -3,8 +3,8 @@
 -- KEYS  for each entry: the stream, the key record
 -- ARGV  stream_length_max, record_count_max, then for each entry:
 --       fingerprint, accepted_at_ms, number of field items, the field items (names and values)
--- Reply for each entry: {0, stream id} new; {1, fingerprint, accepted_at_ms, stream id} duplicate;
---       {2} full
+-- Reply for each entry: {0, stream id} new; {1, fingerprint, accepted_at_ms, stream id, seconds until the
+--       record lapses or -1} duplicate; {2} full
 --
 -- Redis does not roll back a script that fails after a write, so everything is read and checked in
 -- the first pass. A duplicate is answered with a write too (n counts them): WAIT waits for the
@@ -73,7 +73,8 @@ for entry = 1, entry_count do
   elseif status == DUPLICATE then
     call('HINCRBY', record, 'n', 1)
     local stored = call('HMGET', record, 'f', 't', 'i')
-    results[entry] = {DUPLICATE, stored[1], stored[2], stored[3]}
+    -- Whoever removes a message lets its record lapse, and removes it only once the books hold it.
+    results[entry] = {DUPLICATE, stored[1], stored[2], stored[3], call('TTL', record)}
   else
     results[entry] = {FULL}
   end

@@ -275,6 +275,17 @@ async def test_a_second_append_gets_the_first_ones_record(bench: Bench) -> None:
     assert len(await read_all(bench.owner(3))) == 1
 
 
+async def test_a_repetition_learns_that_the_first_one_was_removed(bench: Bench) -> None:
+    """Owners remove what the books hold, so the gateway need not ask anybody else."""
+    gateway, owner, entry = bench.gateway(), bench.owner(3), an_entry(3)
+    first = (await gateway.append([entry])).results[0]
+    waiting = (await gateway.append([entry])).results[0]
+    assert (first.is_removed, waiting.is_removed) == (False, False)
+    assert await owner.remove(await read_all(owner)) == 1
+    repeated = (await gateway.append([entry])).results[0]
+    assert repeated == waiting._replace(is_removed=True)
+
+
 async def test_a_key_twice_in_one_call_is_taken_once(bench: Bench) -> None:
     """Two entries of one key in a micro-batch are one order."""
     key = uuid4()

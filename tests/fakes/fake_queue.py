@@ -190,6 +190,7 @@ def append_entry(server: FakeQueueServer, entry: QueueEntry) -> AppendResult:
             fingerprint=known.fingerprint,
             accepted_at_ms=known.accepted_at_ms,
             stream_id=id_text(known.stream_id),
+            is_removed=known.expires_at_s is not None,
         )
     stream_id = server.next_id(index)
     # Redis counts keys: the streams are keys too, also when they are empty.

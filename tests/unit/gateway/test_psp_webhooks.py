@@ -133,6 +133,20 @@ async def test_an_event_that_its_owner_wrote_is_acknowledged_without_the_copies(
     assert not stack.gateway.accepting.unreported.holds(name)
 
 
+async def test_an_event_that_was_taken_in_before_is_acknowledged_without_the_copies(
+    stack: GatewayStack,
+) -> None:
+    """Its first answer was lost, and no report comes of a repetition: that its message was removed tells enough."""
+    assert (await send(stack, a_body())).status == 202
+    ((index, event),) = queued(stack)
+    record = stack.queue.copy.records[index, event.event_uuid]
+    record.expires_at_s = stack.clock.monotonic_s() + 900.0
+    stack.queue.is_replica_frozen = True
+    assert (await send(stack, a_body())).status == 202
+    record.expires_at_s = None
+    assert (await send(stack, a_body())).status == 503
+
+
 async def test_events_are_taken_while_the_books_are_away(stack: GatewayStack) -> None:
     """Postgres is not asked: an event waits in the queue as an order does."""
     stack.queries.is_available = False
