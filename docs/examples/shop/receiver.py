@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+
 from tallystick import ApiError, AsyncTallystick, Event, TallystickError, WebhookVerifier
 from tallystick.webhooks import WebhookRefused
 

@@ -25,6 +25,7 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from receiver import Receiver
 from sales import GOODS, Sale
+
 from tallystick import ApiError, AsyncTallystick, Event, RetryPolicy, TallystickError
 from tallystick.problems import SellerExists
 
