@@ -52,6 +52,15 @@ class Sale:
         return self.checkout is not None and self.checkout.status in OPEN
 
     @property
+    def unpaid(self) -> dict[str, int]:
+        """What of it was not paid, for another try: that is another sale, of another cart."""
+        orders = () if self.checkout is None else self.checkout.orders
+        paid = {order.id for order in orders if order.status == "succeeded"}
+        names = zip(self.quantities, self.orders, strict=True)
+        left = {name for name, order in names if order["id"] not in paid}
+        return {name: self.quantities[name] if name in left else 0 for name in GOODS}
+
+    @property
     def key(self) -> UUID:
         """The idempotency key of its checkout."""
         return uuid5(NAMESPACE, f"{self.cart} checkout")

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -28,6 +28,7 @@ from sales import GOODS, Sale
 
 from tallystick import ApiError, AsyncTallystick, Event, RetryPolicy, TallystickError
 from tallystick.problems import SellerExists
+from tallystick.records import Failure
 
 HERE = Path(__file__).parent
 QUANTITY_MAX = 9
@@ -45,6 +46,7 @@ WORDS = {
     "requires_action": "waits for you",
     "succeeded": "paid",
     "failed": "declined",
+    "do_not_honor": "your bank said no",
 }
 """What buyers read, where it is not the API's own word."""
 
@@ -88,8 +90,10 @@ class Shop:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
 
-    async def _show_goods(self, _request: web.Request) -> web.Response:
-        return self._html(cart=uuid4(), sale=None)
+    async def _show_goods(self, request: web.Request) -> web.Response:
+        """A new cart each time, with what could not be paid before."""
+        wanted = {name: _count(request.query.get(name, "1")) for name in GOODS}
+        return self._html(cart=uuid4(), wanted=wanted)
 
     async def _buy(self, request: web.Request) -> web.Response:
         form = await request.post()
@@ -180,14 +184,23 @@ class Shop:
     def _path(self, sale: Sale) -> str:
         return f"/sales/{sale.cart}"
 
-    def _html(self, *, cart: UUID, sale: Sale | None, came_back: bool = False) -> web.Response:
+    def _html(
+        self,
+        *,
+        cart: UUID,
+        wanted: Mapping[str, int] | None = None,
+        sale: Sale | None = None,
+        came_back: bool = False,
+    ) -> web.Response:
         text = self._page.render(
             goods=GOODS,
             sellers={good.seller: good.seller_name for good in GOODS.values()},
             cart=cart,
+            wanted=wanted,
             sale=sale,
             came_back=came_back,
             words=WORDS,
+            reason=_reason,
             money=_money,
             quantity_max=QUANTITY_MAX,
         )
@@ -214,6 +227,11 @@ def _words_for(error: TallystickError) -> str:
     if isinstance(error, ApiError) and not error.is_retryable:
         return error.detail
     return "The payment service can't be reached. Nothing is lost: try again."
+
+
+def _reason(failure: Failure) -> str:
+    code = failure.decline_code or failure.code
+    return WORDS.get(code, code.replace("_", " "))
 
 
 def _money(amount_minor: int) -> str:
