@@ -124,6 +124,7 @@ _HOSTED_EXAMPLE: dict[str, object] = {
             },
             "metadata": _METADATA,
             "effective_at": None,
+            "ledger_updated_at": None,
             "wallet_updated_at": None,
         }
     ],
