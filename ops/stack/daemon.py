@@ -42,7 +42,7 @@ from runtime.logs import get_logger
 from storage.deployments import DeploymentDiffers
 from storage.intent import IntentStore
 from storage.migrations import MigrationChanged, MigrationUnknown
-from storage.opening import read_pool, reaped_leases
+from storage.opening_books import read_pool, reaped_leases
 from storage.read_pool import ReadPool
 from storage.reaping import ReapedLeases
 
