@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from runtime.config import Config, ShardConfig
 from storage.connections import PLANNED_ONCE, Connector
 from storage.read_pool import ReadPool
-from storage.reaping import ReapedLeases
 
 
 def connector(config: Config, shard: ShardConfig, role: str, *, application_name: str) -> Connector:
@@ -29,14 +28,4 @@ def read_pool(
         connector(config, shard, role, application_name=application_name),
         session_count_max=session_count_max,
         settings=settings,
-    )
-
-
-def reaped_leases(config: Config, *, application_name: str) -> ReapedLeases:
-    """The leases in all shards, for the parent of hosts' processes."""
-    return ReapedLeases(
-        [
-            connector(config, shard, "owner", application_name=application_name)
-            for shard in config.postgres.shards
-        ]
     )

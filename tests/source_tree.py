@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -148,11 +149,18 @@ def ruled_nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
 @cache
 def sources() -> tuple[Source, ...]:
     """Every Python file."""
-    return tuple(
-        Source(path=path, text=text, nodes=ruled_nodes(ast.parse(text, path)))
-        for path, text in texts().items()
-        if path.endswith(".py")
-    )
+    # Millions of nodes and no cycle among them: looking for one would take most of the time, here and in whatever
+    # runs afterwards.
+    gc.disable()
+    try:
+        return tuple(
+            Source(path=path, text=text, nodes=ruled_nodes(ast.parse(text, path)))
+            for path, text in texts().items()
+            if path.endswith(".py")
+        )
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def documentation() -> str:

@@ -1,7 +1,8 @@
 """The sample shop in a real browser, on the payment page of a real simulator, through real stores.
 
 The provider's webhooks alone tell how a page ended: owners are told not to ask for it. One page is left alone
-at the beginning, under an owner that gives its buyer little time. ``TALLY_SCREENSHOTS=DIR`` keeps a picture of each step.
+at the beginning, under an owner that gives its buyer little time. ``TALLY_SCREENSHOTS=DIR`` keeps a picture of
+each step.
 """
 
 from __future__ import annotations
