@@ -6,13 +6,14 @@ import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from payments import operations
-from payments.attempts import ResultClass
+from payments.attempts import PspAnswer, ResultClass
 from payments.disputes import DisputeState
 from payments.event_judging import answer_of
 from payments.event_rows import EventVerdict
@@ -255,6 +256,22 @@ def test_a_disputed_amount_is_held_and_goes_to_whoever_won() -> None:
         assert EventVerdict.CONTRADICTS not in results
 
 
+def test_a_dispute_under_an_operations_key_changes_nothing() -> None:
+    """A provider that names the refund where it means the charge contradicts itself, and stops no partition."""
+    life = Life()
+    refund = an_operation(OperationKind.REFUND, AUTOMATIC, 1, 400)
+    life.world.take(operations=[refund])
+    life.world.carry_out(life.world.calls[0], Deed.CHARGE)
+    event = life.psp.dispute(AUTOMATIC, DisputeState.OPENED, life.world.now)
+    assert event is not None
+    life.tell(event._replace(order_uuid=refund.operation_uuid))
+    (result,) = life.world.books.psp_events.results.values()
+    assert (result.result, result.detail) == (EventVerdict.CONTRADICTS, "its key is no charge's")
+    assert life.world.books.disputes == {}
+    life.tell(event._replace(event_uuid=UUID(int=1)))
+    assert len(life.world.books.disputes) == 1
+
+
 def test_a_disputed_amount_is_not_refunded() -> None:
     """What a dispute holds is not the seller's to give back."""
     life = Life()
@@ -263,6 +280,23 @@ def test_a_disputed_amount_is_not_refunded() -> None:
     life.tell(event)
     decided = life.world.take(operations=[an_operation(OperationKind.REFUND, AUTOMATIC, 1, 1)])
     assert [outcome.failure_code for outcome in decided.outcomes] == ["refund_exceeds_captured"]
+
+
+@pytest.mark.parametrize("kind", [OperationKind.REFUND, OperationKind.CAPTURE, OperationKind.VOID])
+def test_an_operation_whose_key_is_canceled_has_failed(kind: OperationKind) -> None:
+    """Nothing was done, so its answer is no 201, and what it was to move can be asked for again."""
+    life = Life()
+    payment = AUTOMATIC if kind is OperationKind.REFUND else MANUAL
+    life.world.take(operations=[an_operation(kind, payment, 1)])
+    (call,) = life.world.calls
+    canceled = life.world.answer(call, PspAnswer(result=ResultClass.CANCELED))
+    (outcome,) = life.world.take(answers=[canceled]).outcomes
+    assert (outcome.status, outcome.failure_code) == (PaymentState.FAILED, "psp_unavailable")
+    assert outcome.amount_captured_minor == 0
+    life.world.take(operations=[an_operation(kind, payment, 2)])
+    life.world.carry_out(life.world.calls[0], Deed.CHARGE)
+    again = life.world.books.operation_keys[an_operation(kind, payment, 2).operation_uuid]
+    assert life.world.books.outcomes[again][0].status == PaymentState.SUCCEEDED
 
 
 def test_a_refund_in_flight_counts_against_the_next_one() -> None:
