@@ -31,7 +31,7 @@ from storage.connections import Connector, ensure_server_marked
 from storage.deployments import Deployment, RolePasswords, create_deployment, create_roles
 from storage.directory import PostgresDirectory
 from storage.migrations import migrate, migrations_of_package
-from storage.opening import read_pool
+from storage.opening_books import read_pool
 from storage.read_ports import KeyRole
 from tests.servers import SharedServers
 from tests.simulator_process import SimulatorProcess
@@ -159,6 +159,11 @@ class Rig:
         return self._start(
             name, ["-m", "gateway", "--config", str(self.config_path), "--name", name], environment
         )
+
+    def start_dispatcher(self) -> subprocess.Popen[bytes]:
+        """Start the process that sends the merchants' webhooks."""
+        arguments = ["-m", "actors", "dispatcher", "--config", str(self.config_path)]
+        return self._start("dispatcher", arguments, None)
 
     def restart_simulator(self) -> None:
         """Kill the PSP and start it again, on its port and its log."""
