@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 
 from tests.groups import GroupScheduling, rank_of
+from tests.memory_disk import use_memory_disk
 from tests.queue_farms import cluster_farm, own_cluster_farm, own_sentinel_farm, sentinel_farm
 from tests.servers import database_dsn, servers, valkey_url
 
@@ -27,6 +30,11 @@ settings.register_profile("explore", deadline=None, max_examples=300)
 # For make test-fast: enough to catch a slip while working; make test looks harder.
 settings.register_profile("fast", deadline=None, max_examples=8)
 settings.load_profile("tallystick")
+
+
+def pytest_configure() -> None:
+    """Before anything asks for a temporary file; workers inherit the place."""
+    use_memory_disk(os.environ)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

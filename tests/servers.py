@@ -84,10 +84,11 @@ class SharedServers:
         """Make a fresh database, dropping an old one of that name, and return its URL.
 
         With a migrated database as `template` (nobody may be connected to it) this takes some tens
-        of milliseconds, whatever the size of the schema.
+        of milliseconds, whatever the size of the schema: files are copied, and their pages need not
+        go through the log and over to the standby.
         """
         self.drop_database(name)
-        self.query(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.query(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:

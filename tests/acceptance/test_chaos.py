@@ -15,7 +15,7 @@ import pytest
 
 from tests.acceptance.test_documentation import RUN_ELSEWHERE, script_of
 
-CELL_COUNT = 4
+CELL_COUNT = 3
 COMMAND_TIMEOUT_S = 300.0
 
 
@@ -27,7 +27,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def document(directory: Path) -> dict[str, Any]:
-    """The documentation's run of a few cells: a kill at a step, one at any moment, and two on stores."""
+    """The documentation's run of a few cells: a kill at a step, one at any moment, and one of a store."""
     program, *arguments = shlex.split(script_of(RUN_ELSEWHERE))
     assert program == ".venv/bin/tally"
     return run_of(*arguments, "--directory", str(directory), "--html", str(directory / "page.html"))

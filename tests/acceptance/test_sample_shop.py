@@ -1,8 +1,8 @@
 """The sample shop in a real browser, on the payment page of a real simulator, through real stores.
 
 Webhooks alone tell how a page ended: the provider's tell us, whose owners are told not to ask, and ours tell
-the shop, which asks by itself as rarely. One page is left alone at the beginning, and has expired in the end.
-``TALLY_SCREENSHOTS=DIR`` keeps a picture of each step.
+the shop, which asks by itself as rarely. One page is left alone at the beginning, under an owner that gives its
+buyer little time. ``TALLY_SCREENSHOTS=DIR`` keeps a picture of each step.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ SHOP = Path(__file__).parents[2] / "docs" / "examples" / "shop" / "shop.py"
 START_S_MAX = 20.0
 # Longer than the suite: the shop is told by webhooks, or asks where its page is looked at.
 NEVER_S = 3_600.0
-# Long enough for every other test to begin and end its payment, on a machine that others use, too.
-ACTION_S_MAX = 60
-CONFIG = f"""
+# Of the buyer that leaves the page alone. All others have as long as they like: they have another owner.
+ABANDONED_S_MAX = 5
+OTHERS_S_MAX = 600
+CONFIG = """
 [retry.requires_action]
 strategy = "fixed"
 first_ms = 600000
-age_s_max = {ACTION_S_MAX}
+age_s_max = {action_s_max}
 """
 PAYS, ASKS, DECLINED, LIMITED = (
     "4242 4242 4242 4242",
@@ -115,9 +116,10 @@ def until_told(page: Page, text: str) -> None:
 def market(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     """A gateway, a host, the simulator with its webhooks, the shop, and chromium."""
     directory = tmp_path_factory.mktemp("shop")
-    with Rig(servers, directory, has_webhooks=True, more_config=CONFIG) as rig:
+    config = CONFIG.format(action_s_max=ABANDONED_S_MAX)
+    with Rig(servers, directory, has_webhooks=True, more_config=config) as rig:
         rig.start_gateway()
-        rig.start_host("host-0")
+        hurried = rig.start_host("host-0")
         dispatcher = rig.start_dispatcher()
         asyncio.run(rig.until_owned_by("host-0"))
         asyncio.run(rig.until_ready())
@@ -134,8 +136,19 @@ def market(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> 
             market.to_the_page(context)
             market.abandoned = _sale_of(rig)
             context.close()
+            _give_others_time(rig, hurried)
             yield market
             browser.close()
+
+
+def _give_others_time(rig: Rig, hurried: subprocess.Popen[bytes]) -> None:
+    """Put an owner in the place of the first that gives the buyers to come more time."""
+    hurried.terminate()
+    config = rig.config_path.read_text(encoding="utf-8")
+    now, then = (f"age_s_max = {seconds}" for seconds in (ABANDONED_S_MAX, OTHERS_S_MAX))
+    rig.config_path.write_text(config.replace(now, then), encoding="utf-8")
+    rig.start_host("host-1")
+    told(rig.until_owned_by("host-1"))
 
 
 def told(asking: Coroutine[Any, Any, T]) -> T:
@@ -411,7 +424,7 @@ def test_an_abandoned_page_expires(market: Market) -> None:
         page,
         market.abandoned,
         lambda: over in (page.text_content("#state") or ""),
-        timeout_s=ACTION_S_MAX + 30,
+        timeout_s=ABANDONED_S_MAX + 30,
     )
     market.picture(page, "expired")
     context.close()

@@ -57,7 +57,7 @@ def test_links_lead_somewhere(path: str) -> None:
 def test_files_that_the_documentation_names_exist() -> None:
     """Whoever audits the code by the documentation finds each module where it is said to be."""
     known = {PurePosixPath(path) for path in texts()}
-    by_name = {path.name for path in known if path.parts[0] in (*PACKAGES, "tests")}
+    by_name = {path.name for path in known if path.parts[0] in (*PACKAGES, "tests", "docs")}
     lost = [
         (page, name)
         for page, text in quoted()
