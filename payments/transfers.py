@@ -5,7 +5,7 @@ Accounts are named by key; the book turns keys into the partition's own account 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from payments.accounts import AccountKey, dispute_hold, fee_income, psp_receivable, wallet
@@ -15,6 +15,7 @@ from payments.disputes import Dispute, DisputeState
 from payments.operation_kinds import OperationKind
 from payments.operations import Operation
 from payments.rows import TransferKind
+from payments.splits import Split
 from payments.standing import PaymentStanding
 
 
@@ -48,6 +49,8 @@ def of_success(command: PaymentCommand, psp: str) -> list[Movement]:
 
     A zero fee moves nothing, so it makes no row.
     """
+    if command.splits is not None:
+        return _of_split_success(command, psp, command.splits)
     merchant_no, mode, currency = command.merchant_no, command.mode, command.currency
     seller_wallet = wallet(merchant_no, mode, command.seller_no, currency)
     movements = [
@@ -69,6 +72,20 @@ def of_success(command: PaymentCommand, psp: str) -> list[Movement]:
                 amount_minor=command.fee_minor,
             )
         )
+    return movements
+
+
+def _of_split_success(command: PaymentCommand, psp: str, splits: Sequence[Split]) -> list[Movement]:
+    """Each seller has its part and pays our fee on it: steps 1 and 2 are the first's, 3 and 4 the next's."""
+    merchant_no, mode, currency = command.merchant_no, command.mode, command.currency
+    receivable = psp_receivable(merchant_no, mode, psp, currency)
+    income = fee_income(merchant_no, mode, currency)
+    movements: list[Movement] = []
+    for step, split in zip(range(1, 2 * len(splits), 2), splits, strict=True):
+        part = wallet(merchant_no, mode, split.seller_no, currency)
+        movements.append(Movement(step, TransferKind.CHARGE, receivable, part, split.amount_minor))
+        if split.fee_minor > 0:
+            movements.append(Movement(step + 1, TransferKind.FEE, part, income, split.fee_minor))
     return movements
 
 
