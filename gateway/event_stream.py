@@ -159,7 +159,9 @@ class EventStreams:
         ends_at_s = self._clock.monotonic_s() + STREAM_S_MAX
         # The client went, or reads nothing: its affair, and the end of its stream.
         try:
-            await _write(response, b"retry: %d\n\n" % RETRY_MS)
+            # With its place: whoever is cut off before the first event comes again from here, not from a later now.
+            place = feed_cursor([subscriber.after] * SHARD_COUNT).encode()
+            await _write(response, b"retry: %d\nid: %b\n\n" % (RETRY_MS, place))
             while not self._is_closing and self._clock.monotonic_s() < ends_at_s:
                 await _write(response, await self._next(request, subscriber))
         except (ConnectionError, TimeoutError):

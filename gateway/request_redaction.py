@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from payments.card_numbers import contains_card_number
+
 # Money, states, ids and times.
 SHOWN = frozenset({
     "amount", "amount_captured", "amount_refunded", "api_version", "as_of", "attempts", "available",
@@ -52,6 +54,8 @@ _INT_MAX = 2**63
 
 # Ids, currencies, states and times of a client's: no text that people write.
 _PLAIN = re.compile(r"[A-Za-z0-9_.:+-]{0,64}", re.ASCII)
+# API keys and webhooks' secrets begin so.
+_SECRET = re.compile(r"[sr]k_(?:test|live)_|whsec_")
 # Query parameters whose values are such, and parts of paths.
 _QUERY_SHOWN = frozenset({
     "limit", "starting_after", "ending_before", "status", "currency", "created[gte]", "created[lt]",
@@ -152,8 +156,14 @@ def _amounts(document: dict[str, Any]) -> object:
 
 
 def _plain(text: str) -> str:
-    return text if _PLAIN.fullmatch(text) is not None else REDACTED
+    return text if _PLAIN.fullmatch(text) is not None and not _is_secret(text) else REDACTED
 
 
 def _own(text: str) -> str:
-    return text if len(text) <= OWN_CHARACTERS_MAX else REDACTED
+    # What we write may quote a name that the client gave.
+    return text if len(text) <= OWN_CHARACTERS_MAX and not _is_secret(text) else REDACTED
+
+
+def _is_secret(text: str) -> bool:
+    """Whether a card number, an API key or a webhook's secret stands in it: also where an id belongs."""
+    return _SECRET.search(text) is not None or contains_card_number(text)

@@ -33,7 +33,7 @@ from ops.stack.settings import StackSettings
 from ops.stack.state import Addresses, Phase
 from ops.stack.store_serving import StoreCare
 from ops.stack.telling import StateTeller
-from ops.stack.waiting import together, together_with_death, wait_for_owners
+from ops.stack.waiting import canceled, together, together_with_death, wait_for_owners
 from ops.stack.watching import LOOK_EVERY_S, keep_alive
 from runtime.clock import SystemClock
 from runtime.config import Config, ConfigError
@@ -90,8 +90,7 @@ class StackDaemon:
                 _log.error("start_failed", exc_info=fault)
                 error = f"{type(fault).__name__}: {fault} (see {self._home.log_path('stack')})"
         else:
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+            await canceled(starting)
         stopping.cancel()
         await self._stop(error, is_config_wrong=is_config_wrong)
         return error is None
@@ -184,8 +183,7 @@ class StackDaemon:
         ]
         # A watch ends only by a defect; then everything stops.
         await asyncio.wait([stopping, *watches], return_when=asyncio.FIRST_COMPLETED)
-        for watch in watches:
-            watch.cancel()
+        await canceled(*watches)
         for result in await asyncio.gather(*watches, return_exceptions=True):
             if isinstance(result, Exception):
                 _log.error("watch_failed", exc_info=result)

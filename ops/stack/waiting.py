@@ -14,6 +14,8 @@ from storage.read_pool import ReadPool
 from storage.status import HostStatus, StatusQueries
 
 OWNERS_TIMEOUT_S = 60.0
+# Killing and reaping a tool, or giving a session up, takes less than this.
+CANCEL_AGAIN_S = 2.0
 _LOOK_EVERY_S = 0.2
 _OTHERS_TIMEOUT_S = 10.0
 # Hosts raise their counter every 0.4 s: one that did within this is alive.
@@ -102,6 +104,23 @@ async def together(*works: Coroutine[Any, Any, None]) -> None:
                 group.create_task(work)
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
+
+
+async def canceled(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait for their end; ask again where it does not come.
+
+    One request can get lost: `asyncio.wait_for` of Python 3.11 drops it when what it waits for is done in
+    that very turn of the loop, and so may a library. A watch that lost it would go on for ever, and the
+    daemon with it.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # or the loop would complain that nobody looked at it
 
 
 class ServiceDied(LocalFault):

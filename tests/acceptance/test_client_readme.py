@@ -20,8 +20,8 @@ EXAMPLE_S_MAX = 120.0
 
 
 def test_the_readme_has_examples() -> None:
-    """Payment, async payment, key store, retries, errors, lists and webhooks are shown by running code."""
-    assert len(EXAMPLES) == 7
+    """Payment, async payment, key store, retries, errors, lists, streams and webhooks are shown by running code."""
+    assert len(EXAMPLES) == 8
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))

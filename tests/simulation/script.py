@@ -394,10 +394,10 @@ def _draw_deeds(
 def _draw_telling(draws: random.Random, knobs: Knobs) -> Knobs:
     """Have PSPs send webhooks in some runs: late, twice, out of order, and forged ones among them.
 
-    Not where a stream takes six messages: there a crowd of them that is sent again and again finds no room, and what
-    has found some is no longer there once it would be proven.
+    Not where a stream takes six messages, or a gateway twenty orders: there a crowd of them that is sent again and
+    again finds no room, and what has found some is no longer there once it would be proven.
     """
-    is_narrow = knobs.stream_length_max < 10_000
+    is_narrow = knobs.stream_length_max < 10_000 or knobs.unreported_orders_max < 50_000
     share = draws.choice((0.0, 0.5, 1.0, 1.0))
     twice, forged = _sometimes(draws, 0.6), _sometimes(draws, 0.4)
     return msgspec.structs.replace(

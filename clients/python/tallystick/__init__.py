@@ -42,15 +42,18 @@ from tallystick.records import (
 )
 from tallystick.retrying import RetryPolicy
 from tallystick.sync_client import Tallystick
+from tallystick.sync_stream import EventStream
 from tallystick.webhooks import WebhookVerifier
 
 if TYPE_CHECKING:
     from tallystick.async_client import AsyncTallystick
+    from tallystick.async_stream import AsyncEventStream
 
 __all__ = [
     "API_VERSION",
     "AnswerUnreadable",
     "ApiError",
+    "AsyncEventStream",
     "AsyncTallystick",
     "AuthenticationFailed",
     "BadRequest",
@@ -59,6 +62,7 @@ __all__ = [
     "Checkout",
     "Delivery",
     "Event",
+    "EventStream",
     "FileKeyStore",
     "KeyStore",
     "KeyStoreFailed",
@@ -93,8 +97,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the async client only when it is asked for: it alone needs aiohttp."""
-    if name != "AsyncTallystick":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tallystick.async_client import AsyncTallystick
+    if name == "AsyncTallystick":
+        from tallystick.async_client import AsyncTallystick
 
-    return AsyncTallystick
+        return AsyncTallystick
+    if name == "AsyncEventStream":
+        from tallystick.async_stream import AsyncEventStream
+
+        return AsyncEventStream
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import TypeVar
 
 from tallystick import payments, resources
+from tallystick.async_stream import AsyncEventStream
 from tallystick.async_transport import AsyncTransport
 from tallystick.binding import AsyncResource, async_iterator, async_method
 from tallystick.errors import CallFailed
 from tallystick.exchange import ForgetKey, KeepKey, Pause, Result, Send, Step
+from tallystick.following import Follower
 from tallystick.keys import KeyStore, MemoryKeyStore
 from tallystick.operations import Forgetting, Operation
 from tallystick.options import Options
@@ -72,6 +74,10 @@ class Events(AsyncResource):
     retrieve = async_method(resources.retrieve_event)
     list = async_method(resources.list_events)
     iterate = async_iterator(resources.iterate_events)
+
+    def stream(self, *, after: str | None = None) -> AsyncEventStream:
+        """Return the events behind a cursor as they happen, without an end; without one from now on."""
+        return self._runner.follow(after)
 
 
 class WebhookEndpoints(AsyncResource):
@@ -186,6 +192,12 @@ class AsyncTallystick:
             return value
         finally:
             steps.close()
+
+    def follow(self, after: str | None) -> AsyncEventStream:
+        """Return the stream of events; connects when the first is asked for."""
+        return AsyncEventStream(
+            self._transport, Follower(after, surroundings(self._options.policy))
+        )
 
     async def _take(self, step: Step) -> Result:
         keys = self._options.key_store

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from tallystick.operations import Listing, Operation
 from tallystick.record import Record
+
+if TYPE_CHECKING:
+    from tallystick.async_stream import AsyncEventStream
+    from tallystick.sync_stream import EventStream
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,23 +27,35 @@ class SyncRunner(Protocol):
     def run(self, operation: Operation[T]) -> T: ...
 
 
+class SyncClient(SyncRunner, Protocol):
+    """Opens streams, too."""
+
+    def follow(self, after: str | None) -> EventStream: ...
+
+
 class AsyncRunner(Protocol):
     """Takes an operation's steps on an event loop."""
 
     async def run(self, operation: Operation[T]) -> T: ...
 
 
+class AsyncClient(AsyncRunner, Protocol):
+    """Opens streams, too."""
+
+    def follow(self, after: str | None) -> AsyncEventStream: ...
+
+
 class SyncResource:
     """What one client can do with one kind of thing."""
 
-    def __init__(self, runner: SyncRunner) -> None:
+    def __init__(self, runner: SyncClient) -> None:
         self._runner = runner
 
 
 class AsyncResource:
     """What one client can do with one kind of thing."""
 
-    def __init__(self, runner: AsyncRunner) -> None:
+    def __init__(self, runner: AsyncClient) -> None:
         self._runner = runner
 
 

@@ -14,10 +14,12 @@ from tallystick import payments, resources
 from tallystick.binding import SyncResource, sync_iterator, sync_method
 from tallystick.errors import CallFailed
 from tallystick.exchange import ForgetKey, KeepKey, Pause, Result, Send, Step
+from tallystick.following import Follower
 from tallystick.keys import KeyStore, MemoryKeyStore
 from tallystick.operations import Forgetting, Operation
 from tallystick.options import Options
 from tallystick.retrying import RetryPolicy, Surroundings
+from tallystick.sync_stream import EventStream
 from tallystick.sync_transport import SyncTransport
 
 T = TypeVar("T")
@@ -75,6 +77,10 @@ class Events(SyncResource):
     retrieve = sync_method(resources.retrieve_event)
     list = sync_method(resources.list_events)
     iterate = sync_iterator(resources.iterate_events)
+
+    def stream(self, *, after: str | None = None) -> EventStream:
+        """Return the events behind a cursor as they happen, without an end; without one from now on."""
+        return self._runner.follow(after)
 
 
 class WebhookEndpoints(SyncResource):
@@ -189,6 +195,10 @@ class Tallystick:
             return value
         finally:
             steps.close()
+
+    def follow(self, after: str | None) -> EventStream:
+        """Return the stream of events; connects when the first is asked for."""
+        return EventStream(self._transport, Follower(after, surroundings(self._options.policy)))
 
     def _take(self, step: Step) -> Result:
         keys = self._options.key_store

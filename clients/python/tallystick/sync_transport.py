@@ -9,11 +9,13 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tallystick.exchange import ANSWER_BYTES_MAX, NoAnswer, Request, Response
+
+R = TypeVar("R")
 
 # A gateway closes a connection after 75 s without a request, and proxies before it often after 60 s: a
 # request must not meet that end.
@@ -99,9 +101,32 @@ class SyncTransport:
 
     def send(self, request: Request, timeout_s: float) -> Response | NoAnswer:
         """Send a request and return what came back within the time."""
-        until_s = time.monotonic() + timeout_s
         connection = self._take()
-        connection.until_s = until_s
+        result = self._exchanged(connection, request, timeout_s, _read)
+        if isinstance(result, Response):
+            self._give_back(connection)
+        return result
+
+    def open_stream(self, request: Request, timeout_s: float) -> OpenStream | Response | NoAnswer:
+        """Send a request; return its answer once the head is here, if that is a 200, to be read on.
+
+        Any other answer is returned whole. A stream has a connection of its own.
+        """
+        connection = _Connection(self._host, self._port, self._tls)
+        result = self._exchanged(connection, request, timeout_s, _opened)
+        if isinstance(result, Response):
+            connection.close()
+        return result
+
+    def _exchanged(
+        self,
+        connection: _Connection,
+        request: Request,
+        timeout_s: float,
+        read: Callable[[_Connection], R],
+    ) -> R | NoAnswer:
+        """Send a request and read what comes; a connection that gave no answer is closed."""
+        connection.until_s = time.monotonic() + timeout_s
         was_sent = False
         try:
             if connection.sock is None:
@@ -114,7 +139,7 @@ class SyncTransport:
                 body=request.body,
                 headers={**self._headers, **request.headers},
             )
-            response = _read(connection)
+            return read(connection)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             where = f"{self._host}:{self._port}"
@@ -122,8 +147,6 @@ class SyncTransport:
         except BaseException:
             connection.close()
             raise
-        self._give_back(connection)
-        return response
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -162,8 +185,44 @@ class SyncTransport:
             connection.close()
 
 
-def _read(connection: _Connection) -> Response:
+class OpenStream:
+    """An answer whose body is read as it comes."""
+
+    def __init__(self, connection: _Connection, answer: http.client.HTTPResponse) -> None:
+        self._connection = connection
+        self._answer = answer
+        self.head = Response(status=answer.status, headers=_fields(answer), body=b"")
+
+    def read(self, silence_s: float) -> bytes:
+        """Return what came next; nothing when it has ended, was cut off, or was silent for so long."""
+        self._connection.until_s = time.monotonic() + silence_s
+        try:
+            return self._answer.read1(_READ_BYTES)
+        except (OSError, http.client.HTTPException):
+            return b""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._answer.close()
+        self._connection.close()
+
+
+def _opened(connection: _Connection) -> OpenStream | Response:
     answer = connection.getresponse()
+    if answer.status == http.client.OK:
+        return OpenStream(connection, answer)
+    return _whole(answer)
+
+
+def _read(connection: _Connection) -> Response:
+    return _whole(connection.getresponse())
+
+
+def _fields(answer: http.client.HTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.getheaders()}
+
+
+def _whole(answer: http.client.HTTPResponse) -> Response:
     if answer.length is None and not answer.chunked:
         # Its end is the connection's, which may have been cut, in the middle of its head too.
         raise http.client.HTTPException("an answer that does not say how long it is")
@@ -175,8 +234,7 @@ def _read(connection: _Connection) -> Response:
     if answer.length:
         raise http.client.IncompleteRead(b"", answer.length)
     answer.close()
-    headers = {name.lower(): value for name, value in answer.getheaders()}
-    return Response(status=answer.status, headers=headers, body=bytes(body))
+    return Response(status=answer.status, headers=_fields(answer), body=bytes(body))
 
 
 def _reason(error: Exception, timeout_s: float) -> str:

@@ -256,6 +256,45 @@ async def test_an_endpoint_that_says_gone_is_stopped() -> None:
     assert world.states(number) == {DeliveryState.DEAD: 1}
 
 
+async def test_a_deleted_endpoint_gets_nothing_more_of_what_waits() -> None:
+    """Deleted while deliveries wait for their next try: no try is made, and others notice nothing."""
+    world = World()
+    number = await world.endpoint("away")
+    await world.endpoint("fine")
+    world.receivers.answers["away"] = AWAY
+    ids = world.put(3)
+    async with running(world):
+        await eventually(lambda: world.states(number) == {DeliveryState.WAITING: 3})
+        await world.webhooks.delete(1, Mode.TEST, number)
+        # Within a beat it is known: until then one more try may be on its way.
+        await asyncio.sleep(0.3)
+        world.receivers.answers["away"] = FINE
+        tried_count = len(world.receivers.ids("away"))
+        world.clock.advance(24 * 3_600)
+        ids += world.put(2)
+        await eventually(lambda: world.receivers.ids("fine") == ids)
+        await asyncio.sleep(0.2)
+    assert len(world.receivers.ids("away")) == tried_count == 3
+
+
+async def test_a_receiver_that_was_down_for_an_hour_gets_all_it_missed() -> None:
+    """What happened meanwhile is delivered once it answers again: each event, under its own id."""
+    world = World()
+    number = await world.endpoint("away")
+    world.receivers.answers["away"] = AWAY
+    ids: list[str] = []
+    async with running(world):
+        for _ in range(12):
+            ids += world.put(5)
+            await asyncio.sleep(0.02)
+            world.clock.advance(300)
+        world.receivers.answers["away"] = FINE
+        # The longest wait that a delivery of this hour can have before it.
+        world.clock.advance(2 * 3_600)
+        await eventually(lambda: world.states(number) == {DeliveryState.DELIVERED: 60})
+    assert set(world.receivers.ids("away")) == set(ids)
+
+
 async def test_an_endpoint_that_never_answers_is_paused_and_loses_nothing() -> None:
     """After three days without a success nothing is sent, and once enabled it goes on where it stopped."""
     world = World()

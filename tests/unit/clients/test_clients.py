@@ -146,7 +146,11 @@ def test_both_clients_do_the_same() -> None:
             assert methods == _methods(type(other))
             for method in methods:
                 mine, its = getattr(resource, method), getattr(other, method)
-                assert inspect.signature(mine) == inspect.signature(its)
+                # What is called alike returns alike; a stream is each client's own class.
+                both = [inspect.signature(one) for one in (mine, its)]
+                assert both[0].parameters == both[1].parameters
+                returned = str(both[1].return_annotation)
+                assert returned.removeprefix("Async") == str(both[0].return_annotation)
                 assert mine.__doc__ == its.__doc__
                 assert mine.__doc__
 

@@ -201,8 +201,22 @@ async def test_a_quiet_stream_gives_signs_of_life(monkeypatch: pytest.MonkeyPatc
     """Proxies close what is silent: a comment comes in time."""
     monkeypatch.setattr(gateway.event_stream, "HEARTBEAT_S", 0.05)
     async with GatewayStack() as stack, listening(stack) as listener, asyncio.timeout(5):
-        lines = [await listener.response.content.readline() for _ in range(4)]
-        assert lines == [b"retry: 1000\n", b"\n", b": alive\n", b"\n"]
+        lines = [await listener.response.content.readline() for _ in range(5)]
+        assert lines[0] == b"retry: 1000\n"
+        assert lines[2:] == [b"\n", b": alive\n", b"\n"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_stream_cut_before_its_first_event_goes_on_from_its_beginning() -> None:
+    """A stream tells its place at once: what happens between it and the next one is heard there."""
+    async with GatewayStack() as stack, asyncio.timeout(5):
+        put(stack, 1)
+        async with listening(stack) as first:
+            await first.response.content.readline()
+            place = (await first.response.content.readline()).decode().removeprefix("id: ").strip()
+        missed = put(stack, 2)
+        async with listening(stack, **{"Last-Event-ID": place}) as second:
+            assert event_id(missed) in (await second.message())["data"]
 
 
 @pytest.mark.usefixtures("quick")

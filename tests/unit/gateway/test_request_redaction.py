@@ -176,3 +176,32 @@ def test_every_member_of_a_request_is_known_to_the_log() -> None:
     known = SHOWN | WALKED | HIDDEN
     for shape in (PaymentRequest, SellerRequest):
         assert set(shape.__struct_fields__) <= known
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["4111111111111111", "4111-1111-1111-1111", "sk_live_abcdef", "rk_test_x", "whsec_QUJD"],
+)
+def test_a_secret_in_the_place_of_an_id_is_not_kept(secret: str) -> None:
+    """A path, a query, a member and our own words about them: none keeps what was put there by mistake."""
+    found = kept(
+        {"seller": secret, "currency": "USD"},
+        {"detail": f"There is no parameter {secret}.", "param": f"query:{secret}", "status": 400},
+        path={"id": secret},
+        query={"after": secret, "limit": "5"},
+    )
+    assert secret not in json.dumps(found)
+    assert found["path"] == {"id": REDACTED}
+    assert found["query"] == {"after": REDACTED, "limit": "5"}
+    assert found["request"] == {"seller": REDACTED, "currency": "USD"}
+    assert found["answer"] == {"detail": REDACTED, "param": REDACTED, "status": 400}
+
+
+def test_ids_that_look_a_little_like_secrets_are_kept() -> None:
+    """A random UUID may hold the digits of a card; it is how a merchant finds its request."""
+    key = "6f1c4052-8417-4992-8d5e-0f3f0a6f4c11"
+    assert kept({"id": key}, path={"id": key}) == {
+        "path": {"id": key},
+        "request": {"id": key},
+        "answer": None,
+    }

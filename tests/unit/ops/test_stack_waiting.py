@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from ops.stack import waiting
-from ops.stack.waiting import wait_for_owners
+from ops.stack.waiting import canceled, wait_for_owners
 from storage.read_pool import ReadPool
 
 SECOND_COMES_AT_LOOK = 6
@@ -77,3 +78,48 @@ async def test_a_host_that_never_comes_does_not_hold_the_start(
     books = Books(None, comes_at_look=1_000_000)
     await wait_for_owners(cast("ReadPool", books), 2, default_host_count=2)
     assert books.look_count > 2
+
+
+async def test_a_watch_that_loses_the_request_to_end_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a watch waits for may be done in the very turn in which it is canceled: it ends nevertheless."""
+    monkeypatch.setattr(waiting, "CANCEL_AGAIN_S", 0.02)
+    answers: list[asyncio.Future[None]] = []
+
+    async def watch() -> None:
+        while True:
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            answers.append(answer)
+            try:
+                await answer
+            except asyncio.CancelledError:
+                # As wait_for of Python 3.11 does, of any version here.
+                if len(answers) > 2:
+                    raise
+
+    task = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await canceled(task)
+    assert len(answers) == 3
+    assert task.cancelled()
+
+
+async def test_ending_tasks_leaves_their_failures_to_be_read() -> None:
+    """A task that fails, or failed before, is no failure of ending it."""
+
+    async def fail() -> None:
+        raise ValueError("a defect")
+
+    async def fail_at_end() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise ValueError("a defect")
+
+    failed, failing = asyncio.create_task(fail()), asyncio.create_task(fail_at_end())
+    await asyncio.sleep(0)
+    await canceled(failed, failing)
+    assert isinstance(failed.exception(), ValueError)
+    assert isinstance(failing.exception(), ValueError)
