@@ -116,8 +116,20 @@ def capture_shares_minor(standings: Sequence[SplitStanding], amount_minor: int) 
 
 
 def refund_shares_minor(standings: Sequence[SplitStanding], amount_minor: int) -> list[int]:
-    """Return each seller's share of a refund, over what is still the seller's."""
-    return shares_minor(amount_minor, [standing.refundable_minor for standing in standings])
+    """Return each seller's share of a refund, over what is still the seller's.
+
+    A dispute may have taken that while the refund was on its way. The PSP has done it all the same, so what
+    is missing is shared over all that was captured and not given back: nobody gives back more than it got.
+    """
+    left_minor = [standing.refundable_minor for standing in standings]
+    covered_minor = min(amount_minor, sum(left_minor))
+    covered = shares_minor(covered_minor, left_minor)
+    got_minor = [
+        standing.captured_minor - standing.refunded_minor - share
+        for standing, share in zip(standings, covered, strict=True)
+    ]
+    excess = shares_minor(amount_minor - covered_minor, got_minor)
+    return [share + over for share, over in zip(covered, excess, strict=True)]
 
 
 def dispute_shares_minor(standings: Sequence[SplitStanding], amount_minor: int) -> list[int]:
@@ -125,10 +137,49 @@ def dispute_shares_minor(standings: Sequence[SplitStanding], amount_minor: int) 
 
     A PSP may dispute what was refunded already, or what it told us no capture of yet. So much of it as
     the sellers still have is shared as a refund is, and the excess over their parts as accepted.
+    Without parts there are no shares.
     """
+    if not standings:
+        return []
     left_minor = [standing.refundable_minor for standing in standings]
     covered_minor = min(amount_minor, sum(left_minor))
     covered = shares_minor(covered_minor, left_minor)
     parts_minor = [standing.split.amount_minor for standing in standings]
     excess = shares_minor(amount_minor - covered_minor, parts_minor)
     return [share + over for share, over in zip(covered, excess, strict=True)]
+
+
+def after_capture(
+    standings: Sequence[SplitStanding], amount_minor: int
+) -> tuple[SplitStanding, ...]:
+    """Return the parts as they stand after a further capture."""
+    shares = capture_shares_minor(standings, amount_minor)
+    return tuple(old.captured(share) for old, share in zip(standings, shares, strict=True))
+
+
+def after_refund(
+    standings: Sequence[SplitStanding], amount_minor: int
+) -> tuple[SplitStanding, ...]:
+    """Return the parts as they stand after a further refund."""
+    shares = refund_shares_minor(standings, amount_minor)
+    return tuple(
+        old._replace(refunded_minor=old.refunded_minor + share)
+        for old, share in zip(standings, shares, strict=True)
+    )
+
+
+def after_dispute(
+    standings: Sequence[SplitStanding], shares_taken_minor: Sequence[int]
+) -> tuple[SplitStanding, ...]:
+    """Return the parts as they stand once a dispute has taken these shares."""
+    return tuple(
+        old._replace(disputed_minor=old.disputed_minor + share)
+        for old, share in zip(standings, shares_taken_minor, strict=True)
+    )
+
+
+def after_won(
+    standings: Sequence[SplitStanding], shares_taken_minor: Sequence[int]
+) -> tuple[SplitStanding, ...]:
+    """Return the parts as they stand once a won dispute has given these shares back."""
+    return after_dispute(standings, [-share for share in shares_taken_minor])

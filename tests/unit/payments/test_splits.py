@@ -13,9 +13,11 @@ from payments.splits import (
     SPLITS_MIN,
     Split,
     SplitStanding,
-    capture_shares_minor,
+    after_capture,
+    after_dispute,
+    after_refund,
+    after_won,
     dispute_shares_minor,
-    refund_shares_minor,
     shares_minor,
     splits_refusal,
 )
@@ -78,8 +80,10 @@ def test_any_sequence_keeps_every_seller_whole(splits: list[Split], data: st.Dat
 
 
 def _captured(standings: list[SplitStanding], amount_minor: int) -> list[SplitStanding]:
-    shares = capture_shares_minor(standings, amount_minor)
-    after = [old.captured(share) for old, share in zip(standings, shares, strict=True)]
+    after = list(after_capture(standings, amount_minor))
+    shares = [
+        new.captured_minor - old.captured_minor for old, new in zip(standings, after, strict=True)
+    ]
     assert sum(shares) == amount_minor
     for old, new, share in zip(standings, after, shares, strict=True):
         # A fee never takes back what an earlier capture gave, nor more than its own capture brings.
@@ -89,12 +93,13 @@ def _captured(standings: list[SplitStanding], amount_minor: int) -> list[SplitSt
 
 
 def _refunded(standings: list[SplitStanding], amount_minor: int) -> list[SplitStanding]:
-    shares = refund_shares_minor(standings, amount_minor)
-    after = [
-        old._replace(refunded_minor=old.refunded_minor + share)
-        for old, share in zip(standings, shares, strict=True)
-    ]
-    assert sum(shares) == amount_minor
+    after = list(after_refund(standings, amount_minor))
+    assert sum(new.refunded_minor for new in after) == amount_minor + sum(
+        old.refunded_minor for old in standings
+    )
+    assert all(
+        new.refunded_minor >= old.refunded_minor for old, new in zip(standings, after, strict=True)
+    )
     assert all(0 <= new.refunded_minor <= new.captured_minor for new in after)
     return after
 
@@ -109,18 +114,23 @@ def test_disputes_end_where_they_began_and_leave_refunds_possible(
     open_disputes: list[list[int]] = []
     refunded_minor = disputed_minor = 0
     for _ in range(data.draw(st.integers(1, 8))):
-        match data.draw(st.sampled_from(["dispute", "refund", "won"])):
+        match data.draw(st.sampled_from(["dispute", "refund", "late refund", "won"])):
             case "dispute":
                 shares = dispute_shares_minor(standings, data.draw(st.integers(1, captured_minor)))
                 assert min(shares) >= 0
                 open_disputes.append(shares)
-                standings = _disputed(standings, shares, 1)
+                standings = list(after_dispute(standings, shares))
                 disputed_minor += sum(shares)
             case "won" if open_disputes:
                 at = data.draw(st.integers(0, len(open_disputes) - 1))
                 shares = open_disputes.pop(at)
-                standings = _disputed(standings, shares, -1)
+                standings = list(after_won(standings, shares))
                 disputed_minor -= sum(shares)
+            case "late refund":
+                # It was on its way before a dispute took what it gives back.
+                amount_minor = data.draw(st.integers(0, captured_minor - refunded_minor))
+                standings = _refunded(standings, amount_minor)
+                refunded_minor += amount_minor
             case _:
                 # What the payment as a whole lets through, whoever of its sellers is below zero.
                 left_minor = max(0, captured_minor - refunded_minor - disputed_minor)
@@ -128,22 +138,23 @@ def test_disputes_end_where_they_began_and_leave_refunds_possible(
                 standings = _refunded(standings, amount_minor)
                 refunded_minor += amount_minor
     for shares in open_disputes:
-        standings = _disputed(standings, shares, -1)
+        standings = list(after_won(standings, shares))
     assert all(standing.disputed_minor == 0 for standing in standings)
     assert sum(standing.refunded_minor for standing in standings) == refunded_minor
-
-
-def _disputed(standings: list[SplitStanding], shares: list[int], sign: int) -> list[SplitStanding]:
-    return [
-        old._replace(disputed_minor=old.disputed_minor + sign * share)
-        for old, share in zip(standings, shares, strict=True)
-    ]
 
 
 def test_a_dispute_above_what_is_left_is_shared_by_the_parts() -> None:
     """By example: 60 and 40, of which 50 went back; a dispute of 70 takes the 50 left and 20 more."""
     standings = [SplitStanding(Split(1, 60, 0), 60, 30), SplitStanding(Split(2, 40, 0), 40, 20)]
     assert dispute_shares_minor(standings, 70) == [30 + 12, 20 + 8]
+
+
+def test_a_refund_that_a_dispute_overtook_is_shared_by_what_was_got() -> None:
+    """By example: 60 and 40, of which 70 are disputed; a refund of 50 takes the 30 left and 20 more."""
+    standings = [SplitStanding(Split(1, 60, 0), 60), SplitStanding(Split(2, 40, 0), 40)]
+    disputed = after_dispute(standings, dispute_shares_minor(standings, 70))
+    assert [each.disputed_minor for each in disputed] == [42, 28]
+    assert [each.refunded_minor for each in after_refund(disputed, 50)] == [18 + 12, 12 + 8]
 
 
 @given(_splits())
