@@ -30,6 +30,26 @@ class Split(NamedTuple):
     """Our fee on it: 0 <= fee <= amount."""
 
 
+class SplitRow(NamedTuple):
+    """One seller's part as a flush writes it. Never changed: what became of it is in the transfers."""
+
+    partition_index: int
+    order_no: int
+    position: int
+    """From 0, in the order that the storefront gave."""
+    seller_no: int
+    amount_minor: int
+    fee_minor: int
+
+
+def split_rows(partition_index: int, order_no: int, splits: Sequence[Split]) -> list[SplitRow]:
+    """Return an order's splits as rows, in their order."""
+    return [
+        SplitRow(partition_index, order_no, position, *split)
+        for position, split in enumerate(splits)
+    ]
+
+
 class SplitStanding(NamedTuple):
     """What became of one seller's part so far, in minor units."""
 
