@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 from aiohttp import web
@@ -32,12 +34,14 @@ from gateway.rendering import (
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.seller_cache import SellerCache
 from gateway.settings import GatewaySettings
+from gateway.split_requests import splits_with
 from gateway.verdicts import verdict_answer
 from payments import fingerprint
 from payments.answer import API_VERSION, OrderView, payment_body
 from payments.commands import HOSTED_METHOD, HostedPage, PaymentCommand
 from payments.identity import order_uuid, parse_idempotency_key
 from payments.partitioning import partition_index
+from payments.splits import Split
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.envelope import queue_entry
@@ -104,7 +108,10 @@ class Payments:
         seller = await self.seller(merchant, wanted.seller)
         if isinstance(seller, Problem):
             return seller
-        command = self.command(key, wanted, merchant, seller)
+        splits = await self.splits(merchant, wanted)
+        if isinstance(splits, Problem):
+            return splits
+        command = self.command(key, wanted, merchant, seller, splits=splits)
         wait_s = self._holding.held_s(prefer_wait_s(request.headers))
         decided = await self.accept(command, wait_s)
         answer = verdict_answer(decided, command, seller.seller_id)
@@ -173,6 +180,25 @@ class Payments:
             return _SELLERS_AWAY
         return _SELLER_UNKNOWN if seller is None else seller
 
+    async def splits(
+        self, merchant: Merchant, wanted: PaymentRequest
+    ) -> tuple[Split, ...] | Problem | None:
+        """Return whose parts the charge has; None: it has no splits."""
+        if wanted.splits is None:
+            return None
+        asked = await asyncio.gather(
+            *(self.seller(merchant, split.seller) for split in wanted.splits)
+        )
+        sellers: list[SellerRecord] = []
+        for position, seller in enumerate(asked):
+            if isinstance(seller, Problem):
+                is_placed = seller.param is not None
+                return (
+                    replace(seller, param=f"$.splits[{position}].seller") if is_placed else seller
+                )
+            sellers.append(seller)
+        return splits_with(wanted.splits, sellers, wanted.currency)
+
     def command(
         self,
         key: UUID,
@@ -182,8 +208,13 @@ class Payments:
         *,
         checkout: str | None = None,
         hosted: HostedPage | None = None,
+        splits: tuple[Split, ...] | None = None,
     ) -> PaymentCommand:
         """Return the order as it crosses the queue. ``checkout``: the id of the one that it belongs to."""
+        if splits is None:
+            fee_minor = seller.fee.fee_minor(wanted.amount, wanted.currency)
+        else:
+            fee_minor = sum(split.fee_minor for split in splits)
         now = self._clock.now()
         return PaymentCommand(
             order_uuid=order_uuid(merchant.merchant_id, merchant.mode, key),
@@ -194,7 +225,7 @@ class Payments:
             seller_no=seller.seller_no,
             amount_minor=wanted.amount,
             currency=wanted.currency,
-            fee_minor=seller.fee.fee_minor(wanted.amount, wanted.currency),
+            fee_minor=fee_minor,
             payment_method=wanted.payment_method,
             description=wanted.description,
             buyer_json=wanted.buyer_json(),
@@ -209,6 +240,7 @@ class Payments:
             reply_to=self._reply_to,
             captures_manually=wanted.capture == CAPTURE_MANUAL,
             hosted=hosted,
+            splits=splits,
         )
 
     def _order_key(self, request: web.Request, merchant: Merchant) -> OrderKey | None:
