@@ -34,7 +34,7 @@ from gateway.rendering import (
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.seller_cache import SellerCache
 from gateway.settings import GatewaySettings
-from gateway.split_requests import splits_with
+from gateway.split_requests import splits_shown, splits_with
 from gateway.verdicts import verdict_answer
 from payments import fingerprint
 from payments.answer import API_VERSION, OrderView, payment_body
@@ -114,7 +114,8 @@ class Payments:
         command = self.command(key, wanted, merchant, seller, splits=splits)
         wait_s = self._holding.held_s(prefer_wait_s(request.headers))
         decided = await self.accept(command, wait_s)
-        answer = verdict_answer(decided, command, seller.seller_id)
+        shown = splits_shown(wanted.splits, splits)
+        answer = verdict_answer(decided, command, seller.seller_id, shown)
         if wait_s and isinstance(answer, web.Response):
             answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
         return answer

@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.openapi.declarations import rule
 from gateway.problems import Code, Problem
+from payments.answer import splits_text
 from payments.money import AMOUNT_MINOR_MAX
 from payments.splits import SPLITS_MAX, SPLITS_MIN, Split, splits_refusal
 from storage.read_ports import SellerRecord
@@ -80,6 +81,13 @@ def splits_with(
         )
         for split, seller in zip(splits, sellers, strict=True)
     )
+
+
+def splits_shown(splits: Sequence[SplitBody] | None, taken: Sequence[Split] | None) -> str | None:
+    """Return splits as an answer shows them, from how they came and how they were ``taken``."""
+    if splits is None or taken is None:
+        return None
+    return splits_text(taken, [split.seller for split in splits])
 
 
 def _invalid(detail: str, param: str) -> Problem:

@@ -425,6 +425,7 @@ def stored_order(books: FakeBooks, key: tuple[int, int]) -> StoredOrder:
         **order._asdict(),
         "metadata": None if metadata is None else json.dumps(metadata),
         "is_set_aside": False,
+        "splits": None,
         "seller_id": SELLER_ID,
         "ended_status": None if outcome is None else outcome.status,
         "recorded_at": recorded_at,

@@ -30,6 +30,13 @@ async def test_a_charge_is_shared_among_its_sellers(stack: GatewayStack) -> None
     answer = await stack.pay(uuid4(), payment(splits=SPLITS))
     assert (answer.status, answer.json["fee"]) == (202, 17 + 10)
     assert answer.json["seller"] == MERCHANT_ID
+    assert answer.json["splits"] == [
+        {"seller": "slr_shoes", "amount": 1200, "fee": 17},
+        {"seller": "slr_hats", "amount": 700, "fee": 10},
+        {"seller": MERCHANT_ID, "amount": 99, "fee": 0},
+    ]
+    # Before its owner has taken it in, the queue's own command tells the same.
+    assert (await stack.get(f"/v1/payments/{answer.json['id']}")).body == answer.body
     (command,) = stack.queued()
     assert command.splits is not None
     assert [split[1:] for split in command.splits] == [(1200, 17), (700, 10), (99, 0)]
@@ -47,7 +54,7 @@ async def test_another_way_to_share_is_another_request(stack: GatewayStack) -> N
     for other in ([*SPLITS[:2], SPLITS[2] | {"fee": 1}], SPLITS[::-1], None):
         refused = await stack.pay(key, payment(splits=other))
         assert (refused.status, refused.code) == (422, "idempotency_key_reused")
-        assert refused.json["differs"] == ["splits"]
+        assert refused.json["details"] == {"differs": ["splits"]}
     assert len(stack.queued()) == 1
 
 
