@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import NamedTuple
 from uuid import UUID
 
 from aiohttp import web
@@ -63,6 +64,14 @@ _SELLERS_AWAY = store_unavailable(
 )
 
 
+class Party(NamedTuple):
+    """Whose a payment's money is."""
+
+    seller: SellerRecord
+    """With splits the merchant's own."""
+    splits: tuple[Split, ...] | None
+
+
 class Payments:
     """The handlers of the payments' routes."""
 
@@ -105,17 +114,14 @@ class Payments:
         refusal = payment_refusal(wanted, merchant.mode, self._settings.routes)
         if refusal is not None:
             return refusal
-        seller = await self.seller(merchant, wanted.seller)
-        if isinstance(seller, Problem):
-            return seller
-        splits = await self.splits(merchant, wanted)
-        if isinstance(splits, Problem):
-            return splits
-        command = self.command(key, wanted, merchant, seller, splits=splits)
+        party = await self.party(merchant, wanted)
+        if isinstance(party, Problem):
+            return party
+        command = self.command(key, wanted, merchant, party)
         wait_s = self._holding.held_s(prefer_wait_s(request.headers))
         decided = await self.accept(command, wait_s)
-        shown = splits_shown(wanted.splits, splits)
-        answer = verdict_answer(decided, command, seller.seller_id, shown)
+        shown = splits_shown(wanted.splits, party.splits)
+        answer = verdict_answer(decided, command, party.seller.seller_id, shown)
         if wait_s and isinstance(answer, web.Response):
             answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
         return answer
@@ -172,7 +178,15 @@ class Payments:
         index = partition_index(command.order_uuid, self._settings.partition_count)
         return await self._holding.accept(queue_entry(command, index), wait_s)
 
-    async def seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
+    async def party(self, merchant: Merchant, wanted: PaymentRequest) -> Party | Problem:
+        """Return who gets what of a payment."""
+        seller = await self._seller(merchant, wanted.seller)
+        if isinstance(seller, Problem):
+            return seller
+        splits = await self._splits(merchant, wanted)
+        return splits if isinstance(splits, Problem) else Party(seller, splits)
+
+    async def _seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
         """Return whose wallet is credited: the one named, else the merchant's own."""
         wanted_id = merchant.merchant_id if seller_id is None else seller_id
         try:
@@ -181,14 +195,14 @@ class Payments:
             return _SELLERS_AWAY
         return _SELLER_UNKNOWN if seller is None else seller
 
-    async def splits(
+    async def _splits(
         self, merchant: Merchant, wanted: PaymentRequest
     ) -> tuple[Split, ...] | Problem | None:
         """Return whose parts the charge has; None: it has no splits."""
         if wanted.splits is None:
             return None
         asked = await asyncio.gather(
-            *(self.seller(merchant, split.seller) for split in wanted.splits)
+            *(self._seller(merchant, split.seller) for split in wanted.splits)
         )
         sellers: list[SellerRecord] = []
         for position, seller in enumerate(asked):
@@ -205,13 +219,13 @@ class Payments:
         key: UUID,
         wanted: PaymentRequest,
         merchant: Merchant,
-        seller: SellerRecord,
+        party: Party,
         *,
         checkout: str | None = None,
         hosted: HostedPage | None = None,
-        splits: tuple[Split, ...] | None = None,
     ) -> PaymentCommand:
         """Return the order as it crosses the queue. ``checkout``: the id of the one that it belongs to."""
+        seller, splits = party
         if splits is None:
             fee_minor = seller.fee.fee_minor(wanted.amount, wanted.currency)
         else:

@@ -8,7 +8,7 @@ import pytest
 
 from payments.fingerprint import SPLIT_VERSION
 from payments.splits import SPLITS_MAX
-from tests.unit.gateway.stack import MERCHANT_ID, GatewayStack, payment
+from tests.unit.gateway.stack import MERCHANT_ID, GatewayStack, checkout, payment
 
 SHOES = {"id": "slr_shoes", "name": "Shoes", "fee": {"basis_points": 100, "fixed": {"USD": 5}}}
 HATS = {"id": "slr_hats", "name": "Hats"}
@@ -103,3 +103,55 @@ async def test_a_member_named_twice_is_refused_within_a_split(stack: GatewayStac
     )
     answer = await stack.pay(uuid4(), body)
     assert (answer.status, answer.code) == (400, "json_member_repeated")
+
+
+async def test_an_order_of_a_checkout_may_have_splits(stack: GatewayStack) -> None:
+    """It is shared as a payment is, its neighbour is not, and both ways to ask for it say the same."""
+    await _sellers(stack)
+    body = checkout(uuid4(), uuid4())
+    body["orders"][0] |= {"amount": 1999, "splits": SPLITS}  # type: ignore[index]
+    key = uuid4()
+    told = await stack.check_out(key, body)
+    assert told.status == 202
+    assert [order.get("splits") for order in told.json["orders"]] == [
+        [
+            {"seller": "slr_shoes", "amount": 1200, "fee": 17},
+            {"seller": "slr_hats", "amount": 700, "fee": 10},
+            {"seller": MERCHANT_ID, "amount": 99, "fee": 0},
+        ],
+        None,
+    ]
+    shown = await stack.get(f"/v1/checkouts/{told.json['id']}")
+    assert shown.json["orders"] == told.json["orders"]
+    first, second = sorted(stack.queued(), key=lambda command: command.splits is None)
+    assert (first.fee_minor, second.splits) == (27, None)
+    body["orders"][0] |= {"splits": SPLITS[::-1]}  # type: ignore[index]
+    refused = await stack.check_out(key, body)
+    assert (refused.code, refused.json["details"]) == (
+        "idempotency_key_reused",
+        {"differs": ["orders"]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "param"),
+    [
+        ({"splits": SPLITS}, "splits_invalid", "$.orders[0].splits"),
+        ({"splits": SPLITS, "seller": "slr_hats"}, "splits_invalid", "$.orders[0].seller"),
+        (
+            {"amount": 1999, "splits": [*SPLITS[:2], SPLITS[2] | {"seller": "slr_nobody"}]},
+            "seller_unknown",
+            "$.orders[0].splits[2].seller",
+        ),
+    ],
+)
+async def test_splits_of_an_order_that_do_not_fit_name_the_order(
+    stack: GatewayStack, changes: dict[str, object], code: str, param: str
+) -> None:
+    """Nothing of the checkout is kept."""
+    await _sellers(stack)
+    body = checkout(uuid4())
+    body["orders"][0] |= changes  # type: ignore[index]
+    answer = await stack.check_out(uuid4(), body)
+    assert (answer.status, answer.code, answer.json["param"]) == (422, code, param)
+    assert stack.queued() == []
