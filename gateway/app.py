@@ -14,6 +14,7 @@ from gateway.authentication import Authentication
 from gateway.checkout_placing import Placing
 from gateway.checkouts import Checkouts
 from gateway.dead_letters import DeadLetters
+from gateway.disputes import dispute_routes
 from gateway.documentation import Documentation
 from gateway.door import Door
 from gateway.event_routes import event_routes
@@ -39,6 +40,7 @@ from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
 from runtime.metrics import Metrics
 from storage.checkouts import CheckoutQueries
+from storage.disputes import DisputeQueries
 from storage.event_feed import EventFeed
 from storage.letters import Letters
 from storage.queue_ports import GatewayQueue
@@ -61,6 +63,7 @@ class Dependencies:
     directory: Directory
     letters: Letters
     checkouts: CheckoutQueries
+    disputes: DisputeQueries
     feed: EventFeed
     webhooks: Webhooks
     append_queues: Sequence[GatewayQueue]
@@ -139,6 +142,7 @@ class Gateway:
             [
                 *self._of_payments(payments),
                 *self._of_operations(dependencies, holding, finding),
+                *dispute_routes(self.door, dependencies.disputes, dependencies.settings),
                 *self._of_sellers(dependencies, sellers),
                 *self._of_checkouts(dependencies, payments, finding, holding),
                 *event_routes(

@@ -28,6 +28,7 @@ from runtime.psp_config import PspConfig
 from storage.checkouts import PostgresCheckouts
 from storage.connections import PLANNED_ONCE
 from storage.directory import PostgresDirectory
+from storage.disputes import PostgresDisputes
 from storage.event_feed import FEED_SETTINGS, PostgresEventFeed
 from storage.letters import PostgresLetters
 from storage.one_copy import OneCopyWatch
@@ -95,6 +96,7 @@ class GatewayProcess:
                 directory=PostgresDirectory(self._pool),
                 letters=PostgresLetters(self._pool),
                 checkouts=PostgresCheckouts(self._pool),
+                disputes=PostgresDisputes(self._pool),
                 feed=PostgresEventFeed(self._feed_pool),
                 webhooks=PostgresWebhooks(self._feed_pool),
                 append_queues=self._queues[:APPEND_LANE_COUNT],

@@ -14,6 +14,7 @@ from gateway.openapi.declarations import (
     Link,
     Parameter,
     Tag,
+    problem_answer,
 )
 from gateway.payment_examples import PAYMENT_EXAMPLE
 from gateway.problems import Code, Problem
@@ -170,6 +171,15 @@ READ = Declaration(
     ),
     answers=(Answered(status=200, text="The checkout.", schema=CHECKOUT),),
     problems=(Code.CHECKOUT_NOT_FOUND,),
+    examples=(
+        Example(
+            name="missing",
+            text="No such checkout",
+            path={"id": f"co_{'b' * 32}"},
+            status=404,
+            answer=problem_answer(CHECKOUT_NOT_FOUND),
+        ),
+    ),
 )
 
 

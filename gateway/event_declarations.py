@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from gateway.openapi.common import LIMIT, number_pattern
-from gateway.openapi.declarations import Answered, Declaration, Parameter, Tag
-from gateway.problems import Code
+from gateway.openapi.declarations import (
+    Answered,
+    Declaration,
+    Example,
+    Parameter,
+    Tag,
+    problem_answer,
+)
+from gateway.problems import Code, Problem
 from payments.event_types import EVENT_TYPES
-from payments.feed import CURSOR_PREFIX, DB_TRANSACTION_MAX, SEQUENCE_MAX
+from payments.feed import CURSOR_PREFIX, DB_TRANSACTION_MAX, SEQUENCE_MAX, EventKey, event_id
 from payments.identity import ORDER_NO_MAX, PARTITION_INDEX_MAX
 from payments.json_schema import TIME, Schema, constant, one_of, record, text
+
+EVENT_NOT_FOUND = Problem(
+    code=Code.EVENT_NOT_FOUND, detail="This merchant and mode has no event of that id."
+)
 
 EVENT: Schema = record(
     "Event",
@@ -68,6 +79,15 @@ READ = Declaration(
     ),
     answers=(Answered(status=200, text="The event.", schema=EVENT),),
     problems=(Code.EVENT_NOT_FOUND,),
+    examples=(
+        Example(
+            name="missing",
+            text="An id that names no event",
+            path={"id": event_id(EventKey(0, 0, 1))},
+            status=404,
+            answer=problem_answer(EVENT_NOT_FOUND),
+        ),
+    ),
 )
 STREAM = Declaration(
     name="stream_events",

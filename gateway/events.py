@@ -25,9 +25,6 @@ from storage.event_feed import EventFeed, FeedQuery
 SHARD_COUNT = 1
 
 FEED_AWAY = store_unavailable("Events can't be read now.", may_run=False)
-_NOT_FOUND = Problem(
-    code=Code.EVENT_NOT_FOUND, detail="This merchant and mode has no event of that id."
-)
 
 
 class Events:
@@ -73,7 +70,7 @@ class Events:
             return parameters
         key = parse_event_id(request.match_info["id"])
         if key is None:
-            return _NOT_FOUND
+            return declared.EVENT_NOT_FOUND
         try:
             event = (await self._feed.events([key])).get(key)
         except StorageUnavailable:
@@ -82,7 +79,7 @@ class Events:
             merchant.merchant_no,
             merchant.mode,
         ):
-            return _NOT_FOUND
+            return declared.EVENT_NOT_FOUND
         return json_bytes_response(event.body)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.finding import NOT_FOUND
 from gateway.openapi.common import APPLIED, IDEMPOTENCY_KEY, KEY_CHECK, LIMIT, PREFER, REPLAYED
 from gateway.openapi.declarations import (
     Answered,
@@ -12,10 +13,11 @@ from gateway.openapi.declarations import (
     Link,
     Parameter,
     Tag,
+    problem_answer,
 )
 from gateway.operation_requests import CaptureRequest, RefundRequest, VoidRequest
 from gateway.payment_declarations import PAYMENT_ID
-from gateway.payment_examples import REFUNDED_KEY
+from gateway.payment_examples import MISSING_KEY, REFUNDED_KEY
 from gateway.problems import PROBLEM_CONTENT_TYPE, Code
 from payments.operation_answer import ID_PREFIXES, REFUND_PATH_BASE
 from payments.operation_kinds import OperationKind
@@ -87,6 +89,17 @@ CAPTURE = Declaration(
     body=Body(of=CaptureRequest, text="How much; all that is left without it.", is_required=False),
     answers=_answers(OperationKind.CAPTURE),
     problems=(*_PROBLEMS, *_OF_AMOUNTS),
+    examples=(
+        Example(
+            name="missing",
+            text="A payment that there is not",
+            path={"id": MISSING_KEY},
+            headers={"Idempotency-Key": "2d5c1a7e-7a3b-4f0e-8d1c-5b6f2e9a0c31"},
+            body={"amount": 1200},
+            status=404,
+            answer=problem_answer(NOT_FOUND),
+        ),
+    ),
 )
 VOID = Declaration(
     name="void_payment",
@@ -97,6 +110,16 @@ VOID = Declaration(
     body=Body(of=VoidRequest, text="Nothing, or an empty object.", is_required=False),
     answers=_answers(OperationKind.VOID),
     problems=_PROBLEMS,
+    examples=(
+        Example(
+            name="missing",
+            text="A payment that there is not",
+            path={"id": MISSING_KEY},
+            headers={"Idempotency-Key": "91e3b0d4-0c5f-4a6b-b7d2-8f1a4c3e5d62"},
+            status=404,
+            answer=problem_answer(NOT_FOUND),
+        ),
+    ),
 )
 REFUND = Declaration(
     name="refund_payment",

@@ -10,7 +10,7 @@ KEY = "6f1c0e58-6c0f-4b7f-9d5e-0f3f0a6f4c11"
 _DECLINED_KEY = "0c9a4b1e-52a7-4f5f-8a43-d0e1b1f0a6c2"
 REFUNDED_KEY = "4e0a5d5c-2f57-4d0f-8d8e-6a3c1f0b9a21"
 _RUNNING_KEY = "b3f6a6d4-1f0b-4c3a-9a57-2f9a4f0c7d10"
-_MISSING_KEY = "00000000-0000-4000-8000-000000000000"
+MISSING_KEY = "00000000-0000-4000-8000-000000000000"
 
 PAYMENT_EXAMPLE: dict[str, object] = {
     "id": KEY,
@@ -163,7 +163,7 @@ READ_EXAMPLES = (
     Example(
         name="missing",
         text="A key that names no payment",
-        path={"id": _MISSING_KEY},
+        path={"id": MISSING_KEY},
         status=404,
         answer=problem_answer(NOT_FOUND),
     ),

@@ -65,6 +65,7 @@ class Code(Enum):
     WALLET_NOT_FOUND = _final(404, "There is no such wallet")
     DEAD_LETTER_NOT_FOUND = _final(404, "There is no such dead letter")
     REFUND_NOT_FOUND = _final(404, "There is no such refund")
+    DISPUTE_NOT_FOUND = _final(404, "There is no such dispute")
     EVENT_NOT_FOUND = _final(404, "There is no such event")
     WEBHOOK_ENDPOINT_NOT_FOUND = _final(404, "There is no such webhook endpoint")
     WEBHOOK_DELIVERY_NOT_FOUND = _final(404, "There is no such delivery")

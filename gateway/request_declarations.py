@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gateway.openapi.common import LIMIT, REQUEST_ID, UUID_PATTERN
-from gateway.openapi.declarations import Answered, Declaration, Parameter, Tag
+from gateway.openapi.declarations import Answered, Declaration, Example, Parameter, Tag
+from gateway.payment_examples import MISSING_KEY
 from gateway.problems import Code
 from payments.json_schema import TIME, Schema, constant, list_of, nullable, record, text
 
@@ -56,4 +57,13 @@ LIST = Declaration(
     ),
     answers=(Answered(status=200, text="One page.", schema=_PAGE),),
     problems=(Code.NOT_FOUND,),
+    examples=(
+        Example(
+            name="by_key",
+            text="All that came under a key: nothing yet",
+            query={"idempotency_key": MISSING_KEY},
+            status=200,
+            answer={"object": "list", "data": [], "has_more": False},
+        ),
+    ),
 )

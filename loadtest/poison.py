@@ -47,6 +47,8 @@ ROUNDS_DEFAULT = 4
 # The first load of a fresh stack is slower than all others: processes' caches, connections, plans of statements.
 WARM_UP_ORDERS = 3_000
 
+EXIT_INTERRUPTED = 130
+
 
 @click.command()
 @click.option("--orders", "order_count", type=click.IntRange(100), default=ORDERS_DEFAULT)
@@ -98,6 +100,9 @@ def main(
             )
         )
         verdict = asyncio.run(verify(root))
+    except asyncio.CancelledError:
+        click.echo("interrupted: nothing was judged", err=True)
+        sys.exit(EXIT_INTERRUPTED)
     finally:
         stop_stack(root, lambda text: click.echo(text, err=True))
         shutil.rmtree(root, ignore_errors=True)

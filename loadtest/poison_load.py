@@ -102,17 +102,17 @@ class Loaded:
     async def _load(self, run: Run, keys: Sequence[UUID], poison: UUID, rate: float) -> None:
         connector = aiohttp.TCPConnector(limit=500)
         timeout = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
+        session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        # The group owns what is posted: a load that is canceled leaves none of it behind.
+        async with session as http, asyncio.TaskGroup() as posts:
             begun_s = time.perf_counter()
-            posts: list[asyncio.Task[None]] = []
             for number, key in enumerate(keys):
                 due_s = number / rate
                 await asyncio.sleep(max(0.0, begun_s + due_s - time.perf_counter()))
                 if number == len(keys) // 2 and run.kind != NONE:
                     run.poisoned_at_s = due_s
-                    posts.append(asyncio.create_task(self._poison(http, run.kind, poison)))
-                posts.append(asyncio.create_task(self._good(http, run, key, begun_s, due_s)))
-            await asyncio.gather(*posts)
+                    posts.create_task(self._poison(http, run.kind, poison))
+                posts.create_task(self._good(http, run, key, begun_s, due_s))
 
     async def _good(
         self, http: aiohttp.ClientSession, run: Run, key: UUID, begun_s: float, due_s: float

@@ -35,8 +35,7 @@ REFUSED_STATUSES = frozenset({"declined", "canceled"})
 # What the report had is remembered, about 70 bytes a line, to find what it has not. Beyond that the
 # command would take the memory of a host; a shorter range can be asked for.
 LINES_REMEMBERED_MAX = 1_000_000
-# The report's range is by the PSP's clock, orders are by the books'. Twice as much would leave more
-# unchecked; clocks that differ by more than this are a fault of their own.
+# The report's range is by the PSP's clock, orders are by the books'. Clocks that differ by more are a fault.
 CLOCK_SKEW_MAX = timedelta(minutes=5)
 # A statement of some ten milliseconds.
 PAGE_ORDERS = 5_000
@@ -52,7 +51,7 @@ class Finding(Enum):
     RESOLVABLE = "resolvable"
     """Its order waits for exactly this."""
     UNDER_WAY = "under way"
-    """Its order is open and its outcome not unknown: the owner is about to hear of it."""
+    """Its order, or a capture of it, is open, and the outcome not unknown: the owner is about to hear of it."""
     FOREIGN = "not ours"
     """No key of ours; it moved money for somebody else."""
     BREAK = "break"
@@ -107,24 +106,26 @@ def judge(
         return _break_if(is_charged, "the books have no such attempt")
     if found.open_attempt_no is not None:
         return _judge_open(line, found, is_charged=is_charged)
-    is_succeeded = found.ended_status == PaymentState.SUCCEEDED
+    is_succeeded = found.ended_status in (PaymentState.SUCCEEDED, PaymentState.PARTIALLY_CAPTURED)
     is_ending = found.ended_attempt_no == found.attempt_no
     if not is_charged:
         return _break_if(
             is_succeeded and is_ending, "the books say that it was charged, the PSP that it was not"
         )
+    if (
+        is_ending
+        and found.is_capture_open
+        and line.captured_minor > (found.amount_captured_minor or 0)
+    ):
+        return Finding.UNDER_WAY, ""
     if not is_succeeded:
         status = PaymentState(found.ended_status or 0).wire
         return Finding.BREAK, f"charged at the PSP, and {status} in the books"
     if not is_ending:
         return Finding.BREAK, f"the order was charged by its attempt {found.ended_attempt_no}"
-    is_same = (found.amount_captured_minor, found.ended_currency) == (
-        line.captured_minor,
-        line.currency,
-    )
-    return _break_if(
-        not is_same, f"the books say {found.amount_captured_minor} {found.ended_currency}"
-    )
+    booked = (found.amount_captured_minor, found.ended_currency)
+    is_same = booked == (line.captured_minor, line.currency)
+    return _break_if(not is_same, f"the books say {booked[0]} {booked[1]}")
 
 
 def _judge_open(

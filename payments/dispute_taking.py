@@ -128,6 +128,8 @@ def _with(writing: Writing, dispute: Dispute, payment: PaymentStanding) -> Payme
         amount_minor=dispute.amount_minor,
         currency=payment.currency,
         event_sequence=dispute.event_sequence,
+        merchant_no=payment.merchant_no,
+        mode=payment.mode,
     )
     others = tuple(each for each in payment.disputes if each.order_no != dispute.order_no)
     return payment._replace(disputes=(*others, dispute))

@@ -66,3 +66,5 @@ class DisputeRow(NamedTuple):
     amount_minor: int
     currency: str
     event_sequence: int
+    merchant_no: int
+    mode: int

@@ -98,6 +98,7 @@ def _dispute(row: asyncpg.Record) -> tuple[str, bytes]:
         currency=row["currency"],
         psp=row["psp"],
         psp_reference=row["reference"],
+        created_at=row["opened_at"],
         api_version=row["api_version"],
     )
     return view.dispute_id, dispute_body(view)

@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from payments.evidence import EvidenceSource
-from payments.lifecycle import PaymentState
 from storage.read_pool import ReadPool
 from storage.sql_files import load_statements
 
@@ -39,10 +38,13 @@ class AttemptFound(NamedTuple):
     ended_status: int | None
     ended_attempt_no: int | None
     amount_captured_minor: int | None
+    """Also what was captured since the order ended as an authorization."""
     ended_currency: str | None
     failure_code: str | None
     is_parked: bool
     """Whether no owner may touch the order, because doing so ended its process."""
+    is_capture_open: bool
+    """Whether a capture of it is under way: the PSP may have taken more than the books know."""
 
     @property
     def is_unknown(self) -> bool:
@@ -113,7 +115,7 @@ class EvidenceStore(Protocol):
     ) -> Sequence[BookedOrder]:
         """Return a partition's orders with numbers below that, newest first.
 
-        ``is_charged`` where one succeeded at that PSP and was booked until then.
+        ``is_charged`` where one moved money at that PSP and was booked until then.
         """
         ...
 
@@ -169,6 +171,5 @@ class PostgresEvidence:
             below,
             until,
             count_max,
-            int(PaymentState.SUCCEEDED),
         )
         return [BookedOrder(*(row[name] for name in BookedOrder._fields)) for row in rows]

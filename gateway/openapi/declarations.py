@@ -30,6 +30,7 @@ class Tag(Enum):
     """The chapters of the document, in its order; the value says what each is about."""
 
     PAYMENTS = "Take payment orders, and follow them."
+    DISPUTES = "What buyers' banks took back."
     CHECKOUTS = "Have a buyer pay for several sellers at once."
     SELLERS = "Whose wallets are credited, and for which fee."
     WALLETS = "What a seller may have of us."

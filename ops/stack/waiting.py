@@ -97,13 +97,17 @@ async def wait_for_owners(pool: ReadPool, partition_count: int, *, default_host_
 
 
 async def together(*works: Coroutine[Any, Any, None]) -> None:
-    """Do all at once; the first failure ends the others, and is raised as itself."""
+    """Do all at once; the first failure ends the others, and is raised as itself.
+
+    No TaskGroup: that asks its tasks to end once, and waits for ever for one that lost the request (see ``canceled``).
+    """
+    tasks = [asyncio.create_task(work) for work in works]
     try:
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(work)
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await canceled(*tasks)
+    for task in done:
+        task.result()
 
 
 async def canceled(*tasks: asyncio.Task[Any]) -> None:
@@ -111,16 +115,23 @@ async def canceled(*tasks: asyncio.Task[Any]) -> None:
 
     One request can get lost: `asyncio.wait_for` of Python 3.11 drops it when what it waits for is done in
     that very turn of the loop, and so may a library. A watch that lost it would go on for ever, and the
-    daemon with it.
+    daemon with it. Whoever is canceled meanwhile still sees them end first.
     """
     pending = {task for task in tasks if not task.done()}
+    is_asked = False
     while pending:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+        try:
+            await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+        except asyncio.CancelledError:
+            is_asked = True
+        pending = {task for task in pending if not task.done()}
     for task in tasks:
         if not task.cancelled():
             task.exception()  # or the loop would complain that nobody looked at it
+    if is_asked:
+        raise asyncio.CancelledError
 
 
 class ServiceDied(LocalFault):
@@ -143,6 +154,4 @@ async def together_with_death(work: Coroutine[Any, Any, None], services: Sequenc
         await asyncio.wait([task, watch], return_when=asyncio.FIRST_COMPLETED)
         (watch if watch.done() else task).result()
     finally:
-        watch.cancel()
-        task.cancel()
-        await asyncio.gather(watch, task, return_exceptions=True)
+        await canceled(watch, task)

@@ -134,6 +134,7 @@ LEFT JOIN LATERAL (
 -- The same of disputes: how one stood is what its event says, all else of it never changes.
 SELECT e.partition_index, e.order_no, e.sequence, e.type, e.created_at, e.merchant_no, e.mode,
     of_dispute.psp, of_dispute.reference, of_dispute.amount_minor, of_dispute.currency,
+    of_dispute.opened_at,
     o.idempotency_key AS payment_key, o.api_version
 FROM unnest($1::smallint[], $2::bigint[], $3::integer[]) AS wanted (partition_index, order_no, sequence)
 CROSS JOIN LATERAL (

@@ -2,11 +2,18 @@
 
 -- attempts --
 -- What the books hold of attempts, by partition ($1), order or operation ($2) and number ($3; NULL for the
--- latest one). Without a row: no such order or operation, or attempt.
+-- latest one). Without a row: no such order or operation, or attempt. Of a payment that was operated on since it
+-- ended, how it stands now: an authorization ends with nothing captured, and is captured later.
 SELECT wanted.position, o.partition_index, o.order_no, o.order_uuid, o.amount_minor, o.currency,
     tried.attempt_no, tried.psp, running.attempt_no AS open_attempt_no, running.is_outcome_known,
-    ended.status AS ended_status, ended.attempt_no AS ended_attempt_no,
-    ended.amount_captured_minor, ended.currency AS ended_currency, ended.failure_code,
+    coalesce(stands.status, ended.status) AS ended_status, ended.attempt_no AS ended_attempt_no,
+    coalesce(stands.captured_minor, ended.amount_captured_minor) AS amount_captured_minor,
+    EXISTS (SELECT FROM operation AS capture JOIN open_order AS under_way
+                ON under_way.partition_index = capture.partition_index
+                AND under_way.order_no = capture.order_no
+            WHERE capture.partition_index = o.partition_index AND capture.payment_no = o.order_no
+                AND capture.kind = 1) AS is_capture_open,
+    ended.currency AS ended_currency, ended.failure_code,
     EXISTS (SELECT FROM parked_order AS parked
             WHERE parked.partition_index = o.partition_index AND parked.order_no = o.order_no)
         AS is_parked
@@ -25,6 +32,8 @@ LEFT JOIN open_order AS running
     ON running.partition_index = o.partition_index AND running.order_no = o.order_no
 LEFT JOIN order_outcome AS ended
     ON ended.partition_index = o.partition_index AND ended.order_no = o.order_no
+LEFT JOIN payment_standing AS stands
+    ON stands.partition_index = o.partition_index AND stands.order_no = o.order_no
 JOIN attempt AS tried
     ON tried.partition_index = o.partition_index AND tried.order_no = o.order_no
     AND tried.attempt_no = coalesce(wanted.attempt_no, running.attempt_no, ended.attempt_no);
@@ -76,17 +85,21 @@ WHERE NOT running.is_outcome_known AND tried.psp = $1;
 SELECT statement_timestamp() AS now;
 
 -- booked --
--- A page of a partition's ($2) orders below a number ($3), newest first; those that ended as charged
--- ($6) at the PSP ($1), and were booked until $4, with their charge. Orders are numbered as they are
+-- A page of a partition's ($2) orders below a number ($3), newest first; those that moved money
+-- at the PSP ($1), and were booked until $4, with their charge, or with what was captured by then. Orders are numbered as they are
 -- taken in, so a reader that goes back in time can stop, and no index on times is needed.
 SELECT o.order_no, o.order_uuid, o.taken_in_at, ended.order_no IS NOT NULL AS is_charged,
-    ended.attempt_no, ended.psp_reference, ended.amount_captured_minor AS captured_minor,
+    ended.attempt_no, ended.psp_reference,
+    coalesce(stands.captured_minor, ended.amount_captured_minor) AS captured_minor,
     ended.currency
 FROM payment_order AS o
+LEFT JOIN payment_standing AS stands
+    ON stands.partition_index = o.partition_index AND stands.order_no = o.order_no
 LEFT JOIN order_outcome AS ended
     ON ended.partition_index = o.partition_index AND ended.order_no = o.order_no
-    AND ended.status = $6::smallint AND ended.psp = $1::text
-    AND ended.amount_captured_minor > 0 AND ended.recorded_at <= $4::timestamptz
+    AND ended.psp = $1::text AND ended.recorded_at <= $4::timestamptz
+    AND (ended.amount_captured_minor > 0
+        OR (stands.captured_minor > 0 AND stands.updated_at <= $4::timestamptz))
 WHERE o.partition_index = $2::smallint AND o.order_no < $3::bigint
 ORDER BY o.order_no DESC
 LIMIT $5::integer;

@@ -198,9 +198,9 @@ WITH brought AS MATERIALIZED (
     SELECT * FROM unnest($1::flush_dispute[])
 ), changed AS (
     INSERT INTO dispute (partition_index, order_no, payment_no, psp, reference, status,
-        amount_minor, currency, event_sequence)
+        amount_minor, currency, event_sequence, merchant_no, mode)
     SELECT partition_index, order_no, payment_no, psp, reference, status, amount_minor, currency,
-        event_sequence
+        event_sequence, merchant_no, mode
     FROM brought
     ON CONFLICT (partition_index, order_no) DO UPDATE SET status = excluded.status,
         event_sequence = excluded.event_sequence, updated_at = transaction_timestamp()

@@ -68,7 +68,9 @@ CREATE TYPE flush_dispute AS (
 	status smallint,
 	amount_minor bigint,
 	currency text,
-	event_sequence integer
+	event_sequence integer,
+	merchant_no integer,
+	mode smallint
 );
 
 CREATE TYPE flush_event AS (
@@ -561,6 +563,8 @@ CREATE TABLE dispute (
     partition_index smallint NOT NULL,
     order_no bigint NOT NULL,
     payment_no bigint NOT NULL,
+    merchant_no integer NOT NULL,
+    mode smallint NOT NULL,
     psp text NOT NULL,
     reference text NOT NULL,
     status smallint NOT NULL,
@@ -1270,6 +1274,8 @@ CREATE INDEX dead_letter_action_letter ON dead_letter_action USING btree (dead_l
 CREATE INDEX dead_letter_raw ON dead_letter USING btree (partition_index, raw_sha256);
 
 CREATE INDEX dead_letter_result_letter ON dead_letter_result USING btree (dead_letter_no);
+
+CREATE INDEX dispute_list ON dispute USING btree (merchant_no, mode, opened_at, partition_index, order_no);
 
 CREATE INDEX event_feed ON ONLY event USING btree (merchant_no, mode, db_transaction, partition_index, order_no, sequence) INCLUDE (type) WHERE (merchant_no IS NOT NULL);
 

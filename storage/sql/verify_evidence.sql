@@ -90,8 +90,12 @@ SELECT told.partition_index, o.order_no, told.event_id, CASE
 FROM psp_event AS told
 LEFT JOIN psp_event_pending AS waiting USING (partition_index, event_uuid)
 LEFT JOIN psp_event_result AS judged USING (partition_index, event_uuid)
-LEFT JOIN payment_order AS o
-    ON o.partition_index = told.partition_index AND o.order_uuid = told.order_uuid
+-- An operation has a name and a number as an order has, and its PSP tells of it under its own key.
+LEFT JOIN (
+    SELECT partition_index, order_no, order_uuid FROM payment_order
+    UNION ALL
+    SELECT partition_index, order_no, operation_uuid FROM operation
+) AS o ON o.partition_index = told.partition_index AND o.order_uuid = told.order_uuid
 LEFT JOIN attempt AS tried
     ON tried.partition_index = o.partition_index AND tried.order_no = o.order_no
     AND tried.attempt_no = told.attempt_no

@@ -110,6 +110,8 @@ def test_payments_live_their_whole_life_at_stripe(stack_factory: StackFactory) -
         asyncio.run(charge(stack, localstripe.url))
         assert matched_count(stack) == 2
         asyncio.run(operate(stack, localstripe.url))
+        # The one captured later is among them; of the one voided, no money moved.
+        assert matched_count(stack) == 3
         all_is_well(stack)
 
 

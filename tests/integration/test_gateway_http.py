@@ -30,6 +30,7 @@ from storage.api_keys import RANDOM_BYTES, issue_api_key
 from storage.checkouts import PostgresCheckouts
 from storage.connections import Connector
 from storage.directory import PostgresDirectory
+from storage.disputes import PostgresDisputes
 from storage.event_feed import FEED_SETTINGS, PostgresEventFeed
 from storage.letters import PostgresLetters
 from storage.queries import PostgresQueries
@@ -113,6 +114,7 @@ class RealGateway:
                 directory=PostgresDirectory(self._pool),
                 letters=PostgresLetters(self._pool),
                 checkouts=PostgresCheckouts(self._pool),
+                disputes=PostgresDisputes(self._pool),
                 feed=PostgresEventFeed(self._feed_pool),
                 webhooks=PostgresWebhooks(self._feed_pool),
                 append_queues=self._queues[:2],

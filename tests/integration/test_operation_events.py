@@ -77,9 +77,10 @@ class Teller:
         order_no = next(ORDER_NOS)
         await self._connection.execute(
             "INSERT INTO dispute (partition_index, order_no, payment_no, psp, reference, status,"
-            " amount_minor, currency, event_sequence) VALUES ($1, $2, $3, 'psp_1', 'dp_1', $4, $5, $6, 2)",
+            " amount_minor, currency, event_sequence, merchant_no, mode)"
+            " VALUES ($1, $2, $3, 'psp_1', 'dp_1', $4, $5, $6, 2, $7, $8)",
             *(payment.partition_index, order_no, payment.order_no, state, amount_minor),
-            payment.currency,
+            *(payment.currency, payment.merchant_no, payment.mode),
         )
         return order_no
 

@@ -30,6 +30,7 @@ _CURSORS_EXIST = (
     "/v1/payments/{id}/refunds",
     "/v1/sellers",
     "/v1/checkouts",
+    "/v1/disputes",
     "/v1/webhook_endpoints/{id}/deliveries",
 )
 _AMOUNTS_LEFT = ("/v1/payments/{id}/captures", "/v1/payments/{id}/refunds")
@@ -75,7 +76,7 @@ def _good_query(query: dict[str, Any], path: str) -> dict[str, Any]:
     for number, name in enumerate(given):
         if number == 0 and path in _EXISTING:
             query[name] = _EXISTING[path]
-        elif path in _CURSORS_EXIST:
+        elif number > 0 or path in _CURSORS_EXIST:
             del query[name]
     return query
 

@@ -45,6 +45,14 @@ class Refunds(AsyncResource):
     retrieve = async_method(payments.retrieve_refund)
 
 
+class Disputes(AsyncResource):
+    """What buyers' banks took back."""
+
+    retrieve = async_method(resources.retrieve_dispute)
+    list = async_method(resources.list_disputes)
+    iterate = async_iterator(resources.iterate_disputes)
+
+
 class Sellers(AsyncResource):
     """Whose wallets can be credited."""
 
@@ -152,6 +160,7 @@ class AsyncTallystick:
     def _add_resources(self) -> None:
         self.payments = Payments(self)
         self.refunds = Refunds(self)
+        self.disputes = Disputes(self)
         self.sellers = Sellers(self)
         self.wallets = Wallets(self)
         self.checkouts = Checkouts(self)

@@ -202,6 +202,12 @@ class RefundNotFound(errors.ResourceMissing):
     code = "refund_not_found"
 
 
+class DisputeNotFound(errors.ResourceMissing):
+    """There is no such dispute."""
+
+    code = "dispute_not_found"
+
+
 class EventNotFound(errors.ResourceMissing):
     """There is no such event."""
 
@@ -487,6 +493,7 @@ BY_CODE: Mapping[str, type[errors.ApiError]] = {
     "wallet_not_found": WalletNotFound,
     "dead_letter_not_found": DeadLetterNotFound,
     "refund_not_found": RefundNotFound,
+    "dispute_not_found": DisputeNotFound,
     "event_not_found": EventNotFound,
     "webhook_endpoint_not_found": WebhookEndpointNotFound,
     "webhook_delivery_not_found": WebhookDeliveryNotFound,

@@ -97,6 +97,21 @@ class Void(Refund):
     __slots__ = ()
 
 
+class Dispute(Record):
+    """What a buyer's bank takes back of a payment; ``status`` is ``opened``, ``won`` or ``lost``."""
+
+    __slots__ = ()
+    id: str
+    object: str
+    payment: str
+    status: str
+    amount: int
+    currency: str
+    psp: str
+    psp_reference: str
+    created_at: datetime
+
+
 ENDED_KINDS: Mapping[str, type[Record]] = {
     "payment": Payment,
     "refund": Refund,

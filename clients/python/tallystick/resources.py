@@ -22,6 +22,7 @@ from tallystick.record import Record
 from tallystick.records import (
     Checkout,
     Delivery,
+    Dispute,
     Event,
     LoggedRequest,
     Resend,
@@ -33,6 +34,7 @@ from tallystick.records import (
 R = TypeVar("R", bound=Record)
 
 SELLERS = "/v1/sellers"
+DISPUTES = "/v1/disputes"
 CHECKOUTS = "/v1/checkouts"
 EVENTS = "/v1/events"
 ENDPOINTS = "/v1/webhook_endpoints"
@@ -68,6 +70,31 @@ def iterate_sellers(*, page_size: int = 100) -> Listing[Seller]:
 def retrieve_wallet(owner: str = "me") -> Operation[Wallet]:
     """Return a seller's money; ``me`` is the merchant itself."""
     return Call(method="GET", path=f"/v1/wallets/{segment(owner)}", read=Wallet)
+
+
+def retrieve_dispute(dispute_id: str) -> Operation[Dispute]:
+    """Return a dispute as it stands now. Raises ResourceMissing."""
+    return Call(method="GET", path=f"{DISPUTES}/{segment(dispute_id)}", read=Dispute)
+
+
+def list_disputes(
+    *,
+    payment: UUID | str | None = None,
+    status: str | None = None,
+    limit: int | None = None,
+    starting_after: str | None = None,
+) -> Operation[Page[Dispute]]:
+    """Return one page of disputes, newest first: of one payment, or of all; in one state, or in any."""
+    query = {"payment": payment, "status": status, "limit": limit, "starting_after": starting_after}
+    return _page(DISPUTES, Dispute, query)
+
+
+def iterate_disputes(
+    *, payment: UUID | str | None = None, status: str | None = None, page_size: int = 100
+) -> Listing[Dispute]:
+    """Go through all disputes, newest first: of one payment, or of all; in one state, or in any."""
+    query = {"payment": payment, "status": status, "limit": page_size}
+    return Listing(first=_page(DISPUTES, Dispute, query))
 
 
 def create_checkout(

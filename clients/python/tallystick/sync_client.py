@@ -48,6 +48,14 @@ class Refunds(SyncResource):
     retrieve = sync_method(payments.retrieve_refund)
 
 
+class Disputes(SyncResource):
+    """What buyers' banks took back."""
+
+    retrieve = sync_method(resources.retrieve_dispute)
+    list = sync_method(resources.list_disputes)
+    iterate = sync_iterator(resources.iterate_disputes)
+
+
 class Sellers(SyncResource):
     """Whose wallets can be credited."""
 
@@ -155,6 +163,7 @@ class Tallystick:
     def _add_resources(self) -> None:
         self.payments = Payments(self)
         self.refunds = Refunds(self)
+        self.disputes = Disputes(self)
         self.sellers = Sellers(self)
         self.wallets = Wallets(self)
         self.checkouts = Checkouts(self)

@@ -49,6 +49,8 @@ CREATE TABLE dispute (
     partition_index smallint    NOT NULL,
     order_no        bigint      NOT NULL,
     payment_no      bigint      NOT NULL,
+    merchant_no     integer     NOT NULL,
+    mode            smallint    NOT NULL,
     psp             text        NOT NULL,
     reference       text        NOT NULL,  -- the PSP's own id of it
     status          smallint    NOT NULL CHECK (status IN (1, 2, 3)),  -- opened, won, lost
@@ -60,6 +62,8 @@ CREATE TABLE dispute (
     PRIMARY KEY (partition_index, order_no),
     UNIQUE (partition_index, payment_no, reference)
 );
+-- A merchant's disputes, newest first.
+CREATE INDEX dispute_list ON dispute (merchant_no, mode, opened_at, partition_index, order_no);
 
 ALTER TABLE psp_event
     ADD COLUMN dispute_id text,
@@ -100,7 +104,8 @@ CREATE TYPE flush_payment_standing AS (
 );
 CREATE TYPE flush_dispute AS (
     partition_index smallint, order_no bigint, payment_no bigint, psp text, reference text,
-    status smallint, amount_minor bigint, currency text, event_sequence integer
+    status smallint, amount_minor bigint, currency text, event_sequence integer, merchant_no integer,
+    mode smallint
 );
 CREATE TYPE flush_psp_notice AS (
     partition_index smallint, event_uuid uuid, psp text, event_id text, order_uuid uuid,

@@ -8,8 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from payments.disputes import DisputeState
 from payments.lifecycle import PaymentState
 from tallystick import AsyncTallystick, PaymentFailed, RetryPolicy, Tallystick, problems
+from tests.unit.gateway.disputed import keep_dispute
 from tests.unit.gateway.stack import GatewayStack
 
 POLICY = RetryPolicy(pause_first_s=0.01, pause_s_max=0.05, attempts_max=3)
@@ -106,6 +108,22 @@ async def test_a_decline_is_an_error_with_its_payment(
         amount=1999, currency="USD", payment_method="tok_approve", key_name="cart-1"
     )
     assert again.id != caught.value.payment.id
+
+
+async def test_disputes_are_listed_and_read(stack: GatewayStack, client: AsyncTallystick) -> None:
+    """All of them over several pages, those of one payment in one state, and one by its id."""
+    payment = uuid4()
+    ids = [keep_dispute(stack, payment, number) for number in range(1, 4)]
+    lost = keep_dispute(stack, payment, 4, DisputeState.LOST)
+    elsewhere = keep_dispute(stack, uuid4(), 5)
+    found = [each.id async for each in client.disputes.iterate(page_size=2)]
+    assert found == [elsewhere, lost, *ids[::-1]]
+    page = await client.disputes.list(payment=payment, status="opened", limit=2)
+    assert [each.id for each in page.data] == [ids[2], ids[1]]
+    read = await client.disputes.retrieve(lost)
+    assert (read.payment, read.status, read.amount) == (str(payment), "lost", 500)
+    with pytest.raises(problems.DisputeNotFound):
+        await client.disputes.retrieve(f"{lost}x")
 
 
 async def test_refusals_are_their_own_classes(client: AsyncTallystick) -> None:

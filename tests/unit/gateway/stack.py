@@ -35,6 +35,7 @@ from storage.queue_messages import message_of
 from storage.queue_ports import Message
 from storage.read_ports import KeyRole, MerchantRecord, StoredOrder
 from tests.fakes.fake_checkouts import FakeCheckouts
+from tests.fakes.fake_disputes import FakeDisputes
 from tests.fakes.fake_event_feed import FakeEventFeed
 from tests.fakes.fake_letter_box import FakeLetterBox
 from tests.fakes.fake_queries import FakeDirectory, FakeQueries
@@ -150,6 +151,7 @@ class GatewayStack:
         self.directory = FakeDirectory()
         self.letters = FakeLetterBox()
         self.checkouts = FakeCheckouts()
+        self.disputes = FakeDisputes()
         self.feed = FakeEventFeed()
         self.webhooks = FakeWebhooks(FakeWebhookBooks(self.feed))
         self.request_log = FakeRequestLog()
@@ -164,6 +166,7 @@ class GatewayStack:
                 directory=self.directory,
                 letters=self.letters,
                 checkouts=self.checkouts,
+                disputes=self.disputes,
                 feed=self.feed,
                 webhooks=self.webhooks,
                 append_queues=[FakeGatewayQueue(self.queue) for _ in range(2)],

@@ -37,6 +37,7 @@ UNKNOWN = AttemptFound(
     ended_currency=None,
     failure_code=None,
     is_parked=False,
+    is_capture_open=False,
 )
 SETTLED = UNKNOWN._replace(
     open_attempt_no=None,
@@ -46,6 +47,8 @@ SETTLED = UNKNOWN._replace(
     amount_captured_minor=500,
     ended_currency="USD",
 )
+AUTHORIZED = SETTLED._replace(ended_status=PaymentState.REQUIRES_CAPTURE, amount_captured_minor=0)
+PARTLY = SETTLED._replace(ended_status=PaymentState.PARTIALLY_CAPTURED, amount_captured_minor=200)
 FAILED = SETTLED._replace(ended_status=PaymentState.FAILED, amount_captured_minor=0)
 
 
@@ -83,6 +86,13 @@ def a_line(key: PspKey = KEY, **changes: Any) -> SettlementLine:
         (a_line(), FAILED, Finding.BREAK),
         (a_line(captured_minor=0, status="declined"), FAILED, Finding.MATCHED),
         (a_line(), None, Finding.BREAK),
+        (a_line(captured_minor=0, status="authorized"), AUTHORIZED, Finding.MATCHED),
+        (a_line(), AUTHORIZED, Finding.BREAK),
+        (a_line(), AUTHORIZED._replace(is_capture_open=True), Finding.UNDER_WAY),
+        (a_line(captured_minor=200), PARTLY, Finding.MATCHED),
+        (a_line(captured_minor=300), PARTLY, Finding.BREAK),
+        (a_line(captured_minor=300), PARTLY._replace(is_capture_open=True), Finding.UNDER_WAY),
+        (a_line(captured_minor=100), PARTLY._replace(is_capture_open=True), Finding.BREAK),
     ],
 )
 def test_each_line_is_judged(

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from ops.stack import waiting
-from ops.stack.waiting import canceled, wait_for_owners
+from ops.stack.waiting import canceled, together, wait_for_owners
 from storage.read_pool import ReadPool
 
 SECOND_COMES_AT_LOOK = 6
@@ -123,3 +123,47 @@ async def test_ending_tasks_leaves_their_failures_to_be_read() -> None:
     await canceled(failed, failing)
     assert isinstance(failed.exception(), ValueError)
     assert isinstance(failing.exception(), ValueError)
+
+
+async def test_work_that_loses_the_request_to_end_does_not_hold_up_a_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A start that is canceled ends, though one of its works lost the first request."""
+    monkeypatch.setattr(waiting, "CANCEL_AGAIN_S", 0.02)
+    requests: list[str] = []
+
+    async def stubborn() -> None:
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                requests.append("end")
+                if len(requests) > 1:
+                    raise
+
+    starting = asyncio.create_task(together(stubborn(), asyncio.sleep(60)))
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        await canceled(starting)
+    assert starting.cancelled()
+    assert len(requests) > 1
+
+
+async def test_the_first_failure_ends_the_others_and_is_raised() -> None:
+    """What fails first is raised as itself, once the others have ended."""
+    ended: list[str] = []
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("no port")
+
+    async def wait_long() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("other")
+
+    with pytest.raises(ValueError, match="no port"):
+        await together(wait_long(), fail())
+    assert ended == ["other"]
+    await together(asyncio.sleep(0), asyncio.sleep(0))
