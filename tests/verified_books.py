@@ -315,14 +315,19 @@ async def _dispute(psp: InProcessPsp, filler: BookFiller) -> None:
 
 async def _share(psp: InProcessPsp, filler: BookFiller, shop: Shop) -> None:
     """Charges of three sellers, each captured, refunded in part and disputed: one is won, one lost."""
-    parts = [Split(shop.sellers[0].seller_no, 3_333, 100), Split(shop.sellers[1].seller_no, 1_001, 0)]
+    parts = [
+        Split(shop.sellers[0].seller_no, 3_333, 100),
+        Split(shop.sellers[1].seller_no, 1_001, 0),
+    ]
     parts.append(Split(shop.sellers[2].seller_no, 666, 66))
     charged, held = (_shared_order(shop, key, parts) for key in SPLIT_KEYS)
     held = held._replace(captures_manually=True)
     await filler.take([charged, held])
     capture, void, refund = OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND
     await filler.operate([an_operation(capture, held, 1, 1_234)])
-    await filler.operate([an_operation(capture, held, 2, 2_345), an_operation(refund, charged, 1, 701)])
+    await filler.operate(
+        [an_operation(capture, held, 2, 2_345), an_operation(refund, charged, 1, 701)]
+    )
     await filler.operate([an_operation(void, held, 1), an_operation(refund, held, 1, 702)])
     rows = [row for row in psp.oracle_rows() if row.order_key in map(str, SPLIT_KEYS)]
     assert len(rows) == len(SPLIT_KEYS)
