@@ -101,7 +101,7 @@ class OrderDrawing:
         if order.storefront.sellers:
             members.pop("splits", None)
             members["seller"] = (kept or order.storefront.sellers)[-1]
-            if "splits" in order.members:
+            if self._draw.random() < 4 * self._plan.split_share:
                 members = self._shared(members, kept)
         return self._sent(order.storefront, order.key, members)
 
