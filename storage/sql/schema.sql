@@ -840,7 +840,7 @@ CREATE TABLE payment_split (
     amount_minor bigint NOT NULL,
     fee_minor bigint NOT NULL,
     CONSTRAINT payment_split_amount_minor_check CHECK (((amount_minor >= 1) AND (amount_minor <= '9007199254740991'::bigint))),
-    CONSTRAINT payment_split_fee_minor_check CHECK (((fee_minor >= 0) AND (fee_minor <= amount_minor))),
+    CONSTRAINT payment_split_check CHECK (((fee_minor >= 0) AND (fee_minor <= amount_minor))),
     CONSTRAINT payment_split_position_check CHECK ((("position" >= 0) AND ("position" <= 19)))
 );
 

@@ -63,6 +63,10 @@ times = st.datetimes(
     timezones=st.just(UTC),
 )
 
+splits = st.lists(
+    st.builds(Split, st.just(1), payment_amounts_minor, payment_amounts_minor), max_size=3
+)
+
 
 def views_in(statuses: list[str]) -> st.SearchStrategy[OrderView]:
     """Return orders in one of these statuses, with anything in their other columns."""
@@ -92,6 +96,7 @@ def views_in(statuses: list[str]) -> st.SearchStrategy[OrderView]:
         ledger_updated_at=st.none() | times,
         wallet_updated_at=st.none() | times,
         api_version=st.just(API_VERSION),
+        splits_json=st.none() | splits.map(lambda parts: splits_text(parts, ["slr"] * len(parts))),
     )
 
 
@@ -184,6 +189,7 @@ def members(view: OrderView) -> dict[str, Any]:
         "currency": view.currency,
         "seller": view.seller_id,
         "fee": view.fee_minor,
+        **({} if view.splits_json is None else {"splits": json.loads(view.splits_json)}),
         "psp": view.psp,
         "psp_reference": view.psp_reference,
         "attempts": view.attempt_count,
