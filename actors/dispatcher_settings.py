@@ -28,8 +28,10 @@ LOOK_PAUSE_S_MAX = 1.0
 LINES_PER_LOOK_MAX = 128
 # Events rendered by one statement.
 EVENTS_PER_READ_MAX = 1_000
-# Events kept for a merchant's other endpoints, which are about as far: 4 MB.
+# Events kept for a merchant's other endpoints, which are about as far: 4 MB of ordinary ones. The largest, with
+# all the metadata that there may be, have 200 KB each: what one merchant writes must not take everybody's memory.
 BODIES_KEPT_MAX = 4_096
+BODIES_KEPT_BYTES_MAX = 16 * 1024**2
 
 # How often deliveries that are due are looked for: the shortest wait is ten times as long.
 DUE_EVERY_S = 0.5

@@ -149,9 +149,9 @@ class Accepting:
         return decided
 
     async def accept_event(self, entry: QueueEntry) -> Verdict:
-        """Return the verdict on a PSP's event: proven as an order is, but the books are not asked.
+        """Return the verdict on a PSP's event: proven as an order is, or reported by its owner.
 
-        They know each event by its name when its owner takes it in.
+        The books are not asked: they know each event by its name when its owner takes it in.
         """
         return (await self.accept_unasked(entry)).verdict
 
@@ -178,7 +178,8 @@ class Accepting:
             decided = await request.future
         finally:
             self._drop(request)
-        if decided.verdict in (Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED):
+        is_accepted = decided.verdict in (Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED)
+        if is_accepted and not request.is_taken_in:
             self.unreported.keep(request.entry, self._clock.monotonic_s())
         return decided
 
@@ -189,8 +190,11 @@ class Accepting:
         now_s = self._clock.monotonic_s()
         for order_uuid in order_uuids:
             for request in self._open_by_order.get(order_uuid, ()):
-                # The books decide, also whether it was this body or another one.
-                self._look_up(request, now_s)
+                if request.entry.is_event:
+                    request.taken_in()
+                else:
+                    # The books decide, also whether it was this body or another one.
+                    self._look_up(request, now_s)
 
     def _add(self, request: OpenRequest) -> None:
         self._open[request] = None

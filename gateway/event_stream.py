@@ -21,10 +21,12 @@ from gateway.events import FEED_AWAY, SHARD_COUNT, read_cursor
 from gateway.openapi.declarations import documented
 from gateway.parameters import single_parameters
 from gateway.problems import Code, Problem
+from payments.defects import InvariantViolation
 from payments.event_types import event_type
 from payments.feed import FeedPosition, feed_cursor
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
+from runtime.logs import get_logger
 from runtime.metrics import GATEWAY_STREAM_EVENTS, GATEWAY_STREAMS, Metrics
 from storage.event_feed import EventFeed, FeedPage, FeedQuery, StoredEvent
 
@@ -46,8 +48,10 @@ RETRY_MS = 1_000
 # nobody takes all of them.
 STREAMS_MAX = 256
 STREAMS_PER_MERCHANT_MAX = 16
-# Events handed to a subscriber at a time: about 100 kB.
+# Events handed to a subscriber at a time: about 100 kB. The largest have 200 KB each: of those fewer, and one at
+# least.
 PAGE_EVENTS_MAX = 100
+PAGE_BYTES_MAX = 1024**2
 # Subscribers looked after in one statement.
 SUBSCRIBERS_PER_LOOK_MAX = 64
 
@@ -76,6 +80,7 @@ class EventStreams:
     def __init__(self, feed: EventFeed, *, clock: Clock, metrics: Metrics) -> None:
         self._feed = feed
         self._clock = clock
+        self._log = get_logger("gateway.event_stream")
         self._subscribers: set[_Subscriber] = set()
         self._by_merchant: Counter[int] = Counter()
         self._reader: asyncio.Task[None] | None = None
@@ -122,6 +127,9 @@ class EventStreams:
             subscriber = _Subscriber(merchant, after or await self._feed.horizon())
         except StorageUnavailable:
             return FEED_AWAY
+        if self._is_full_for(merchant):
+            # Others took the places while the books were asked.
+            return _TOO_MANY
         async with self._subscribed(subscriber):
             return await self._serve(request, subscriber)
 
@@ -203,10 +211,24 @@ class EventStreams:
             waiting = [one for one in self._subscribers if one.news is not None]
             for first in range(0, len(waiting), SUBSCRIBERS_PER_LOOK_MAX):
                 try:
-                    await self._tell(waiting[first : first + SUBSCRIBERS_PER_LOOK_MAX])
+                    await self._tell_each(waiting[first : first + SUBSCRIBERS_PER_LOOK_MAX])
                 except StorageUnavailable:
                     break
             await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _tell_each(self, waiting: list[_Subscriber]) -> None:
+        """Tell those that wait; an event that can't be shown ends the streams that it is for, and no others."""
+        try:
+            await self._tell(waiting)
+        except InvariantViolation as defect:
+            if len(waiting) > 1:
+                for subscriber in waiting:
+                    await self._tell_each([subscriber])
+                return
+            merchant_no = waiting[0].merchant.merchant_no
+            self._log.error("event_unshown", merchant_no=merchant_no, defect=str(defect))
+            if (news := waiting[0].news) is not None and not news.done():
+                news.set_exception(ConnectionResetError("an event can't be shown"))
 
     async def _tell(self, waiting: list[_Subscriber]) -> None:
         pages = await self._feed.pages(
@@ -221,10 +243,20 @@ class EventStreams:
             if not page.entries:
                 subscriber.after = page.reached
             elif subscriber.news is not None and not subscriber.news.done():
+                page, told = _cut(page, [events[entry.position.key] for entry in page.entries])
                 subscriber.after = page.reached
-                subscriber.news.set_result(
-                    (page, [events[entry.position.key] for entry in page.entries])
-                )
+                subscriber.news.set_result((page, told))
+
+
+def _cut(page: FeedPage, events: list[StoredEvent]) -> _News:
+    """Return as much of a page as a subscriber is handed at a time."""
+    left_bytes = PAGE_BYTES_MAX
+    for count, event in enumerate(events):
+        left_bytes -= len(event.body)
+        if left_bytes < 0 and count:
+            entries = page.entries[:count]
+            return FeedPage(entries, entries[-1].position, is_full=True), events[:count]
+    return page, events
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

@@ -52,6 +52,7 @@ class OpenRequest:
         "is_durable",
         "is_looked_up",
         "is_started",
+        "is_taken_in",
         "lookup_at_s",
         "order",
     )
@@ -65,6 +66,8 @@ class OpenRequest:
         self.append = AppendState.NONE
         self.is_started = False
         self.is_durable = False
+        self.is_taken_in = False
+        """Whether an owner has reported it meanwhile, and no further report is to come."""
         self.first_fingerprint: bytes | None = None
         self.first_accepted_at_ms: int | None = None
         self.books = BooksState.NONE
@@ -93,6 +96,17 @@ class OpenRequest:
         self.order = order
         self.books = BooksState.ABSENT if order is None else BooksState.HELD
         self.settle(is_past_deadline=False)
+
+    def taken_in(self) -> None:
+        """End as accepted: an owner wrote it, which is more than any copy of the queue could promise.
+
+        Only of what has no other body under its name, so that nothing is left to compare.
+        """
+        self.is_taken_in = True
+        if not self.future.done():
+            first = self.first_fingerprint, self.first_accepted_at_ms
+            decided = Decided(Verdict.ACCEPTED, None, *first, may_run=self.is_started)
+            self.future.set_result(decided)
 
     def not_found_out(self, fault: Exception, *, is_away: bool) -> None:
         """See ``gateway.lookups.Asker``."""

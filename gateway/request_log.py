@@ -13,13 +13,15 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gateway.authentication import MERCHANT, Merchant
 from gateway.bodies import BODY
+from gateway.order_redaction import redacted_order_bodies
 from gateway.request_headers import HEADER_IDEMPOTENCY_KEY
 from gateway.request_redaction import redacted_bodies
 from gateway.settings import BODY_BYTES_MAX, RequestLogSettings
+from payments.answer import PAYMENT_PATH_BASE
 from payments.card_numbers import contains_card_number_in_json
 from payments.defects import InvariantViolation
 from payments.identity import parse_idempotency_key, parse_request_id
@@ -32,10 +34,12 @@ from runtime.metrics import (
     GATEWAY_REQUEST_LOG_WRITTEN,
     Metrics,
 )
-from storage.request_log import LoggedRequest, RequestLogStore, request_time
+from storage.request_log import RequestLogStore
+from storage.request_rows import LoggedRequest, request_time
 
 # Looking at the log is no news, and would fill it with itself.
 REQUESTS_PATH = "/v1/requests"
+ORDERS_ROUTE = PAYMENT_PATH_BASE.removesuffix("/")
 
 # Often enough that a merchant finds what it has just done, rarely enough that a batch is one.
 FLUSH_EVERY_S = 0.5
@@ -232,14 +236,23 @@ class RequestLog:
             idempotency_key=key,
             duration_us=min(DURATION_US_MAX, max(0, int(note.duration_s * 1e6))),
             received_at=request_time(number),
-            bodies=redacted_bodies(
-                path=note.path,
-                query=note.query,
-                request=_screened(note),
-                answer=note.answer,
-                body_bytes_max=self._settings.body_bytes_max,
-            ),
+            bodies=_bodies(note, self._settings.body_bytes_max),
         )
+
+
+def _bodies(note: _Note, bytes_max: int) -> bytes:
+    is_order = note.route == ORDERS_ROUTE and note.method == hdrs.METH_POST
+    if is_order and note.status < 400 and not note.query:
+        return redacted_order_bodies(
+            request=note.request, answer=note.answer, body_bytes_max=bytes_max
+        )
+    return redacted_bodies(
+        path=note.path,
+        query=note.query,
+        request=_screened(note),
+        answer=note.answer,
+        body_bytes_max=bytes_max,
+    )
 
 
 def _size(note: _Note) -> int:

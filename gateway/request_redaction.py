@@ -76,8 +76,8 @@ def redacted_bodies(
     body_bytes_max: int,
 ) -> bytes:
     """Return one JSON object of what may be kept of a request and its answer."""
-    asked = _body(request, body_bytes_max, is_own=False)
-    told = _body(answer, body_bytes_max, is_own=True)
+    asked = redacted_body(request, body_bytes_max, is_own=False)
+    told = redacted_body(answer, body_bytes_max, is_own=True)
     where = b""
     if path or query:
         place = {"path": path, "query": {k: v for k, v in query.items() if k in _QUERY_SHOWN}}
@@ -87,7 +87,8 @@ def redacted_bodies(
     return b'{%b%b"request":%b,"answer":%b}' % (where, comma, asked, told)
 
 
-def _body(body: bytes | None, bytes_max: int, *, is_own: bool) -> bytes:
+def redacted_body(body: bytes | None, bytes_max: int, *, is_own: bool) -> bytes:
+    """Return what may be kept of a body, as JSON; its size alone where that is too long or no JSON."""
     if not body:
         return b"null"
     try:
@@ -108,7 +109,7 @@ def redacted(value: Any, *, is_own: bool, depth: int = 0) -> object:
         items = [redacted(item, is_own=is_own, depth=depth + 1) for item in value[:ITEMS_MAX]]
         return items if len(value) <= ITEMS_MAX else [*items, f"[{len(value)} in all]"]
     if type(value) is str:
-        return _own(value) if is_own else _plain(value)
+        return shown_own(value) if is_own else _plain(value)
     if type(value) is int:
         return value if -_INT_MAX <= value <= _INT_MAX else REDACTED
     return value
@@ -134,7 +135,7 @@ def _object(document: dict[str, Any], is_own: bool, depth: int) -> object:
                 continue
         elif action & _SHOW:
             if kind is str:
-                value = _own(value) if is_own else _plain(value)  # what is shown of it
+                value = shown_own(value) if is_own else _plain(value)  # what is shown of it
             shown[name] = value if kind is not int or -_INT_MAX <= value <= _INT_MAX else REDACTED
             continue
         if action & _HIDE:
@@ -159,8 +160,8 @@ def _plain(text: str) -> str:
     return text if _PLAIN.fullmatch(text) is not None and not _is_secret(text) else REDACTED
 
 
-def _own(text: str) -> str:
-    # What we write may quote a name that the client gave.
+def shown_own(text: str) -> str:
+    """Return a text of ours, unless a secret stands in it: it may quote what the client gave."""
     return text if len(text) <= OWN_CHARACTERS_MAX and not _is_secret(text) else REDACTED
 
 

@@ -17,7 +17,8 @@ from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import json_response, rfc3339
 from payments.identity import parse_idempotency_key, parse_request_id, request_id
 from runtime.faults import StorageUnavailable
-from storage.request_log import LAST_OF_ALL, LoggedRequest, RequestLogStore, Whose
+from storage.request_log import RequestLogStore
+from storage.request_rows import LAST_OF_ALL, LoggedRequest, Whose
 
 _PARAMETERS = ("limit", "request_id", "idempotency_key", "after", "starting_after")
 

@@ -51,7 +51,10 @@ def _refusal(found: EventFound, payment: PaymentStanding | None) -> EventEnd | N
     if found.order_no is None:
         reason = "no order of ours has its key"
         return EventEnd(EventVerdict.UNMATCHED, reason) if found.is_overdue else None
-    if payment is None or payment.psp is None:
+    if payment is None:
+        # A capture, void or refund has its key. A provider's slip must not stop the partition.
+        return EventEnd(EventVerdict.CONTRADICTS, "its key is no charge's")
+    if payment.psp is None:
         reason = "its payment was charged nowhere"
         return EventEnd(EventVerdict.CONTRADICTS, reason) if found.is_overdue else None
     if event.psp != payment.psp:

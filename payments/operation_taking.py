@@ -136,7 +136,8 @@ class OperationTaking:
 
     def dispute(self, found: EventFound) -> None:
         """Take in what a PSP tells of a dispute."""
-        payment = None if found.order_no is None else self._payment(found.order_no)
+        # What was not loaded is no payment, but an operation.
+        payment = self._payment(found.order_no) if found.order_no in self._loaded else None
         if (changed := take_dispute(self._writing, found, payment)) is not None:
             self._change(changed)
 
@@ -180,9 +181,8 @@ class OperationTaking:
     ) -> None:
         writing = self._writing
         payment_no, kind = payment.order_no, operation.kind
-        waits = kind.takes_turns and (
-            payment.is_turn_parked or any(other.kind.takes_turns for other in in_flight)
-        )
+        is_turns_other = payment.is_turn_parked or any(o.kind.takes_turns for o in in_flight)
+        waits = kind.takes_turns and is_turns_other
         if refusal is None and not waits:
             refusal = operations.refusal_of(kind, operation.amount_minor, payment, in_flight)
         order = writing.with_event(

@@ -2,72 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
+from operator import attrgetter
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
 
 from payments.mode import Mode
 from storage.read_pool import ReadPool
-from storage.sealing import open_sealed, seal
+from storage.request_blocks import (
+    BLOCK_SPAN_MS,
+    RequestBlock,
+    blocks_of,
+    key_print,
+    requests_of,
+)
+from storage.request_rows import LAST_OF_ALL, LoggedRequest, RequestHead, Whose
 from storage.sessions import Session
 from storage.sql_files import load_statements
 
 _SQL = load_statements("request_log.sql")
 _TABLE = "request_log"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-FIRST_OF_ALL = UUID(int=0)
-LAST_OF_ALL = UUID(int=2**128 - 1)
+# How many blocks are read at once: a page's worth where they are full, many pages' where each holds one request.
+PAGE_BLOCKS = 32
+# Blocks that may hold one request: each gateway has written a few within the span of one.
+AROUND_BLOCKS_MAX = 500
+# Of operators' looks: each holds a request at least, and at a high rate a hundred.
+HEAD_BLOCKS_MAX = 1_000
 
-
-def request_time(request_no: UUID) -> datetime:
-    """When a request came, as its number tells: a UUIDv7 begins with milliseconds."""
-    return _EPOCH + timedelta(milliseconds=request_no.int >> 80)
-
-
-class LoggedRequest(NamedTuple):
-    """One request and its answer."""
-
-    request_no: UUID
-    """The Request-Id's number; it rises with time."""
-    merchant_no: int
-    mode: Mode
-    method: str
-    route: str
-    """The template of its path."""
-    status: int
-    code: str | None
-    """Of a problem."""
-    idempotency_key: UUID | None
-    duration_us: int
-    received_at: datetime
-    bodies: bytes
-    """A JSON object, redacted."""
-
-
-class Whose(NamedTuple):
-    """Which merchant's requests, in which mode."""
-
-    merchant_no: int
-    mode: Mode
-
-
-class RequestHead(NamedTuple):
-    """A request as operators see it: without bodies."""
-
-    request_no: UUID
-    merchant_id: str
-    mode: Mode
-    method: str
-    route: str
-    status: int
-    code: str | None
-    idempotency_key: UUID | None
-    duration_us: int
-    received_at: datetime
+_number = attrgetter("request_no")
 
 
 class RequestLogStore(Protocol):
@@ -121,12 +87,15 @@ class PostgresRequestLog:
 
     async def write(self, slot: int, rows: Sequence[LoggedRequest]) -> None:
         """See ``RequestLogStore``."""
+        blocks: list[RequestBlock] = []
+        for block in blocks_of(rows):
+            blocks.append(block)
+            await asyncio.sleep(0)
 
         async def copied(session: Session) -> None:
             await session.execute(_SQL["begin_unconfirmed"])
             await session.copy(
-                _TABLE,
-                ((slot, *row[:2], int(row.mode), *row[3:-1], seal(row.bodies)) for row in rows),
+                _TABLE, ((slot, *block[:3], int(block.mode), *block[4:]) for block in blocks)
             )
             await session.execute("COMMIT")
 
@@ -134,25 +103,66 @@ class PostgresRequestLog:
 
     async def one(self, whose: Whose, request_no: UUID) -> LoggedRequest | None:
         """See ``RequestLogStore``."""
-        rows = await self._pool.fetch(_SQL["of_request"], *whose, request_no, 1)
-        return _logged(whose, rows[0]) if rows else None
+        until = _later(request_no)
+        blocks = await self._pool.fetch(
+            _SQL["around"], *whose, request_no, until, AROUND_BLOCKS_MAX
+        )
+        for block in blocks:
+            for found in _opened(whose, block):
+                if found.request_no == request_no:
+                    return found
+        return None
 
     async def of_key(
         self, whose: Whose, key: UUID, *, before: UUID, count_max: int
     ) -> Sequence[LoggedRequest]:
         """See ``RequestLogStore``."""
-        rows = await self._pool.fetch(_SQL["of_key"], *whose, key, before, count_max)
-        return [_logged(whose, row) for row in rows]
+        return await self._older(whose, before, count_max, key)
 
     async def older(self, whose: Whose, *, before: UUID, count_max: int) -> Sequence[LoggedRequest]:
         """See ``RequestLogStore``."""
-        rows = await self._pool.fetch(_SQL["older"], *whose, before, count_max)
-        return [_logged(whose, row) for row in rows]
+        return await self._older(whose, before, count_max, None)
+
+    async def _older(
+        self, whose: Whose, before: UUID, count_max: int, key: UUID | None
+    ) -> Sequence[LoggedRequest]:
+        sought = None if key is None else key_print(key)
+        # No block that ends after this begins before the edge.
+        edge = _later(before)
+        found: list[LoggedRequest] = []
+        while True:
+            blocks = await self._pool.fetch(
+                _SQL["older"], *whose, edge, before, sought, PAGE_BLOCKS
+            )
+            for block in blocks:
+                found += [
+                    row
+                    for row in _opened(whose, block)
+                    if row.request_no < before and (key is None or row.idempotency_key == key)
+                ]
+            found = sorted(found, key=_number, reverse=True)[:count_max]
+            if len(blocks) < PAGE_BLOCKS:
+                return found
+            edge = blocks[-1]["last_no"]
+            # What is not read yet ends before the last block that was.
+            if len(found) == count_max and found[-1].request_no >= edge:
+                return found
 
     async def newer(self, whose: Whose, *, after: UUID, count_max: int) -> Sequence[LoggedRequest]:
         """See ``RequestLogStore``."""
-        rows = await self._pool.fetch(_SQL["newer"], *whose, after, count_max)
-        return [_logged(whose, row) for row in rows]
+        edge = after
+        found: list[LoggedRequest] = []
+        while True:
+            blocks = await self._pool.fetch(_SQL["newer"], *whose, edge, PAGE_BLOCKS)
+            for block in blocks:
+                found += [row for row in _opened(whose, block) if row.request_no > after]
+            found = sorted(found, key=_number)[:count_max]
+            if len(blocks) < PAGE_BLOCKS:
+                return found
+            edge = blocks[-1]["last_no"]
+            # What is not read yet ends after that, and begins a span before it at the earliest.
+            if len(found) == count_max and _later(found[-1].request_no) <= edge:
+                return found
 
 
 class PostgresRequestHeads:
@@ -165,17 +175,28 @@ class PostgresRequestHeads:
         self, *, after: UUID, merchant_id: str | None, count_max: int
     ) -> Sequence[RequestHead]:
         """Return the newest after a request, newest first. Raises StorageUnavailable."""
-        since = request_time(after)
+        blocks_max = min(count_max, HEAD_BLOCKS_MAX)
         if merchant_id is None:
-            rows = await self._pool.fetch(_SQL["newest_of_all"], since, after, count_max)
+            blocks = await self._pool.fetch(_SQL["newest_of_all"], after, blocks_max)
         else:
-            rows = await self._pool.fetch(
-                _SQL["newest_of_merchant"], since, after, count_max, merchant_id
+            blocks = await self._pool.fetch(
+                _SQL["newest_of_merchant"], after, blocks_max, merchant_id
             )
-        return [RequestHead(**{**dict(row), "mode": Mode(row["mode"])}) for row in rows]
+        heads = [
+            RequestHead(row.request_no, block["merchant_id"], *row[2:-1])
+            for block in blocks
+            for row in requests_of(
+                block["merchant_no"], Mode(block["mode"]), block["heads"], bodies=None
+            )
+            if row.request_no > after
+        ]
+        return sorted(heads, key=_number, reverse=True)[:count_max]
 
 
-def _logged(whose: Whose, row: asyncpg.Record) -> LoggedRequest:
-    members = dict(row)
-    bodies = open_sealed(members.pop("bodies"))
-    return LoggedRequest(merchant_no=whose.merchant_no, mode=whose.mode, bodies=bodies, **members)
+def _opened(whose: Whose, block: asyncpg.Record) -> Sequence[LoggedRequest]:
+    return requests_of(*whose, block["heads"], block["bodies"])
+
+
+def _later(request_no: UUID) -> UUID:
+    """Return the number of a request a block's span later, and a little."""
+    return UUID(int=min(request_no.int + ((BLOCK_SPAN_MS + 1) << 80), LAST_OF_ALL.int))

@@ -15,7 +15,8 @@ import click
 from ops.books import books_session
 from ops.context import CommandContext
 from payments.identity import request_id
-from storage.request_log import FIRST_OF_ALL, PostgresRequestHeads, RequestHead
+from storage.request_log import PostgresRequestHeads
+from storage.request_rows import FIRST_OF_ALL, RequestHead
 
 LINES_MAX = 1_000
 # Gateways write twice a second.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from payments.attempts import PspAnswer, ResultClass
 from psp.classification import unknown
 from psp.http_client import HttpAnswer
-from psp.stripe.classification import UNEXPECTED_STATE, declined, decoded, error_of, refused
+from psp.stripe.classification import (
+    UNEXPECTED_STATE,
+    declined,
+    decoded,
+    error_of,
+    moment,
+    refused,
+)
 from psp.stripe.currencies import from_stripe
 from psp.stripe.format import METADATA_CHANGE, METADATA_KEY
 from psp.stripe.wire import Error, PaymentIntent, Refund
@@ -83,7 +88,7 @@ def of_refund(refund: Refund, reference: str) -> PspAnswer:
             reference=reference,
             currency=currency,
             captured_minor=amount_minor,
-            effective_at=datetime.fromtimestamp(refund.created, UTC),
+            effective_at=moment(refund.created),
         )
     if refund.status in _REFUND_FAILED:
         return declined("refund_failed")._replace(reference=reference)

@@ -142,7 +142,15 @@ def retry_after_s(answer: HttpAnswer) -> float | None:
 
 def effective_at(charge: Charge | str | None) -> datetime | None:
     """Return when a charge was made, where the answer shows it."""
-    return datetime.fromtimestamp(charge.created, UTC) if isinstance(charge, Charge) else None
+    return moment(charge.created) if isinstance(charge, Charge) else None
+
+
+def moment(created_s: int) -> datetime | None:
+    """Return a time that Stripe gave in seconds since 1970; None for one that is in no calendar."""
+    try:
+        return datetime.fromtimestamp(created_s, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _of_body(psp_key: str, reference: str, answer: HttpAnswer) -> PspAnswer:

@@ -8,13 +8,13 @@ much is halved: so memory is bounded, and a quiet year costs a few requests.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from payments.attempts import PspAnswer
 from psp.http_client import PspHttp
 from psp.port import PspUnavailable, SettlementLine
-from psp.stripe.classification import Shape, decoded, error_of
+from psp.stripe.classification import Shape, decoded, error_of, moment
 from psp.stripe.currencies import from_stripe
 from psp.stripe.format import METADATA_KEY, METADATA_MERCHANT, METADATA_ORDER
 from psp.stripe.wire import Balance, BalancePage, Charge, PaymentIntent, Refund, RefundList
@@ -112,6 +112,8 @@ class _Report:
         if not metadata and charge.payment_intent is not None:
             path = f"/v1/payment_intents/{charge.payment_intent}"
             metadata = (await self._get(path, PaymentIntent)).metadata
+        if (at := moment(balance.created)) is None:
+            raise PspUnavailable(self._name, f"{balance.id} has no time")
         currency = charge.currency.upper()
         captured = charge.amount_captured
         if captured is None:
@@ -128,7 +130,7 @@ class _Report:
             fee_minor=self._minor(fee, currency) if balance.currency == charge.currency else 0,
             currency=currency,
             status=charge.status,
-            at=datetime.fromtimestamp(balance.created, UTC),
+            at=at,
         )
 
     async def _refunded(self, charge: Charge, captured: int) -> int:

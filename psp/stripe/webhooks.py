@@ -5,10 +5,9 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from payments.attempts import ResultClass
-from psp.stripe.classification import decoded, of_intent
+from psp.stripe.classification import decoded, moment, of_intent
 from psp.stripe.format import METADATA_KEY
 from psp.stripe.wire import Event, PaymentIntent
 from psp.webhooks import (
@@ -101,5 +100,5 @@ def read_stripe_webhook(body: bytes) -> PspNotice | None:
         # An authorization ends no order.
         answer = answer._replace(result=ResultClass.UNKNOWN)
     if answer.effective_at is None and answer.result is ResultClass.APPROVED:
-        answer = answer._replace(effective_at=datetime.fromtimestamp(event.created, UTC))
+        answer = answer._replace(effective_at=moment(event.created))
     return PspNotice(event_id=event.id, psp_key=psp_key, answer=answer.storable())

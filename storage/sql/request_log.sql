@@ -8,60 +8,49 @@ BEGIN; SET LOCAL synchronous_commit = off;
 -- $1 seconds and $2 bytes that are kept.
 SELECT request_log_slot($1, $2) AS slot;
 
--- of_request --
-SELECT request_no, method, route, status, code, idempotency_key, duration_us, received_at, bodies
+-- around --
+-- Blocks whose range may hold $3. No range is longer than what lies between $3 and $4.
+SELECT heads, bodies, last_no
 FROM request_log
-WHERE merchant_no = $1 AND mode = $2 AND request_no = $3
-LIMIT $4;
-
--- of_key --
-SELECT request_no, method, route, status, code, idempotency_key, duration_us, received_at, bodies
-FROM request_log
-WHERE merchant_no = $1 AND mode = $2 AND idempotency_key = $3 AND request_no < $4
-ORDER BY request_no DESC
+WHERE merchant_no = $1 AND mode = $2 AND last_no >= $3 AND last_no <= $4 AND first_no <= $3
+ORDER BY last_no
 LIMIT $5;
 
 -- older --
-SELECT request_no, method, route, status, code, idempotency_key, duration_us, received_at, bodies
+-- $3 what comes next, newest first; $4 the edge; $5 what a key leaves of itself in its block, or null.
+SELECT heads, bodies, last_no
 FROM request_log
-WHERE merchant_no = $1 AND mode = $2 AND request_no < $3
-ORDER BY request_no DESC
-LIMIT $4;
+WHERE merchant_no = $1 AND mode = $2 AND last_no < $3 AND first_no < $4
+    AND ($5::bytea IS NULL OR position($5 IN key_prints) > 0)
+ORDER BY last_no DESC
+LIMIT $6;
 
 -- newer --
-SELECT request_no, method, route, status, code, idempotency_key, duration_us, received_at, bodies
+SELECT heads, bodies, last_no
 FROM request_log
-WHERE merchant_no = $1 AND mode = $2 AND request_no > $3
-ORDER BY request_no
+WHERE merchant_no = $1 AND mode = $2 AND last_no > $3
+ORDER BY last_no
 LIMIT $4;
 
 -- newest_of_all --
--- For operators: no bodies. Newest first, of the slot that is written and the one before it. What came before
--- $1 was looked at.
-SELECT request_no, merchant_id, found.mode, method, route, status, code, idempotency_key, duration_us,
-    received_at
+-- For operators: no bodies.
+SELECT heads, mode, merchant_no, merchant_id
 FROM (
-    SELECT request_no, merchant_no, mode, method, route, status, code, idempotency_key, duration_us,
-        received_at
-    FROM request_log
-    WHERE slot = ANY (ARRAY(SELECT unnest(ARRAY[turn.slot, (turn.slot + 31) % 32]) FROM request_log_turn AS turn)::smallint[])
-        AND received_at >= $1 AND request_no > $2
-    ORDER BY request_no DESC LIMIT $3
+    SELECT heads, mode, merchant_no, last_no FROM request_log
+    WHERE last_no > $1
+    ORDER BY last_no DESC LIMIT $2
 ) AS found
 JOIN merchant USING (merchant_no)
-ORDER BY request_no DESC;
+ORDER BY last_no DESC;
 
 -- newest_of_merchant --
--- The same of one merchant, in both modes and all slots.
-SELECT request_no, merchant_id, found.mode, method, route, status, code, idempotency_key, duration_us,
-    received_at
+-- The same of one merchant, in both modes.
+SELECT heads, mode, merchant_no, merchant_id
 FROM (
-    SELECT request_no, merchant_no, mode, method, route, status, code, idempotency_key, duration_us,
-        received_at
-    FROM request_log
-    WHERE merchant_no = (SELECT merchant_no FROM merchant WHERE merchant_id = $4)
-        AND mode IN (1, 2) AND received_at >= $1 AND request_no > $2
-    ORDER BY request_no DESC LIMIT $3
+    SELECT heads, mode, merchant_no, last_no FROM request_log
+    WHERE merchant_no = (SELECT merchant_no FROM merchant WHERE merchant_id = $3)
+        AND mode IN (1, 2) AND last_no > $1
+    ORDER BY last_no DESC LIMIT $2
 ) AS found
 JOIN merchant USING (merchant_no)
-ORDER BY request_no DESC;
+ORDER BY last_no DESC;

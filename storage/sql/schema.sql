@@ -922,21 +922,21 @@ CREATE TABLE refused_request (
 
 CREATE TABLE request_log (
     slot smallint NOT NULL,
-    request_no uuid NOT NULL,
+    first_no uuid NOT NULL,
+    last_no uuid NOT NULL,
     merchant_no integer NOT NULL,
     mode smallint NOT NULL,
-    method text NOT NULL,
-    route text NOT NULL,
-    status smallint NOT NULL,
-    code text,
-    idempotency_key uuid,
-    duration_us integer NOT NULL,
-    received_at timestamp with time zone NOT NULL,
+    request_count smallint NOT NULL,
+    key_prints bytea NOT NULL,
+    heads bytea NOT NULL,
     bodies bytea NOT NULL,
-    CONSTRAINT request_log_duration_us_check CHECK ((duration_us >= 0)),
-    CONSTRAINT request_log_mode_check CHECK ((mode = ANY (ARRAY[1, 2])))
+    CONSTRAINT request_log_check CHECK ((first_no <= last_no)),
+    CONSTRAINT request_log_mode_check CHECK ((mode = ANY (ARRAY[1, 2]))),
+    CONSTRAINT request_log_request_count_check CHECK ((request_count > 0))
 )
 PARTITION BY LIST (slot);
+ALTER TABLE ONLY request_log ALTER COLUMN heads SET STORAGE EXTERNAL;
+ALTER TABLE ONLY request_log ALTER COLUMN bodies SET STORAGE EXTERNAL;
 
 CREATE TABLE request_log_turn (
     is_only boolean DEFAULT true NOT NULL,
@@ -1297,11 +1297,9 @@ CREATE INDEX psp_event_result_applied ON psp_event_result USING btree (partition
 
 CREATE INDEX psp_event_result_odd ON psp_event_result USING btree (recorded_at) WHERE (result = ANY (ARRAY[4, 5]));
 
-CREATE INDEX request_log_key ON ONLY request_log USING btree (idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX request_log_merchant ON ONLY request_log USING btree (merchant_no, mode, last_no);
 
-CREATE INDEX request_log_merchant ON ONLY request_log USING btree (merchant_no, mode, request_no);
-
-CREATE INDEX request_log_recent ON ONLY request_log USING brin (received_at);
+CREATE INDEX request_log_recent ON ONLY request_log USING btree (last_no);
 
 CREATE INDEX set_aside_order_letter ON set_aside_order USING btree (dead_letter_no);
 
@@ -1530,25 +1528,17 @@ GRANT SELECT,INSERT ON TABLE request_log TO tally_gateway;
 
 GRANT SELECT(slot) ON TABLE request_log TO tally_reader;
 
-GRANT SELECT(request_no) ON TABLE request_log TO tally_reader;
+GRANT SELECT(first_no) ON TABLE request_log TO tally_reader;
+
+GRANT SELECT(last_no) ON TABLE request_log TO tally_reader;
 
 GRANT SELECT(merchant_no) ON TABLE request_log TO tally_reader;
 
 GRANT SELECT(mode) ON TABLE request_log TO tally_reader;
 
-GRANT SELECT(method) ON TABLE request_log TO tally_reader;
+GRANT SELECT(request_count) ON TABLE request_log TO tally_reader;
 
-GRANT SELECT(route) ON TABLE request_log TO tally_reader;
-
-GRANT SELECT(status) ON TABLE request_log TO tally_reader;
-
-GRANT SELECT(code) ON TABLE request_log TO tally_reader;
-
-GRANT SELECT(idempotency_key) ON TABLE request_log TO tally_reader;
-
-GRANT SELECT(duration_us) ON TABLE request_log TO tally_reader;
-
-GRANT SELECT(received_at) ON TABLE request_log TO tally_reader;
+GRANT SELECT(heads) ON TABLE request_log TO tally_reader;
 
 GRANT SELECT ON TABLE request_log_turn TO tally_reader;
 

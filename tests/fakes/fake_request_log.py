@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from runtime.faults import StorageUnavailable
-from storage.request_log import LoggedRequest, Whose
+from storage.request_rows import LoggedRequest, Whose
 
 
 class FakeRequestLog:

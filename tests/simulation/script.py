@@ -406,18 +406,13 @@ def _draw_sellers(draws: random.Random, operations: Sequence[Operation]) -> Iter
 
 
 def _draw_telling(draws: random.Random, knobs: Knobs) -> Knobs:
-    """Have PSPs send webhooks in some runs: late, twice, out of order, and forged ones among them.
-
-    Not where a stream takes six messages, or a gateway twenty orders: there a crowd of them that is sent again and
-    again finds no room, and what has found some is no longer there once it would be proven.
-    """
-    is_narrow = knobs.stream_length_max < 10_000 or knobs.unreported_orders_max < 50_000
+    """Have PSPs send webhooks in some runs: late, twice, out of order, and forged ones among them."""
     share = draws.choice((0.0, 0.5, 1.0, 1.0))
     twice, forged = _sometimes(draws, 0.6), _sometimes(draws, 0.4)
     return msgspec.structs.replace(
         knobs,
-        webhook_share=0.0 if is_narrow else share,
-        webhook_twice=0.0 if is_narrow else twice,
+        webhook_share=share,
+        webhook_twice=twice,
         webhook_forged=forged,
         webhook_delay_s=draws.choice((0.0, 0.3, 3.0)),
     )

@@ -242,7 +242,13 @@ class World:
             for kind in ("forged", "replayed")
             if line.taken[kind]
         ]
-        return [Violation("defect", text) for text in (*died, *self.halted, *forged)]
+        # Long after everything healed: whoever sends it would give up some day, and nobody be told.
+        untaken = [
+            Violation("I26", f"{line.waiting_count} webhooks that no gateway has taken")
+            for line in self.webhooks
+            if line.waiting_count
+        ]
+        return [*(Violation("defect", text) for text in (*died, *self.halted, *forged)), *untaken]
 
     def _unhandled(self, _loop: object, context: dict[str, Any]) -> None:
         error = context.get("exception")

@@ -4,28 +4,26 @@
 
 -- A ring of 32 slots: gateways write into one of them, until it is old or large enough; then the next one is
 -- emptied and takes its turn. So the log is bounded in age and in size, and nothing is ever deleted row by row.
+-- A row is a block: what one gateway noted of one merchant within a moment (storage/request_blocks.py).
 CREATE TABLE request_log (
-    slot            smallint    NOT NULL,
-    request_no      uuid        NOT NULL,  -- the Request-Id: it rises with time
-    merchant_no     integer     NOT NULL,
-    mode            smallint    NOT NULL CHECK (mode IN (1, 2)),
-    method          text        NOT NULL,
-    route           text        NOT NULL,  -- the template, such as /v1/payments/{id}
-    status          smallint    NOT NULL,
-    code            text,                  -- of a problem
-    idempotency_key uuid,
-    duration_us     integer     NOT NULL CHECK (duration_us >= 0),
-    received_at     timestamptz NOT NULL,
-    bodies          bytea       NOT NULL   -- sealed; redacted before it came here
+    slot          smallint NOT NULL,
+    first_no      uuid     NOT NULL,  -- the lowest Request-Id in it, and the highest: they rise with time
+    last_no       uuid     NOT NULL,
+    merchant_no   integer  NOT NULL,
+    mode          smallint NOT NULL CHECK (mode IN (1, 2)),
+    request_count smallint NOT NULL CHECK (request_count > 0),
+    key_prints    bytea    NOT NULL,  -- four bytes of each idempotency key: what is not there is not in it
+    heads         bytea    NOT NULL,  -- compressed
+    bodies        bytea    NOT NULL,  -- compressed and sealed; redacted before it came here
+    CHECK (first_no <= last_no)
 ) PARTITION BY LIST (slot);
+-- They are compressed already: the server need not try.
+ALTER TABLE request_log ALTER COLUMN heads SET STORAGE EXTERNAL, ALTER COLUMN bodies SET STORAGE EXTERNAL;
 
--- A merchant's requests, one of them, and those of one key. No row is unique: a batch whose COMMIT was not
--- answered is given up, never written again.
-CREATE INDEX request_log_merchant ON request_log (merchant_no, mode, request_no);
-CREATE INDEX request_log_key ON request_log (idempotency_key) WHERE idempotency_key IS NOT NULL;
--- All merchants' latest moments, for operators: a few bytes for a hundred pages, where a tree over all rows would
--- cost every one of them.
-CREATE INDEX request_log_recent ON request_log USING brin (received_at);
+-- A merchant's, and all merchants' for operators. No row is unique: a batch whose COMMIT was not answered is given
+-- up, never written again.
+CREATE INDEX request_log_merchant ON request_log (merchant_no, mode, last_no);
+CREATE INDEX request_log_recent ON request_log (last_no);
 
 DO $$
 BEGIN
@@ -81,6 +79,5 @@ REVOKE ALL ON FUNCTION request_log_slot(bigint, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION request_log_slot(bigint, bigint) TO tally_gateway;
 GRANT SELECT, INSERT ON request_log TO tally_gateway;
 -- Redacted, yet nobody's but the merchant's.
-GRANT SELECT (slot, request_no, merchant_no, mode, method, route, status, code, idempotency_key,
-    duration_us, received_at) ON request_log TO tally_reader;
+GRANT SELECT (slot, first_no, last_no, merchant_no, mode, request_count, heads) ON request_log TO tally_reader;
 GRANT SELECT ON request_log_turn TO tally_reader;

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientPayloadError, ClientResponse, ClientSession
 
 import gateway.event_stream
 from payments.answer import API_VERSION, EventView, event_body
+from payments.defects import InvariantViolation
 from payments.event_types import event_type
-from payments.feed import FEED_START, EventKey, event_id, feed_cursor, parse_feed_cursor
+from payments.feed import (
+    FEED_START,
+    EventKey,
+    FeedPosition,
+    event_id,
+    feed_cursor,
+    parse_feed_cursor,
+)
 from payments.lifecycle import PaymentEvent
 from payments.mode import Mode
+from storage.event_feed import StoredEvent
 from storage.read_ports import KeyRole
 from tests.unit.gateway.stack import GatewayStack, until
 
@@ -231,6 +240,71 @@ async def test_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         await until(lambda: stack.gateway.streams.subscriber_count == 0)
         async with listening(stack):
             assert stack.gateway.streams.subscriber_count == 1
+
+
+@pytest.mark.usefixtures("quick")
+async def test_large_events_come_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subscriber is handed no more than so many bytes at once, one event at least, and misses none."""
+    monkeypatch.setattr(gateway.event_stream, "PAGE_BYTES_MAX", 2_500)
+    async with GatewayStack() as stack, asyncio.timeout(5):
+        sizes = [1_000, 1_000, 1_000, 9_000, 1, 2_500]
+        for number, size in enumerate(sizes, start=1):
+            put(stack, number, body=b"x" * size)
+        start = f"/v1/events/stream?after={feed_cursor([FEED_START])}"
+        async with listening(stack, start) as listener:
+            seen = [await listener.message() for _ in sizes]
+        assert [len(message["data"]) for message in seen] == sizes
+
+
+@pytest.mark.usefixtures("quick")
+async def test_an_event_that_cant_be_shown_holds_up_its_merchant_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as one of a newer release's: its merchant's streams end, and others go on."""
+    async with GatewayStack() as stack, asyncio.timeout(5):
+        unreadable = put(stack, 1, mode=Mode.LIVE)
+        events = stack.feed.events
+
+        async def readable(keys: Sequence[EventKey]) -> Mapping[EventKey, StoredEvent]:
+            if unreadable in keys:
+                raise InvariantViolation("an event of a type that is not known here")
+            return await events(keys)
+
+        monkeypatch.setattr(stack.feed, "events", readable)
+        start = f"/v1/events/stream?after={feed_cursor([FEED_START])}"
+        key = f"Bearer {stack.issue_key(mode=Mode.LIVE)}"
+        async with listening(stack, start) as good:
+            async with listening(stack, start, Authorization=key) as bad:
+                with pytest.raises(ClientPayloadError):
+                    await bad.message()
+            shown = put(stack, 2)
+            assert event_id(shown) in (await good.message())["data"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_streams_that_begin_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that come while the books are still asked where the feed ends get no more places than others."""
+    monkeypatch.setattr(gateway.event_stream, "STREAMS_PER_MERCHANT_MAX", 2)
+    async with GatewayStack() as stack, ClientSession() as session, asyncio.timeout(5):
+        may_tell = asyncio.Event()
+        horizon, asked = stack.feed.horizon, 0
+
+        async def late_horizon() -> FeedPosition:
+            nonlocal asked
+            asked += 1
+            await may_tell.wait()
+            return await horizon()
+
+        monkeypatch.setattr(stack.feed, "horizon", late_horizon)
+        url, headers = f"{stack.url}/v1/events/stream", {"Authorization": f"Bearer {stack.key}"}
+        begun = [asyncio.create_task(session.get(url, headers=headers)) for _ in range(5)]
+        await until(lambda: asked == len(begun))
+        may_tell.set()
+        responses = await asyncio.gather(*begun)
+        assert sorted(response.status for response in responses) == [200, 200, 429, 429, 429]
+        assert stack.gateway.streams.subscriber_count == 2
+        for response in responses:
+            response.close()
 
 
 @pytest.mark.usefixtures("quick")

@@ -119,6 +119,19 @@ async def test_nothing_is_acknowledged_before_it_is_on_every_copy(stack: Gateway
     assert len(queued(stack)) == 1
 
 
+async def test_an_event_that_its_owner_wrote_is_acknowledged_without_the_copies(
+    stack: GatewayStack,
+) -> None:
+    """The books hold it for good: a replica that lags must not have the PSP send it again and again."""
+    stack.queue.is_replica_frozen = True
+    sending = asyncio.create_task(send(stack, a_body()))
+    await until(lambda: bool(queued(stack)))
+    name = event_uuid("simulator", "evt_abc")
+    stack.gateway.replied(taken_in=[name], settled=[])
+    assert (await sending).status == 202
+    assert not stack.gateway.accepting.unreported.holds(name)
+
+
 async def test_events_are_taken_while_the_books_are_away(stack: GatewayStack) -> None:
     """Postgres is not asked: an event waits in the queue as an order does."""
     stack.queries.is_available = False

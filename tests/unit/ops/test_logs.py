@@ -13,7 +13,7 @@ from ops.commands.logs import LOOK_BACK_S, Unseen, document, line_of
 from ops.exit_codes import ExitCode
 from payments.identity import request_id
 from payments.mode import Mode
-from storage.request_log import RequestHead
+from storage.request_rows import RequestHead
 from tests.unit.ops.test_cli import run
 
 

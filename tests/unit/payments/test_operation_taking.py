@@ -6,6 +6,7 @@ import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -253,6 +254,22 @@ def test_a_disputed_amount_is_held_and_goes_to_whoever_won() -> None:
         results = [row.result for row in life.world.books.psp_events.results.values()]
         assert EventVerdict.APPLIED in results
         assert EventVerdict.CONTRADICTS not in results
+
+
+def test_a_dispute_under_an_operations_key_changes_nothing() -> None:
+    """A provider that names the refund where it means the charge contradicts itself, and stops no partition."""
+    life = Life()
+    refund = an_operation(OperationKind.REFUND, AUTOMATIC, 1, 400)
+    life.world.take(operations=[refund])
+    life.world.carry_out(life.world.calls[0], Deed.CHARGE)
+    event = life.psp.dispute(AUTOMATIC, DisputeState.OPENED, life.world.now)
+    assert event is not None
+    life.tell(event._replace(order_uuid=refund.operation_uuid))
+    (result,) = life.world.books.psp_events.results.values()
+    assert (result.result, result.detail) == (EventVerdict.CONTRADICTS, "its key is no charge's")
+    assert life.world.books.disputes == {}
+    life.tell(event._replace(event_uuid=UUID(int=1)))
+    assert len(life.world.books.disputes) == 1
 
 
 def test_a_disputed_amount_is_not_refunded() -> None:

@@ -128,3 +128,10 @@ def test_a_refund(said: HttpAnswer, result: ResultClass, code: str | None) -> No
     """Money is back once Stripe says so; what is under way is not known yet."""
     got = classify_refund(KEY, PI, said)
     assert (got.result, got.decline_code) == (result, code)
+
+
+@pytest.mark.parametrize("created", [2**40, 2**62, 2**80, -(2**62)])
+def test_a_refund_at_a_time_that_there_is_not_is_a_refund(created: int) -> None:
+    """What a provider writes into a date must not end whoever reads it: the money moved all the same."""
+    got = classify_refund(KEY, PI, answer(200, a_refund("succeeded", created=created)))
+    assert (got.result, got.captured_minor, got.effective_at) == (APPROVED, 500, None)

@@ -123,6 +123,23 @@ def test_a_charge_moved_when_the_event_was_made() -> None:
     assert notice.answer.effective_at == datetime.fromtimestamp(NOW_S, UTC)
 
 
+@pytest.mark.parametrize("created", [2**40, 2**62, 2**80, -(2**62)])
+def test_a_time_that_there_is_not_is_left_out(created: int) -> None:
+    """Of the charge and of the event: the charge was made all the same, and nobody stumbles over its date."""
+    charge = {
+        "id": "ch_1",
+        "created": created,
+        "amount": 500,
+        "currency": "usd",
+        "status": "succeeded",
+    }
+    for changes in ({}, {"latest_charge": charge}):
+        told = json.loads(event("payment_intent.succeeded", "succeeded", **changes))
+        notice = read_stripe_webhook(json.dumps({**told, "created": created}).encode())
+        assert notice is not None
+        assert (notice.answer.result, notice.answer.effective_at) == (ResultClass.APPROVED, None)
+
+
 def test_a_failed_payment_names_its_code() -> None:
     """The bank's no is a decline with the bank's reason."""
     failed = {"code": "card_declined", "decline_code": "insufficient_funds"}
