@@ -44,12 +44,17 @@ async def _unpark_wanted(
     if not working:
         return
     for partition_index, order_no in await unparking.wanted(sorted(working)):
-        epoch = lanes[partition_index % len(lanes)].partitions.epoch_of(partition_index)
-        if epoch is None:
-            continue
-        try:
-            await unparking.unpark(partition_index, epoch, order_no)
-        finally:
-            # Also when nobody knows whether it was written: then no later look would find the order.
-            on_unparked(frozenset({partition_index}))
+        lane = lanes[partition_index % len(lanes)]
+        # No flush meanwhile, and none of the partition until it is claimed anew: the order is neither parked nor
+        # in memory then, and what an operation is to move would be counted nowhere.
+        async with lane.lock:
+            epoch = lane.partitions.epoch_of(partition_index)
+            if epoch is None:
+                continue
+            try:
+                await unparking.unpark(partition_index, epoch, order_no)
+            finally:
+                # Also when nobody knows whether it was written: then no later look would find the order.
+                lane.partitions.suspend(frozenset({partition_index}))
+                on_unparked(frozenset({partition_index}))
         _log.info("order_unparked", partition=partition_index, order=order_no)

@@ -43,6 +43,7 @@ from storage.checkouts import CheckoutQueries
 from storage.disputes import DisputeQueries
 from storage.event_feed import EventFeed
 from storage.letters import Letters
+from storage.psp_references import PspReferences
 from storage.queue_ports import GatewayQueue
 from storage.read_ports import Directory, PaymentQueries
 from storage.request_log import RequestLogStore
@@ -66,6 +67,7 @@ class Dependencies:
     disputes: DisputeQueries
     feed: EventFeed
     webhooks: Webhooks
+    references: PspReferences
     append_queues: Sequence[GatewayQueue]
     """One lane each; two keep the server busy while one waits for the replicas."""
     find_queues: Sequence[GatewayQueue]
@@ -206,6 +208,7 @@ class Gateway:
         psps = PspWebhooks(
             dependencies.settings,
             self.accepting,
+            dependencies.references,
             clock=dependencies.clock,
             metrics=self.metrics,
             reply_to=dependencies.reply_to,

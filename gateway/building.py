@@ -33,6 +33,7 @@ from storage.event_feed import FEED_SETTINGS, PostgresEventFeed
 from storage.letters import PostgresLetters
 from storage.one_copy import OneCopyWatch
 from storage.opening import gateway_queue, queue_settings, read_pool
+from storage.psp_references import PostgresPspReferences
 from storage.queries import PostgresQueries
 from storage.queue import reply_channel
 from storage.queue_primaries import QueuePrimaries
@@ -99,6 +100,7 @@ class GatewayProcess:
                 disputes=PostgresDisputes(self._pool),
                 feed=PostgresEventFeed(self._feed_pool),
                 webhooks=PostgresWebhooks(self._feed_pool),
+                references=PostgresPspReferences(self._pool),
                 append_queues=self._queues[:APPEND_LANE_COUNT],
                 find_queues=self._queues[APPEND_LANE_COUNT:-RESEND_CONNECTION_COUNT],
                 reply_to=reply_to,

@@ -124,12 +124,13 @@ class EventStreams:
         if self._is_full_for(merchant):
             return _TOO_MANY
         try:
-            subscriber = _Subscriber(merchant, after or await self._feed.horizon())
+            after = after or await self._feed.newest(merchant.merchant_no, merchant.mode)
         except StorageUnavailable:
             return FEED_AWAY
         if self._is_full_for(merchant):
             # Others took the places while the books were asked.
             return _TOO_MANY
+        subscriber = _Subscriber(merchant, after)
         async with self._subscribed(subscriber):
             return await self._serve(request, subscriber)
 
@@ -240,9 +241,7 @@ class EventStreams:
         keys = {entry.position.key for page in pages for entry in page.entries}
         events = await self._feed.events(sorted(keys))
         for subscriber, page in zip(waiting, pages, strict=True):
-            if not page.entries:
-                subscriber.after = page.reached
-            elif subscriber.news is not None and not subscriber.news.done():
+            if page.entries and subscriber.news is not None and not subscriber.news.done():
                 page, told = _cut(page, [events[entry.position.key] for entry in page.entries])
                 subscriber.after = page.reached
                 subscriber.news.set_result((page, told))

@@ -31,7 +31,7 @@ from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import json_response
 from gateway.settings import GatewaySettings
 from payments.card_numbers import contains_card_number_in_json
-from payments.identity import parse_psp_key
+from payments.identity import PspKey, parse_psp_key
 from payments.json_schema import Schema, constant, one_of, record
 from payments.partitioning import partition_index
 from payments.psp_events import PspEvent, event_uuid
@@ -46,8 +46,10 @@ from psp.webhooks import (
     WebhookVerifier,
 )
 from runtime.clock import Clock
+from runtime.faults import StorageUnavailable
 from runtime.metrics import GATEWAY_PSP_EVENTS, Metrics
 from storage.event_envelope import event_entry, problem_of_event
+from storage.psp_references import PspReferences
 
 _NO_PSP = Problem(
     code=Code.PSP_NOT_FOUND, detail="No PSP of that name has a webhook secret configured here."
@@ -58,6 +60,10 @@ _FULL = Problem(
 )
 _UNPROVEN = store_unavailable(
     "The event is not known to be on every copy. Send it again: it counts once.", may_run=True
+)
+_UNNAMED = store_unavailable(
+    "Which order the event is of can't be looked up now. It was not kept; send it again.",
+    may_run=False,
 )
 _ACCEPTED = frozenset({Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED})
 
@@ -153,6 +159,7 @@ class PspWebhooks:
         self,
         settings: GatewaySettings,
         accepting: Accepting,
+        references: PspReferences,
         *,
         clock: Clock,
         metrics: Metrics,
@@ -160,6 +167,7 @@ class PspWebhooks:
     ) -> None:
         self._settings = settings
         self._accepting = accepting
+        self._references = references
         self._clock = clock
         self._metrics = metrics
         self._reply_to = reply_to
@@ -185,14 +193,23 @@ class PspWebhooks:
         if contains_card_number_in_json(body):
             return self._told(psp, "refused", PAN_PROBLEM)
         try:
-            notice = source.read(body)
+            notice = await self._named(psp, source.read(body))
             event = notice and event_of(psp, notice, now=self._clock.now(), reply_to=self._reply_to)
             place = notice and payment_of(notice)
         except WebhookUnreadable as unreadable:
             return self._told(psp, "refused", _unreadable(unreadable))
+        except StorageUnavailable:
+            return self._told(psp, "unavailable", _UNNAMED)
         if event is None or place is None:
             return self._told(psp, "ignored", _answer("ignored", 200))
         return await self._queue(event, place)
+
+    async def _named(self, psp: str, notice: PspNotice | None) -> PspNotice | None:
+        """Return a webhook with its key; one without is looked up. Raises StorageUnavailable."""
+        if notice is None or notice.psp_key is not None or notice.answer.reference is None:
+            return notice
+        key = await self._references.key_of(psp, notice.answer.reference)
+        return None if key is None else notice._replace(psp_key=key)
 
     async def _queue(self, event: PspEvent, payment: UUID) -> Answer:
         index = partition_index(payment, self._settings.partition_count)
@@ -212,13 +229,13 @@ def payment_of(notice: PspNotice) -> UUID | None:
 
     None where that is no key of ours.
     """
-    key = parse_psp_key(notice.psp_key if notice.charge_key is None else notice.charge_key)
+    key = _parsed(notice.psp_key if notice.charge_key is None else notice.charge_key)
     return None if key is None else key.order_uuid
 
 
 def event_of(psp: str, notice: PspNotice, *, now: datetime, reply_to: str) -> PspEvent | None:
     """Return a webhook as the queue takes it, or None when its key is none of ours. Raises WebhookUnreadable."""
-    key = parse_psp_key(notice.psp_key)
+    key = _parsed(notice.psp_key)
     if key is None:
         return None
     answer = notice.answer
@@ -249,6 +266,10 @@ def event_of(psp: str, notice: PspNotice, *, now: datetime, reply_to: str) -> Ps
     if problem is not None:
         raise WebhookUnreadable(problem)
     return event
+
+
+def _parsed(key: str | None) -> PspKey | None:
+    return None if key is None else parse_psp_key(key)
 
 
 def _refused(refusal: Refusal, verifier: Verifier) -> Problem:

@@ -116,6 +116,9 @@ class PspHttp:
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={**self._headers, "Accept-Encoding": "identity"},
+                # We ask for nothing packed, and what is packed all the same may be a thousand times as long
+                # as any bound: then it is no answer that can be read.
+                auto_decompress=False,
             )
         return self._session
 

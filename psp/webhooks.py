@@ -47,7 +47,8 @@ class PspNotice(NamedTuple):
     """What one webhook says of one key. ``answer`` is as of a question about that key."""
 
     event_id: str
-    psp_key: str
+    psp_key: str | None
+    """None: it names no key, and the answer's reference, of a charge, leads to it."""
     answer: PspAnswer
     dispute: DisputeNotice | None = None
     """Not None: it tells of a dispute of that key's charge, and nothing of the key."""

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import asyncpg
 
-from payments.feed import EventKey, FeedPosition, before_transaction
+from payments.feed import FEED_START, EventKey, FeedPosition, before_transaction
 from payments.mode import Mode
 from storage.connections import INDEX_LOOPS
 from storage.event_rendering import rendered_event
@@ -44,7 +44,11 @@ class FeedEntry(NamedTuple):
 
 
 class FeedPage(NamedTuple):
-    """Places in the feed's order. Behind ``reached`` the next page begins; nothing comes up before it."""
+    """Places in the feed's order. Behind ``reached`` the next page begins; nothing comes up before it.
+
+    ``reached`` is the place of an event, or where the page began, and never how far could be looked: numbers of
+    transactions that left nothing on the standby are given anew after a promotion, perhaps to events.
+    """
 
     entries: Sequence[FeedEntry]
     reached: FeedPosition
@@ -70,8 +74,12 @@ class EventFeed(Protocol):
         """Return a page for each, in their order: one round trip, one snapshot."""
         ...
 
+    async def newest(self, merchant_no: int, mode: Mode) -> FeedPosition:
+        """Return the place of the last event that can be shown now: what comes is behind it."""
+        ...
+
     async def horizon(self) -> FeedPosition:
-        """Return the place behind everything that can be shown now."""
+        """Return the place behind everything that can be shown now. To be used now: a promotion may pass it by."""
         ...
 
     async def horizon_held(self) -> tuple[FeedPosition, bool]:
@@ -102,12 +110,13 @@ class PostgresEventFeed:
         rows = await self._pool.fetch(_SQL["pages"], *_columns(wanted))
         found: list[list[FeedEntry]] = [[] for _ in wanted]
         for row in rows:
-            if row["db_transaction"] is not None:
-                found[row["request_no"] - 1].append(_entry(row))
-        horizon = before_transaction(rows[0]["horizon"])
-        return [
-            page_of(query, entries, horizon) for query, entries in zip(wanted, found, strict=True)
-        ]
+            found[row["request_no"] - 1].append(_entry(row))
+        return [page_of(query, entries) for query, entries in zip(wanted, found, strict=True)]
+
+    async def newest(self, merchant_no: int, mode: Mode) -> FeedPosition:
+        """See ``EventFeed``."""
+        row = await self._pool.fetchrow(_SQL["newest"], merchant_no, mode)
+        return FEED_START if row is None else _place(row)
 
     async def horizon(self) -> FeedPosition:
         """See ``EventFeed``."""
@@ -146,11 +155,10 @@ class PostgresEventFeed:
         return None if row is None else (row["db_transaction"], row["created_at"])
 
 
-def page_of(query: FeedQuery, entries: Sequence[FeedEntry], horizon: FeedPosition) -> FeedPage:
-    """Return the page of what was found: one that is not full reaches as far as could be looked."""
-    is_full = len(entries) >= query.count_max
-    reached = entries[-1].position if is_full else max(query.after, horizon)
-    return FeedPage(entries=entries, reached=reached, is_full=is_full)
+def page_of(query: FeedQuery, entries: Sequence[FeedEntry]) -> FeedPage:
+    """Return the page of what was found."""
+    reached = entries[-1].position if entries else query.after
+    return FeedPage(entries=entries, reached=reached, is_full=len(entries) >= query.count_max)
 
 
 def _columns(wanted: Sequence[FeedQuery]) -> Sequence[Sequence[int]]:
@@ -166,10 +174,13 @@ def _columns(wanted: Sequence[FeedQuery]) -> Sequence[Sequence[int]]:
 
 
 def _entry(row: asyncpg.Record) -> FeedEntry:
-    position = FeedPosition(
+    return FeedEntry(_place(row), row["type"], row["created_at"])
+
+
+def _place(row: asyncpg.Record) -> FeedPosition:
+    return FeedPosition(
         row["db_transaction"], row["partition_index"], row["order_no"], row["sequence"]
     )
-    return FeedEntry(position, row["type"], row["created_at"])
 
 
 def _stored(row: asyncpg.Record) -> StoredEvent:

@@ -112,6 +112,24 @@ def refund_shape(
     }
 
 
+def dispute_shape(
+    intents: StripeIntents, intent: IntentRecord, told: AnswerBody, status: str
+) -> dict[str, Any]:
+    """Return a dispute of a PaymentIntent's charge. It carries none of the metadata of either."""
+    return {
+        "id": told.dispute,
+        "object": "dispute",
+        "amount": told.disputed,
+        "charge": intents.charge_id(intent.key),
+        "created": int(told.at.timestamp()) if told.at is not None else 0,
+        "currency": intent.request.currency.lower(),
+        "metadata": {},
+        "payment_intent": intents.intent_id(intent.key),
+        "reason": "fraudulent",
+        "status": status,
+    }
+
+
 def balance_shape(
     intents: StripeIntents, intent: IntentRecord, row: SettlementRow
 ) -> dict[str, Any]:

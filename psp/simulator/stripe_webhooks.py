@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from psp.simulator.stripe_intents import StripeIntents
-from psp.simulator.stripe_shapes import intent_shape
+from psp.simulator.stripe_shapes import dispute_shape, intent_shape
 from psp.simulator.wire import ChargeStatus, WebhookBody
 
 HEADER_SIGNATURE = "Stripe-Signature"
@@ -21,6 +21,13 @@ _TYPES: Mapping[ChargeStatus | None, str] = {
     ChargeStatus.CANCELED: "payment_intent.canceled",
     ChargeStatus.VOIDED: "payment_intent.canceled",
 }
+
+_DISPUTES: Mapping[str, tuple[str, str]] = {
+    "charge.dispute.opened": ("charge.dispute.created", "needs_response"),
+    "charge.dispute.won": ("charge.dispute.closed", "won"),
+    "charge.dispute.lost": ("charge.dispute.closed", "lost"),
+}
+"""By the sandbox's type: Stripe's, and the status of the dispute."""
 
 
 def secret_bytes(text: str) -> bytes:
@@ -42,7 +49,10 @@ class StripeWebhooks:
         intent = self._intents.of_key(charge.key or "")
         shown: object = {"object": "charge"}
         event_type = "charge.updated"
-        if intent is not None:
+        if intent is not None and body.type in _DISPUTES:
+            event_type, status = _DISPUTES[body.type]
+            shown = dispute_shape(self._intents, intent, charge, status)
+        elif intent is not None:
             is_burned = charge.status is ChargeStatus.CANCELED
             shown = intent_shape(self._intents, intent, charge, is_burned=is_burned)
             event_type = _TYPES.get(charge.status, "payment_intent.processing")

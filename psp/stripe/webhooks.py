@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from payments.attempts import ResultClass
+from payments.attempts import PspAnswer, ResultClass
+from payments.disputes import DisputeState
 from psp.stripe.classification import decoded, moment, of_intent
+from psp.stripe.currencies import from_stripe
 from psp.stripe.format import METADATA_KEY
-from psp.stripe.wire import Event, PaymentIntent
+from psp.stripe.wire import Dispute, Event, PaymentIntent
 from psp.webhooks import (
     SECRET_BYTES_MIN,
     SIGNATURES_MAX,
+    DisputeNotice,
     PspNotice,
     Refusal,
     WebhookUnreadable,
@@ -22,6 +25,22 @@ from psp.webhooks import (
 HEADER_SIGNATURE = "stripe-signature"
 
 TYPE_PREFIX = "payment_intent."
+
+# An inquiry ("warning_…") moves nothing; where it becomes a dispute, funds are withdrawn.
+_DISPUTE_TYPES: Mapping[str, Mapping[str, DisputeState]] = {
+    "charge.dispute.created": {
+        "needs_response": DisputeState.OPENED,
+        "under_review": DisputeState.OPENED,
+    },
+    "charge.dispute.funds_withdrawn": {
+        "needs_response": DisputeState.OPENED,
+        "under_review": DisputeState.OPENED,
+        "lost": DisputeState.OPENED,
+        "won": DisputeState.OPENED,
+    },
+    "charge.dispute.closed": {"won": DisputeState.WON, "lost": DisputeState.LOST},
+}
+"""By type and status: what an event says of its dispute. Others say nothing."""
 
 EVENT_ID_CHARACTERS_MAX = 255
 
@@ -86,6 +105,8 @@ def read_stripe_webhook(body: bytes) -> PspNotice | None:
         raise WebhookUnreadable("it is no event of Stripe's")
     if not event.id or len(event.id) > EVENT_ID_CHARACTERS_MAX:
         raise WebhookUnreadable("id is no event's")
+    if event.type in _DISPUTE_TYPES:
+        return _of_dispute(event)
     if not event.type.startswith(TYPE_PREFIX):
         return None
     intent = decoded(event.data.object, PaymentIntent)
@@ -102,3 +123,30 @@ def read_stripe_webhook(body: bytes) -> PspNotice | None:
     if answer.effective_at is None and answer.result is ResultClass.APPROVED:
         answer = answer._replace(effective_at=moment(event.created))
     return PspNotice(event_id=event.id, psp_key=psp_key, answer=answer.storable())
+
+
+def _of_dispute(event: Event) -> PspNotice | None:
+    """Return what an event says of a dispute: the PaymentIntent's id alone leads to its key."""
+    dispute = decoded(event.data.object, Dispute)
+    if dispute is None or not dispute.id or dispute.object != "dispute":
+        raise WebhookUnreadable("data.object is no dispute")
+    state = _DISPUTE_TYPES[event.type].get(dispute.status)
+    if state is None or dispute.payment_intent is None:
+        # An inquiry, or of a charge that was made without a PaymentIntent: not by us.
+        return None
+    currency = dispute.currency.upper()
+    amount_minor = from_stripe(dispute.amount, currency)
+    if amount_minor is None or amount_minor < 1:
+        raise WebhookUnreadable("data.object.amount is no amount of ours")
+    answer = PspAnswer(
+        result=ResultClass.UNKNOWN,
+        reference=dispute.payment_intent,
+        currency=currency,
+        effective_at=moment(event.created),
+    )
+    return PspNotice(
+        event_id=event.id,
+        psp_key=None,
+        answer=answer.storable(),
+        dispute=DisputeNotice(dispute.id, state, amount_minor),
+    )

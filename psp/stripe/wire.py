@@ -77,6 +77,17 @@ class RefundList(msgspec.Struct, frozen=True):
     has_more: bool = False
 
 
+class Dispute(msgspec.Struct, frozen=True, kw_only=True):
+    """What a buyer's bank takes back of a charge. It has none of our metadata."""
+
+    id: str
+    object: str
+    amount: int
+    currency: str
+    status: str
+    payment_intent: str | None = None
+
+
 class Error(msgspec.Struct, frozen=True, kw_only=True):
     """What Stripe says instead."""
 

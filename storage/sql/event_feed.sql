@@ -6,14 +6,13 @@
 -- pages --
 -- For each merchant and mode ($1, $2) the places behind one ($3 to $6), at most $7 of them. A transaction
 -- that still runs may write before one that has ended, so nothing is shown from the oldest running one on:
--- what is behind a place that was shown came later, whatever ran side by side. With no place found there is
--- one row, which tells how far was looked.
-SELECT wanted.request_no, pg_snapshot_xmin(pg_current_snapshot()) AS horizon, found.db_transaction,
-    found.partition_index, found.order_no, found.sequence, found.type, found.created_at
+-- what is behind a place that was shown came later, whatever ran side by side.
+SELECT wanted.request_no, found.db_transaction, found.partition_index, found.order_no, found.sequence,
+    found.type, found.created_at
 FROM unnest($1::integer[], $2::smallint[], $3::xid8[], $4::integer[], $5::bigint[], $6::integer[],
     $7::integer[]) WITH ORDINALITY AS wanted (merchant_no, mode, db_transaction, partition_index,
     order_no, sequence, count_max, request_no)
-LEFT JOIN LATERAL (
+CROSS JOIN LATERAL (
     SELECT event.db_transaction, event.partition_index, event.order_no, event.sequence, event.type,
         event.created_at
     FROM event
@@ -23,8 +22,15 @@ LEFT JOIN LATERAL (
         AND event.db_transaction < pg_snapshot_xmin(pg_current_snapshot())
     ORDER BY event.db_transaction, event.partition_index, event.order_no, event.sequence
     LIMIT wanted.count_max
-) AS found ON true
+) AS found
 ORDER BY wanted.request_no, found.db_transaction, found.partition_index, found.order_no, found.sequence;
+
+-- newest --
+-- The last place of a merchant's feed that can be shown.
+SELECT db_transaction, partition_index, order_no, sequence FROM event
+WHERE merchant_no = $1 AND mode = $2 AND db_transaction < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY db_transaction DESC, partition_index DESC, order_no DESC, sequence DESC
+LIMIT 1;
 
 -- horizon --
 -- How far can be looked, and whether a transaction that runs is what ends it.

@@ -1285,6 +1285,8 @@ CREATE UNIQUE INDEX operation_identity ON ONLY operation USING btree (operation_
 
 CREATE INDEX operation_payment ON ONLY operation USING btree (partition_index, payment_no, order_no);
 
+CREATE INDEX order_outcome_payment_intent ON ONLY order_outcome USING btree (psp_reference) WHERE ("left"(psp_reference, 3) = 'pi_'::text);
+
 CREATE INDEX payment_order_list ON ONLY payment_order USING btree (merchant_no, mode, accepted_at, order_no);
 
 CREATE UNIQUE INDEX payment_order_uuid ON ONLY payment_order USING btree (order_uuid, partition_index) INCLUDE (order_no);

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.acceptance.conftest import StackFactory
 from tests.acceptance.running_stack import RunningStack
-from tests.shop import Shop, open_shop, oracle
+from tests.shop import Shop, dispute, open_shop, oracle
 from tests.simulator_process import LocalstripeProcess, SimulatorProcess
 
 SECRET_KEY = "sk_test_of_the_imitations"
@@ -171,7 +171,7 @@ async def confirm_by_buyer(shop: Shop, url: str) -> None:
 
 
 def test_lost_and_kept_answers_charge_once(stack_factory: StackFactory, tmp_path: Path) -> None:
-    """What localstripe can't do: answers that get lost, failures that are replayed, denials, webhooks."""
+    """What localstripe can't do: answers that get lost, failures that are replayed, denials, disputes."""
     port = free_port()
     stack = stack_factory()
     secret_file = started(stack, "stripe", f"http://127.0.0.1:{port}")
@@ -183,7 +183,7 @@ def test_lost_and_kept_answers_charge_once(stack_factory: StackFactory, tmp_path
     with SimulatorProcess(tmp_path, port=port, options=options) as simulator:
         asyncio.run(lose_and_keep(stack, simulator.url))
         all_is_well(stack)
-        assert matched_count(stack) == 4 * list(ENDS.values()).count("succeeded") + 1
+        assert matched_count(stack) == CHARGED
 
 
 ENDS = {
@@ -199,6 +199,9 @@ ENDS = {
     "pm_decline_do_not_honor": "failed",
 }
 
+# Four of each, one that is captured by hand, and one whose buyer confirms it.
+CHARGED = 4 * list(ENDS.values()).count("succeeded") + 2
+
 
 async def lose_and_keep(stack: RunningStack, url: str) -> None:
     """Some payments of each kind; the provider's own record is the truth about them."""
@@ -211,11 +214,41 @@ async def lose_and_keep(stack: RunningStack, url: str) -> None:
             for answer in answers:
                 ended = await shop.settled(answer.key, timeout_s=60)
                 assert ended["status"] == ENDS[token], (token, ended)
+        await capture_once(shop)
         waiting = await shop.post(token="pm_card_authenticationRequired")
         at(await until_action(shop, waiting.key), {"decision": "complete"})
-        assert (await shop.settled(waiting.key))["status"] == "succeeded"
+        confirmed = await shop.settled(waiting.key)
+        assert confirmed["status"] == "succeeded"
+        await lose_a_dispute(shop, url, confirmed)
     charged = [row["order_key"] for row in await oracle(url) if row["captured"]]
-    assert len(charged) == len(set(charged)) == 4 * list(ENDS.values()).count("succeeded") + 1
+    assert len(charged) == len(set(charged)) == CHARGED
+
+
+async def capture_once(shop: Shop) -> None:
+    """What a partial capture leaves is released at Stripe: a second one fails, for good, and moves nothing."""
+    held = (await shop.post(token="pm_card_visa", wait_s=20, capture="manual")).body
+    path = f"/v1/payments/{held['id']}"
+    first = await shop.operate(f"{path}/captures", amount=900)
+    assert (first.status, first.body["status"]) == (201, "succeeded")
+    second = await shop.operate(f"{path}/captures", amount=100)
+    assert (second.status, second.body["code"]) == (402, "declined"), second.raw
+    assert second.body["decline_code"] == "charge_not_authorized"
+    after = (await shop.get(path)).body
+    assert (after["status"], after["amount_captured"]) == ("partially_captured", 900)
+
+
+async def lose_a_dispute(shop: Shop, url: str, payment: dict[str, Any]) -> None:
+    """Stripe's webhooks of a dispute name no key of ours: the books know whose PaymentIntent it is."""
+    reference = payment["psp_reference"].replace("pi_", "ch_", 1)
+    path = f"/v1/payments/{payment['id']}/transfers"
+    for end, kind in (("", "dispute"), ("/lose", "dispute_lost")):
+        await dispute(url, reference, end)
+        async with asyncio.timeout(30):
+            while kind not in {row["kind"] for row in (await shop.get(path)).body["data"]}:
+                await asyncio.sleep(0.2)
+    (told,) = (await shop.get("/v1/disputes")).body["data"]
+    assert (told["payment"], told["status"]) == (payment["id"], "lost")
+    assert (told["amount"], told["psp"]) == (payment["amount"], "stripe")
 
 
 def free_port() -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from payments.feed import EventKey, FeedPosition, before_transaction
+from payments.feed import FEED_START, EventKey, FeedPosition, before_transaction
 from payments.mode import Mode
 from storage.event_feed import FeedEntry, FeedPage, FeedQuery, StoredEvent, page_of
 from tests.fakes.fake_queries import FAKE_NOW, check_available
@@ -71,6 +72,11 @@ class FakeEventFeed:
         horizon = self._horizon()
         return [self._page(query, horizon) for query in wanted]
 
+    async def newest(self, merchant_no: int, mode: Mode) -> FeedPosition:
+        check_available(self.is_available)
+        every = self._page(FeedQuery(merchant_no, mode, FEED_START, sys.maxsize), self._horizon())
+        return every.reached
+
     async def horizon(self) -> FeedPosition:
         return (await self.horizon_held())[0]
 
@@ -105,4 +111,4 @@ class FakeEventFeed:
             if (event.merchant_no, event.mode) == (query.merchant_no, query.mode)
             and query.after < place < horizon
         ]
-        return page_of(query, found[: query.count_max], horizon)
+        return page_of(query, found[: query.count_max])

@@ -33,6 +33,7 @@ from storage.directory import PostgresDirectory
 from storage.disputes import PostgresDisputes
 from storage.event_feed import FEED_SETTINGS, PostgresEventFeed
 from storage.letters import PostgresLetters
+from storage.psp_references import PostgresPspReferences
 from storage.queries import PostgresQueries
 from storage.queue import QueueSettings, RedisGatewayQueue, RedisOwnerQueue, reply_channel
 from storage.read_pool import ReadPool
@@ -117,6 +118,7 @@ class RealGateway:
                 disputes=PostgresDisputes(self._pool),
                 feed=PostgresEventFeed(self._feed_pool),
                 webhooks=PostgresWebhooks(self._feed_pool),
+                references=PostgresPspReferences(self._pool),
                 append_queues=self._queues[:2],
                 find_queues=self._queues[2:],
                 reply_to=REPLY_TO,

@@ -14,7 +14,7 @@ import actors.dispatcher
 from actors.dispatcher import Dispatcher
 from actors.dispatcher_settings import LEAD_SILENT_S, DispatcherSettings
 from actors.webhook_sending import TryError, TryResult
-from payments.feed import EventKey, FeedPosition, event_id
+from payments.feed import EventKey, FeedPosition, before_transaction, event_id
 from payments.lifecycle import PaymentEvent
 from payments.mode import Mode
 from runtime.metrics import Metrics
@@ -388,9 +388,8 @@ async def test_results_behind_the_place_are_not_sent_again() -> None:
     ids = world.put(3)
     async with running(world):
         await eventually(lambda: world.states(number) == {DeliveryState.DELIVERED: 3})
-    place = world.books.places[number]
     first = min(position for _, position in world.books.deliveries)
-    world.books.places[number] = place._replace(db_transaction=first.db_transaction)
+    world.books.places[number] = before_transaction(first.db_transaction)
     del world.books.deliveries[number, first]
     world.receivers.got.clear()
     async with running(world):

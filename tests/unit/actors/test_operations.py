@@ -4,13 +4,15 @@ holds what is disputed.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from functools import partial
 from uuid import uuid4
 
 import pytest
 
-from actors import letter_desk, timers
+from actors import letter_desk, timers, unparking
+from payments.attempts import PspAnswer
 from payments.commands import OperationCommand, PaymentCommand
 from payments.disputes import DisputeState
 from payments.event_rows import EventVerdict
@@ -124,6 +126,53 @@ async def test_what_nobody_captures_is_given_back() -> None:
     (row,) = world.psp.oracle_rows()
     assert (row.status, row.captured) == ("voided", 0)
     assert world.books.timers == {}
+
+
+async def test_what_was_parked_counts_while_its_owner_takes_it_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Let go on, a refund is neither parked nor in memory for a moment: nothing is decided without it."""
+    world = World()
+    psp_refund = world.psp.refund
+
+    async def never(*_: object, **__: object) -> PspAnswer:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(world.psp, "refund", never)
+    payment = a_command(uuid4(), amount_minor=1_000)
+    index = partition_index(payment.order_uuid, PARTITION_COUNT)
+    first, second = (
+        an_operation(REFUND, payment, number, amount_minor)
+        for number, amount_minor in ((1, 700), (2, 400))
+    )
+    async with world.running(world.host("host-0")):
+        await world.gateway.append([queue_entry(payment, index)])
+        await world.until(lambda: world.status_of(payment.order_uuid) == PaymentState.SUCCEEDED)
+        await ask(world, first)
+        await world.until(lambda: first.operation_uuid in world.books.operation_keys)
+    key = world.books.operation_keys[first.operation_uuid]
+    world.books.parked[key] = ("kills_host", "")
+    monkeypatch.setattr(world.psp, "refund", psp_refund)
+    unpark = world.unparking.unpark
+
+    async def unpark_slowly(partition_index: int, epoch: int, order_no: int) -> None:
+        await unpark(partition_index, epoch, order_no)
+        # It is written, and the answer takes its time.
+        await ask(world, second)
+        await asyncio.sleep(0.2)
+
+    monkeypatch.setattr(world.unparking, "unpark", unpark_slowly)
+    monkeypatch.setattr(unparking, "LOOK_EVERY_S", 0.01)
+    async with world.running(world.host("host-1")):
+        await world.until(lambda: world.books.partitions[index].head.epoch == 2)
+        world.unparking.wishes.add(key)
+        await world.until(lambda: None not in (status_of(world, first), status_of(world, second)))
+    assert status_of(world, first) == PaymentState.SUCCEEDED
+    outcome, _ = world.books.outcomes[world.books.operation_keys[second.operation_uuid]]
+    assert outcome.failure_code == "refund_exceeds_captured"
+    (row,) = world.psp.oracle_rows()
+    assert row.refunded == 700
 
 
 async def test_a_dispute_comes_by_webhook() -> None:

@@ -84,7 +84,13 @@ def test_pauses_grow_and_are_drawn_from_nothing_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7.0), ("Sun, 01 Nov 2026 12:00:09 GMT", 9.0), ("soon", 0.0)]
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("Sun, 01 Nov 2026 12:00:09 GMT", 9.0),
+        ("soon", 0.0),
+        ("Sun, 01 Nov 2026 12:00:09 +99999999999999", 0.0),
+    ],
 )
 def test_retry_after_is_waited_for(header: str, seconds: float) -> None:
     """A gateway that says when is not asked before, and clients spread out after it."""

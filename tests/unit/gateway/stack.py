@@ -38,6 +38,7 @@ from tests.fakes.fake_checkouts import FakeCheckouts
 from tests.fakes.fake_disputes import FakeDisputes
 from tests.fakes.fake_event_feed import FakeEventFeed
 from tests.fakes.fake_letter_box import FakeLetterBox
+from tests.fakes.fake_psp_references import FakePspReferences
 from tests.fakes.fake_queries import FakeDirectory, FakeQueries
 from tests.fakes.fake_queue import FakeGatewayQueue
 from tests.fakes.fake_queue_server import FakeQueueServer
@@ -154,6 +155,7 @@ class GatewayStack:
         self.disputes = FakeDisputes()
         self.feed = FakeEventFeed()
         self.webhooks = FakeWebhooks(FakeWebhookBooks(self.feed))
+        self.references = FakePspReferences()
         self.request_log = FakeRequestLog()
         self.queue = FakeQueueServer(self.clock, stream_length_max=stream_length_max)
         self.merchant: MerchantRecord = self.directory.put_merchant(MERCHANT_ID, fee=SANDBOX_FEE)
@@ -169,6 +171,7 @@ class GatewayStack:
                 disputes=self.disputes,
                 feed=self.feed,
                 webhooks=self.webhooks,
+                references=self.references,
                 append_queues=[FakeGatewayQueue(self.queue) for _ in range(2)],
                 find_queues=[FakeGatewayQueue(self.queue)],
                 reply_to="reply:gateway-0",

@@ -287,15 +287,15 @@ async def test_streams_that_begin_together_are_bounded(monkeypatch: pytest.Monke
     monkeypatch.setattr(gateway.event_stream, "STREAMS_PER_MERCHANT_MAX", 2)
     async with GatewayStack() as stack, ClientSession() as session, asyncio.timeout(5):
         may_tell = asyncio.Event()
-        horizon, asked = stack.feed.horizon, 0
+        newest, asked = stack.feed.newest, 0
 
-        async def late_horizon() -> FeedPosition:
+        async def late_newest(merchant_no: int, mode: Mode) -> FeedPosition:
             nonlocal asked
             asked += 1
             await may_tell.wait()
-            return await horizon()
+            return await newest(merchant_no, mode)
 
-        monkeypatch.setattr(stack.feed, "horizon", late_horizon)
+        monkeypatch.setattr(stack.feed, "newest", late_newest)
         url, headers = f"{stack.url}/v1/events/stream", {"Authorization": f"Bearer {stack.key}"}
         begun = [asyncio.create_task(session.get(url, headers=headers)) for _ in range(5)]
         await until(lambda: asked == len(begun))

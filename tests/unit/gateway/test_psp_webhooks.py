@@ -13,13 +13,14 @@ import pytest
 
 from gateway import accepting
 from gateway.settings import WebhookSource
-from payments.attempts import ResultClass
+from payments.attempts import PspAnswer, ResultClass
+from payments.disputes import DisputeState
 from payments.identity import psp_key
 from payments.partitioning import partition_index
 from payments.psp_events import PspEvent, event_uuid
 from psp.sandbox_webhooks import read_sandbox_webhook
 from psp.simulator.wire import AnswerBody, ChargeStatus, WebhookBody
-from psp.webhooks import WebhookVerifier, signature_of
+from psp.webhooks import DisputeNotice, PspNotice, WebhookVerifier, signature_of
 from storage.event_envelope import decode_event
 from tests.unit.gateway.stack import PARTITION_COUNT, Answered, GatewayStack, settings, until
 
@@ -240,6 +241,32 @@ async def test_what_concerns_no_order_is_acknowledged_and_dropped(
     shown = (await stack.get("/metrics")).body.decode()
     name = "tallystick_gateway_psp_events_total"
     assert f'{name}{{answer="ignored",psp="simulator"}} 1.0' in shown
+
+
+def a_dispute(_body: bytes) -> PspNotice:
+    """What a provider tells that names its own reference and no key of ours."""
+    answer = PspAnswer(result=ResultClass.UNKNOWN, reference="pi_abc", currency="USD")
+    told = DisputeNotice("dp_abc", DisputeState.OPENED, 700)
+    return PspNotice("evt_dispute", None, answer.storable(), told)
+
+
+async def test_an_event_without_a_key_is_queued_by_its_reference() -> None:
+    """The books lead from the provider's name to the order; while they are away it is not taken."""
+    source = WebhookSource(verifier=WebhookVerifier([NEW], tolerance_s=300), read=a_dispute)
+    async with GatewayStack(gateway_settings=settings(webhooks={"simulator": source})) as stack:
+        assert (await send(stack, b"{}")).json["status"] == "ignored"
+        stack.references.keys["simulator", "pi_abc"] = psp_key(ORDER, 2)
+        stack.references.is_available = False
+        answer = await send(stack, b"{}")
+        assert (answer.status, answer.code) == (503, "store_unavailable")
+        assert answer.json["details"] == {"may_run": False}
+        assert queued(stack) == []
+        stack.references.is_available = True
+        assert (await send(stack, b"{}")).status == 202
+        ((index, event),) = queued(stack)
+    assert index == partition_index(ORDER, PARTITION_COUNT)
+    assert (event.order_uuid, event.attempt_no) == (ORDER, 2)
+    assert (event.dispute_id, event.disputed_minor) == ("dp_abc", 700)
 
 
 @pytest.mark.parametrize("path", ["/v1/psp/stripe/webhooks", "/v1/psp/nobody/webhooks"])

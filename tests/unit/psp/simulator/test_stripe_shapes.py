@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from payments.attempts import ResultClass
+from payments.disputes import DisputeState
 from psp.port import ChargeTerms
 from psp.simulator.behaviour import digest_of_key, reference_of_digest
 from psp.simulator.records import ChangeRecord, FailureRecord, IntentRecord
@@ -17,6 +19,7 @@ from psp.simulator.stripe_webhooks import StripeWebhooks, secret_bytes
 from psp.simulator.wire import AnswerBody, ChangeKind, ChargeStatus, WebhookBody
 from psp.stripe.format import bodies_of, canonical_charge
 from psp.stripe.webhooks import StripeWebhookVerifier, read_stripe_webhook
+from psp.webhooks import DisputeNotice
 
 SEED = 7
 KEY = "tly_key"
@@ -127,6 +130,28 @@ def test_its_webhooks_are_believed_and_read(status: ChargeStatus, result: Result
     assert notice is not None
     assert (notice.event_id, notice.psp_key) == ("evt_x", KEY)
     assert notice.answer.result is result
+    assert notice.answer.reference == intents.intent_id(KEY)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        ("charge.dispute.opened", DisputeState.OPENED),
+        ("charge.dispute.won", DisputeState.WON),
+        ("charge.dispute.lost", DisputeState.LOST),
+    ],
+)
+def test_its_disputes_are_read_as_stripes(kind: str, state: DisputeState) -> None:
+    """As Stripe's, they name the PaymentIntent and no key."""
+    intents = StripeIntents(seed=SEED)
+    intents.apply(an_intent())
+    charge = msgspec.structs.replace(_charge(ChargeStatus.CAPTURED), dispute="dp_x", disputed=700)
+    told = WebhookBody(id="evt_x", type=kind, created_at=AT, data=charge)
+    body, _ = StripeWebhooks(intents).shaped(told, SECRET, NOW_S)
+    assert KEY.encode() not in body
+    notice = read_stripe_webhook(body)
+    assert notice is not None
+    assert notice.dispute == DisputeNotice("dp_x", state, 700)
     assert notice.answer.reference == intents.intent_id(KEY)
 
 

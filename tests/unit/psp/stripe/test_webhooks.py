@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from payments.attempts import ResultClass
+from payments.disputes import DisputeState
 from psp.simulator import stripe_webhooks as simulated
 from psp.stripe.webhooks import (
     StripeWebhookVerifier,
@@ -16,7 +17,7 @@ from psp.stripe.webhooks import (
     secret_bytes,
     signature_of,
 )
-from psp.webhooks import Refusal, WebhookUnreadable
+from psp.webhooks import DisputeNotice, Refusal, WebhookUnreadable
 
 NEW, OLD = secret_bytes("whsec_new_and_long_enough"), secret_bytes("whsec_old_and_long_enough")
 VERIFIER = StripeWebhookVerifier([NEW, OLD], tolerance_s=300)
@@ -177,3 +178,70 @@ def test_what_is_no_event_says_so(body: bytes) -> None:
     """Named by what is wrong, never by what it holds."""
     with pytest.raises(WebhookUnreadable):
         read_stripe_webhook(body)
+
+
+def dispute(kind: str, status: str, **changes: Any) -> bytes:
+    told = {
+        "id": "dp_1",
+        "object": "dispute",
+        "amount": 300,
+        "charge": "ch_abc",
+        "created": NOW_S - 60,
+        "currency": "usd",
+        "metadata": {},
+        "payment_intent": "pi_abc",
+        "status": status,
+        **changes,
+    }
+    document = {
+        "id": "evt_1",
+        "type": f"charge.dispute.{kind}",
+        "created": NOW_S,
+        "data": {"object": told},
+    }
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "state"),
+    [
+        ("created", "needs_response", DisputeState.OPENED),
+        ("created", "under_review", DisputeState.OPENED),
+        ("funds_withdrawn", "needs_response", DisputeState.OPENED),
+        ("funds_withdrawn", "lost", DisputeState.OPENED),
+        ("closed", "won", DisputeState.WON),
+        ("closed", "lost", DisputeState.LOST),
+    ],
+)
+def test_a_dispute_is_told_by_its_payment_intent(
+    kind: str, status: str, state: DisputeState
+) -> None:
+    """It has none of our metadata: the PaymentIntent's id is all that leads to its order."""
+    notice = read_stripe_webhook(dispute(kind, status))
+    assert notice is not None
+    assert (notice.psp_key, notice.answer.reference) == (None, "pi_abc")
+    assert notice.answer.result is ResultClass.UNKNOWN
+    assert notice.dispute == DisputeNotice("dp_1", state, 300)
+    assert notice.answer.currency == "USD"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        dispute("created", "warning_needs_response"),
+        dispute("closed", "warning_closed"),
+        dispute("updated", "needs_response"),
+        dispute("funds_reinstated", "won"),
+        dispute("created", "needs_response", payment_intent=None),
+    ],
+)
+def test_what_moves_no_money_of_ours_is_passed_over(body: bytes) -> None:
+    """Inquiries, evidence that was handed in, and charges that we never make."""
+    assert read_stripe_webhook(body) is None
+
+
+@pytest.mark.parametrize("changes", [{"amount": 0}, {"currency": "xxx"}, {"id": ""}])
+def test_a_dispute_that_makes_no_sense_is_unreadable(changes: dict[str, object]) -> None:
+    """Without an amount or a name nothing could be booked."""
+    with pytest.raises(WebhookUnreadable):
+        read_stripe_webhook(dispute("created", "needs_response", **changes))
