@@ -11,6 +11,7 @@ _DECLINED_KEY = "0c9a4b1e-52a7-4f5f-8a43-d0e1b1f0a6c2"
 REFUNDED_KEY = "4e0a5d5c-2f57-4d0f-8d8e-6a3c1f0b9a21"
 _RUNNING_KEY = "b3f6a6d4-1f0b-4c3a-9a57-2f9a4f0c7d10"
 _SPLIT_KEY = "d9a5b0c2-7e31-4c6a-8f0e-5b2a6c1d4e70"
+_UNUSED_KEY = "a1f2c3d4-5b6a-4c7d-8e9f-0a1b2c3d4e5f"
 MISSING_KEY = "00000000-0000-4000-8000-000000000000"
 
 PAYMENT_EXAMPLE: dict[str, object] = {
@@ -154,7 +155,7 @@ CREATE_EXAMPLES = (
     Example(
         name="split_wrongly",
         text="Parts that do not sum to the amount",
-        headers={"Idempotency-Key": MISSING_KEY},
+        headers={"Idempotency-Key": _UNUSED_KEY},
         body={
             "amount": 3000,
             "currency": "USD",
