@@ -35,7 +35,8 @@ from runtime.mutation import mutate
 from runtime.psp_config import PspConfig
 from storage.intent import IntentStore
 from storage.ledger import PostgresLedger
-from storage.opening import connector, owner_queue, queue_settings, read_pool
+from storage.opening import owner_queue, queue_settings
+from storage.opening_books import connector, read_pool
 from storage.ownership import PostgresOwnership
 from storage.read_pool import ReadPool
 from storage.unparking import PostgresUnparking

@@ -14,7 +14,7 @@ from runtime.metrics import Metrics
 from runtime.metrics_server import MetricsServer
 from storage.dispatching import PostgresDispatchStore
 from storage.event_feed import FEED_SETTINGS, PostgresEventFeed
-from storage.opening import connector, read_pool
+from storage.opening_books import connector, read_pool
 
 # The loops that read: the feed, what is due, and how far the feed is.
 FEED_SESSIONS_MAX = 3

@@ -12,7 +12,8 @@ from actors.measuring import HostMetrics
 from runtime.clock import Clock
 from runtime.config import Config
 from runtime.metrics_server import MetricsServer
-from storage.opening import queue_settings, read_pool
+from storage.opening import queue_settings
+from storage.opening_books import read_pool
 from storage.queue_status import QueueStatusReader
 from storage.read_pool import ReadPool
 from storage.status import StandbyStatus, StatusQueries

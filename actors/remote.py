@@ -21,7 +21,7 @@ from runtime.collector import spare_the_living
 from runtime.config import Config, load_config
 from runtime.logs import configure_logs
 from storage.intent import IntentStore
-from storage.opening import read_pool
+from storage.opening_books import read_pool
 
 _log = structlog.get_logger(__name__)
 

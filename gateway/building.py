@@ -32,7 +32,8 @@ from storage.disputes import PostgresDisputes
 from storage.event_feed import FEED_SETTINGS, PostgresEventFeed
 from storage.letters import PostgresLetters
 from storage.one_copy import OneCopyWatch
-from storage.opening import gateway_queue, queue_settings, read_pool
+from storage.opening import gateway_queue, queue_settings
+from storage.opening_books import read_pool
 from storage.psp_references import PostgresPspReferences
 from storage.queries import PostgresQueries
 from storage.queue import reply_channel

@@ -34,6 +34,7 @@ from payments import operation_fingerprint
 from payments.answer import API_VERSION
 from payments.commands import OperationCommand
 from payments.identity import (
+    OperationKey,
     operation_uuid,
     order_uuid,
     parse_idempotency_key,
@@ -61,6 +62,12 @@ _EXHAUSTED = Problem(
 _REFUND_NOT_FOUND = Problem(
     code=Code.REFUND_NOT_FOUND,
     detail="Neither the books nor the queue know such a refund of this merchant and mode.",
+)
+
+_CURSOR_UNKNOWN = Problem(
+    code=Code.PARAMETER_INVALID,
+    detail="The cursor is no refund of this payment.",
+    param="query:starting_after",
 )
 
 
@@ -117,14 +124,11 @@ class Operations:
         found = await self._finding.find(key)
         if isinstance(found, Problem):
             return found
-        after = parameters.get("starting_after")
-        cursor = None if after is None else parse_operation_id(after)
-        if after is not None and (cursor is None or cursor.partition_index != key[0]):
-            return Problem(
-                code=Code.PARAMETER_INVALID,
-                detail="The cursor is no refund of this payment.",
-                param="query:starting_after",
-            )
+        cursor = None
+        if (after := parameters.get("starting_after")) is not None:
+            cursor = await self._cursor(after, request, merchant)
+        if isinstance(cursor, Problem):
+            return cursor
         try:
             page, has_more = await self._queries.operations_of(
                 *key,
@@ -184,6 +188,19 @@ class Operations:
         if wait_s and isinstance(answer, web.Response):
             answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
         return answer
+
+    async def _cursor(
+        self, after: str, request: web.Request, merchant: Merchant
+    ) -> OperationKey | Problem:
+        """Return the cursor, which has to be a refund of the path's payment: another one leads to no page of it."""
+        cursor = parse_operation_id(after)
+        view = None if cursor is None else await self._refunds.find(cursor, merchant)
+        if isinstance(view, Problem):
+            return view
+        payment_key = parse_idempotency_key(request.match_info["id"])
+        if cursor is None or view is None or view.payment_key != payment_key:
+            return _CURSOR_UNKNOWN
+        return _CURSOR_UNKNOWN if view.kind is not OperationKind.REFUND else cursor
 
     async def _wanted(
         self, kind: OperationKind, request: web.Request

@@ -19,7 +19,7 @@ from payments.mode import Mode
 from payments.money import Money
 from runtime.config import Config
 from storage.directory import PostgresDirectory
-from storage.opening import read_pool
+from storage.opening_books import read_pool
 from storage.read_ports import MerchantRecord
 
 # Each seller sells in one of them; the yen has no minor unit, the dinar three.

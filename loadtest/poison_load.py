@@ -32,7 +32,8 @@ from payments.mode import Mode
 from payments.partitioning import partition_index
 from runtime.clock import SystemClock
 from storage.envelope import accepted_at_ms
-from storage.opening import queue_settings, read_pool
+from storage.opening import queue_settings
+from storage.opening_books import read_pool
 from storage.queue import RedisGatewayQueue
 from storage.queue_ports import QueueEntry
 

@@ -15,7 +15,7 @@ from runtime.config import Config
 from storage.api_keys import matches, parse_api_key
 from storage.deployments import read_deployment
 from storage.directory import PostgresDirectory
-from storage.opening import read_pool
+from storage.opening_books import read_pool
 from storage.read_pool import ReadPool
 
 T = TypeVar("T")

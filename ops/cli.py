@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 
 import click
@@ -54,10 +53,19 @@ _MODULES: Mapping[str, str] = {
 
 def version_text() -> str:
     """The version of the installed distribution."""
+    # Few commands tell it, and its import takes longer than click's.
+    from importlib import metadata
+
     try:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return "unknown (not installed: run make up, or pip install -e .)"
+
+
+def _tell_version(context: click.Context, _option: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted and not context.resilient_parsing:
+        click.echo(f"tally {version_text()}")
+        context.exit()
 
 
 class LazyGroup(click.Group):
@@ -79,7 +87,14 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version_text(), prog_name="tally", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the version and exit.",
+)
 @click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),

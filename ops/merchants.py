@@ -14,7 +14,7 @@ from payments.mode import Mode
 from runtime.config import Config
 from storage.api_keys import RANDOM_BYTES, issue_api_key
 from storage.directory import PostgresDirectory
-from storage.opening import read_pool
+from storage.opening_books import read_pool
 from storage.read_ports import KeyRole
 
 SANDBOX_NAME = "Sandbox shop"

@@ -195,7 +195,12 @@ def _approved(
 
 
 def _canceled(order: OpenOrder, step: TimerKind, answer: PspAnswer, now: datetime) -> Ended:
-    """Expired where we had it canceled at the buyer's deadline; before that the buyer did it."""
+    """Expired where we had it canceled at the buyer's deadline; before that the buyer did it.
+
+    An operation has no buyer: under a key that never runs any more it was not done, and is told as failed.
+    """
+    if order.operation is not None:
+        return _UNAVAILABLE._replace(failure_message="The provider did not run it, and never will.")
     deadline = order.action_expires_at
     is_expired = deadline is not None and (step is TimerKind.CANCEL or now >= deadline)
     return Ended(

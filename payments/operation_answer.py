@@ -49,7 +49,6 @@ STATUS_WIRES: Mapping[PaymentState, str] = {
     PaymentState.PROCESSING: "processing",
     PaymentState.SUCCEEDED: "succeeded",
     PaymentState.FAILED: "failed",
-    PaymentState.CANCELED: "canceled",
 }
 """An operation is run as an order is, in these of its states."""
 

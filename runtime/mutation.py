@@ -11,15 +11,12 @@ import importlib
 from collections.abc import Callable, Mapping
 
 from runtime.config import ConfigError
-from runtime.logs import get_logger
 
 MUTANT_VARIABLE = "TALLY_MUTANT"
 TEST_STACK_VARIABLE = "TALLY_TEST_STACK"
 
 # By name, because what measures is not imported by what it measures.
 _CATALOGUE_MODULE = "loadtest.mutants"
-
-_log = get_logger(__name__)
 
 
 class MutantRefused(ConfigError):
@@ -43,5 +40,8 @@ def mutate(environment: Mapping[str, str], *, is_sandbox: bool) -> str | None:
         apply(name)
     except KeyError as unknown:
         raise MutantRefused(f"{MUTANT_VARIABLE}={name}: there is no such mutant") from unknown
-    _log.warning("mutant_active", mutant=name)
+    # The command line imports this module for its names alone, and logs nothing.
+    from runtime.logs import get_logger
+
+    get_logger(__name__).warning("mutant_active", mutant=name)
     return name

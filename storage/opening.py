@@ -1,20 +1,19 @@
-"""From the configuration to open stores: the one place that turns names and files into connections."""
+"""From the configuration to the open queue: the one place that turns names and files into connections to it.
+
+Apart from the books' (storage/opening_books.py): whoever reads books alone, as most commands do, is spared the
+import of the queue's client library.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from runtime.clock import Clock
-from runtime.config import Config, ConfigError, ShardConfig
-from storage.connections import PLANNED_ONCE, Connector
+from runtime.config import Config, ConfigError
 from storage.queue_cluster_gateway import ClusterGatewayQueue
 from storage.queue_cluster_owner import ClusterOwnerQueue
 from storage.queue_gateway import RedisGatewayQueue
 from storage.queue_owner import RedisOwnerQueue
 from storage.queue_ports import GatewayQueue, OwnerQueue
 from storage.queue_settings import QueueMode, QueueSettings, QueueSettingsInvalid
-from storage.read_pool import ReadPool
-from storage.reaping import ReapedLeases
 
 
 def queue_settings(config: Config) -> QueueSettings:
@@ -51,35 +50,3 @@ def owner_queue(settings: QueueSettings, *, clock: Clock) -> OwnerQueue:
     if settings.mode is QueueMode.CLUSTER:
         return ClusterOwnerQueue(settings, clock=clock)
     return RedisOwnerQueue(settings, clock=clock)
-
-
-def connector(config: Config, shard: ShardConfig, role: str, *, application_name: str) -> Connector:
-    """Connections to the shard's primary as ``role`` ("gateway", "owner", "reader")."""
-    return Connector(config.postgres_dsn(shard, role), application_name=application_name)
-
-
-def read_pool(
-    config: Config,
-    shard: ShardConfig,
-    role: str,
-    *,
-    application_name: str,
-    session_count_max: int,
-    settings: Mapping[str, str] = PLANNED_ONCE,
-) -> ReadPool:
-    """A pool of sessions on the shard's primary."""
-    return ReadPool(
-        connector(config, shard, role, application_name=application_name),
-        session_count_max=session_count_max,
-        settings=settings,
-    )
-
-
-def reaped_leases(config: Config, *, application_name: str) -> ReapedLeases:
-    """The leases in all shards, for the parent of hosts' processes."""
-    return ReapedLeases(
-        [
-            connector(config, shard, "owner", application_name=application_name)
-            for shard in config.postgres.shards
-        ]
-    )

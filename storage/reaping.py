@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from runtime.config import Config
 from storage.connections import Connector
 from storage.ledger import Reader
+from storage.opening_books import connector
 from storage.ownership import LEASE_SETTINGS
 from storage.sql_files import load_statements
 
@@ -31,3 +33,13 @@ class ReapedLeases:
         """End all connections."""
         for reader in self._readers:
             await reader.close()
+
+
+def reaped_leases(config: Config, *, application_name: str) -> ReapedLeases:
+    """The leases in all shards, for the parent of hosts' processes."""
+    return ReapedLeases(
+        [
+            connector(config, shard, "owner", application_name=application_name)
+            for shard in config.postgres.shards
+        ]
+    )

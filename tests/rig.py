@@ -31,7 +31,7 @@ from storage.connections import Connector, ensure_server_marked
 from storage.deployments import Deployment, RolePasswords, create_deployment, create_roles
 from storage.directory import PostgresDirectory
 from storage.migrations import migrate, migrations_of_package
-from storage.opening import read_pool
+from storage.opening_books import read_pool
 from storage.read_ports import KeyRole
 from tests.servers import SharedServers
 from tests.simulator_process import SimulatorProcess

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,11 @@ PACKAGES: tuple[str, ...] = tuple(
 
 Predicate = Callable[[ast.AST], bool]
 
+_RULED = (
+    *(ast.Call, ast.Attribute, ast.Import, ast.ImportFrom, ast.ExceptHandler),
+    *(ast.FunctionDef, ast.AsyncFunctionDef),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -28,6 +34,7 @@ class Source:
     path: str
     text: str
     nodes: tuple[ast.AST, ...]
+    """Those of the kinds that rules look at: a tenth of all."""
 
     @property
     def package(self) -> str:
@@ -124,14 +131,36 @@ def texts() -> Mapping[str, str]:
     return found
 
 
+def ruled_nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """What of a tree rules look at, in the order of `ast.walk`, which takes twice as long."""
+    found: list[ast.AST] = []
+    row: list[ast.AST] = [tree]
+    for node in row:  # it grows meanwhile
+        if isinstance(node, _RULED):
+            found.append(node)
+        for value in vars(node).values():
+            if isinstance(value, list):
+                row += [each for each in value if isinstance(each, ast.AST)]
+            elif isinstance(value, ast.AST):
+                row.append(value)
+    return tuple(found)
+
+
 @cache
 def sources() -> tuple[Source, ...]:
     """Every Python file."""
-    return tuple(
-        Source(path=path, text=text, nodes=tuple(ast.walk(ast.parse(text, path))))
-        for path, text in texts().items()
-        if path.endswith(".py")
-    )
+    # Millions of nodes and no cycle among them: looking for one would take most of the time, here and in whatever
+    # runs afterwards.
+    gc.disable()
+    try:
+        return tuple(
+            Source(path=path, text=text, nodes=ruled_nodes(ast.parse(text, path)))
+            for path, text in texts().items()
+            if path.endswith(".py")
+        )
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def documentation() -> str:

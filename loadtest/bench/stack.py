@@ -27,7 +27,7 @@ from ops.stack.secret_files import SANDBOX_KEY_FILE, SANDBOX_MERCHANT_FILE
 from ops.stack.settings import StackSettings
 from ops.stack.state import Addresses, Role, StackState, read_state
 from storage.intent import IntentStore
-from storage.opening import read_pool
+from storage.opening_books import read_pool
 
 SELLER_COUNT = 1_000
 SELLERS = [f"seller_{number:04}" for number in range(SELLER_COUNT)]

@@ -28,7 +28,7 @@ from ops.stack.secret_files import SANDBOX_KEY_FILE
 from ops.stack.settings import StackSettings
 from ops.stack.state import ProcessRecord, Role, StackState, read_state
 from runtime.config import Config
-from storage.opening import read_pool
+from storage.opening_books import read_pool
 from storage.read_pool import ReadPool
 
 Progress = Callable[[str], None]

@@ -42,9 +42,9 @@ from runtime.logs import get_logger
 from storage.deployments import DeploymentDiffers
 from storage.intent import IntentStore
 from storage.migrations import MigrationChanged, MigrationUnknown
-from storage.opening import read_pool, reaped_leases
+from storage.opening_books import read_pool
 from storage.read_pool import ReadPool
-from storage.reaping import ReapedLeases
+from storage.reaping import ReapedLeases, reaped_leases
 
 _log = get_logger(__name__)
 

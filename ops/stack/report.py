@@ -34,7 +34,7 @@ from ops.versions import versions
 from runtime.config import Config, ConfigError
 from runtime.faults import StorageUnavailable
 from storage.intent import IntentStore
-from storage.opening import read_pool
+from storage.opening_books import read_pool
 from storage.status import (
     Decisions,
     HostStatus,

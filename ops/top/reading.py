@@ -13,7 +13,7 @@ from ops.local.pidfile import identity_of
 from ops.top.exposition import NoExposition, Samples
 from runtime.config import Config
 from runtime.faults import StorageUnavailable
-from storage.opening import read_pool
+from storage.opening_books import read_pool
 from storage.status import HostStatus, StatusQueries, StoreStatus
 
 T = TypeVar("T")

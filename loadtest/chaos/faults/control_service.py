@@ -12,7 +12,7 @@ from loadtest.chaos.proc import is_running
 from loadtest.chaos.stack import ChaosStack
 from runtime.faults import StorageUnavailable
 from storage.intent import IntentStore
-from storage.opening import read_pool
+from storage.opening_books import read_pool
 from storage.status import StatusQueries
 
 CONTROL_SERVICE = "gcs"

@@ -312,12 +312,21 @@ async def test_refunds_are_listed_and_shown(stack: GatewayStack, paid: UUID) -> 
         (f"/v1/refunds/{operation_id('cp', 0, uuid4())}", "refund_not_found"),
         (f"/v1/refunds/{operation_id('rf', 0, uuid4())}", "refund_not_found"),
         (f"/v1/payments/{paid}/refunds?starting_after=rf_x", "parameter_invalid"),
+        (
+            f"/v1/payments/{paid}/refunds?starting_after={operation_id('rf', 0, uuid4())}",
+            "parameter_invalid",
+        ),
         (f"/v1/payments/{paid}/refunds?status=x", "parameter_unknown"),
         (f"/v1/payments/{uuid4()}/refunds", "payment_not_found"),
     ):
         assert (await stack.get(path)).code == code, path
     live = await stack.get(f"/v1/refunds/{refund_id}", key=stack.issue_key(mode=Mode.LIVE))
     assert live.code == "refund_not_found"
+    # A refund of another payment is no place in this one's list.
+    await stack.pay(other := uuid4())
+    stack.take_in(PaymentState.SUCCEEDED)
+    answer = await stack.get(f"/v1/payments/{other}/refunds?starting_after={refund_id}")
+    assert (answer.status, answer.code) == (400, "parameter_invalid")
 
 
 async def test_without_the_books_nothing_is_taken(stack: GatewayStack, paid: UUID) -> None:

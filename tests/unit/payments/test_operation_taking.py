@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from payments import operations
-from payments.attempts import ResultClass
+from payments.attempts import PspAnswer, ResultClass
 from payments.disputes import DisputeState
 from payments.event_judging import answer_of
 from payments.event_rows import EventVerdict
@@ -280,6 +280,23 @@ def test_a_disputed_amount_is_not_refunded() -> None:
     life.tell(event)
     decided = life.world.take(operations=[an_operation(OperationKind.REFUND, AUTOMATIC, 1, 1)])
     assert [outcome.failure_code for outcome in decided.outcomes] == ["refund_exceeds_captured"]
+
+
+@pytest.mark.parametrize("kind", [OperationKind.REFUND, OperationKind.CAPTURE, OperationKind.VOID])
+def test_an_operation_whose_key_is_canceled_has_failed(kind: OperationKind) -> None:
+    """Nothing was done, so its answer is no 201, and what it was to move can be asked for again."""
+    life = Life()
+    payment = AUTOMATIC if kind is OperationKind.REFUND else MANUAL
+    life.world.take(operations=[an_operation(kind, payment, 1)])
+    (call,) = life.world.calls
+    canceled = life.world.answer(call, PspAnswer(result=ResultClass.CANCELED))
+    (outcome,) = life.world.take(answers=[canceled]).outcomes
+    assert (outcome.status, outcome.failure_code) == (PaymentState.FAILED, "psp_unavailable")
+    assert outcome.amount_captured_minor == 0
+    life.world.take(operations=[an_operation(kind, payment, 2)])
+    life.world.carry_out(life.world.calls[0], Deed.CHARGE)
+    again = life.world.books.operation_keys[an_operation(kind, payment, 2).operation_uuid]
+    assert life.world.books.outcomes[again][0].status == PaymentState.SUCCEEDED
 
 
 def test_a_refund_in_flight_counts_against_the_next_one() -> None:
