@@ -81,9 +81,11 @@ _ONE_OF_TWO: Schema = {
 
 _KEY = "2f0d8f51-6a55-4e0c-9a71-3c1f5b1f0e77"
 _ORDER_ID = "5b0c7a44-1e6c-4b62-8a4e-2a9d1c7e4f30"
+_HOSTED_KEY = "c0a5e3d2-8b1f-4d6c-9e47-1f2a3b4c5d6e"
 _METADATA = {"cart": "c-10"}
+_ORDER = {"id": _ORDER_ID, "seller": "slr_shoes", "amount": 1999, "currency": "USD"}
 _REQUEST = {
-    "orders": [{"id": _ORDER_ID, "seller": "slr_shoes", "amount": 1999, "currency": "USD"}],
+    "orders": [_ORDER],
     "payment_method": "tok_approve",
     "metadata": _METADATA,
 }
@@ -98,6 +100,34 @@ CHECKOUT_EXAMPLE: dict[str, object] = {
     "metadata": _METADATA,
     "created_at": "2026-11-01T12:00:00.000Z",
     "orders": [{**PAYMENT_EXAMPLE, "id": _ORDER_ID, "metadata": _METADATA}],
+}
+_HOSTED_ORDER_ID = "7e3b1f0a-52c8-4f0e-b5a7-9d1c2e6f8a44"
+_PAGE = {"success_url": "https://shop.example/thanks", "cancel_url": "https://shop.example/cart"}
+_PAGE_URL = "https://psp.example/pay/ch_bcdfghjkmnpqrstvbcdf"
+_HOSTED_EXAMPLE: dict[str, object] = {
+    **CHECKOUT_EXAMPLE,
+    "status": "requires_action",
+    "is_payment_done": False,
+    "redirect_url": _PAGE_URL,
+    "expires_at": "2026-11-01T12:15:00.000Z",
+    "hosted": _PAGE,
+    "orders": [
+        {
+            **PAYMENT_EXAMPLE,
+            "id": _HOSTED_ORDER_ID,
+            "status": "requires_action",
+            "amount_captured": 0,
+            "next_action": {
+                "type": "redirect",
+                "url": _PAGE_URL,
+                "expires_at": "2026-11-01T12:15:00.000Z",
+            },
+            "metadata": _METADATA,
+            "effective_at": None,
+            "ledger_updated_at": None,
+            "wallet_updated_at": None,
+        }
+    ],
 }
 
 CREATE = Declaration(
@@ -153,6 +183,18 @@ CREATE = Declaration(
             body=_REQUEST,
             status=201,
             answer=CHECKOUT_EXAMPLE,
+        ),
+        Example(
+            name="hosted",
+            text="The same on a page of the provider: send the buyer to redirect_url",
+            headers={"Idempotency-Key": _HOSTED_KEY, "Prefer": "wait=10"},
+            body={
+                "orders": [{**_ORDER, "id": _HOSTED_ORDER_ID}],
+                "hosted": _PAGE,
+                "metadata": _METADATA,
+            },
+            status=202,
+            answer=_HOSTED_EXAMPLE,
         ),
     ),
 )

@@ -10,6 +10,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+import msgspec
 from jinja2 import Environment, StrictUndefined
 from markdown_it import MarkdownIt
 
@@ -50,6 +51,7 @@ _OF_CODE: Mapping[str, str] = {
 
 _CHAPTER = re.compile(r"^## (.+)$", re.MULTILINE)
 _SECTION = re.compile(r"^### `([a-z_]+)`$", re.MULTILINE)
+_EXAMPLE = re.compile(r"^```json\n(.+?)^```$", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile(r"\A# .+\n")
 
 
@@ -105,6 +107,17 @@ def problem_page() -> bytes:
         chapters=list(_chapters(chapters, markdown)),
     )
     return html.encode()
+
+
+@cache
+def problem_examples() -> Mapping[str, object]:
+    """Return the example of every code, as the page shows it."""
+    code_and_text = _SECTION.split(_source())[1:]
+    return {
+        code: msgspec.json.decode(found[1])
+        for code, text in zip(code_and_text[0::2], code_and_text[1::2], strict=True)
+        if (found := _EXAMPLE.search(text)) is not None
+    }
 
 
 def _source() -> str:

@@ -160,6 +160,11 @@ class Rig:
             name, ["-m", "gateway", "--config", str(self.config_path), "--name", name], environment
         )
 
+    def start_dispatcher(self) -> subprocess.Popen[bytes]:
+        """Start the process that sends the merchants' webhooks."""
+        arguments = ["-m", "actors", "dispatcher", "--config", str(self.config_path)]
+        return self._start("dispatcher", arguments, None)
+
     def restart_simulator(self) -> None:
         """Kill the PSP and start it again, on its port and its log."""
         self.simulator.__exit__(None, None, None)

@@ -2,7 +2,7 @@
 const PATH = "/openapi.json";
 const KEY = "Idempotency-Key";
 
-// Each visit tries its own orders: the key of the examples is used up by the first who sends it.
+// Each visit tries its own orders: the keys and ids of the examples are used up by the first who sends them.
 function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
@@ -16,6 +16,11 @@ function withNewKeys(spec) {
     for (const operation of Object.values(methods)) {
       for (const parameter of operation.parameters || []) {
         if (parameter.name === KEY) parameter.example = newKey();
+      }
+      for (const media of Object.values(operation.requestBody?.content || {})) {
+        for (const example of Object.values(media.examples || {})) {
+          for (const order of example.value?.orders || []) order.id = newKey();
+        }
       }
     }
   }

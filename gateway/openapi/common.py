@@ -37,8 +37,8 @@ IDEMPOTENCY_KEY = Parameter(
     name=HEADER_IDEMPOTENCY_KEY,
     place="header",
     text=(
-        "A UUID of your own, bare or in double quotes. It **is** the id of what is created, and makes retries"
-        " safe: send the same request under the same key as often as you like."
+        "A UUID of your own, bare or in double quotes: the name of what you ask for, and of a payment its id, too. It"
+        " makes retries safe: send the same request under the same key as often as you like."
     ),
     schema={"type": "string", "pattern": f'^(?:{UUID_PATTERN}|"{UUID_PATTERN}")$'},
     is_required=True,

@@ -19,12 +19,14 @@ from gateway.openapi.declarations import (
     Parameter,
     Tag,
 )
+from gateway.problem_page import problem_examples
 from gateway.problems import PROBLEM_CONTENT_TYPE, PROBLEM_TYPE_BASE, Code, ProblemKind
 from payments.answer import API_VERSION
 from payments.defects import InvariantViolation
 
 OPENAPI_VERSION = "3.1.0"
 _SCHEMA_PATH = "#/components/schemas/"
+_EXAMPLE_PATH = "#/components/examples/"
 # Whoever gets these sent a body that is no example for anybody.
 _OF_BAD_BODIES = frozenset({400, 413, 415, 422})
 
@@ -82,6 +84,10 @@ def document_of(routes: Iterable[Route]) -> dict[str, object]:
                 for access, text in _SECURITY_TEXT.items()
             },
             "schemas": schemas.components,
+            "examples": {
+                code.wire: {"summary": code.value.title, "value": problem_examples()[code.wire]}
+                for code in Code
+            },
         },
     }
 
@@ -198,7 +204,8 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, object]:
         )
         texts = (known["description"], _problems_text(codes))
         known["description"] = "\n\n".join(filter(None, texts))
-        examples = [each for each in declaration.examples if each.status == status]
+        own = [each for each in declaration.examples if each.status == status]
+        of_codes = {code.wire: {"$ref": _EXAMPLE_PATH + code.wire} for code in codes}
         content = known.setdefault("content", {})
         schema = _problem_schema(codes, schemas)
         if PROBLEM_CONTENT_TYPE in content:
@@ -206,7 +213,7 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, object]:
             schema = {"oneOf": [content[PROBLEM_CONTENT_TYPE]["schema"], schema]}
         content[PROBLEM_CONTENT_TYPE] = {
             "schema": schema,
-            **_examples(examples, lambda example: example.answer),
+            "examples": {**_by_name(own, lambda example: example.answer), **of_codes},
         }
     return dict(sorted(responses.items()))
 
@@ -260,9 +267,15 @@ def _headers(headers: Iterable[Header]) -> dict[str, object]:
 def _examples(
     examples: Iterable[Example], value_of: Callable[[Example], object]
 ) -> dict[str, object]:
-    found = {
+    found = _by_name(examples, value_of)
+    return {"examples": found} if found else {}
+
+
+def _by_name(
+    examples: Iterable[Example], value_of: Callable[[Example], object]
+) -> dict[str, object]:
+    return {
         example.name: {"summary": example.text, "value": value}
         for example in examples
         if (value := value_of(example)) is not None
     }
-    return {"examples": found} if found else {}

@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib import resources
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from aiohttp import web
@@ -23,18 +22,14 @@ from jinja2 import Environment
 
 from psp.simulator.cards import CARDS, DECLINES, CardForm, Fate
 from psp.simulator.charges import Charge
+from psp.simulator.page_memory import PageMemory, PageName, Told
 from psp.simulator.page_terms import HostedTerms
 from psp.simulator.replies import NOT_FOUND
 from psp.simulator.sandbox import Sandbox
 from psp.simulator.wire import NOT_CONFIRMED, ChargeStatus
 
-Value = TypeVar("Value")
-
 TRIES_MAX = 3
 """Cards that a buyer may try on one page; the last one that is declined ends its charges."""
-
-PAGES_REMEMBERED_MAX = 10_000
-"""Pages whose tries, or whose question to the buyer, are remembered; of the oldest both are forgotten."""
 
 FIELD_CHARACTERS_MAX = 64
 """What is looked at of one field of the form."""
@@ -69,7 +64,7 @@ class Page(NamedTuple):
     """All charges of the page, in their order."""
 
     @property
-    def name(self) -> tuple[str, str]:
+    def name(self) -> PageName:
         """What is the same for every charge of the page."""
         return self.charge.merchant, self.terms.session
 
@@ -109,10 +104,9 @@ class PaymentPages:
         self._templates = templates
         self._name = name
         self._now = now
-        self._tries: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._asked: OrderedDict[tuple[str, str], Fate] = OrderedDict()
+        self._memory = PageMemory()
         # One answer at a time for each page: a second click waits for the first, and finds its outcome.
-        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[PageName, asyncio.Lock] = WeakValueDictionary()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the page's routes."""
@@ -142,22 +136,27 @@ class PaymentPages:
         async with self._turn(page):
             if not page.waiting:
                 raise web.HTTPSeeOther(page.done_path)
+            tries = str(self._memory.tries.get(page.name) or 0)
+            if form.get("tries", tries) != tries:
+                # A second click, or a page of before: this card was declined already, or another one since.
+                raise web.HTTPSeeOther(page.path)
+            self._memory.told.take(page.name)
             card = CardForm(*(_text(form.get(name)) for name in ("number", "expiry", "code")))
             today = self._now()
             problems = card.problems(year=today.year, month=today.month)
             fate = card.fate()
             if problems or fate is None:
-                return self._form(page, problems=problems)
+                raise self._telling(page, Told("Please correct what is marked below.", problems))
             if fate.is_challenged:
-                _remember(self._asked, page.name, fate)
+                self._memory.asked.put(page.name, fate)
                 raise web.HTTPSeeOther(f"{page.path}/verify")
-            return await self._charge(page, fate)
+            raise await self._charged(page, fate)
 
     async def _ask(self, request: web.Request) -> web.Response:
         page = self._page(request)
         if not page.waiting:
             return self._over(page)
-        if page.name not in self._asked:
+        if page.name not in self._memory.asked:
             raise web.HTTPSeeOther(page.path)
         return self._html("pay_verify.html", page, title="Confirm your payment")
 
@@ -167,12 +166,13 @@ class PaymentPages:
         async with self._turn(page):
             if not page.waiting:
                 raise web.HTTPSeeOther(page.done_path)
-            fate = self._asked.pop(page.name, None)
+            fate = self._memory.asked.take(page.name)
             if fate is None:
-                return self._form(page, message=_ASK_AGAIN)
-            if form.get("decision") == "confirm":
-                return await self._charge(page, fate)
-            return await self._charge(page, Fate("", decline_code=NOT_CONFIRMED))
+                told = self._memory.told.get(page.name)
+                raise self._telling(page, told or Told(_ASK_AGAIN))
+            if form.get("decision") != "confirm":
+                fate = Fate("", decline_code=NOT_CONFIRMED)
+            raise await self._charged(page, fate)
 
     async def _cancel(self, request: web.Request) -> web.Response:
         page = self._page(request)
@@ -180,20 +180,20 @@ class PaymentPages:
             for charge in page.waiting:
                 await self._sandbox.cancel(charge.key)
             if page.waiting:
-                return self._form(page, message=_BUSY)
+                raise self._telling(page, Told(_BUSY))
             raise web.HTTPSeeOther(page.done_path)
 
-    async def _charge(self, page: Page, fate: Fate) -> web.Response:
+    async def _charged(self, page: Page, fate: Fate) -> web.HTTPSeeOther:
         """Do to every charge that waits what the card does; a card that pays nothing may be another's turn."""
         declines = {each.key: fate.decline_of(each.amount_minor) for each in page.waiting}
         first_decline = next((code for code in declines.values() if code is not None), None)
         if first_decline is not None and None not in declines.values():
-            tries = self._tries.pop(page.name, 0) + 1
+            tries = (self._memory.tries.take(page.name) or 0) + 1
             if tries < TRIES_MAX:
-                _remember(self._tries, page.name, tries)
+                self._memory.tries.put(page.name, tries)
                 left = TRIES_MAX - tries
                 again = f"Try another card: {left} {'try' if left == 1 else 'tries'} left."
-                return self._form(page, message=f"{DECLINES[first_decline]} {again}")
+                return self._telling(page, Told(f"{DECLINES[first_decline]} {again}"))
         for charge in page.waiting:
             code = declines[charge.key]
             await self._sandbox.act(
@@ -203,9 +203,14 @@ class PaymentPages:
             )
         if page.waiting:
             # The processor cancels it this very moment, or this PSP refuses everything.
-            return self._form(page, message=_BUSY)
+            return self._telling(page, Told(_BUSY))
         is_paid = any(each.status in _PAID for each in page.together)
-        raise web.HTTPSeeOther(page.done_path if is_paid else page.path)
+        return web.HTTPSeeOther(page.done_path if is_paid else page.path)
+
+    def _telling(self, page: Page, told: Told) -> web.HTTPSeeOther:
+        """Lead to the page, which says so until the next card."""
+        self._memory.told.put(page.name, told)
+        return web.HTTPSeeOther(page.path)
 
     def _page(self, request: web.Request) -> Page:
         """Return the page, or end with 404 where its reference names none."""
@@ -220,19 +225,17 @@ class PaymentPages:
     def _turn(self, page: Page) -> asyncio.Lock:
         return self._turns.setdefault(page.name, asyncio.Lock())
 
-    def _form(
-        self, page: Page, *, message: str = "", problems: Mapping[str, str] | None = None
-    ) -> web.Response:
-        shown = dict.fromkeys(("number", "expiry", "code"), "") | dict(problems or {})
-        status = 422 if problems or message else 200
+    def _form(self, page: Page) -> web.Response:
+        told = self._memory.told.get(page.name) or Told("")
+        shown = dict.fromkeys(("number", "expiry", "code"), "") | dict(told.problems)
         return self._html(
             "pay_card.html",
             page,
             title="Pay by card",
-            status=status,
-            message=message or ("Please correct what is marked below." if problems else ""),
+            message=told.message,
             problems=shown,
             cards=CARDS,
+            tries=self._memory.tries.get(page.name) or 0,
         )
 
     def _over(self, page: Page, *, leaves: bool = False) -> web.Response:
@@ -256,9 +259,7 @@ class PaymentPages:
             leaves=leaves,
         )
 
-    def _html(
-        self, template: str, page: Page, *, title: str, status: int = 200, **shown: object
-    ) -> web.Response:
+    def _html(self, template: str, page: Page, *, title: str, **shown: object) -> web.Response:
         is_open = bool(page.waiting)
         lines = page.waiting if is_open else page.together
         totals: dict[str, int] = {}
@@ -266,7 +267,7 @@ class PaymentPages:
             totals[each.currency] = totals.get(each.currency, 0) + each.amount_minor
         values = {"message": "", "tone": "bad", "problems": {}, "leaves": False, **shown}
         text = self._templates.get_template(template).render(
-            name=self._name,
+            name=self._name.replace("_", " ").title(),
             title=title,
             style=_STYLE,
             reference=page.reference,
@@ -274,7 +275,7 @@ class PaymentPages:
             totals=totals,
             **values,
         )
-        return web.Response(text=text, status=status, content_type="text/html", headers=_HEADERS)
+        return web.Response(text=text, content_type="text/html", headers=_HEADERS)
 
     def _line(self, charge: Charge, *, is_open: bool) -> Mapping[str, object]:
         terms = self._sandbox.state.pages.of(charge.key)
@@ -288,13 +289,3 @@ class PaymentPages:
 
 def _text(field: object) -> str:
     return field[:FIELD_CHARACTERS_MAX] if isinstance(field, str) else ""
-
-
-def _remember(
-    memory: OrderedDict[tuple[str, str], Value], name: tuple[str, str], value: Value
-) -> None:
-    """Keep a value, and forget the oldest beyond PAGES_REMEMBERED_MAX."""
-    memory[name] = value
-    memory.move_to_end(name)
-    if len(memory) > PAGES_REMEMBERED_MAX:
-        memory.popitem(last=False)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from ops.stack.marked import marked
 from ops.stack.state import read_state
+from tests.acceptance.forked_commands import run_forked
 
 # A start takes 10 s with Ray on an idle machine; tests may share theirs with others.
 COMMAND_TIMEOUT_S = 170.0
@@ -37,14 +37,10 @@ class RunningStack:
         self, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, whatever its exit code."""
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "ops.cli", *arguments],
-            env={**self._environment, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_TIMEOUT_S,
-            check=False,
+        return run_forked(
+            arguments,
+            {**self._environment, **(environment or {})},
+            timeout_s=COMMAND_TIMEOUT_S,
         )
 
     def json(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""Ray's control service killed: hosts and payments go on, and Ray does as it is told again afterwards."""
+"""Ray's processes killed, on one stack: what ends with them comes back, and what need not end goes on."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from ops.stack.ray_keeper import CONTROL_SERVICE, NODE_PROCESS
-from tests.acceptance.conftest import StackFactory
 from tests.acceptance.running_stack import RunningStack
 
 # Nothing here takes more than some seconds, but on a machine that does much else besides.
 TIMEOUT_S = 60.0
 KEEPER = "ray"
+AGENT = "ray::DashboardAgent"
 LASTING = (KEEPER, NODE_PROCESS, "supervisor")
 
 Status = dict[str, Any]
@@ -48,10 +50,29 @@ def frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_hosts_and_payments_outlive_the_control_service(stack_factory: StackFactory) -> None:
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningStack]:
+    """A stack with Ray, for one test after the other: each begins and, but for the last, ends with a healthy one."""
+    running = RunningStack()
+    try:
+        running.up("--no-demo")
+        yield running
+    finally:
+        running.remove()
+
+
+def test_a_ray_that_died_behind_its_head_is_started_again(running: RunningStack) -> None:
+    """Killing one of Ray's agents takes raylet, hosts and supervisor along; all come back."""
+    hosts = running.pids("host")
+    os.kill(pid_of(running.status(), AGENT), signal.SIGKILL)
+    time.sleep(3.0)
+    wait_status(running, lambda status: bool(status["healthy"]))
+    assert not set(hosts) & set(running.pids("host"))
+    assert running.json("pay", "--amount", "900")["payment"]["status"] == "succeeded"
+
+
+def test_hosts_and_payments_outlive_the_control_service(running: RunningStack) -> None:
     """All keep their processes; status says what is away; then Ray scales and restarts hosts again."""
-    running = stack_factory()
-    running.up("--no-demo")
     running.json("scale", "--hosts", "2")  # a stack is up as soon as one host owns everything
     before = running.status()
     hosts = host_pids(before)

@@ -1,15 +1,18 @@
 """The sample shop in a real browser, on the payment page of a real simulator, through real stores.
 
-The provider's webhooks alone tell how a page ended: owners are told not to ask for it. One page is left alone
-at the beginning, and has expired in the end. ``TALLY_SCREENSHOTS=DIR`` keeps a picture of each step.
+Webhooks alone tell how a page ended: the provider's tell us, whose owners are told not to ask, and ours tell
+the shop, which asks by itself as rarely. One page is left alone at the beginning, and has expired in the end.
+``TALLY_SCREENSHOTS=DIR`` keeps a picture of each step.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +20,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +30,7 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tallystick.webhooks import sign
 from tests.rig import Rig, free_port
 from tests.servers import SharedServers
 
@@ -37,6 +42,8 @@ T = TypeVar("T")
 
 SHOP = Path(__file__).parents[2] / "docs" / "examples" / "shop" / "shop.py"
 START_S_MAX = 20.0
+# Longer than the suite: the shop is told by webhooks, or asks where its page is looked at.
+NEVER_S = 3_600.0
 # Long enough for every other test to begin and end its payment, on a machine that others use, too.
 ACTION_S_MAX = 60
 CONFIG = f"""
@@ -52,19 +59,22 @@ PAYS, ASKS, DECLINED, LIMITED = (
     "4000 0000 0000 5126",
 )
 
+FORGED = b'{"id": "evt_a", "type": "payment_order.succeeded", "object_id": "a"}'
+FORGED_SECRET = f"whsec_{base64.b64encode(bytes(32)).decode()}"
+
 
 @dataclass
 class Market:
     """The shop's address, what stands behind it, and a browser."""
 
     rig: Rig
+    dispatcher: subprocess.Popen[bytes]
     url: str
     browser: Browser
     pictures: Path
     abandoned: str = ""
     """Where the sale stands whose page was left alone."""
     picture_count: int = 0
-    logs: list[str] = field(default_factory=list)
 
     def buyer(self) -> BrowserContext:
         """Somebody with an empty browser."""
@@ -72,10 +82,12 @@ class Market:
         context.set_default_timeout(20_000)
         return context
 
-    def to_the_page(self, context: BrowserContext, *, boots: str = "1", socks: str = "2") -> Page:
+    def to_the_page(
+        self, context: BrowserContext, *, boots: str = "1", socks: str = "2", url: str = ""
+    ) -> Page:
         """Buy, and stand on the payment page."""
         page = context.new_page()
-        page.goto(self.url)
+        page.goto(url or self.url)
         page.select_option("#boots", boots)
         page.select_option("#socks", socks)
         page.click("#buy")
@@ -106,26 +118,18 @@ def market(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> 
     with Rig(servers, directory, has_webhooks=True, more_config=CONFIG) as rig:
         rig.start_gateway()
         rig.start_host("host-0")
+        dispatcher = rig.start_dispatcher()
         asyncio.run(rig.until_owned_by("host-0"))
         asyncio.run(rig.until_ready())
-        port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        with (directory / "shop.log").open("wb") as log:
-            shop = subprocess.Popen(
-                [sys.executable, str(SHOP), "--api", rig.url, "--port", str(port)],
-                env={**os.environ, "TALLYSTICK_KEY": rig.api_key},
-                stdout=log,
-                stderr=log,
-            )
-        rig.processes.append(shop)
-        _until_listening(url)
+        url = _shop(rig, "shop", look_every_s=NEVER_S)
+        _until_logged(rig, "shop", "webhooks come to")
         pictures = Path(os.environ.get("TALLY_SCREENSHOTS", str(directory)))
         pictures.mkdir(parents=True, exist_ok=True)
         with sync_playwright() as started:
             browser = started.chromium.launch(
                 executable_path=CHROMIUM, args=["--no-sandbox"], headless=True
             )
-            market = Market(rig, url, browser, pictures)
+            market = Market(rig, dispatcher, url, browser, pictures)
             context = market.buyer()
             market.to_the_page(context)
             market.abandoned = _sale_of(rig)
@@ -138,6 +142,30 @@ def told(asking: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in a thread of its own: playwright's loop has this one."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, asking).result()
+
+
+def _shop(rig: Rig, name: str, *, look_every_s: float) -> str:
+    """Start a shop as its README says; return its address."""
+    port = free_port()
+    arguments = ["--api", rig.url, "--port", str(port), "--look-every-s", str(look_every_s)]
+    with (rig.directory / f"{name}.log").open("wb") as log:
+        shop = subprocess.Popen(
+            [sys.executable, str(SHOP), *arguments],
+            env={**os.environ, "TALLYSTICK_API_KEY": rig.api_key},
+            stdout=log,
+            stderr=log,
+        )
+    rig.processes.append(shop)
+    url = f"http://127.0.0.1:{port}"
+    _until_listening(url)
+    return url
+
+
+def _until_logged(rig: Rig, name: str, text: str) -> None:
+    ends_s = time.monotonic() + START_S_MAX
+    while text not in rig.log_of(name):
+        assert time.monotonic() < ends_s, f"{name} did not say {text!r}: {rig.log_of(name)}"
+        time.sleep(0.05)
 
 
 def _until_listening(url: str) -> None:
@@ -177,7 +205,10 @@ def test_a_buyer_pays_by_card(market: Market) -> None:
 
 
 def test_a_declined_card_is_told_and_another_one_pays(market: Market) -> None:
-    """The page says why and takes the next card; nothing of the first is charged."""
+    """The page says why and takes the next card; nothing of the first is charged.
+
+    A double click is one try, and the way back from the shop asks nobody to send a form again.
+    """
     context = market.buyer()
     page = market.to_the_page(context)
     page.fill("#number", "1")
@@ -187,12 +218,14 @@ def test_a_declined_card_is_told_and_another_one_pays(market: Market) -> None:
     page.wait_for_selector("#number-problem")
     market.picture(page, "wrong-form")
     enter(page, DECLINED)
-    page.click("#pay")
-    page.wait_for_selector("text=Your bank declined this card.")
+    page.dblclick("#pay")
+    page.wait_for_selector("text=Your bank declined this card. Try another card: 2 tries left.")
     market.picture(page, "declined-once")
     enter(page, PAYS)
     page.click("#pay")
     until_told(page, "Paid. Thank you!")
+    page.go_back()
+    page.wait_for_selector("text=This is paid")
     context.close()
 
 
@@ -208,8 +241,11 @@ def test_three_declined_cards_end_the_payment(market: Market) -> None:
     market.picture(page, "declined-for-good")
     page.click("#back")
     until_told(page, "was declined")
-    assert "do not honor" in (page.text_content("table") or "")
+    assert "your bank said no" in (page.text_content("table") or "")
     market.picture(page, "shop-declined")
+    page.click("#again")
+    assert page.input_value("#boots") == "1"
+    assert page.input_value("#socks") == "0"
     context.close()
 
 
@@ -300,22 +336,70 @@ def test_the_way_back_pays_nothing_again(market: Market) -> None:
     assert _totals(market)["charges"] - before["charges"] == 2
 
 
-def test_a_browser_closed_after_paying_changes_nothing(market: Market) -> None:
-    """The buyer never comes back: the provider's webhook tells, and the shop knows."""
+def _pay_and_close(market: Market, url: str) -> str:
+    """Pay at a shop and close the browser before it leads back; return the sale's address there."""
     context = market.buyer()
-    page = market.to_the_page(context)
+    page = market.to_the_page(context, url=url)
     sale = _sale_of(market.rig)
-    context.route(re.compile(re.escape(market.url)), lambda route: route.abort())
+    context.route(re.compile(re.escape(url)), lambda route: route.abort())
     enter(page, PAYS)
     with page.expect_response(re.compile(r"/pay/[^/]+/done$")):
         page.click("#pay")
     context.close()
+    return sale
+
+
+def test_a_browser_closed_after_paying_changes_nothing(market: Market) -> None:
+    """The buyer never comes back: a webhook, signed and verified, tells the shop, which does not ask."""
+    sale = _pay_and_close(market, market.url)
+    cart = sale.rpartition("/")[2]
+    seen = f"sale {cart} is succeeded, seen by webhook payment_order.succeeded"
+    _until_logged(market.rig, "shop", seen)
     later = market.buyer()
     page = later.new_page()
-    _reload_until(page, sale, lambda: "Paid. Thank" in (page.text_content("#state") or ""))
+    page.goto(sale)
+    assert "Paid. Thank" in (page.text_content("#state") or "")
     later.close()
     answers = _simulator(market, "/_sim/webhooks")
     assert answers["true 202"] > 0
+
+
+def test_without_webhooks_the_shop_asks(market: Market) -> None:
+    """Nobody sends any, and the buyer's browser is closed: the shop looks after what is open by itself."""
+    with _stopped(market.dispatcher):
+        url = _shop(market.rig, "asking-shop", look_every_s=0.5)
+        cart = _pay_and_close(market, url).rpartition("/")[2]
+        seen = f"sale {cart} is succeeded, seen by the watch"
+        _until_logged(market.rig, "asking-shop", seen)
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({}, "missing"),
+        (sign(FORGED_SECRET, FORGED, webhook_id="evt_a", timestamp_s=int(time.time())), "secrets"),
+    ],
+    ids=["unsigned", "forged"],
+)
+def test_a_webhook_that_is_not_ours_is_refused(
+    market: Market, headers: dict[str, str], why: str
+) -> None:
+    """Whoever knows the shop's address can post to it: without the endpoint's secret nothing is believed."""
+    posted = urllib.request.Request(f"{market.url}/webhooks", FORGED, headers)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(posted, timeout=5)
+    refused.value.close()
+    assert refused.value.code == 400
+    _until_logged(market.rig, "shop", why)
+
+
+@contextmanager
+def _stopped(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def test_an_abandoned_page_expires(market: Market) -> None:

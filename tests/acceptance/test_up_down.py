@@ -152,23 +152,6 @@ def test_what_dies_is_started_again(stack_factory: StackFactory) -> None:
         assert running.json("pay", "--amount", "900")["payment"]["status"] == "succeeded"
 
 
-def test_a_ray_that_died_behind_its_head_is_started_again(stack_factory: StackFactory) -> None:
-    """Killing one of Ray's agents takes raylet, hosts and supervisor along; all come back."""
-    running = stack_factory()
-    running.up("--no-demo")
-    hosts = running.pids("host")
-    (agent,) = (
-        process["pid"]
-        for process in running.status()["processes"]
-        if process["name"] == "ray::DashboardAgent"
-    )
-    os.kill(agent, signal.SIGKILL)
-    time.sleep(3.0)
-    wait_healthy(running)
-    assert not set(hosts) & set(running.pids("host"))
-    assert running.json("pay", "--amount", "900")["payment"]["status"] == "succeeded"
-
-
 @pytest.fixture(scope="module")
 def stopped() -> Iterator[tuple[RunningStack, dict[str, Any]]]:
     """A stack with data that was stopped, and what it told of itself when it ran."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from playwright.async_api import Page, Request, Route, async_playwright, expect
 
+from gateway.checkout_declarations import CHECKOUT_EXAMPLE
 from payments.lifecycle import PaymentState
 from tests.unit.gateway.stack import GatewayStack, until
 
@@ -95,6 +98,14 @@ async def test_the_page_shows_the_api_and_tries_it(
     await expect(answer.locator("tbody .response-col_status").first).to_contain_text("201")
     await answer.scroll_into_view_if_needed()
     await page.screenshot(path=tmp_path / "tried.png")
+    # The orders of an example are used up by the first who sends it: each visit has its own.
+    block = page.locator("#operations-Checkouts-create_checkout")
+    await block.locator(".opblock-summary").click()
+    await block.get_by_role("button", name="Try it out").click()
+    (order,) = json.loads(await block.locator("textarea").input_value())["orders"]
+    assert UUID(order["id"]).version == 4
+    assert order["id"] not in json.dumps(CHECKOUT_EXAMPLE)
+    await page.screenshot(path=tmp_path / "checkout.png")
     assert browser.elsewhere == []
     assert browser.complaints == []
 
