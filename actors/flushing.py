@@ -81,6 +81,7 @@ def flush_of(decisions: Iterable[Decided], work: Mapping[int, Work]) -> Flush:
     for decided in decisions:
         flush.heads.append(decided.head_row())
         flush.orders.extend(decided.orders)
+        flush.splits.extend(decided.splits)
         flush.attempts.extend(decided.attempts)
         flush.progress.extend(decided.progress)
         flush.timers.extend(decided.timers)

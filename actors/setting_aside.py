@@ -25,8 +25,6 @@ from storage.queue_ports import LetterAction, Message
 HANDLER_DEFECT = "handler_defect"
 KILLS_HOST = "kills_host"
 
-_VERSION_BYTE = bytes([fingerprint.VERSION])
-
 # A replayed or discarded message stands on no connection: nobody may remove by it.
 NO_GENERATION = -1
 
@@ -97,7 +95,7 @@ def letter_row(message: Message) -> DeadLetterRow:
         raw_envelope=sealed_raw(message.raw),
         is_order=is_order,
         # One of another version can't be compared with anything: as good as none.
-        fingerprint=print_of if print_of[:1] == _VERSION_BYTE else None,
+        fingerprint=print_of if fingerprint.is_readable(print_of) else None,
         api_version=API_VERSION,
         accepted_at=header.accepted_at,
     )

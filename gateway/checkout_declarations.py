@@ -165,6 +165,7 @@ CREATE = Declaration(
         Code.AMOUNT_TOO_LARGE,
         Code.CURRENCY_NOT_SUPPORTED,
         Code.SELLER_UNKNOWN,
+        Code.SPLITS_INVALID,
         Code.PAYMENT_METHOD_INVALID,
         Code.SANDBOX_TOKEN_REFUSED,
         Code.DESCRIPTION_TOO_LONG,

@@ -88,7 +88,11 @@ def stored_view(checkout: Checkout, order: CheckoutOrder, stored: StoredOrder | 
 
 
 def verdict_view(
-    checkout: Checkout, order: CheckoutOrder, command: PaymentCommand, decided: Decided
+    checkout: Checkout,
+    order: CheckoutOrder,
+    command: PaymentCommand,
+    decided: Decided,
+    splits_json: str | None,
 ) -> OrderView:
     """Return an order as its verdict tells it, which is none of those that answer 503."""
     if isinstance(decided.order, StoredOrder):
@@ -96,7 +100,9 @@ def verdict_view(
     if decided.verdict is Verdict.REUSED:
         return reused_view(checkout, order)
     assert decided.first_accepted_at_ms is not None
-    return accepted_view(command, order.seller_id, decided.first_accepted_at_ms)
+    return accepted_view(
+        command, order.seller_id, decided.first_accepted_at_ms, splits_json=splits_json
+    )
 
 
 def checkout_response(

@@ -26,6 +26,7 @@ from gateway.payment_requests import (
 )
 from gateway.problems import Code, Problem
 from gateway.settings import PaymentRoute
+from gateway.split_requests import Splits, split_members
 from payments.checkouts import CHECKOUT_ORDERS_MAX
 from payments.commands import HOSTED_METHOD
 from payments.identity import parse_idempotency_key
@@ -54,6 +55,7 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen
     amount: Amount
     currency: Currency
     seller: SellerId | None = None
+    splits: Splits | None = None
     description: Description | None = None
 
 
@@ -102,6 +104,11 @@ class WantedCheckout(NamedTuple):
     metadata: dict[str, str] | None
     buyer: Buyer | None
 
+    @property
+    def splits(self) -> list[Splits | None]:
+        """Whose parts each order's charge has, in the orders' order."""
+        return [order.payment.splits for order in self.orders]
+
     def fingerprint_fields(self, seller_ids: Sequence[str]) -> dict[str, object]:
         """Return the business fields; ``seller_ids`` are the orders' sellers after the default."""
         return {
@@ -111,9 +118,13 @@ class WantedCheckout(NamedTuple):
                     "amount": order.payment.amount,
                     "currency": order.payment.currency,
                     "seller": seller_id,
+                    # A null is left out, so orders without splits keep what they come to.
+                    "splits": splits if splits is None else split_members(splits),
                     "description": order.payment.description,
                 }
-                for order, seller_id in zip(self.orders, seller_ids, strict=True)
+                for order, seller_id, splits in zip(
+                    self.orders, seller_ids, self.splits, strict=True
+                )
             ],
             "payment_method": self.orders[0].payment.payment_method,
             "hosted": None if self.hosted is None else self.hosted.members(),
@@ -216,6 +227,7 @@ def _order(
         currency=order.currency,
         payment_method=method,
         seller=order.seller,
+        splits=order.splits,
         description=order.description,
         metadata=wanted.metadata,
         buyer=wanted.buyer,
@@ -223,13 +235,14 @@ def _order(
     return WantedOrder(key, payment)
 
 
-_OF_AN_ORDER = ("$.amount", "$.currency", "$.seller", "$.description")
+_OF_AN_ORDER = ("$.amount", "$.currency", "$.seller", "$.splits", "$.description")
 
 
 def _placed(problem: Problem, path: str, *, is_hosted: bool) -> Problem:
     """Return an order's refusal with its place: what all orders share stands in the checkout itself."""
-    if problem.param in _OF_AN_ORDER:
-        return replace(problem, param=path + problem.param[1:])
+    param = problem.param or ""
+    if param.startswith(_OF_AN_ORDER):
+        return replace(problem, param=path + param[1:])
     if is_hosted and problem.param == "$.payment_method":
         detail = "No provider of this currency and mode serves a payment page."
         return replace(problem, detail=detail, param="$.hosted")

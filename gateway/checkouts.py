@@ -29,12 +29,13 @@ from gateway.idempotency import Verdict
 from gateway.lookups import LOOKUP_KEYS_MAX, OrderKey
 from gateway.openapi.declarations import documented
 from gateway.parameters import cursor_problem, read_limit, single_parameters
-from gateway.payments import Payments
+from gateway.payments import Party, Payments
 from gateway.problems import Problem, store_unavailable
 from gateway.refusals import BOOKS_AWAY
 from gateway.rendering import json_bytes_response
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.settings import GatewaySettings
+from gateway.split_requests import splits_shown
 from payments import fingerprint
 from payments.answer import OrderView
 from payments.checkout_names import checkout_id, checkout_uuid, parse_checkout_id
@@ -43,7 +44,7 @@ from payments.commands import HostedPage, PaymentCommand
 from payments.partitioning import partition_index
 from runtime.faults import StorageUnavailable
 from storage.checkouts import CheckoutPage, CheckoutQueries
-from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord, StoredOrder
+from storage.read_ports import CursorUnknown, PaymentQueries, StoredOrder
 
 _CANT_TELL = store_unavailable("Whether this checkout exists can't be told now.", may_run=True)
 
@@ -87,11 +88,12 @@ class Checkouts:
         wanted = read_checkout(body, merchant.mode, self._settings.routes)
         if isinstance(wanted, Problem):
             return wanted
-        sellers = await self._sellers(merchant, wanted)
-        if isinstance(sellers, Problem):
-            return sellers
+        parties = await self._parties(merchant, wanted)
+        if isinstance(parties, Problem):
+            return parties
+        sellers = [party.seller for party in parties]
         uuid = checkout_uuid(merchant.merchant_id, merchant.mode, key)
-        commands = self._commands(checkout_id(uuid), wanted, merchant, sellers)
+        commands = self._commands(checkout_id(uuid), wanted, merchant, parties)
         first = commands[0]
         checkout = Checkout(
             checkout_uuid=uuid,
@@ -114,7 +116,8 @@ class Checkouts:
         placed = await self._placing.place(checkout, commands)
         if isinstance(placed, Problem):
             return placed
-        return await self._run(placed, commands, prefer_wait_s(request.headers))
+        shown = list(map(splits_shown, wanted.splits, (party.splits for party in parties)))
+        return await self._run(placed, commands, shown, prefer_wait_s(request.headers))
 
     @documented(declared.READ)
     async def show(self, request: web.Request, merchant: Merchant) -> Answer:
@@ -172,38 +175,45 @@ class Checkouts:
         ]
         return checkout_list_response(shown, has_more=has_more)
 
-    async def _sellers(
-        self, merchant: Merchant, wanted: WantedCheckout
-    ) -> list[SellerRecord] | Problem:
+    async def _parties(self, merchant: Merchant, wanted: WantedCheckout) -> list[Party] | Problem:
         """Return whose wallets are credited, order by order."""
         asked = await asyncio.gather(
-            *(self._payments.seller(merchant, order.payment.seller) for order in wanted.orders)
+            *(self._payments.party(merchant, order.payment) for order in wanted.orders)
         )
-        sellers: list[SellerRecord] = []
-        for position, seller in enumerate(asked):
-            if isinstance(seller, Problem):
-                return at_order(seller, position)
-            sellers.append(seller)
-        return sellers
+        parties: list[Party] = []
+        for position, party in enumerate(asked):
+            if isinstance(party, Problem):
+                return at_order(party, position)
+            parties.append(party)
+        return parties
 
     def _commands(
         self,
         name: str,
         wanted: WantedCheckout,
         merchant: Merchant,
-        sellers: Sequence[SellerRecord],
+        parties: Sequence[Party],
     ) -> list[PaymentCommand]:
         page = wanted.hosted
         hosted = None if page is None else HostedPage(page.success_url, page.cancel_url, name)
         return [
             self._payments.command(
-                order.key, order.payment, merchant, seller, checkout=name, hosted=hosted
+                order.key, order.payment, merchant, party, checkout=name, hosted=hosted
             )
-            for order, seller in zip(wanted.orders, sellers, strict=True)
+            for order, party in zip(wanted.orders, parties, strict=True)
         ]
 
-    async def _run(self, placed: Placed, commands: Sequence[PaymentCommand], wait_s: int) -> Answer:
-        """Have every order accepted, hold the answer as long as is wanted, and tell how each stands."""
+    async def _run(
+        self,
+        placed: Placed,
+        commands: Sequence[PaymentCommand],
+        shown: Sequence[str | None],
+        wait_s: int,
+    ) -> Answer:
+        """Have every order accepted, hold the answer as long as is wanted, and tell how each stands.
+
+        ``shown`` are the orders' splits as an answer shows them.
+        """
         checkout, held_s = placed.checkout, self._holding.held_s(wait_s)
         verdicts = await asyncio.gather(
             *(self._payments.accept(command, held_s) for command in commands)
@@ -212,8 +222,8 @@ class Checkouts:
         if problem is not None:
             return problem
         views = [
-            verdict_view(checkout, order, command, decided)
-            for order, command, decided in zip(checkout.orders, commands, verdicts, strict=True)
+            verdict_view(checkout, *each)
+            for each in zip(checkout.orders, commands, verdicts, shown, strict=True)
         ]
         is_deferred = placed.is_deferred or any(
             decided.verdict is Verdict.ACCEPTED_DEFERRED for decided in verdicts

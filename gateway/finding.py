@@ -10,7 +10,7 @@ from gateway.lookups import Lookups, OrderKey
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import accepted_view
 from gateway.seller_cache import SellerCache
-from payments.answer import OrderView
+from payments.answer import OrderView, splits_text
 from payments.commands import PaymentCommand
 from runtime.faults import StorageUnavailable
 from storage.queue_ports import GatewayQueue, KeyRecord
@@ -91,10 +91,15 @@ class Finding:
         return Found(order.shown, order, order.fingerprint)
 
     async def _accepted(self, command: PaymentCommand, accepted_at_ms: int) -> Found | Problem:
-        seller_id = await self._sellers.seller_id_of(
-            command.merchant_no, command.mode, command.seller_no
-        )
-        if seller_id is None:
-            return _CANT_TELL
-        view = accepted_view(command, seller_id, accepted_at_ms)
+        splits = command.splits or ()
+        seller_ids: list[str] = []
+        for seller_no in (command.seller_no, *(split.seller_no for split in splits)):
+            seller_id = await self._sellers.seller_id_of(
+                command.merchant_no, command.mode, seller_no
+            )
+            if seller_id is None:
+                return _CANT_TELL
+            seller_ids.append(seller_id)
+        shown = splits_text(splits, seller_ids[1:]) if splits else None
+        view = accepted_view(command, seller_ids[0], accepted_at_ms, shown)
         return Found(view, None, command.fingerprint)

@@ -25,6 +25,8 @@ class _Asked(
     currency: str | None = None
     payment_method: str | None = None
     seller: str | None = None
+    splits: None = None
+    """One of several sellers goes the long way."""
     capture: str | None = None
     description: str | None = None
     metadata: Any = None

@@ -102,6 +102,7 @@ CREATE = Declaration(
         Code.PAYMENT_METHOD_INVALID,
         Code.SANDBOX_TOKEN_REFUSED,
         Code.CAPTURE_INVALID,
+        Code.SPLITS_INVALID,
         Code.DESCRIPTION_TOO_LONG,
         Code.METADATA_INVALID,
         Code.BUYER_INVALID,

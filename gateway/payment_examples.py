@@ -10,6 +10,8 @@ KEY = "6f1c0e58-6c0f-4b7f-9d5e-0f3f0a6f4c11"
 _DECLINED_KEY = "0c9a4b1e-52a7-4f5f-8a43-d0e1b1f0a6c2"
 REFUNDED_KEY = "4e0a5d5c-2f57-4d0f-8d8e-6a3c1f0b9a21"
 _RUNNING_KEY = "b3f6a6d4-1f0b-4c3a-9a57-2f9a4f0c7d10"
+_SPLIT_KEY = "d9a5b0c2-7e31-4c6a-8f0e-5b2a6c1d4e70"
+_UNUSED_KEY = "a1f2c3d4-5b6a-4c7d-8e9f-0a1b2c3d4e5f"
 MISSING_KEY = "00000000-0000-4000-8000-000000000000"
 
 PAYMENT_EXAMPLE: dict[str, object] = {
@@ -74,6 +76,20 @@ OWN_EXAMPLE: dict[str, object] = {
     "fee": 44,
     "metadata": {},
 }
+# Of two sellers: the second one's fee is the platform's word, the first one's its own schedule.
+_SPLIT = {
+    **PAYMENT_EXAMPLE,
+    "id": _SPLIT_KEY,
+    "amount": 3000,
+    "amount_captured": 3000,
+    "seller": "mrc_bcdfghjkmnpqrstvbcdf",
+    "fee": 138,
+    "splits": [
+        {"seller": "slr_shoes", "amount": 1999, "fee": 88},
+        {"seller": "slr_books", "amount": 1001, "fee": 50},
+    ],
+    "metadata": {},
+}
 _RUNNING = {
     **PAYMENT_EXAMPLE,
     "id": _RUNNING_KEY,
@@ -119,6 +135,44 @@ CREATE_EXAMPLES = (
             "retryable": False,
             "payment": _DECLINED,
         },
+    ),
+    Example(
+        name="split",
+        text="One charge for two sellers",
+        headers={"Idempotency-Key": _SPLIT_KEY, "Prefer": "wait=10"},
+        body={
+            "amount": 3000,
+            "currency": "USD",
+            "payment_method": "tok_approve",
+            "splits": [
+                {"seller": "slr_shoes", "amount": 1999},
+                {"seller": "slr_books", "amount": 1001, "fee": 50},
+            ],
+        },
+        status=201,
+        answer=_SPLIT,
+    ),
+    Example(
+        name="split_wrongly",
+        text="Parts that do not sum to the amount",
+        headers={"Idempotency-Key": _UNUSED_KEY},
+        body={
+            "amount": 3000,
+            "currency": "USD",
+            "payment_method": "tok_approve",
+            "splits": [
+                {"seller": "slr_shoes", "amount": 1999},
+                {"seller": "slr_books", "amount": 1000},
+            ],
+        },
+        status=422,
+        answer=problem_answer(
+            Problem(
+                code=Code.SPLITS_INVALID,
+                detail="It must sum to the amount, 3000, not 2999.",
+                param="$.splits",
+            )
+        ),
     ),
     Example(
         name="small",

@@ -11,6 +11,7 @@ from gateway.openapi.common import STORABLE_TEXT
 from gateway.openapi.declarations import rule
 from gateway.problems import Code, Problem
 from gateway.settings import SANDBOX_TOKEN_PREFIX, PaymentRoute
+from gateway.split_requests import Splits, split_members, splits_problem
 from payments.answer import CAPTURE_WIRES
 from payments.currencies import EXPONENTS
 from payments.fingerprint import canonical_json
@@ -92,6 +93,7 @@ class PaymentRequest(
     currency: Currency
     payment_method: PaymentMethod
     seller: SellerId | None = None
+    splits: Splits | None = None
     capture: Annotated[str, rule(enum=[CAPTURE_AUTOMATIC, CAPTURE_MANUAL])] | None = None
     description: Description | None = None
     metadata: Metadata | None = None
@@ -103,6 +105,8 @@ class PaymentRequest(
         count += self.description is not None
         if self.metadata is not None:
             count += 1 + len(self.metadata)
+        if self.splits is not None:
+            count += 1 + sum(map(len, split_members(self.splits)))
         if self.buyer is not None:
             count += 1 + len(self.buyer.members())
         return count
@@ -124,6 +128,7 @@ class PaymentRequest(
             "amount": self.amount,
             "currency": self.currency,
             "seller": seller_id,
+            "splits": None if self.splits is None else split_members(self.splits),
             "checkout": checkout,
             "payment_method": self.payment_method,
             "capture": self.capture,
@@ -142,6 +147,7 @@ def payment_refusal(
     """Return the first reason to refuse a payment order, in order of precedence, or None."""
     return (
         amount_refusal(request.amount)
+        or splits_problem(request.splits, request.amount, request.seller)
         or _capture_refusal(request.capture)
         or _route_refusal(request, mode, routes)
         or _text_refusal(request)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+from typing import NamedTuple
 from uuid import UUID
 
 from aiohttp import web
@@ -32,12 +35,14 @@ from gateway.rendering import (
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.seller_cache import SellerCache
 from gateway.settings import GatewaySettings
+from gateway.split_requests import splits_shown, splits_with
 from gateway.verdicts import verdict_answer
 from payments import fingerprint
 from payments.answer import API_VERSION, OrderView, payment_body
 from payments.commands import HOSTED_METHOD, HostedPage, PaymentCommand
 from payments.identity import order_uuid, parse_idempotency_key
 from payments.partitioning import partition_index
+from payments.splits import Split
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.envelope import queue_entry
@@ -57,6 +62,14 @@ _HOSTED_ALONE = Problem(
 _SELLERS_AWAY = store_unavailable(
     "The seller can't be looked up now. Nothing was kept.", may_run=False
 )
+
+
+class Party(NamedTuple):
+    """Whose a payment's money is."""
+
+    seller: SellerRecord
+    """With splits the merchant's own."""
+    splits: tuple[Split, ...] | None
 
 
 class Payments:
@@ -101,13 +114,14 @@ class Payments:
         refusal = payment_refusal(wanted, merchant.mode, self._settings.routes)
         if refusal is not None:
             return refusal
-        seller = await self.seller(merchant, wanted.seller)
-        if isinstance(seller, Problem):
-            return seller
-        command = self.command(key, wanted, merchant, seller)
+        party = await self.party(merchant, wanted)
+        if isinstance(party, Problem):
+            return party
+        command = self.command(key, wanted, merchant, party)
         wait_s = self._holding.held_s(prefer_wait_s(request.headers))
         decided = await self.accept(command, wait_s)
-        answer = verdict_answer(decided, command, seller.seller_id)
+        shown = splits_shown(wanted.splits, party.splits)
+        answer = verdict_answer(decided, command, party.seller.seller_id, shown)
         if wait_s and isinstance(answer, web.Response):
             answer.headers[HEADER_PREFERENCE_APPLIED] = f"wait={wait_s}"
         return answer
@@ -164,7 +178,15 @@ class Payments:
         index = partition_index(command.order_uuid, self._settings.partition_count)
         return await self._holding.accept(queue_entry(command, index), wait_s)
 
-    async def seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
+    async def party(self, merchant: Merchant, wanted: PaymentRequest) -> Party | Problem:
+        """Return who gets what of a payment."""
+        seller = await self._seller(merchant, wanted.seller)
+        if isinstance(seller, Problem):
+            return seller
+        splits = await self._splits(merchant, wanted)
+        return splits if isinstance(splits, Problem) else Party(seller, splits)
+
+    async def _seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
         """Return whose wallet is credited: the one named, else the merchant's own."""
         wanted_id = merchant.merchant_id if seller_id is None else seller_id
         try:
@@ -173,17 +195,41 @@ class Payments:
             return _SELLERS_AWAY
         return _SELLER_UNKNOWN if seller is None else seller
 
+    async def _splits(
+        self, merchant: Merchant, wanted: PaymentRequest
+    ) -> tuple[Split, ...] | Problem | None:
+        """Return whose parts the charge has; None: it has no splits."""
+        if wanted.splits is None:
+            return None
+        asked = await asyncio.gather(
+            *(self._seller(merchant, split.seller) for split in wanted.splits)
+        )
+        sellers: list[SellerRecord] = []
+        for position, seller in enumerate(asked):
+            if isinstance(seller, Problem):
+                is_placed = seller.param is not None
+                return (
+                    replace(seller, param=f"$.splits[{position}].seller") if is_placed else seller
+                )
+            sellers.append(seller)
+        return splits_with(wanted.splits, sellers, wanted.currency)
+
     def command(
         self,
         key: UUID,
         wanted: PaymentRequest,
         merchant: Merchant,
-        seller: SellerRecord,
+        party: Party,
         *,
         checkout: str | None = None,
         hosted: HostedPage | None = None,
     ) -> PaymentCommand:
         """Return the order as it crosses the queue. ``checkout``: the id of the one that it belongs to."""
+        seller, splits = party
+        if splits is None:
+            fee_minor = seller.fee.fee_minor(wanted.amount, wanted.currency)
+        else:
+            fee_minor = sum(split.fee_minor for split in splits)
         now = self._clock.now()
         return PaymentCommand(
             order_uuid=order_uuid(merchant.merchant_id, merchant.mode, key),
@@ -194,7 +240,7 @@ class Payments:
             seller_no=seller.seller_no,
             amount_minor=wanted.amount,
             currency=wanted.currency,
-            fee_minor=seller.fee.fee_minor(wanted.amount, wanted.currency),
+            fee_minor=fee_minor,
             payment_method=wanted.payment_method,
             description=wanted.description,
             buyer_json=wanted.buyer_json(),
@@ -209,6 +255,7 @@ class Payments:
             reply_to=self._reply_to,
             captures_manually=wanted.capture == CAPTURE_MANUAL,
             hosted=hosted,
+            splits=splits,
         )
 
     def _order_key(self, request: web.Request, merchant: Merchant) -> OrderKey | None:

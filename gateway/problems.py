@@ -89,6 +89,7 @@ class Code(Enum):
     PAYMENT_METHOD_INVALID = _final(422, "The payment method can't be used")
     SANDBOX_TOKEN_REFUSED = _final(422, "A sandbox token can't be used with a live key")
     CAPTURE_INVALID = _final(422, "The capture mode is not known")
+    SPLITS_INVALID = _final(422, "The charge can't be shared so")
     OPERATIONS_EXHAUSTED = _final(422, "Too much was done to the payment already")
     CHECKOUT_INVALID = _final(422, "The checkout can't be made so")
     RETURN_URL_INVALID = _final(422, "The buyer can't be sent back to this URL")

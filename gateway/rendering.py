@@ -32,8 +32,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encoder = msgspec.json.Encoder()
 
 
-def accepted_view(command: PaymentCommand, seller_id: str, accepted_at_ms: int) -> OrderView:
-    """Return an accepted order as it stands before its owner has taken it in."""
+def accepted_view(
+    command: PaymentCommand, seller_id: str, accepted_at_ms: int, splits_json: str | None = None
+) -> OrderView:
+    """Return an accepted order as it stands before its owner has taken it in.
+
+    ``splits_json`` are its splits as they are shown, where it has any.
+    """
     return OrderView(
         idempotency_key=command.idempotency_key,
         status=PaymentState.PROCESSING.wire,
@@ -59,6 +64,7 @@ def accepted_view(command: PaymentCommand, seller_id: str, accepted_at_ms: int) 
         ledger_updated_at=None,
         wallet_updated_at=None,
         api_version=command.api_version,
+        splits_json=splits_json,
     )
 
 
@@ -69,10 +75,14 @@ def accepted_response(
     *,
     is_replay: bool,
     is_deferred: bool,
+    splits_json: str | None = None,
 ) -> web.Response:
     """Return the 202 of an order that its owner has not taken in; the same as of its view."""
     key = str(command.idempotency_key)
-    body = _accepted_body(command, key, seller_id, accepted_at_ms)
+    if splits_json is None:
+        body = _accepted_body(command, key, seller_id, accepted_at_ms)
+    else:
+        body = payment_body(accepted_view(command, seller_id, accepted_at_ms, splits_json))
     return _running(key, body, is_replay=is_replay, is_deferred=is_deferred)
 
 

@@ -28,7 +28,7 @@ SHOWN = frozenset({
 # Objects and lists of such members.
 WALKED = frozenset({
     "balances", "capture", "data", "details", "differs", "failure", "fee", "fixed", "next_action", "orders",
-    "payment", "refund", "types", "void",
+    "payment", "refund", "splits", "types", "void",
 })  # fmt: skip
 # What there is, and is not shown.
 HIDDEN = frozenset({

@@ -103,6 +103,7 @@ _REQUEST = {
     "name": "Shoes",
     "fee": {"basis_points": 290, "fixed": {"USD": 30}},
 }
+_OWN_FEE = {"basis_points": 290, "fixed": {}, "fixed_default": 30}
 _CREATE = Declaration(
     name="create_seller",
     tag=Tag.SELLERS,
@@ -131,6 +132,13 @@ _CREATE = Declaration(
             body=_REQUEST,
             status=201,
             answer=_EXAMPLE,
+        ),
+        Example(
+            name="without_fee",
+            text="With the merchant's fee",
+            body={"id": "slr_books", "name": "Books"},
+            status=201,
+            answer={**_EXAMPLE, "id": "slr_books", "name": "Books", "fee": _OWN_FEE},
         ),
         Example(
             name="taken",
@@ -169,7 +177,7 @@ _LIST = Declaration(
                         "id": "mrc_bcdfghjkmnpqrstvbcdf",
                         "object": "seller",
                         "name": "Test shop",
-                        "fee": {"basis_points": 290, "fixed": {}, "fixed_default": 30},
+                        "fee": _OWN_FEE,
                         "created_at": "2026-11-01T12:00:00.000Z",
                     }
                 ],

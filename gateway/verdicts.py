@@ -18,8 +18,10 @@ from storage.read_ports import StoredOrder
 from storage.set_aside_orders import under_key
 
 
-def verdict_answer(decided: Decided, command: PaymentCommand, seller_id: str) -> Answer:
-    """Return what a verdict on an order says."""
+def verdict_answer(
+    decided: Decided, command: PaymentCommand, seller_id: str, splits_json: str | None = None
+) -> Answer:
+    """Return what a verdict on an order says. ``splits_json``: its splits as they are shown."""
     verdict, order = decided.verdict, decided.order
     match verdict:
         case Verdict.FROZEN | Verdict.RUNNING:
@@ -38,6 +40,7 @@ def verdict_answer(decided: Decided, command: PaymentCommand, seller_id: str) ->
                 first_ms,
                 is_replay=first_ms != accepted_at_ms(command.accepted_at),
                 is_deferred=verdict is Verdict.ACCEPTED_DEFERRED,
+                splits_json=splits_json,
             )
         case _:
             return refusal(decided, command.fingerprint)

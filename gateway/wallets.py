@@ -50,13 +50,13 @@ _SHOW = Declaration(
     examples=(
         Example(
             name="of_a_seller",
-            text="A seller's wallet after one payment",
+            text="A seller's wallet after two payments",
             path={"owner": "slr_shoes"},
             status=200,
             answer={
                 "object": "wallet",
                 "owner": "slr_shoes",
-                "balances": [{"currency": "USD", "posted": 1911, "pending": 0, "available": 1911}],
+                "balances": [{"currency": "USD", "posted": 3822, "pending": 0, "available": 3822}],
                 "as_of": "2026-11-01T12:00:01.000Z",
             },
         ),

@@ -151,10 +151,11 @@ def _details(payment: Mapping[str, Any], prices: Mapping[str, Cost]) -> list[tup
         rows.append(("next try", payment["next_retry_at"]))
     if failure := payment.get("failure"):
         rows.append(("failure", _failure_text(failure)))
-    rows += [
-        ("seller", payment["seller"]),
-        ("fee", amount_text(payment["fee"], payment["currency"])),
-    ]
+    currency = payment["currency"]
+    for part in payment.get("splits") or [payment]:
+        share = f": {amount_text(part['amount'], currency)}" if part is not payment else ""
+        rows.append(("seller", f"{part['seller']}{share}"))
+    rows.append(("fee", amount_text(payment["fee"], currency)))
     if action := payment.get("next_action"):
         rows += [
             ("buyer's action", f"{action['type']}: {action['url']}"),

@@ -7,7 +7,7 @@ description and the buyer are not in it, because they can be erased.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -16,6 +16,7 @@ from payments.defects import InvariantViolation
 from payments.fingerprint import canonical_json
 from payments.json_text import json_failure, json_problem_head, json_string, json_time
 from payments.lifecycle import FREEZING_STATES, PaymentState
+from payments.splits import Split
 
 # Answers frozen under a version are rendered by its rules for ever: a new version adds a renderer.
 API_VERSION = "2026-11-01"
@@ -77,6 +78,18 @@ class OrderView(NamedTuple):
     ledger_updated_at: datetime | None
     wallet_updated_at: datetime | None
     api_version: str
+    splits_json: str | None = None
+    """What ``splits_text`` makes of its splits; None: it has none, and shows none."""
+
+
+def splits_text(splits: Sequence[Split], seller_ids: Sequence[str]) -> str:
+    """Return the splits as they are shown: as accepted, canonical JSON text of an array."""
+    return canonical_json(
+        [
+            {"seller": seller_id, "amount": split.amount_minor, "fee": split.fee_minor}
+            for split, seller_id in zip(splits, seller_ids, strict=True)
+        ]
+    )
 
 
 def payment_body(view: OrderView) -> bytes:
@@ -87,6 +100,7 @@ def payment_body(view: OrderView) -> bytes:
     if view.api_version not in API_VERSIONS:
         raise InvariantViolation(f"no renderer for API version {view.api_version!r}")
     failure = json_failure(view.failure_code, view.decline_code, view.failure_message)
+    splits = "" if view.splits_json is None else f',"splits":{view.splits_json}'
     next_action = "null" if view.next_action is None else canonical_json(view.next_action)
     # Assembled by hand: the order of members is part of the bytes, and this is the hot path.
     return (
@@ -97,7 +111,7 @@ def payment_body(view: OrderView) -> bytes:
         f',"amount_captured":{view.amount_captured_minor}'
         f',"amount_refunded":{view.amount_refunded_minor}'
         f',"currency":{json_string(view.currency)},"seller":{json_string(view.seller_id)}'
-        f',"fee":{"null" if view.fee_minor is None else view.fee_minor}'
+        f',"fee":{"null" if view.fee_minor is None else view.fee_minor}{splits}'
         f',"psp":{json_string(view.psp)},"psp_reference":{json_string(view.psp_reference)}'
         f',"attempts":{view.attempt_count},"failure":{failure}'
         f',"next_action":{next_action},"next_retry_at":{json_time(view.next_retry_at)}'

@@ -36,6 +36,12 @@ NEXT_ACTION: Schema = record(
     },
 )
 
+SPLIT: Schema = record(
+    "Split",
+    "One seller's part of a charge.",
+    {"seller": text("Whose wallet."), "amount": minor_units(minimum=1), "fee": minor_units()},
+)
+
 PAYMENT: Schema = record(
     "Payment",
     "A payment order as it stands. Its id is the `Idempotency-Key` that it was posted with.",
@@ -54,6 +60,11 @@ PAYMENT: Schema = record(
         "currency": nullable(CURRENCY),
         "seller": nullable(text("Whose wallet is credited.")),
         "fee": nullable(minor_units("What a success costs.")),
+        "splits": {
+            "type": "array",
+            "items": SPLIT,
+            "description": "Whose parts the charge has, as accepted; only where there are any.",
+        },
         "psp": nullable(text("The provider that runs it, or ran it.")),
         "psp_reference": nullable(text("The provider's name for the charge.")),
         "attempts": {
@@ -71,6 +82,7 @@ PAYMENT: Schema = record(
         "ledger_updated_at": nullable({**TIME, "description": "When the books knew."}),
         "wallet_updated_at": nullable(TIME),
     },
+    optional=("splits",),
 )
 PAYMENT_LIST: Schema = list_of(PAYMENT)
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from payments.mode import Mode
 from payments.operation_kinds import OperationKind
+from payments.splits import Split, SplitStanding
 
 # What stands where a token would: the buyer pays on a page of the PSP. A PSP that serves pages names it among
 # the prefixes of the tokens that it takes.
@@ -52,6 +53,13 @@ class PaymentCommand(NamedTuple):
     """Whether it is only authorized at first, and captured on the storefront's word."""
     hosted: HostedPage | None = None
     """Set exactly when ``payment_method`` is HOSTED_METHOD."""
+    splits: tuple[Split, ...] | None = None
+    """Whose parts the charge has; their fees sum to ``fee_minor``. None: all of it is the seller's."""
+
+    @property
+    def parts(self) -> tuple[SplitStanding, ...]:
+        """Its splits as they stand before anything of them is captured; empty without splits."""
+        return tuple(map(SplitStanding, self.splits or ()))
 
 
 class OperationCommand(NamedTuple):

@@ -41,6 +41,7 @@ from payments.rows import (
     TimerRow,
     TransferRow,
 )
+from payments.splits import SplitRow
 from payments.standing import PaymentStanding
 from payments.state import AccountHead, PartitionHead
 
@@ -132,6 +133,7 @@ class Decided:
     partition_index: int
     head_before: PartitionHead
     orders: list[OrderRow] = field(default_factory=list)
+    splits: list[SplitRow] = field(default_factory=list)
     attempts: list[AttemptRow] = field(default_factory=list)
     progress: list[ProgressRow] = field(default_factory=list)
     timers: list[TimerRow] = field(default_factory=list)

@@ -30,6 +30,7 @@ from payments.operation_taking import OperationTaking
 from payments.psp_choice import PspChoice
 from payments.retry_policy import RetryPolicy
 from payments.rows import TimerKind
+from payments.splits import split_rows
 from payments.writing import Writing
 
 
@@ -241,6 +242,9 @@ class Decision:
         decided = self._decided
         order_no = self._writing.next_order_no()
         decided.orders.append(making.order_row(self._writing.partition_index, order_no, command))
+        if command.splits is not None:
+            rows = split_rows(self._writing.partition_index, order_no, command.splits)
+            decided.splits.extend(rows)
         order = OpenOrder(
             order_no=order_no,
             command=command,

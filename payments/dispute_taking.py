@@ -7,6 +7,7 @@ from payments.disputes import Dispute, DisputeEvent, DisputeRow, DisputeState
 from payments.event_judging import EventEnd
 from payments.event_rows import EventVerdict
 from payments.psp_events import EventFound, PspEvent
+from payments.splits import after_dispute, after_won, dispute_shares_minor
 from payments.standing import PaymentStanding
 from payments.writing import Writing
 
@@ -93,10 +94,14 @@ def _opened(
         state=DisputeState.OPENED,
         amount_minor=event.disputed_minor,
         event_sequence=1,
+        shares_minor=tuple(dispute_shares_minor(payment.splits, event.disputed_minor)),
     )
     writing.event(dispute.order_no, 1, DisputeEvent.OPENED, of=payment)
     writing.posting.move(dispute.order_no, transfers.of_dispute(dispute, payment))
-    payment = payment._replace(disputed_minor=payment.disputed_minor + dispute.amount_minor)
+    payment = payment._replace(
+        disputed_minor=payment.disputed_minor + dispute.amount_minor,
+        splits=after_dispute(payment.splits, dispute.shares_minor),
+    )
     return dispute, _with(writing, dispute, payment)
 
 
@@ -107,7 +112,10 @@ def _ended(
     writing.event(dispute.order_no, dispute.event_sequence, DisputeEvent.of(state), of=payment)
     writing.posting.move(dispute.order_no, transfers.of_dispute(dispute, payment))
     if state is DisputeState.WON:
-        payment = payment._replace(disputed_minor=payment.disputed_minor - dispute.amount_minor)
+        payment = payment._replace(
+            disputed_minor=payment.disputed_minor - dispute.amount_minor,
+            splits=after_won(payment.splits, dispute.shares_minor),
+        )
     return _with(writing, dispute, payment)
 
 

@@ -50,6 +50,8 @@ class Dispute(NamedTuple):
     state: DisputeState
     amount_minor: int
     event_sequence: int
+    shares_minor: tuple[int, ...] = ()
+    """What it took of each part of a payment with splits, in their order: a won one gives back just these."""
 
 
 class DisputeRow(NamedTuple):

@@ -31,6 +31,9 @@ FIELDS = (
 )
 """What is compared, in the order ``differs`` reports it. A change of these needs a new VERSION."""
 
+SPLIT_FIELDS = tuple("splits" if field == "seller" else field for field in FIELDS)
+"""The same of an order with splits: its seller is always the merchant itself, so the splits take that place."""
+
 # What a missing or null field means. ``seller`` is filled in by the gateway: it depends on the API
 # key whose wallet is the default.
 DEFAULTS: Mapping[str, object] = MappingProxyType(
@@ -44,6 +47,9 @@ DEFAULTS: Mapping[str, object] = MappingProxyType(
 )
 
 VERSION = 1
+# Of orders with splits alone: a release that knows no splits sets them aside, and never credits one seller
+# with what is several's. All others keep version 1, and so their bytes.
+SPLIT_VERSION = 2
 # 128 bits: two requests under one key never meet by chance, nor by anyone without the key.
 WHOLE_BYTES = 16
 # 32 bits only name what differs; a chance match there never makes two requests the same.
@@ -56,7 +62,7 @@ KEY_BYTES_MAX = 64  # BLAKE2b's own limit
 # JSON input is at most 8 deep; a caller with more is a caller that skipped that check.
 _DEPTH_MAX = 8
 
-_VERSION_PREFIX = bytes([VERSION])
+_VERSIONS = frozenset({VERSION, SPLIT_VERSION})
 _STR_ONLY = frozenset({str})
 _PERSON_WHOLE = b"payment_order"
 
@@ -106,12 +112,13 @@ def fingerprint(fields: Mapping[str, object], key: bytes) -> bytes:
     """Return FINGERPRINT_BYTES: version, keyed digest of the whole, a keyed digest a field.
 
     ``fields`` holds some of FIELDS, with ``seller`` filled in; missing and null ones get their
-    default. Raises InvariantViolation for a field we don't know, a required one that is missing, or
-    a key of the wrong size.
+    default. With ``splits`` it is of SPLIT_VERSION, and the seller is not looked at. Raises
+    InvariantViolation for a field we don't know, a required one that is missing, or a key of the wrong size.
     """
     if not fields.keys() <= _FIELD_SET:
         raise InvariantViolation(f"not business fields: {sorted(fields.keys() - _FIELD_SET)}")
-    keyed_whole, by_field = _keyed_hashes(key)
+    version = VERSION if fields.get("splits") is None else SPLIT_VERSION
+    keyed_whole, by_field = _keyed_hashes(key, version)
     texts: list[bytes] = []
     digests: list[bytes] = []
     for field, keyed, of_default in by_field:
@@ -127,7 +134,12 @@ def fingerprint(fields: Mapping[str, object], key: bytes) -> bytes:
             digests.append(_digest(keyed, text))
     # A line break can't occur inside canonical JSON, so the joined text splits in one way only.
     whole = _digest(keyed_whole, b"\n".join(texts))
-    return b"".join((_VERSION_PREFIX, whole, *digests))
+    return b"".join((bytes((version,)), whole, *digests))
+
+
+def is_readable(text: bytes) -> bool:
+    """Whether these bytes are a fingerprint that this release can compare."""
+    return len(text) == FINGERPRINT_BYTES and text[0] in _VERSIONS
 
 
 def same(a: bytes, b: bytes) -> bool:
@@ -145,6 +157,9 @@ def differs(a: bytes, b: bytes, fields: Sequence[str] = FIELDS) -> list[str]:
     """
     if same(a, b):
         return []
+    if fields is FIELDS and SPLIT_VERSION in (a[0], b[0]):
+        # Where one of the two has splits and the other a seller, that place differs, too.
+        fields = SPLIT_FIELDS
     found = [
         field
         for start, field in zip(_FIELD_STARTS, fields, strict=False)
@@ -153,7 +168,7 @@ def differs(a: bytes, b: bytes, fields: Sequence[str] = FIELDS) -> list[str]:
     return found or list(fields)
 
 
-_FIELD_SET = frozenset(FIELDS)
+_FIELD_SET = frozenset((*FIELDS, *SPLIT_FIELDS))
 _DEFAULT_TEXTS = {field: canonical_json(value).encode("ascii") for field, value in DEFAULTS.items()}
 _FIELD_STARTS = range(1 + WHOLE_BYTES, FINGERPRINT_BYTES, FIELD_BYTES)
 
@@ -163,14 +178,14 @@ _KeyedField = tuple[str, _Keyed, bytes | None]
 """A field, its keyed hash, and the digest of its default, where it has one."""
 
 
-@lru_cache(maxsize=4)
-def _keyed_hashes(key: bytes) -> tuple[_Keyed, tuple[_KeyedField, ...]]:
+@lru_cache(maxsize=8)
+def _keyed_hashes(key: bytes, version: int) -> tuple[_Keyed, tuple[_KeyedField, ...]]:
     """Return keyed hashes of the whole and of each field: half of the work, done once a key."""
     if not KEY_BYTES_MIN <= len(key) <= KEY_BYTES_MAX:
         raise InvariantViolation(f"the key must have {KEY_BYTES_MIN} to {KEY_BYTES_MAX} bytes")
     whole = hashlib.blake2b(digest_size=WHOLE_BYTES, key=key, person=_PERSON_WHOLE)
     by_field: list[_KeyedField] = []
-    for field in FIELDS:
+    for field in FIELDS if version == VERSION else SPLIT_FIELDS:
         keyed = hashlib.blake2b(digest_size=FIELD_BYTES, key=key, person=field.encode())
         default = _DEFAULT_TEXTS.get(field)
         by_field.append((field, keyed, None if default is None else _digest(keyed, default)))
@@ -184,7 +199,7 @@ def _digest(keyed: _Keyed, text: bytes) -> bytes:
 
 
 def _check(text: bytes) -> None:
-    if len(text) != FINGERPRINT_BYTES or text[0] != VERSION:
+    if not is_readable(text):
         raise InvariantViolation(
-            f"no fingerprint of version {VERSION}: {len(text)} bytes, first {text[:1].hex()}"
+            f"no fingerprint of a known version: {len(text)} bytes, first {text[:1].hex()}"
         )

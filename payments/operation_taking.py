@@ -96,6 +96,7 @@ class OperationTaking:
             disputed_minor=0,
             event_sequence=order.event_sequence,
             operation_count=0,
+            splits=command.parts,
         )
         self._change(standing)
         self._writing.decided.hold_timers[order.order_no] = expires_in_ms
@@ -216,11 +217,10 @@ class OperationTaking:
             movements = transfers.of_operation(operation, payment)
             writing.posting.move(order.order_no, movements)
             after = operations.done(operation, payment)
-            event = operations.after_done(operation, payment)
-            if event is not None:
+            if (event := operations.after_done(operation, payment)) is not None:
                 writing.event(payment_no, after.event_sequence, event, of=after)
             fee_minor = after.fee_taken_minor - payment.fee_taken_minor
-            moved_minor = movements[0].amount_minor
+            moved_minor = transfers.gross_minor(movements)
             self._change(after)
         elif operation.kind is OperationKind.EXPIRY and payment.held_minor > 0:
             self._change(payment)

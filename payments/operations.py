@@ -18,6 +18,7 @@ from payments.lifecycle import PaymentEvent, PaymentState, next_state
 from payments.mode import Mode
 from payments.operation_kinds import OperationKind
 from payments.operation_rows import OperationRow
+from payments.splits import after_capture, after_refund
 from payments.standing import PaymentStanding
 
 
@@ -199,12 +200,16 @@ def done(operation: Operation, payment: PaymentStanding) -> PaymentStanding:
     event = after_done(operation, payment)
     amount_minor = operation.amount_minor
     if operation.kind is OperationKind.REFUND:
-        payment = payment._replace(refunded_minor=payment.refunded_minor + amount_minor)
+        payment = payment._replace(
+            refunded_minor=payment.refunded_minor + amount_minor,
+            splits=after_refund(payment.splits, amount_minor) if payment.splits else (),
+        )
     elif operation.kind is OperationKind.CAPTURE:
         fee_minor = payment.fee_due_minor(amount_minor)
         payment = payment._replace(
             captured_minor=payment.captured_minor + amount_minor,
             fee_taken_minor=payment.fee_taken_minor + fee_minor,
+            splits=after_capture(payment.splits, amount_minor) if payment.splits else (),
         )
     if payment.captured_minor > payment.amount_minor:
         raise InvariantViolation("more was captured than authorized")

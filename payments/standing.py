@@ -13,6 +13,7 @@ from payments.disputes import Dispute
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.operation_rows import StandingRow
+from payments.splits import SplitStanding, after_capture
 
 
 class PaymentStanding(NamedTuple):
@@ -48,6 +49,13 @@ class PaymentStanding(NamedTuple):
     is_turn_parked: bool = False
     """Whether such a capture or void stands before all that come later."""
     disputes: tuple[Dispute, ...] = ()
+    splits: tuple[SplitStanding, ...] = ()
+    """How each seller's part stands; their sums are the payment's own amounts. Empty: all is ``seller_no``'s."""
+
+    @property
+    def sellers(self) -> tuple[int, ...]:
+        """Whose wallets its money moves on, in the order of its parts."""
+        return tuple(each.split.seller_no for each in self.splits) or (self.seller_no,)
 
     @property
     def held_minor(self) -> int:
@@ -65,8 +73,11 @@ class PaymentStanding(NamedTuple):
         """The part of the fee that a further capture brings.
 
         In proportion to all that is captured then, rounded down; so the whole fee once all is captured, and
-        never more than the capture itself.
+        never more than the capture itself. With splits, each part's fee is so, and this is their sum.
         """
+        if self.splits:
+            after = after_capture(self.splits, capture_minor)
+            return sum(each.fee_taken_minor for each in after) - self.fee_taken_minor
         captured_minor = self.captured_minor + capture_minor
         return self.fee_minor * captured_minor // self.amount_minor - self.fee_taken_minor
 

@@ -13,9 +13,10 @@ import msgspec
 
 from payments.commands import HOSTED_METHOD, OperationCommand, PaymentCommand
 from payments.currencies import EXPONENTS
-from payments.fingerprint import FINGERPRINT_BYTES, VERSION
+from payments.fingerprint import FINGERPRINT_BYTES, SPLIT_VERSION, VERSION
 from payments.identity import is_order_uuid, operation_uuid
 from payments.money import AMOUNT_MINOR_MAX
+from payments.splits import splits_refusal
 from storage.sealing import DECODE_FAULTS
 
 # What Postgres keeps merchant_no and seller_no in: integer.
@@ -58,8 +59,11 @@ def problem_of(command: PaymentCommand) -> str | None:
     if command.currency not in EXPONENTS:
         return "currency is not one of ISO 4217"
     # Of a newer gateway's version: comparing it would stop the partition, so it is set aside.
-    if len(command.fingerprint) != FINGERPRINT_BYTES or command.fingerprint[0] != VERSION:
-        return f"fingerprint is not {FINGERPRINT_BYTES} bytes of version {VERSION}"
+    version = VERSION if command.splits is None else SPLIT_VERSION
+    if len(command.fingerprint) != FINGERPRINT_BYTES or command.fingerprint[0] != version:
+        return f"fingerprint is not {FINGERPRINT_BYTES} bytes of version {version}"
+    if command.splits is not None and (problem := _problem_of_splits(command)) is not None:
+        return problem
     problem = problem_of_names(command.merchant_id, command.api_version, command.reply_to)
     if problem is not None:
         return problem
@@ -69,6 +73,17 @@ def problem_of(command: PaymentCommand) -> str | None:
     ):
         return "order_uuid does not follow from merchant, mode and idempotency_key"
     return _problem_of_texts(command) or _problem_of_page(command)
+
+
+def _problem_of_splits(command: PaymentCommand) -> str | None:
+    splits = command.splits or ()
+    if any(not 1 <= split.seller_no <= NUMBER_MAX for split in splits):
+        return f"a split's seller_no is outside 1..{NUMBER_MAX}"
+    if (refusal := splits_refusal(splits, command.amount_minor)) is not None:
+        return f"{refusal.path} {refusal.reason}"
+    if sum(split.fee_minor for split in splits) != command.fee_minor:
+        return "fee_minor is not the sum of the splits' fees"
+    return None
 
 
 def problem_of_names(merchant_id: str, api_version: str, reply_to: str) -> str | None:

@@ -23,12 +23,14 @@ Messages of exceptions name fields, lengths and limits, never contents: they end
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import starmap
 from uuid import UUID
 
 import msgspec
 
 from payments.commands import HostedPage, PaymentCommand
 from payments.defects import InvariantViolation
+from payments.splits import Split
 from storage.command_rules import problem_of
 from storage.envelope_fields import (
     VERSION_AND_FLAG_NOW,
@@ -90,6 +92,8 @@ class _Payload(msgspec.Struct, array_like=True, frozen=True, gc=False):
     api_version: str
     captures_manually: bool = False
     hosted: tuple[str, str, str] | None = None
+    # Whoever does not know them has refused the fingerprint's version before.
+    splits: tuple[tuple[int, int, int], ...] | None = None
 
 
 _payload_encoder = msgspec.msgpack.Encoder()
@@ -119,6 +123,7 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
             api_version=command.api_version,
             captures_manually=command.captures_manually,
             hosted=command.hosted,
+            splits=command.splits,
         )
     )
     if len(payload) > PAYLOAD_BYTES_MAX:
@@ -173,6 +178,7 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
         reply_to=whole.reply_to,
         captures_manually=payload.captures_manually,
         hosted=None if payload.hosted is None else HostedPage(*payload.hosted),
+        splits=None if payload.splits is None else tuple(starmap(Split, payload.splits)),
     )
     if (problem := problem_of(command)) is not None:
         raise EnvelopeUnreadable("value_out_of_range", problem)

@@ -156,6 +156,8 @@ class PostgresLane:
                 f"(progress, slices, outcomes) {found} met the books as they are, of {expected}:"
                 " an order is not open, or a slice is at another version"
             )
+        if flush.splits:
+            await session.send_rows(_SQL["write_splits"], flush.splits)
         if flush.operations or flush.standings:
             await session.send_rows(_SQL["write_operations"], flush.operations, flush.standings)
         if flush.disputes:

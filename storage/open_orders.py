@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from itertools import starmap
 from typing import Any
 
 import asyncpg
@@ -13,6 +14,7 @@ from payments.commands import PaymentCommand
 from payments.defects import InvariantViolation
 from payments.fingerprint import canonical_json
 from payments.mode import Mode
+from payments.splits import Split
 from payments.standing import PaymentStanding
 from payments.state import OpenOrderRecord
 from storage.operated_payments import asked, open_operation_record, operated_payments
@@ -165,4 +167,10 @@ def _command(row: Row) -> PaymentCommand:
         reply_to="",
         captures_manually=row["captures_manually"],
         hosted=detail.hosted,
+        splits=splits_of(row["splits"]),
     )
+
+
+def splits_of(text: str | None) -> tuple[Split, ...] | None:
+    """Return the splits of a row's JSON text, one array each; None: it has none."""
+    return None if text is None else tuple(starmap(Split, json.loads(text)))

@@ -16,6 +16,7 @@ from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.operation_kinds import OperationKind
 from payments.operations import Operation
+from payments.splits import Split, SplitStanding
 from payments.standing import PaymentStanding
 from payments.state import OpenOrderRecord
 from storage.ports import OperatedPayments, OperationKey
@@ -78,10 +79,21 @@ def payment_standing(row: Row) -> PaymentStanding:
         parked_capture_minor=int(row["parked_capture_minor"] or 0),
         is_turn_parked=bool(row["is_turn_parked"]),
         disputes=tuple(
-            Dispute(order_no, reference, DisputeState(status), amount_minor, event_sequence)
-            for order_no, reference, status, amount_minor, event_sequence in json.loads(
+            Dispute(
+                order_no,
+                reference,
+                DisputeState(status),
+                amount_minor,
+                event_sequence,
+                tuple(shares_minor),
+            )
+            for order_no, reference, status, amount_minor, event_sequence, shares_minor in json.loads(
                 row["disputes"] or "[]"
             )
+        ),
+        splits=tuple(
+            SplitStanding(Split(*numbers[:3]), *numbers[3:])
+            for numbers in json.loads(row["splits"] or "[]")
         ),
     )
 

@@ -36,6 +36,7 @@ from payments.rows import (
     TimerRow,
     TransferRow,
 )
+from payments.splits import SplitRow
 from payments.state import AccountHead as AccountHead
 from payments.state import OpenOrderRecord as OpenOrderRecord
 from payments.state import PartitionHead as PartitionHead
@@ -83,6 +84,7 @@ class Flush:
 
     heads: list[HeadRow] = field(default_factory=list)
     orders: list[OrderRow] = field(default_factory=list)
+    splits: list[SplitRow] = field(default_factory=list)
     personal: list[PersonalRow] = field(default_factory=list)
     attempts: list[AttemptRow] = field(default_factory=list)
     progress: list[ProgressRow] = field(default_factory=list)

@@ -195,13 +195,14 @@ def open_view(row: asyncpg.Record) -> OrderView:
         failure_message=None,
         next_action=_next_action(row["next_action_url"], row["action_expires_at"]),
         next_retry_at=row["next_retry_at"],
-        metadata_json=_metadata(row["metadata"]),
+        metadata_json=_canonical(row["metadata"]),
         capture=CAPTURE_WIRES[row["captures_manually"]],
         created_at=row["accepted_at"],
         effective_at=None,
         ledger_updated_at=None,
         wallet_updated_at=None,
         api_version=row["api_version"],
+        splits_json=_canonical(row["splits"]),
     )
 
 
@@ -226,13 +227,14 @@ def ended_view(row: asyncpg.Record) -> OrderView:
         failure_message=row["failure_message"],
         next_action=None,
         next_retry_at=None,
-        metadata_json=_metadata(row["metadata"]),
+        metadata_json=_canonical(row["metadata"]),
         capture=CAPTURE_WIRES[row["captures_manually"]],
         created_at=row["accepted_at"],
         effective_at=row["effective_at"],
         ledger_updated_at=row["recorded_at"],
         wallet_updated_at=row["recorded_at"] if has_moved_money else None,
         api_version=row["api_version"],
+        splits_json=_canonical(row["splits"]),
     )
 
 
@@ -260,7 +262,7 @@ def _next_action(url: str | None, expires_at: datetime | None) -> Mapping[str, o
     return {"type": "redirect", "url": url, "expires_at": expiry}
 
 
-def _metadata(stored: str | None) -> str | None:
+def _canonical(stored: str | None) -> str | None:
     """Return the canonical text again: jsonb keeps the members, not their order and spaces."""
     return None if stored is None else canonical_json(json.loads(stored))
 

@@ -23,8 +23,10 @@ from loadtest.filling import BookFiller
 from loadtest.orders import Shop, open_shop, order_of
 from payments.commands import PaymentCommand
 from payments.disputes import DisputeState
+from payments.fingerprint import SPLIT_VERSION
 from payments.operation_kinds import OperationKind
 from payments.psp_events import PspEvent
+from payments.splits import Split
 from psp.in_process import InProcessPsp
 from psp.simulator.wire import ChangeKind, CurrencyTotals, OracleRow, Totals
 from runtime.clock import SystemClock
@@ -51,6 +53,9 @@ TOKENS = (
     *(["tok_3ds"] * 6),
     *(["tok_charge_then_timeout"] * 4),
 )
+
+# Payments of three sellers: one charged at once, one captured in two parts, one authorized and let go.
+SPLIT_KEYS = tuple(UUID(int=number << 64 | number, version=4) for number in (2_001, 2_002, 2_003))
 
 
 def config_of(
@@ -228,6 +233,7 @@ def make_books(servers: SharedServers, secrets: Path) -> VerifiedBooks:
                 await filler.take(orders[begin : begin + 27])
             await _live_on(filler, shop)
             await _dispute(psp, filler)
+            await _share(psp, filler, shop)
             await filler.claim(UUID(int=2))
             await _act_for_buyers(psp, filler)
             late = orders[0]._replace(fingerprint=orders[1].fingerprint)
@@ -305,6 +311,51 @@ async def _dispute(psp: InProcessPsp, filler: BookFiller) -> None:
             await psp.dispute(row.reference, kind)
             told.append(a_dispute_event(row, state, disputed_minor=row.captured))
         await filler.tell(told)
+
+
+async def _share(psp: InProcessPsp, filler: BookFiller, shop: Shop) -> None:
+    """Charges of three sellers, two of them captured, refunded in part and disputed: one is won, one lost."""
+    parts = [
+        Split(shop.sellers[0].seller_no, 3_333, 100),
+        Split(shop.sellers[1].seller_no, 1_001, 0),
+    ]
+    parts.append(Split(shop.sellers[2].seller_no, 666, 66))
+    charged, *held_both = (_shared_order(shop, key, parts) for key in SPLIT_KEYS)
+    held, let_go = (order._replace(captures_manually=True) for order in held_both)
+    await filler.take([charged, held, let_go])
+    capture, void, refund = OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND
+    await filler.operate([an_operation(capture, held, 1, 1_234)])
+    await filler.operate(
+        [an_operation(capture, held, 2, 2_345), an_operation(refund, charged, 1, 701)]
+    )
+    await filler.operate([an_operation(void, let_go, 1), an_operation(refund, held, 1, 702)])
+    keys = {str(key) for key in SPLIT_KEYS[:2]}
+    rows = [row for row in psp.oracle_rows() if row.order_key in keys]
+    assert len(rows) == len(keys)
+    ends = (
+        (ChangeKind.DISPUTE_WON, DisputeState.WON),
+        (ChangeKind.DISPUTE_LOST, DisputeState.LOST),
+    )
+    for row, end in zip(rows, ends, strict=True):
+        for kind, state in ((ChangeKind.DISPUTE, DisputeState.OPENED), end):
+            await psp.dispute(row.reference, kind, 1_503)
+            await filler.tell([a_dispute_event(row, state, disputed_minor=1_503)])
+
+
+def _shared_order(shop: Shop, key: UUID, parts: Sequence[Split]) -> PaymentCommand:
+    order = order_of(
+        shop,
+        shop.sellers[0],
+        key=key,
+        amount_minor=sum(part.amount_minor for part in parts),
+        token="tok_approve",
+        accepted_at=ACCEPTED_AT,
+    )
+    return order._replace(
+        fee_minor=sum(part.fee_minor for part in parts),
+        fingerprint=bytes([SPLIT_VERSION]) + order.fingerprint[1:],
+        splits=tuple(parts),
+    )
 
 
 async def _act_for_buyers(psp: InProcessPsp, filler: BookFiller) -> None:

@@ -29,6 +29,17 @@ class OrderRecord(NamedTuple):
     """When the transaction that took it in began."""
 
 
+class SplitRecord(NamedTuple):
+    """One seller's part of an order, as it was accepted."""
+
+    partition_index: int
+    order_no: int
+    position: int
+    seller: str
+    amount_minor: int
+    fee_minor: int
+
+
 class AttemptRecord(NamedTuple):
     """A row that was committed before its call to a PSP."""
 

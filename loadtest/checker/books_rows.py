@@ -29,6 +29,7 @@ from loadtest.checker.records import (
     RefusedRecord,
     SliceRecord,
     SnapshotRecord,
+    SplitRecord,
     TransferRecord,
 )
 
@@ -117,6 +118,7 @@ def books_records(tables: Mapping[str, Sequence[Row]]) -> dict[str, list[Any]]:
     records["operations"] = [
         OperationRecord(*_named(row, 3, OPERATION_KINDS)) for row in tables.get("operations", ())
     ]
+    records["splits"] = [SplitRecord(*row) for row in tables.get("splits", ())]
     records["disputes"] = [
         DisputeRecord(*_named(row, 3, DISPUTE_STATES)) for row in tables.get("disputes", ())
     ]

@@ -21,6 +21,7 @@ from storage.recounting import BooksReader, BooksUnread
 
 BOOKS_TABLES = (
     "orders",
+    "splits",
     "attempts",
     "operations",
     "disputes",

@@ -61,7 +61,10 @@ _DEFAULTS: Mapping[str, object] = {
     "metadata": {},
     "buyer": {},
 }
+# Of an order of several sellers: their parts stand in the seller's place.
+_SPLIT_FIELDS = tuple("splits" if name == "seller" else name for name in _FIELDS)
 _FINGERPRINT_VERSION = b"\x01"
+_SPLIT_FINGERPRINT_VERSION = b"\x02"
 _FINGERPRINT_BYTES = 1 + 16 + 4 * len(_FIELDS)
 
 
@@ -70,16 +73,19 @@ def fingerprint(fields: Mapping[str, object], key: bytes) -> str:
 
     A version, a keyed BLAKE2b of all fields' canonical JSON, 16 bytes, and one of each, 4 bytes.
     """
+    has_splits = fields.get("splits") is not None
+    names = _SPLIT_FIELDS if has_splits else _FIELDS
+    version = _SPLIT_FINGERPRINT_VERSION if has_splits else _FINGERPRINT_VERSION
     texts = []
-    for name in _FIELDS:
+    for name in names:
         value = fields.get(name)
         texts.append(canonical_json(_DEFAULTS.get(name) if value is None else value).encode())
     whole = blake2b(b"\n".join(texts), digest_size=16, key=key, person=b"payment_order").digest()
     parts = [
         blake2b(text, digest_size=4, key=key, person=name.encode()).digest()
-        for name, text in zip(_FIELDS, texts, strict=True)
+        for name, text in zip(names, texts, strict=True)
     ]
-    return b"".join((_FINGERPRINT_VERSION, whole, *parts)).hex()
+    return b"".join((version, whole, *parts)).hex()
 
 
 def operation_fingerprint(amount_minor: int | None, reason: str | None, key: bytes) -> str:

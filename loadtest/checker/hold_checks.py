@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from loadtest.checker.findings import Findings, Subject
-from loadtest.checker.joined import Joined, id_of
+from loadtest.checker.joined import Joined, grouped, id_of
 from loadtest.checker.records import OperationRecord, OrderId, OrderRecord, TransferRecord
 from loadtest.checker.state_checks import HELD
 
@@ -26,6 +26,8 @@ def each_hold_ends_once(joined: Joined, found: Findings) -> None:
         is_held = bool(outcomes) and outcomes[0].status == HELD
         moved = _moved(joined, here)
         held = [row for row in moved if row.kind in ("authorization", "capture", "release")]
+        if here in joined.splits:
+            held = _whole(held)
         if not is_held and not held:
             continue
         wrong = _wrong_hold(joined, order, held) if is_held else "moved a hold, and never had one"
@@ -152,6 +154,14 @@ def charges_went_back_as_booked(joined: Joined, found: Findings) -> None:
                 " as given back",
                 Subject(psp_key=charge.psp_key),
             )
+
+
+def _whole(rows: Sequence[TransferRecord]) -> list[TransferRecord]:
+    """Return what several sellers' shares of one step come to: what each has of it is told apart."""
+    return [
+        shares[0]._replace(amount_minor=sum(row.amount_minor for row in shares))
+        for shares in grouped(((row.order_no, row.kind), row) for row in rows).values()
+    ]
 
 
 def _moved(joined: Joined, payment: OrderId) -> list[TransferRecord]:

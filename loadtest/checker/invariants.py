@@ -17,6 +17,7 @@ from loadtest.checker import (
     psp_checks,
     queue_checks,
     session_checks,
+    split_checks,
     state_checks,
 )
 from loadtest.checker.findings import Findings
@@ -103,7 +104,11 @@ INVARIANTS: tuple[Invariant, ...] = (
     _of(
         "I6",
         "each charge is booked, and the reverse",
-        _all(psp_checks.charges_are_booked, hold_checks.charges_went_back_as_booked),
+        _all(
+            psp_checks.charges_are_booked,
+            hold_checks.charges_went_back_as_booked,
+            split_checks.each_seller_has_its_share,
+        ),
         Input.BOOKS,
         Input.ORACLE,
     ),

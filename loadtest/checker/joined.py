@@ -27,6 +27,7 @@ from loadtest.checker.records import (
     OutcomeRecord,
     PartitionRecord,
     Records,
+    SplitRecord,
     TransferRecord,
 )
 
@@ -98,6 +99,12 @@ class Joined:
     @cached_property
     def order_by_id(self) -> Mapping[OrderId, OrderRecord]:
         return {id_of(row): row for row in self.records.orders}
+
+    @cached_property
+    def splits(self) -> Mapping[OrderId, Sequence[SplitRecord]]:
+        """The parts of each order of several sellers, in their order."""
+        rows = sorted(self.records.splits, key=lambda row: row.position)
+        return grouped((id_of(row), row) for row in rows)
 
     @cached_property
     def operation_by_id(self) -> Mapping[OrderId, OperationRecord]:
@@ -219,6 +226,7 @@ def id_of(
     | OperationRecord
     | DisputeRecord
     | EventRecord
+    | SplitRecord
     | TransferRecord,
 ) -> OrderId:
     return row.partition_index, row.order_no
@@ -239,16 +247,19 @@ def _parsed(text: str) -> Mapping[str, object]:
         document = msgspec.json.decode(text)
     except msgspec.MsgspecError:
         return {}
-    if not isinstance(document, dict):
-        return {}
+    return _parsed_object(document) if isinstance(document, dict) else {}
+
+
+def _parsed_object(document: Mapping[str, object]) -> Mapping[str, object]:
     kept = dict(_kept(document))
     if isinstance(rows := document.get("data"), list):
         kept["ids"] = [row.get("id") for row in rows if isinstance(row, dict)]
-    if isinstance(rows := document.get("orders"), list):
-        kept["orders"] = [_kept(row) for row in rows if isinstance(row, dict)]
+    for name in ("orders", "splits"):
+        if isinstance(rows := document.get(name), list):
+            kept[name] = [_kept(row) for row in rows if isinstance(row, dict)]
     for inner in ("payment", "capture", "void", "refund"):
         if isinstance(shown := document.get(inner), dict):
-            kept[inner] = _kept(shown)
+            kept[inner] = _parsed_object(shown)
     return kept
 
 

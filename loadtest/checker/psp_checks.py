@@ -234,20 +234,23 @@ def _wrong_transfers(joined: Joined, outcomes: Sequence[OutcomeRecord]) -> str |
     if order is None:
         return "is of no order"
     receivable = ("psp_receivable", order.merchant, order.mode, outcome.psp, outcome.currency)
-    wallet = ("wallet", order.merchant, order.mode, order.seller, outcome.currency)
     income = ("fee_income", order.merchant, order.mode, "", outcome.currency)
-    wanted = [
-        ("charge", outcome.amount_captured_minor, receivable, wallet),
-        ("fee", outcome.fee_minor, wallet, income),
-    ]
+    parts = [
+        (part.seller, part.amount_minor, part.fee_minor)
+        for part in joined.splits.get(id_of(order), ())
+    ] or [(order.seller, outcome.amount_captured_minor, outcome.fee_minor)]
+    wanted: list[tuple[object, ...]] = []
+    for seller, amount_minor, fee_minor in parts:
+        wallet = ("wallet", order.merchant, order.mode, seller, outcome.currency)
+        wanted.append(("charge", amount_minor, receivable, wallet))
+        wanted += [("fee", fee_minor, wallet, income)] if fee_minor else []
     rows = joined.transfers.get(id_of(outcome), ())
     moved = [
         (row.kind, row.amount_minor, _account(joined, row, True), _account(joined, row, False))
         for row in rows
         if row.kind in ("charge", "fee")
     ]
-    due = [each for each in wanted if each[1] > 0]
-    return None if moved == due else f"moved {moved}, and had to move {due}"
+    return None if moved == wanted else f"moved {moved}, and had to move {wanted}"
 
 
 def _account(joined: Joined, row: TransferRecord, is_debit: bool) -> tuple[object, ...]:

@@ -30,6 +30,7 @@ from loadtest.checker.book_records import (
     RefusedRecord,
     SliceRecord,
     SnapshotRecord,
+    SplitRecord,
     TransferRecord,
 )
 
@@ -64,6 +65,7 @@ __all__ = [
     "RunRecord",
     "SliceRecord",
     "SnapshotRecord",
+    "SplitRecord",
     "TransferRecord",
 ]
 
@@ -254,6 +256,7 @@ class Records:
     history: list[ClientEvent] = field(default_factory=list)
     """In the order of ``at_ns``."""
     orders: list[OrderRecord] = field(default_factory=list)
+    splits: list[SplitRecord] = field(default_factory=list)
     attempts: list[AttemptRecord] = field(default_factory=list)
     outcomes: list[OutcomeRecord] = field(default_factory=list)
     open_orders: list[OpenOrderRecord] = field(default_factory=list)
@@ -293,6 +296,4 @@ class Records:
     unread_inputs: frozenset[Input] = frozenset()
     """Which of the inputs these are: what needs them says nothing at all."""
     not_shown: Mapping[str, str] = field(default_factory=dict)
-    """Invariants that a run of this kind can't show, such as ``I24`` where nothing is logged, and why:
-    they count neither as passed nor as failed.
-    """
+    """Invariants that a run of this kind can't show, and why: they neither passed nor failed."""

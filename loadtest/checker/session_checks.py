@@ -181,14 +181,26 @@ def _gains(
                 first = seen.end_ns, joined.shown(seen.op.end)
         if first is not None:
             at_ns, shown = first
-            captured_minor, fee_minor = shown.get("amount_captured"), shown.get("fee")
-            if isinstance(captured_minor, int) and isinstance(fee_minor, int):
-                owner = (key[0], key[1], str(shown.get("seller")))
-                gain = (at_ns, str(shown.get("currency")), captured_minor - fee_minor)
-                gains[owner].append(gain)
+            currency = str(shown.get("currency"))
+            for seller, net_minor in _nets_minor(shown):
+                gains[key[0], key[1], seller].append((at_ns, currency, net_minor))
     for of_wallet in gains.values():
         of_wallet.sort()
     return gains
+
+
+def _nets_minor(shown: Mapping[str, object]) -> Iterator[tuple[str, int]]:
+    """Yield whom a payment that succeeded brought how much, as far as its answer tells."""
+    captured_minor, fee_minor = shown.get("amount_captured"), shown.get("fee")
+    if not isinstance(captured_minor, int) or not isinstance(fee_minor, int):
+        return
+    parts = shown.get("splits")
+    if not isinstance(parts, list):
+        yield str(shown.get("seller")), captured_minor - fee_minor
+    elif captured_minor == shown.get("amount"):
+        # Of a part of the whole nobody is told its share.
+        for part in parts:
+            yield str(part.get("seller")), int(part.get("amount", 0)) - int(part.get("fee", 0))
 
 
 def _falling(joined: Joined) -> frozenset[ClientKey]:

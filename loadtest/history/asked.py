@@ -141,7 +141,7 @@ class AskedDrawing:
         asked: list[AskedOrder] = []
         metadata = drawn[0].members.get("metadata")
         for order in drawn:
-            given = ("amount", "currency", "seller", "description")
+            given = ("amount", "currency", "seller", "splits", "description")
             body = {each: order.members[each] for each in given if each in order.members}
             bodies.append({"id": order.key, **body})
             fields = {"seller": storefront.merchant, **body, "payment_method": token}

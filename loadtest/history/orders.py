@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from loadtest.history.plan import CURRENCIES, LoadPlan, Storefront
 
 # Above every minimum of a PSP.
 AMOUNT_MINOR_FIRST = 1_000
+# As many make a storefront's own orders of several sellers, and those that are given back.
+SELLERS_FOR_SPLITS = 4
 # A test number of a card brand's documentation, spread by spaces as people write it.
 CARD_NUMBER = "4242 4242 4242 4242"
 # Personal data, which no log may hold.
@@ -87,20 +89,44 @@ class OrderDrawing:
         if draw.random() < 0.3:
             members["buyer"] = {"reference": f"b-{self._count}", "email": BUYER_EMAIL}
         key = key or str(UUID(int=draw.getrandbits(128), version=4))
+        if draw.random() < self._plan.split_share:
+            members = self._shared(members, (storefront.merchant, *self._plain_sellers(storefront)))
         return self._sent(storefront, key, members)
 
     def living(self, capture: str) -> SentOrder:
-        """Return an order that will be captured, voided or refunded, for the seller kept for these."""
+        """Return an order that will be captured, voided or refunded, for the sellers kept for these."""
         order = self.new()
+        kept = order.storefront.sellers[len(self._plain_sellers(order.storefront)) :]
         members = {**order.members, "capture": capture}
         if order.storefront.sellers:
-            members["seller"] = order.storefront.sellers[-1]
+            members.pop("splits", None)
+            members["seller"] = (kept or order.storefront.sellers)[-1]
+            if self._draw.random() < 4 * self._plan.split_share:
+                members = self._shared(members, kept)
         return self._sent(order.storefront, order.key, members)
 
     @staticmethod
     def _plain_sellers(storefront: Storefront) -> tuple[str, ...]:
-        """Those whose money only ever comes: the last one's is given back, too."""
-        return storefront.sellers[:-1] or storefront.sellers
+        """Those whose money only ever comes: that of the others, one or two, is given back, too."""
+        sellers = storefront.sellers
+        return (sellers[:-2] if len(sellers) >= SELLERS_FOR_SPLITS else sellers[:-1]) or sellers
+
+    def _shared(self, members: Mapping[str, object], sellers: Sequence[str]) -> dict[str, object]:
+        """Return the members with parts of all these sellers; as they are, where that is one alone."""
+        if len(sellers) < 2:
+            return dict(members)
+        draw, left_minor = self._draw, int(str(members["amount"]))
+        splits: list[dict[str, object]] = []
+        for position, seller in enumerate(draw.sample(sellers, len(sellers)), 1):
+            behind = len(sellers) - position
+            amount_minor = draw.randint(1, left_minor - behind) if behind else left_minor
+            left_minor -= amount_minor
+            part: dict[str, object] = {"seller": seller, "amount": amount_minor}
+            if draw.random() < 0.5:
+                part["fee"] = draw.randint(0, min(amount_minor, 50))
+            splits.append(part)
+        shared = {name: value for name, value in members.items() if name != "seller"}
+        return {**shared, "splits": splits}
 
     def other(self, order: SentOrder) -> SentOrder:
         """Return another order of the same storefront, under the same key."""

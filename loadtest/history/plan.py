@@ -117,6 +117,8 @@ class LoadPlan:
     """How often a new order is sent while its answer is a 503 or none."""
     token_weights: Mapping[str, int] = field(default_factory=lambda: dict(TOKEN_WEIGHTS))
     action_weights: Mapping[Action, int] = field(default_factory=lambda: dict(ACTION_WEIGHTS))
+    split_share: float = 0.05
+    """Of new orders of storefronts that have sellers enough: so many are several sellers' at once."""
     snapshot_every_s: float = 5.0
     """How often the books are looked at in one transaction; 0 never."""
 

@@ -18,6 +18,7 @@ LEDGER: Mapping[str, str] = {
     "order_numbers": "orders are numbered from 1 without a gap, up to the partition's last number",
     "orders_are_unique": "no two orders have one identity",
     "order_parties": "merchant and seller of an order exist and belong together",
+    "splits": "the parts of a charge are sellers' and sum to it; no more of one was moved than it has",
     "orders_stand_once": "an order is open or has one outcome; nothing is open or ended without order",
     "outcomes_match_orders": "an outcome has its order's amount, currency, fee and attempt",
     "transfers_match_outcomes": "a success moved gross and fee, nothing else moved anything",

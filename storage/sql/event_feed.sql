@@ -52,7 +52,7 @@ SELECT e.partition_index, e.order_no, e.sequence, e.type, e.created_at, e.mercha
     d.attempt_no AS ended_attempt_no, d.psp AS ended_psp, d.psp_reference AS ended_psp_reference,
     d.failure_code, d.decline_code, d.failure_message, d.effective_at, d.recorded_at,
     coalesce(e.sequence > d.event_sequence, false) AS is_after_end,
-    since.captured_since_minor, since.refunded_since_minor, since.fee_since_minor
+    since.captured_since_minor, since.refunded_since_minor, since.fee_since_minor, parts.splits
 FROM unnest($1::smallint[], $2::bigint[], $3::integer[]) AS wanted (partition_index, order_no, sequence)
 CROSS JOIN LATERAL (
     SELECT * FROM event AS candidate
@@ -91,7 +91,14 @@ LEFT JOIN LATERAL (
         ON done.partition_index = op.partition_index AND done.order_no = op.order_no
     WHERE e.sequence > d.event_sequence AND op.partition_index = e.partition_index
         AND op.payment_no = e.order_no AND done.status = 5 AND done.recorded_at <= e.created_at
-) AS since ON true;
+) AS since ON true
+CROSS JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('seller', of_part.seller_id, 'amount', split.amount_minor,
+        'fee', split.fee_minor) ORDER BY split.position)::text AS splits
+    FROM payment_split AS split
+    JOIN seller AS of_part ON of_part.seller_no = split.seller_no
+    WHERE split.partition_index = o.partition_index AND split.order_no = o.order_no
+) AS parts;
 
 -- operation_events --
 -- The same of captures, voids, refunds and expiries. One has begun once it has an attempt.

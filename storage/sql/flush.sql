@@ -138,6 +138,16 @@ SELECT transaction_timestamp() AS recorded_at,
     (SELECT count(*) FROM sliced) AS sliced_count,
     (SELECT count(*) FROM closed) AS closed_count;
 
+-- write_splits --
+-- The splits of orders taken in ($1), in the flush's transaction, after its fence was passed.
+WITH brought AS MATERIALIZED (
+    SELECT * FROM unnest($1::flush_split[])
+), kept AS (
+    INSERT INTO payment_split (partition_index, order_no, position, seller_no, amount_minor, fee_minor)
+    SELECT partition_index, order_no, position, seller_no, amount_minor, fee_minor FROM brought
+)
+SELECT count(*) AS split_count FROM brought;
+
 -- write_operations --
 -- Operations taken in ($1), and how payments stand that operations changed ($2), in the flush's
 -- transaction, after its fence was passed. One that waits for its turn is open without an attempt

@@ -41,7 +41,8 @@ SELECT wanted.operation_uuid, op.fingerprint AS known_fingerprint,
     coalesce(stands.disputed_minor, 0) AS disputed_minor,
     coalesce(stands.event_sequence, d.event_sequence, 0) AS event_sequence,
     coalesce(stands.operation_count, 0) AS operation_count,
-    parked.parked_refund_minor, parked.parked_capture_minor, parked.is_turn_parked, disputed.disputes
+    parked.parked_refund_minor, parked.parked_capture_minor, parked.is_turn_parked, disputed.disputes,
+    parts.splits
 FROM unnest($1::smallint[], $2::uuid[], $3::uuid[], $4::bigint[])
     AS wanted (partition_index, operation_uuid, payment_uuid, payment_no)
 LEFT JOIN LATERAL (
@@ -90,10 +91,55 @@ CROSS JOIN LATERAL (
 ) AS parked
 CROSS JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_array(dispute.order_no, dispute.reference, dispute.status,
-        dispute.amount_minor, dispute.event_sequence) ORDER BY dispute.order_no)::text AS disputes
+        dispute.amount_minor, dispute.event_sequence, shared.shares_minor)
+        ORDER BY dispute.order_no)::text AS disputes
     FROM dispute
+    -- What it took of each part: by a step of its own each, none where it took nothing (payments.transfers).
+    CROSS JOIN LATERAL (
+        SELECT coalesce(jsonb_agg(coalesce(took.amount_minor, 0) ORDER BY split.position), '[]')
+            AS shares_minor
+        FROM payment_split AS split
+        LEFT JOIN transfer AS took ON took.partition_index = o.partition_index
+            AND took.order_no = dispute.order_no AND took.step = split.position + 1 AND took.kind = 7
+        WHERE split.partition_index = o.partition_index AND split.order_no = o.order_no
+    ) AS shared
     WHERE dispute.partition_index = o.partition_index AND dispute.payment_no = o.order_no
-) AS disputed;
+) AS disputed
+-- How each seller's part stands: what the payment's own transfers, its operations' and its disputes' moved of
+-- it. A part's steps are always the same ones: 2n - 1 and 2n where fees go along, else n, and behind all these
+-- for what a won dispute gives back. Without splits nothing is read here.
+CROSS JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_array(split.seller_no, split.amount_minor, split.fee_minor,
+        moved.captured_minor, moved.refunded_minor, moved.disputed_minor, moved.fee_taken_minor)
+        ORDER BY split.position)::text AS splits
+    FROM (
+        SELECT *, position + 1 AS n, count(*) OVER () AS part_count FROM payment_split
+        WHERE payment_split.partition_index = o.partition_index
+            AND payment_split.order_no = o.order_no
+    ) AS split
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(t.amount_minor) FILTER (
+                WHERE t.kind IN (1, 4) AND t.step = 2 * split.n - 1), 0) AS captured_minor,
+            coalesce(sum(t.amount_minor) FILTER (
+                WHERE t.kind = 6 AND t.step = split.n), 0) AS refunded_minor,
+            coalesce(sum(CASE t.kind WHEN 7 THEN t.amount_minor ELSE - t.amount_minor END) FILTER (
+                WHERE t.kind = 7 AND t.step = split.n
+                    OR t.kind = 9 AND t.step = split.part_count + split.n), 0) AS disputed_minor,
+            coalesce(sum(t.amount_minor) FILTER (
+                WHERE t.kind = 2 AND t.step = 2 * split.n), 0) AS fee_taken_minor
+        FROM (
+            SELECT o.order_no
+            UNION ALL
+            SELECT operation.order_no FROM operation
+            WHERE operation.partition_index = o.partition_index AND operation.payment_no = o.order_no
+            UNION ALL
+            SELECT dispute.order_no FROM dispute
+            WHERE dispute.partition_index = o.partition_index AND dispute.payment_no = o.order_no
+        ) AS moving
+        JOIN transfer AS t ON t.partition_index = o.partition_index
+            AND t.order_no = moving.order_no
+    ) AS moved
+) AS parts;
 
 -- pending_actions --
 -- By a table that holds nothing but these: the actions themselves are kept for ever. One a letter, so

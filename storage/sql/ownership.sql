@@ -110,7 +110,7 @@ SELECT open_order.order_no, open_order.status, open_order.is_outcome_known, open
     tried.attempt_no, tried.psp, tried.psp_account, tried.psp_key, tried.epoch, tried.created_at,
     first_tried.created_at AS tried_since,
     detail.envelope AS detail_envelope, request.envelope AS request_envelope,
-    last_event.sequence AS event_sequence, next_step.kind IS NOT NULL AS has_timer
+    last_event.sequence AS event_sequence, next_step.kind IS NOT NULL AS has_timer, parts.splits
 FROM open_order
 LEFT JOIN LATERAL (
     SELECT * FROM payment_order
@@ -152,6 +152,12 @@ LEFT JOIN LATERAL (
     SELECT true AS is_there FROM operation
     WHERE operation.partition_index = $1 AND operation.order_no = open_order.order_no LIMIT 1
 ) AS an_operation ON true
+CROSS JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_array(seller_no, amount_minor, fee_minor) ORDER BY position)::text
+        AS splits
+    FROM payment_split
+    WHERE payment_split.partition_index = $1 AND payment_split.order_no = open_order.order_no
+) AS parts
 WHERE open_order.partition_index = $1 AND open_order.order_no > $2 AND parked.is_parked IS NULL
     AND an_operation.is_there IS NULL
 ORDER BY open_order.order_no

@@ -16,7 +16,7 @@ SELECT o.partition_index, o.order_no, o.order_uuid, o.idempotency_key, o.merchan
        d.failure_code, d.decline_code, d.failure_message, d.effective_at, d.recorded_at,
        stands.status AS present_status, stands.captured_minor, stands.refunded_minor,
        stands.fee_taken_minor, stands.operation_count, stands.updated_at,
-       false AS is_set_aside
+       false AS is_set_aside, parts.splits
 FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
 CROSS JOIN LATERAL (
     SELECT * FROM payment_order AS candidate
@@ -49,6 +49,13 @@ LEFT JOIN LATERAL (
       AND payment_standing.order_no = o.order_no
     LIMIT 1
 ) AS stands ON true
+CROSS JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('seller', of_part.seller_id, 'amount', split.amount_minor,
+        'fee', split.fee_minor) ORDER BY split.position)::text AS splits
+    FROM payment_split AS split
+    JOIN seller AS of_part ON of_part.seller_no = split.seller_no
+    WHERE split.partition_index = o.partition_index AND split.order_no = o.order_no
+) AS parts
 UNION ALL
 -- Orders whose message is a dead letter: nothing of them is known but what its header told.
 SELECT aside.partition_index, 0, aside.order_uuid, NULL, aside.merchant_no, aside.mode,
@@ -62,7 +69,7 @@ SELECT aside.partition_index, 0, aside.order_uuid, NULL, aside.merchant_no, asid
        NULL, NULL, NULL,
        NULL, NULL, NULL, NULL, ended.recorded_at,
        NULL, NULL, NULL, NULL, NULL, NULL,
-       true
+       true, NULL
 FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
 CROSS JOIN LATERAL (
     SELECT * FROM set_aside_order AS candidate

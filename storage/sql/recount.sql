@@ -16,6 +16,11 @@ LEFT JOIN merchant USING (merchant_no)
 LEFT JOIN seller ON seller.seller_no = o.seller_no
 ORDER BY o.partition_index, o.order_no;
 
+-- splits --
+SELECT partition_index, order_no, position, coalesce(seller.seller_id, ''), amount_minor, fee_minor
+FROM payment_split LEFT JOIN seller USING (seller_no)
+ORDER BY partition_index, order_no, position;
+
 -- attempts --
 SELECT partition_index, order_no, attempt_no, psp, psp_account, psp_key, epoch
 FROM attempt ORDER BY partition_index, order_no, attempt_no;

@@ -305,6 +305,15 @@ CREATE TYPE flush_slice AS (
 	credits_posted_minor numeric(38,0)
 );
 
+CREATE TYPE flush_split AS (
+	partition_index smallint,
+	order_no bigint,
+	"position" smallint,
+	seller_no integer,
+	amount_minor bigint,
+	fee_minor bigint
+);
+
 CREATE TYPE flush_standing AS (
 	partition_index smallint,
 	order_no bigint,
@@ -823,6 +832,18 @@ CREATE TABLE payment_order (
 )
 PARTITION BY HASH (partition_index);
 
+CREATE TABLE payment_split (
+    partition_index smallint NOT NULL,
+    order_no bigint NOT NULL,
+    "position" smallint NOT NULL,
+    seller_no integer NOT NULL,
+    amount_minor bigint NOT NULL,
+    fee_minor bigint NOT NULL,
+    CONSTRAINT payment_split_amount_minor_check CHECK (((amount_minor >= 1) AND (amount_minor <= '9007199254740991'::bigint))),
+    CONSTRAINT payment_split_check CHECK (((fee_minor >= 0) AND (fee_minor <= amount_minor))),
+    CONSTRAINT payment_split_position_check CHECK ((("position" >= 0) AND ("position" <= 19)))
+);
+
 CREATE TABLE payment_standing (
     partition_index smallint NOT NULL,
     order_no bigint NOT NULL,
@@ -1178,6 +1199,12 @@ ALTER TABLE ONLY partition
 ALTER TABLE ONLY payment_order
     ADD CONSTRAINT payment_order_pkey PRIMARY KEY (partition_index, order_no);
 
+ALTER TABLE ONLY payment_split
+    ADD CONSTRAINT payment_split_partition_index_order_no_seller_no_key UNIQUE (partition_index, order_no, seller_no);
+
+ALTER TABLE ONLY payment_split
+    ADD CONSTRAINT payment_split_pkey PRIMARY KEY (partition_index, order_no, "position");
+
 ALTER TABLE ONLY payment_standing
     ADD CONSTRAINT payment_standing_pkey PRIMARY KEY (partition_index, order_no);
 
@@ -1467,6 +1494,10 @@ GRANT SELECT,UPDATE ON TABLE partition TO tally_owner;
 GRANT SELECT ON TABLE payment_order TO tally_reader;
 GRANT SELECT ON TABLE payment_order TO tally_gateway;
 GRANT SELECT,INSERT ON TABLE payment_order TO tally_owner;
+
+GRANT SELECT ON TABLE payment_split TO tally_reader;
+GRANT SELECT ON TABLE payment_split TO tally_gateway;
+GRANT SELECT,INSERT ON TABLE payment_split TO tally_owner;
 
 GRANT SELECT ON TABLE payment_standing TO tally_reader;
 GRANT SELECT ON TABLE payment_standing TO tally_gateway;

@@ -19,6 +19,12 @@ CREATE TEMPORARY VIEW numbered AS
     UNION ALL
     -- 9: a dispute, which has no identity, is never open, and has no outcome.
     SELECT partition_index, order_no, NULL, 9::smallint FROM dispute;
+-- Orders of several sellers, with how many parts they have. An order that is not here is all its seller's.
+CREATE TEMPORARY VIEW parted AS
+    SELECT partition_index, order_no, count(*) AS part_count,
+        count(*) FILTER (WHERE fee_minor > 0) AS part_fee_count,
+        sum(amount_minor) AS parts_minor, sum(fee_minor) AS part_fees_minor
+    FROM payment_split GROUP BY partition_index, order_no;
 -- A charge whose key is one of ours (is_ours) names its order by that; key, merchant and order key are
 -- kept of the others alone, which name an order by merchant and key only.
 CREATE TEMPORARY TABLE oracle_charge (

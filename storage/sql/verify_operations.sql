@@ -55,29 +55,31 @@ WHERE op.kind IS NULL;
 -- operation_transfers --
 -- What an operation that was done must have moved: a capture its amount from the PSP's receivable
 -- (account kind 2) to the seller's wallet (1), and its fee from there to our income (3); a refund its
--- amount from the wallet to the receivable; a void or an expiry gives back what was held.
+-- amount from the wallet to the receivable; a void or an expiry gives back what was held. Of several sellers
+-- each has its share, in steps of its own: what each may have had is told by splits, here their sums are looked at.
 SELECT op.partition_index, op.order_no, CASE
     WHEN ended.status IS DISTINCT FROM 5 THEN format(
         'a transfer of %s that no success accounts for', moved.amount_minor)
-    WHEN moved.step <> 1 AND (op.kind, moved.step, moved.kind) <> (1, 2, 2)
-        OR moved.step = 1 AND moved.kind <> CASE op.kind WHEN 1 THEN 4 WHEN 3 THEN 6 ELSE 5 END
+    WHEN moved.step < 1
+        OR moved.kind <> CASE op.kind WHEN 1 THEN CASE WHEN place.is_fee THEN 2 ELSE 4 END WHEN 3 THEN 6 ELSE 5 END
+        OR CASE WHEN parted.part_count IS NULL THEN place.position > 0 ELSE part.seller_no IS NULL END
         THEN format('step %s of kind %s is none of its own', moved.step, moved.kind)
-    WHEN moved.amount_minor <> CASE moved.step WHEN 1 THEN ended.amount_captured_minor ELSE ended.fee_minor END
+    WHEN parted.part_count IS NULL
+        AND moved.amount_minor <> CASE WHEN place.is_fee THEN ended.fee_minor ELSE ended.amount_captured_minor END
         THEN format('moved %s, and the outcome says %s, fee %s', moved.amount_minor,
             ended.amount_captured_minor, ended.fee_minor)
     WHEN moved.currency <> op.currency OR moved.batch_seq <> ended.batch_seq
         THEN 'is of another currency or batch than its outcome'
     WHEN (debit.merchant_no, debit.mode, debit.currency, debit.kind, debit.holder)
         IS DISTINCT FROM (op.merchant_no, op.mode, op.currency,
-            CASE WHEN moved.step = 1 AND op.kind <> 3 THEN 2::smallint ELSE 1::smallint END,
-            CASE WHEN moved.step = 1 AND op.kind <> 3 THEN frozen.psp ELSE o.seller_no::text END)
+            CASE WHEN place.is_fee OR op.kind = 3 THEN 1::smallint ELSE 2::smallint END,
+            CASE WHEN place.is_fee OR op.kind = 3 THEN place.holder ELSE frozen.psp END)
         THEN format('debits account %s, which is not the one to debit', moved.debit_account_no)
     WHEN (credit.merchant_no, credit.mode, credit.currency, credit.kind, credit.holder)
         IS DISTINCT FROM (op.merchant_no, op.mode, op.currency,
-            CASE WHEN moved.step = 2 THEN 3::smallint WHEN op.kind = 3 THEN 2::smallint
+            CASE WHEN place.is_fee THEN 3::smallint WHEN op.kind = 3 THEN 2::smallint
                 ELSE 1::smallint END,
-            CASE WHEN moved.step = 2 THEN '' WHEN op.kind = 3 THEN frozen.psp
-                ELSE o.seller_no::text END)
+            CASE WHEN place.is_fee THEN '' WHEN op.kind = 3 THEN frozen.psp ELSE place.holder END)
         THEN format('credits account %s, which is not the one to credit', moved.credit_account_no)
     END AS finding
 FROM transfer AS moved
@@ -87,27 +89,47 @@ LEFT JOIN payment_order AS o
     ON o.partition_index = op.partition_index AND o.order_no = op.payment_no
 LEFT JOIN order_outcome AS frozen
     ON frozen.partition_index = op.partition_index AND frozen.order_no = op.payment_no
+LEFT JOIN parted
+    ON parted.partition_index = op.partition_index AND parted.order_no = op.payment_no
+LEFT JOIN payment_split AS part
+    ON part.partition_index = op.partition_index AND part.order_no = op.payment_no
+    AND part.position = CASE op.kind WHEN 1 THEN (moved.step - 1) / 2 ELSE moved.step - 1 END
+CROSS JOIN LATERAL (
+    SELECT CASE op.kind WHEN 1 THEN (moved.step - 1) / 2 ELSE moved.step - 1 END AS position,
+        op.kind = 1 AND moved.step % 2 = 0 AS is_fee,
+        coalesce(part.seller_no, o.seller_no)::text AS holder
+) AS place
 LEFT JOIN account AS debit
     ON debit.partition_index = moved.partition_index AND debit.account_no = moved.debit_account_no
 LEFT JOIN account AS credit
     ON credit.partition_index = moved.partition_index AND credit.account_no = moved.credit_account_no
 UNION ALL
-SELECT partition_index, order_no, CASE
-    WHEN coalesce(moved.transfer_count, 0) <> 1 + (ended.fee_minor > 0)::integer THEN format(
+SELECT op.partition_index, op.order_no, CASE
+    WHEN parted.part_count IS NULL
+        AND coalesce(moved.transfer_count, 0) <> 1 + (ended.fee_minor > 0)::integer THEN format(
         'was done with %s transfers instead of %s', coalesce(moved.transfer_count, 0),
         1 + (ended.fee_minor > 0)::integer)
+    WHEN (coalesce(moved.shared_minor, 0), coalesce(moved.fee_minor, 0))
+        <> (ended.amount_captured_minor, ended.fee_minor) THEN format(
+        'shared %s, fee %s, and the outcome says %s, fee %s', coalesce(moved.shared_minor, 0),
+        coalesce(moved.fee_minor, 0), ended.amount_captured_minor, ended.fee_minor)
     END
 FROM operation AS op
 JOIN order_outcome AS ended USING (partition_index, order_no)
+LEFT JOIN parted
+    ON parted.partition_index = op.partition_index AND parted.order_no = op.payment_no
 LEFT JOIN (
-    SELECT partition_index, order_no, count(*) AS transfer_count
+    SELECT partition_index, order_no, count(*) AS transfer_count,
+        sum(amount_minor) FILTER (WHERE kind <> 2) AS shared_minor,
+        sum(amount_minor) FILTER (WHERE kind = 2) AS fee_minor
     FROM transfer GROUP BY partition_index, order_no
-) AS moved USING (partition_index, order_no)
+) AS moved ON moved.partition_index = op.partition_index AND moved.order_no = op.order_no
 WHERE ended.status = 5;
 
 -- disputes --
 -- Each is of a captured payment, holds its amount (from wallet, kind 1, to hold, 7), and gives it back when it
--- is won (2), or to the PSP (2) when it is lost (3); its events say the same.
+-- is won (2), or to the PSP (2) when it is lost (3); its events say the same. Of several sellers each gives its
+-- share in a step of its own, and has that very share back in one behind all these; what is lost goes in one.
 SELECT given.partition_index, given.order_no, CASE
     WHEN o.order_no IS NULL OR stands.order_no IS NULL THEN 'its payment does not exist, or does not stand'
     WHEN given.currency <> o.currency OR given.amount_minor > stands.captured_minor THEN format(
@@ -120,8 +142,9 @@ SELECT given.partition_index, given.order_no, CASE
     WHEN moved.path IS DISTINCT FROM CASE given.status
         WHEN 1 THEN '7:1>7' WHEN 2 THEN '7:1>7,9:7>1' ELSE '7:1>7,8:7>2' END
         THEN format('stands in state %s, and moved %s', given.status, moved.path)
-    WHEN moved.amount_min <> given.amount_minor OR moved.amount_max <> given.amount_minor
-        OR NOT moved.is_of_holders THEN 'moved another amount, or on accounts of others'
+    WHEN moved.taken_minor <> given.amount_minor OR moved.ended_minor <> given.amount_minor
+        OR moved.is_shared_otherwise OR NOT moved.is_of_holders
+        THEN 'moved another amount, or on accounts of others'
     END AS finding
 FROM dispute AS given
 LEFT JOIN payment_order AS o
@@ -136,10 +159,17 @@ LEFT JOIN LATERAL (
     WHERE event.partition_index = given.partition_index AND event.order_no = given.order_no
 ) AS history ON true
 LEFT JOIN LATERAL (
-    SELECT string_agg(format('%s:%s>%s', t.kind, debit.kind, credit.kind), ',' ORDER BY t.step) AS path,
-        min(t.amount_minor) AS amount_min, max(t.amount_minor) AS amount_max,
-        bool_and(debit.holder IN (o.seller_no::text, '') AND credit.holder IN (
-            o.seller_no::text, '', frozen.psp) AND t.currency = given.currency
+    SELECT string_agg(DISTINCT format('%s:%s>%s', t.kind, debit.kind, credit.kind), ',') AS path,
+        sum(t.amount_minor) FILTER (WHERE t.kind = 7) AS taken_minor,
+        sum(t.amount_minor) FILTER (WHERE t.kind <> 7) AS ended_minor,
+        -- A share that was given back without being the one that was taken, or at no place of its own.
+        count(DISTINCT (place.position, t.amount_minor)) FILTER (WHERE t.kind <> 8)
+            <> count(*) FILTER (WHERE t.kind = 7) OR NOT bool_and(t.step = place.position + CASE t.kind
+                WHEN 7 THEN 1 ELSE place.part_count + 1 END) AS is_shared_otherwise,
+        bool_and(CASE t.kind WHEN 7 THEN (debit.holder, credit.holder) = (place.holder, '')
+                WHEN 9 THEN (debit.holder, credit.holder) = ('', place.holder)
+                ELSE (debit.holder, credit.holder) = ('', frozen.psp) AND place.position = 0 END
+            AND t.currency = given.currency
             AND (debit.merchant_no, debit.mode, credit.merchant_no, credit.mode)
                 = (o.merchant_no, o.mode, o.merchant_no, o.mode)) AS is_of_holders
     FROM transfer AS t
@@ -147,6 +177,16 @@ LEFT JOIN LATERAL (
         ON debit.partition_index = t.partition_index AND debit.account_no = t.debit_account_no
     JOIN account AS credit
         ON credit.partition_index = t.partition_index AND credit.account_no = t.credit_account_no
+    CROSS JOIN LATERAL (
+        SELECT parts.part_count, (t.step - 1) % parts.part_count AS position, coalesce((
+            SELECT seller_no FROM payment_split AS part
+            WHERE part.partition_index = o.partition_index AND part.order_no = o.order_no
+                AND part.position = (t.step - 1) % parts.part_count), o.seller_no)::text AS holder
+        FROM (
+            SELECT greatest(count(*), 1) AS part_count FROM payment_split AS part
+            WHERE part.partition_index = o.partition_index AND part.order_no = o.order_no
+        ) AS parts
+    ) AS place
     WHERE t.partition_index = given.partition_index AND t.order_no = given.order_no
 ) AS moved ON true
 UNION ALL
@@ -192,8 +232,12 @@ SELECT partition_index, order_no, CASE
         THEN 'refunds, those in flight included, are above what was captured'
     WHEN stands.fee_taken_minor <> CASE ended.status WHEN 5 THEN ended.fee_minor
         ELSE coalesce(done.fee_minor, 0) END THEN format('took a fee of %s', stands.fee_taken_minor)
+    -- Of several sellers each has its own fee (see splits).
     WHEN ended.status = 4 AND stands.fee_taken_minor
         <> div(o.fee_minor::numeric * stands.captured_minor, o.amount_minor)
+        AND NOT EXISTS (
+            SELECT FROM payment_split AS part
+            WHERE part.partition_index = o.partition_index AND part.order_no = o.order_no)
         THEN format('its fee of %s is not its part of %s', stands.fee_taken_minor, o.fee_minor)
     WHEN ended.status <> 4 AND stands.status <> ended.status THEN format(
         'stands in state %s, and ended in state %s', stands.status, ended.status)

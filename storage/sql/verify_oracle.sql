@@ -59,20 +59,26 @@ CROSS JOIN LATERAL (
 WHERE charge.psp = $1::text;
 
 -- transfers_are_charged --
--- The other way round: each charge transfer (kind 1) has the one charge that its order names. Two
--- orders can't share one, because a charge names its order.
+-- The other way round: each charge transfer (kind 1) has the one charge that its order names; those of several
+-- sellers share one, and sum to it. Two orders can't share one, because a charge names its order.
 SELECT moved.partition_index, moved.order_no, CASE
     WHEN charge.n IS NULL THEN 'the PSP captured nothing for it'
     WHEN charge.reference <> ended.psp_reference THEN format(
         'is for charge %s, and the PSP captured %s', ended.psp_reference, charge.reference)
-    WHEN charge.captured_minor <> moved.amount_minor THEN format(
-        'moved %s, and the PSP captured %s', moved.amount_minor, charge.captured_minor)
+    WHEN charge.captured_minor <> coalesce(parted.parts_minor, moved.amount_minor) THEN format(
+        'moved %s, and the PSP captured %s', coalesce(parted.parts_minor, moved.amount_minor),
+        charge.captured_minor)
     WHEN charge.currency <> moved.currency THEN format(
         'moved %s, and the PSP captured %s', moved.currency, charge.currency)
     END AS finding
 FROM transfer AS moved
 JOIN order_outcome AS ended USING (partition_index, order_no)
 JOIN payment_order AS o USING (partition_index, order_no)
+LEFT JOIN (
+    SELECT partition_index, order_no, sum(t.amount_minor) AS parts_minor
+    FROM parted JOIN transfer AS t USING (partition_index, order_no)
+    WHERE t.kind = 1 GROUP BY partition_index, order_no
+) AS parted USING (partition_index, order_no)
 LEFT JOIN oracle_charge AS charge ON charge.psp = $1::text AND charge.is_ours
     AND charge.captured_minor > 0
     AND charge.partition_index = o.partition_index AND charge.order_uuid = o.order_uuid

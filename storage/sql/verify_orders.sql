@@ -56,6 +56,62 @@ FROM payment_order AS o
 LEFT JOIN merchant USING (merchant_no)
 LEFT JOIN seller ON seller.seller_no = o.seller_no;
 
+-- splits --
+-- The parts of an order are numbered from 0, each another seller's of its merchant, and sum to it. Then what
+-- became of each, by its own steps (see transfers_match_outcomes): a capture (kind 4) has a part's share in
+-- step 2n - 1 and its fee in step 2n, a refund (6) and a release (5) in step n, a dispute in step n (7), and
+-- what it gave back (9) in one behind all these.
+SELECT part.partition_index, part.order_no, CASE
+    WHEN o.order_no IS NULL THEN 'a part of no order'
+    WHEN seller.seller_no IS NULL THEN 'the seller of a part does not exist'
+    WHEN seller.merchant_no <> o.merchant_no OR seller.mode <> o.mode
+        THEN 'the seller of a part is of another merchant or mode'
+    WHEN part.position <> row_number() OVER in_order - 1 THEN 'its parts are not numbered from 0 on without a gap'
+    WHEN parted.part_count < 2 THEN 'has one part alone'
+    WHEN parted.parts_minor <> o.amount_minor THEN format(
+        'its parts sum to %s of %s', parted.parts_minor, o.amount_minor)
+    WHEN parted.part_fees_minor <> o.fee_minor THEN format(
+        'the fees on its parts sum to %s of %s', parted.part_fees_minor, o.fee_minor)
+    WHEN moved.captured_minor > part.amount_minor THEN format(
+        'captured %s of a part of %s', moved.captured_minor, part.amount_minor)
+    WHEN moved.refunded_minor > moved.captured_minor THEN format(
+        'gave back %s of a part of which it captured %s', moved.refunded_minor, moved.captured_minor)
+    WHEN moved.fee_minor <> div(part.fee_minor::numeric * moved.captured_minor, part.amount_minor)
+        THEN format('took a fee of %s on %s of a part', moved.fee_minor, moved.captured_minor)
+    WHEN moved.released_minor NOT IN (0, part.amount_minor - moved.captured_minor) THEN format(
+        'gave %s back of what was held of a part', moved.released_minor)
+    WHEN moved.disputed_minor < 0 THEN format('won %s more of a part than was disputed', - moved.disputed_minor)
+    END AS finding
+FROM payment_split AS part
+JOIN parted USING (partition_index, order_no)
+LEFT JOIN payment_order AS o USING (partition_index, order_no)
+LEFT JOIN seller ON seller.seller_no = part.seller_no
+CROSS JOIN LATERAL (
+    SELECT part.position + 1 AS n, parted.part_count + part.position + 1 AS n_back
+) AS step
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(sum(t.amount_minor) FILTER (WHERE t.kind IN (1, 4) AND t.step = 2 * step.n - 1), 0)
+            AS captured_minor,
+        coalesce(sum(t.amount_minor) FILTER (WHERE t.kind = 2 AND t.step = 2 * step.n), 0) AS fee_minor,
+        coalesce(sum(t.amount_minor) FILTER (WHERE t.kind = 6 AND t.step = step.n), 0) AS refunded_minor,
+        coalesce(sum(t.amount_minor) FILTER (WHERE t.kind = 5 AND t.step = step.n), 0) AS released_minor,
+        coalesce(sum(t.amount_minor) FILTER (WHERE t.kind = 7 AND t.step = step.n), 0)
+            - coalesce(sum(t.amount_minor) FILTER (WHERE t.kind = 9 AND t.step = step.n_back), 0)
+            AS disputed_minor
+    FROM (
+        SELECT part.order_no
+        UNION ALL
+        SELECT op.order_no FROM operation AS op
+        WHERE op.partition_index = part.partition_index AND op.payment_no = part.order_no
+        UNION ALL
+        SELECT given.order_no FROM dispute AS given
+        WHERE given.partition_index = part.partition_index AND given.payment_no = part.order_no
+    ) AS moving
+    JOIN transfer AS t ON t.partition_index = part.partition_index AND t.order_no = moving.order_no
+) AS moved
+WINDOW in_order AS (PARTITION BY part.partition_index, part.order_no ORDER BY part.position);
+
 -- order_identities --
 -- The parts of each identity. They are hashed outside: the server has no SHA-1. An operation is in its
 -- payment's partition, which derives from the payment's identity.
@@ -127,37 +183,46 @@ LEFT JOIN attempt AS tried USING (partition_index, order_no, attempt_no);
 -- transfers_match_outcomes --
 -- What a success must have moved: in step 1 the gross from the PSP's receivable (account kind 2) to
 -- the seller's wallet (1), in step 2 the fee from there to our income (3), unless it is zero. An
--- authorization holds the gross between the same accounts (kind 3). What operations move is told apart.
+-- authorization holds the gross between the same accounts (kind 3). Of several sellers each has its part, in
+-- steps 3 and 4 the second, or in step 2 of an authorization. What operations move is told apart.
 -- Each transfer is looked at, then how many each outcome has: so none is missing.
 SELECT moved.partition_index, moved.order_no, CASE
     WHEN ended.status IS NULL OR ended.status NOT IN (4, 5) THEN format(
         'a transfer of %s that no success accounts for', moved.amount_minor)
-    WHEN moved.step NOT IN (1, 2) OR ended.status = 5 AND moved.kind <> moved.step
-        OR ended.status = 4 AND (moved.step, moved.kind) <> (1, 3) THEN format(
-        'step %s of kind %s is none of a success', moved.step, moved.kind)
-    WHEN moved.amount_minor <> CASE WHEN moved.kind = 3 THEN o.amount_minor
-        WHEN moved.step = 1 THEN ended.amount_captured_minor ELSE ended.fee_minor END
-        THEN format('moved %s, and the outcome says captured %s, fee %s',
-            moved.amount_minor, ended.amount_captured_minor, ended.fee_minor)
+    WHEN moved.step < 1 OR moved.kind <> CASE WHEN ended.status = 4 THEN 3 WHEN place.is_fee THEN 2 ELSE 1 END
+        OR CASE WHEN parted.part_count IS NULL THEN place.position > 0 ELSE part.seller_no IS NULL END
+        THEN format('step %s of kind %s is none of a success', moved.step, moved.kind)
+    WHEN moved.amount_minor <> CASE WHEN ended.status = 4 THEN coalesce(part.amount_minor, o.amount_minor)
+        WHEN place.is_fee THEN coalesce(part.fee_minor, ended.fee_minor)
+        ELSE coalesce(part.amount_minor, ended.amount_captured_minor) END
+        THEN format('moved %s, and the outcome says captured %s, fee %s, of %s parts', moved.amount_minor,
+            ended.amount_captured_minor, ended.fee_minor, coalesce(parted.part_count, 1))
     WHEN moved.currency <> ended.currency THEN format(
         'moved %s instead of %s', moved.currency, ended.currency)
     WHEN moved.batch_seq <> ended.batch_seq THEN format(
         'is of batch %s, and its outcome of batch %s', moved.batch_seq, ended.batch_seq)
     WHEN (debit.merchant_no, debit.mode, debit.currency, debit.kind, debit.holder)
         IS DISTINCT FROM (o.merchant_no, o.mode, ended.currency,
-            CASE moved.step WHEN 1 THEN 2::smallint ELSE 1::smallint END,
-            CASE moved.step WHEN 1 THEN ended.psp ELSE o.seller_no::text END)
+            CASE WHEN place.is_fee THEN 1::smallint ELSE 2::smallint END,
+            CASE WHEN place.is_fee THEN coalesce(part.seller_no, o.seller_no)::text ELSE ended.psp END)
         THEN format('debits account %s, which is not the one to debit', moved.debit_account_no)
     WHEN (credit.merchant_no, credit.mode, credit.currency, credit.kind, credit.holder)
         IS DISTINCT FROM (o.merchant_no, o.mode, ended.currency,
-            CASE moved.step WHEN 1 THEN 1::smallint ELSE 3::smallint END,
-            CASE moved.step WHEN 1 THEN o.seller_no::text ELSE '' END)
+            CASE WHEN place.is_fee THEN 3::smallint ELSE 1::smallint END,
+            CASE WHEN place.is_fee THEN '' ELSE coalesce(part.seller_no, o.seller_no)::text END)
         THEN format('credits account %s, which is not the one to credit', moved.credit_account_no)
     END AS finding
 FROM transfer AS moved
 LEFT JOIN numbered AS op USING (partition_index, order_no)
 LEFT JOIN order_outcome AS ended USING (partition_index, order_no)
 LEFT JOIN payment_order AS o USING (partition_index, order_no)
+LEFT JOIN parted USING (partition_index, order_no)
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN ended.status = 4 THEN moved.step - 1 ELSE (moved.step - 1) / 2 END AS position,
+        ended.status = 5 AND moved.step % 2 = 0 AS is_fee
+) AS place
+LEFT JOIN payment_split AS part ON part.partition_index = moved.partition_index
+    AND part.order_no = moved.order_no AND part.position = place.position
 LEFT JOIN account AS debit
     ON debit.partition_index = moved.partition_index AND debit.account_no = moved.debit_account_no
 LEFT JOIN account AS credit
@@ -171,8 +236,10 @@ SELECT partition_index, order_no, CASE
     END
 FROM order_outcome AS ended
 JOIN payment_order AS o USING (partition_index, order_no)
+LEFT JOIN parted USING (partition_index, order_no)
 CROSS JOIN LATERAL (
-    SELECT 1 + (ended.status = 5 AND ended.fee_minor > 0)::integer AS transfer_count
+    SELECT coalesce(parted.part_count, 1) + CASE ended.status WHEN 5
+        THEN coalesce(parted.part_fee_count, (ended.fee_minor > 0)::integer) ELSE 0 END AS transfer_count
 ) AS expected
 LEFT JOIN (
     SELECT partition_index, order_no, count(*) AS transfer_count

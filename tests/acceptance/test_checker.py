@@ -72,7 +72,7 @@ async def test_a_load_with_a_killed_host_is_valid(
     assert checked["I18"] > 600
     assert checked["I10"] > 0
     assert checked["I11"] > 0
-    for table in ("orders", "transfers", "operations", "checkouts"):
+    for table in ("orders", "splits", "transfers", "operations", "checkouts"):
         assert damaged(tmp_path, table).verdict is Verdict.VIOLATED, table
     (tmp_path / "oracle.json").unlink()
     assert check(tmp_path).verdict is Verdict.UNKNOWN

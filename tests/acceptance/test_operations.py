@@ -31,8 +31,9 @@ async def live(stack: RunningStack) -> None:
         await give_back(shop)
         await refund(shop)
         await lose_a_dispute(shop, psp_url)
+        await share(shop, psp_url)
     left = {row["order_key"]: row["captured"] - row["refunded"] for row in await oracle(psp_url)}
-    assert sorted(left.values()) == [0, 500, 700, 900]
+    assert sorted(left.values()) == [0, 0, 399, 500, 700, 900, 2_299]
 
 
 async def capture_in_parts(shop: Shop) -> None:
@@ -99,6 +100,52 @@ async def lose_a_dispute(shop: Shop, psp_url: str) -> None:
                 await asyncio.sleep(0.2)
     refused = await shop.operate(f"{payment}/refunds")
     assert (refused.status, refused.body["code"]) == (422, "refund_exceeds_captured")
+
+
+async def share(shop: Shop, psp_url: str) -> None:
+    """Charges of three sellers: one captured at once, refunded and disputed; one captured in two parts; one let go."""
+    sellers = [f"slr_of_three_{name}" for name in ("a", "b", "c")]
+    for seller in sellers:
+        made = await shop.operate("/v1/sellers", id=seller, name=seller, fee={"basis_points": 0})
+        assert made.status == 201, made.raw
+    splits = [
+        {"seller": seller, "amount": amount, "fee": fee}
+        for seller, amount, fee in zip(sellers, (1_333, 1_333, 334), (100, 0, 7), strict=True)
+    ]
+    posted = await shop.post(amount_minor=3_000, wait_s=20, splits=splits)
+    assert (posted.status, posted.body["splits"], posted.body["fee"]) == (201, splits, 107)
+    again = await shop.post(posted.key, amount_minor=3_000, wait_s=20, splits=splits)
+    assert (again.status, again.raw) == (posted.status, posted.raw)
+    other = await shop.post(posted.key, amount_minor=3_000, splits=splits[::-1])
+    assert (other.status, other.body["details"]["differs"]) == (422, ["splits"])
+    payment = f"/v1/payments/{posted.key}"
+    for part_minor in (1, 700):
+        assert (await shop.operate(f"{payment}/refunds", amount=part_minor)).status == 201
+    assert await balances(shop, sellers) == [921, 1_022, 249]
+    reference = await reference_of(psp_url, posted.key)
+    for end, kind in (("", "dispute"), ("/win", "dispute_won")):
+        await dispute(psp_url, reference, end)
+        async with asyncio.timeout(30):
+            while kind not in await transfer_kinds(shop, payment):
+                await asyncio.sleep(0.2)
+    assert await balances(shop, sellers) == [921, 1_022, 249]
+    held, let_go = [
+        await shop.post(amount_minor=3_000, wait_s=20, capture="manual", splits=splits)
+        for _ in range(2)
+    ]
+    assert held.body["status"] == "requires_capture"
+    captures = f"/v1/payments/{held.key}/captures"
+    for part_minor in (1, 398):
+        assert (await shop.operate(captures, amount=part_minor)).status == 201
+    assert (await shop.operate(f"/v1/payments/{let_go.key}/void")).status == 201
+    found = (await shop.get(f"/v1/payments/{held.key}")).body
+    assert (found["amount_captured"], found["splits"]) == (399, splits)
+
+
+async def balances(shop: Shop, sellers: list[str]) -> list[int]:
+    """What each seller's wallet has posted."""
+    wallets = [(await shop.get(f"/v1/wallets/{seller}")).body for seller in sellers]
+    return [wallet["balances"][0]["posted"] for wallet in wallets]
 
 
 async def authorize(shop: Shop) -> UUID:

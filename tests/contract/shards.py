@@ -99,6 +99,7 @@ class FakeShard:
     async def count(self, table: str) -> int:
         tables: dict[str, Sequence[object]] = {
             "payment_order": list(self.books.orders),
+            "payment_split": list(self.books.splits),
             "transfer": list(self.books.transfers),
             "order_outcome": list(self.books.outcomes),
             "open_order": list(self.books.open_orders),

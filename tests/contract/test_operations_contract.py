@@ -21,6 +21,7 @@ from payments.open_order import CallAnswer, PspCall
 from payments.operation_kinds import OperationKind
 from payments.psp_events import PspEvent, event_uuid
 from payments.rows import DeadLetterRow, TimerKind
+from payments.splits import Split
 from payments.standing import PaymentStanding
 from storage.evidence import AttemptKey, Saying
 from storage.ports import OperationKey, SetAside
@@ -34,6 +35,11 @@ from tests.servers import SharedServers
 PARTITION = 3
 MANUAL = an_order(1, amount_minor=1_000)._replace(captures_manually=True, fee_minor=30)
 PLAIN = an_order(2, amount_minor=500)
+SPLIT = an_order(3, amount_minor=1_000)._replace(
+    captures_manually=True,
+    fee_minor=35,
+    splits=(Split(21, 550, 20), Split(22, 250, 10), Split(23, 200, 5)),
+)
 
 
 def an_event(operation: UUID) -> PspEvent:
@@ -375,3 +381,23 @@ async def test_slices_keep_what_is_pending_apart(shard: Shard) -> None:
     assert head.credits_pending_minor == 600
     assert head.credits_posted_minor == 500 + 400
     assert head.debits_posted_minor == 88 + 12 + 100
+
+
+async def test_splits_are_found_by_the_next_owner_and_stand_by_their_transfers(
+    shard: Shard,
+) -> None:
+    """What became of each seller's part is summed from the rows that moved it, and nothing else is kept."""
+    owner = await Owner.claimed(shard.host())
+    await owner.take(commands=[SPLIT])
+    assert await shard.count("payment_split") == 3
+    successor = await Owner.claimed(shard.host())
+    assert [order.payment.splits for order in successor.book.open_orders()] == [SPLIT.splits]
+    await successor.answer()
+    for kind, amount_minor in ((OperationKind.CAPTURE, 100), (OperationKind.REFUND, 10)):
+        await successor.take(operations=[an_operation(kind, SPLIT, 1, amount_minor)])
+        await successor.answer()
+    stands = await successor.standing(1)
+    assert tuple(each.split for each in stands.splits) == SPLIT.splits
+    # Captured, refunded, disputed and the fee, by seller.
+    assert [each[1:] for each in stands.splits] == [(55, 6, 0, 2), (25, 2, 0, 1), (20, 2, 0, 0)]
+    assert (stands.captured_minor, stands.refunded_minor, stands.fee_taken_minor) == (100, 10, 3)

@@ -33,6 +33,7 @@ from payments.rows import (
     RefusedRequestRow,
     TransferRow,
 )
+from payments.splits import Split, SplitRow
 from payments.state import AccountHead, OpenOrderRecord, PartitionHead
 from storage.ports import Flush, LeaseView
 from storage.sealing import decode_detail, open_sealed
@@ -71,6 +72,7 @@ class FakeBooks:
     leases: dict[UUID, LeaseView] = field(default_factory=dict)
     orders: dict[OrderKey, OrderRow] = field(default_factory=dict)
     order_keys: dict[UUID, OrderKey] = field(default_factory=dict)
+    splits: dict[tuple[int, int, int], SplitRow] = field(default_factory=dict)
     personal: dict[tuple[int, int, int], bytes] = field(default_factory=dict)
     attempts: dict[tuple[int, int, int], tuple[AttemptRow, datetime]] = field(default_factory=dict)
     open_orders: dict[OrderKey, ProgressRow] = field(default_factory=dict)
@@ -187,6 +189,7 @@ class FakeBooks:
         self.letters.write(flush, self.order_keys.keys() | self.operation_keys.keys())
         self.evidence.write(flush)
         self.psp_events.write(flush, at, self.order_keys)
+        self.splits.update((row[:3], row) for row in flush.splits)
         self._write_checkouts(flush)
         for progress in flush.progress:
             self.open_orders[progress[:2]] = progress
@@ -231,6 +234,7 @@ class FakeBooks:
         """Raise InvariantViolation for rows that Postgres refuses, whoever sends them."""
         _refuse_known("order", self.orders, (row[:2] for row in flush.orders))
         _refuse_known("order_uuid", self.order_keys, (row.order_uuid for row in flush.orders))
+        _refuse_known("split", self.splits, (row[:3] for row in flush.splits))
         _refuse_known("personal data", self.personal, (row[:3] for row in flush.personal))
         _refuse_known("attempt", self.attempts, (row[:3] for row in flush.attempts))
         _refuse_known("event", self.events, (row[:3] for row in flush.events))
@@ -304,6 +308,10 @@ class FakeBooks:
             self.open_orders.pop(outcome[:2], None)
             self.timers.pop(outcome[:2], None)
 
+    def splits_of(self, key: OrderKey) -> tuple[Split, ...]:
+        """Return an order's splits, in their order; empty where it has none."""
+        return tuple(Split(*row[3:]) for at, row in sorted(self.splits.items()) if at[:2] == key)
+
     def _record(self, key: OrderKey, progress: ProgressRow) -> OpenOrderRecord:
         row = self.orders[key]
         attempt, created_at = self.attempts[*key, progress.attempt_no]
@@ -330,6 +338,7 @@ class FakeBooks:
             reply_to="",
             captures_manually=row.captures_manually,
             hosted=detail.hosted,
+            splits=self.splits_of(key) or None,
         )
         inherited = Attempt.inherited(
             attempt_no=attempt.attempt_no,

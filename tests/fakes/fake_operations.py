@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from payments.accounts import wallet
 from payments.lifecycle import PaymentState
+from payments.mode import Mode
 from payments.operation_kinds import OperationKind
 from payments.operation_rows import OperationRow
-from payments.rows import ProgressRow, TimerKind
+from payments.rows import ProgressRow, TimerKind, TransferKind
+from payments.splits import Split
 from payments.standing import PaymentStanding
 from payments.state import OpenOrderRecord
 from storage.operated_payments import open_operation_record, payment_standing
@@ -72,6 +76,7 @@ def standing_of(books: FakeBooks, key: OrderKey) -> PaymentStanding:
     outcome, _ = books.outcomes.get(key, (None, None))
     stands = books.standings.get(key)
     running = books.open_orders.get(key)
+    splits = books.splits_of(key)
     frozen_fee = outcome.fee_minor if outcome is not None and outcome.status == 5 else 0
     attempt = None if outcome is None else books.attempts.get((*key, outcome.attempt_no))
     stuck = [
@@ -106,14 +111,56 @@ def standing_of(books: FakeBooks, key: OrderKey) -> PaymentStanding:
             ),
             "disputes": json.dumps(
                 [
-                    (no, row.reference, row.status, row.amount_minor, row.event_sequence)
+                    (
+                        *(no, row.reference, row.status, row.amount_minor, row.event_sequence),
+                        _shares_minor(books, (index, no), len(splits)),
+                    )
                     for (index, no), row in sorted(books.disputes.items())
                     if (index, row.payment_no) == key
                 ]
             ),
+            "splits": json.dumps(_split_standings(books, key, splits)),
             "is_turn_parked": any(row.kind != OperationKind.REFUND for row in stuck),
         }
     )
+
+
+def _shares_minor(books: FakeBooks, key: OrderKey, part_count: int) -> list[int]:
+    """What a dispute took of each part."""
+    took = [books.transfers.get((*key, number)) for number in range(1, part_count + 1)]
+    return [0 if found is None else found[0].amount_minor for found in took]
+
+
+def _split_standings(
+    books: FakeBooks, key: OrderKey, splits: Sequence[Split]
+) -> list[tuple[int, ...]]:
+    """How each part stands: told by the wallets, where the real statement goes by the steps."""
+    index, order_no = key
+    order = books.orders[key]
+    numbers = {
+        order_no,
+        *(at[1] for at, (row, _) in books.operations.items() if (at[0], row.payment_no) == key),
+        *(at[1] for at, row in books.disputes.items() if (at[0], row.payment_no) == key),
+    }
+    moved = [row for at, (row, _) in books.transfers.items() if at[0] == index and at[1] in numbers]
+    found: list[tuple[int, ...]] = []
+    for split in splits:
+        named = wallet(order.merchant_no, Mode(order.mode), split.seller_no, order.currency)
+        number = books.accounts.get((index, named))
+        came: Counter[TransferKind] = Counter()
+        for row in moved:
+            if number in (row.debit_account_no, row.credit_account_no):
+                came[TransferKind(row.kind)] += row.amount_minor
+        found.append(
+            (
+                *split,
+                came[TransferKind.CHARGE] + came[TransferKind.CAPTURE],
+                came[TransferKind.REFUND],
+                came[TransferKind.DISPUTE] - came[TransferKind.DISPUTE_WON],
+                came[TransferKind.FEE],
+            )
+        )
+    return found
 
 
 def open_operation(books: FakeBooks, key: OrderKey, progress: ProgressRow) -> OpenOrderRecord:

@@ -11,6 +11,8 @@ from uuid import UUID
 import click
 import msgspec
 
+from payments.fingerprint import SPLIT_VERSION
+from payments.splits import Split
 from storage import command_rules, envelope, sealing
 from storage.envelope import (
     PAYLOAD_BYTES_MAX,
@@ -110,7 +112,11 @@ def seeds() -> list[Fields]:
     plain = encode_command(bare)
     at = plain.index(b"v") + 1
     others = [(*plain[:at], stated, *plain[at + 1 :]) for stated in (b"2|0", b"1|1")]
-    return [encode_command(full), plain, *others, ()]
+    split = full._replace(
+        fingerprint=bytes([SPLIT_VERSION]) + full.fingerprint[1:],
+        splits=(Split(12, full.amount_minor - 1, full.fee_minor), Split(13, 1, 0)),
+    )
+    return [encode_command(full), encode_command(split), plain, *others, ()]
 
 
 @click.command()

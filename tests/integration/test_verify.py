@@ -28,6 +28,7 @@ from storage.verifying import Plain
 from tests.servers import SharedServers
 from tests.verified_books import (
     PSP,
+    SPLIT_KEYS,
     TEMPLATE,
     OracleStandIn,
     VerifiedBooks,
@@ -200,6 +201,13 @@ def _charge_other_amount(scene: Scene) -> None:
     scene.oracle.change(index, captured=scene.oracle.rows[index].captured + 1)
 
 
+def _split_charge_other_amount(scene: Scene) -> None:
+    index = next(
+        i for i, row in enumerate(scene.oracle.rows) if row.order_key == str(SPLIT_KEYS[0])
+    )
+    scene.oracle.change(index, captured=scene.oracle.rows[index].captured + 1)
+
+
 def _charge_other_currency(scene: Scene) -> None:
     scene.oracle.change(scene.charge_index("paid"), currency="CHF")
 
@@ -272,6 +280,7 @@ WRONG_RECORDS: Mapping[str, tuple[Callable[[Scene], None], str, str | None]] = {
     "charge_lost": (_charge_lost, "transfers_are_charged", "paid"),
     "charge_amount": (_charge_other_amount, "charges_are_booked", "paid"),
     "charge_amount_back": (_charge_other_amount, "transfers_are_charged", "paid"),
+    "charge_amount_of_splits": (_split_charge_other_amount, "transfers_are_charged", None),
     "charge_currency": (_charge_other_currency, "charges_are_booked", "paid"),
     "charge_reference": (_charge_other_reference, "charges_are_booked", "paid"),
     "charge_refunded": (_charge_refunded, "charges_are_booked", "paid"),

@@ -582,3 +582,42 @@ WHERE transfer.partition_index = dispute.partition_index AND transfer.order_no =
 -- dispute_lost --
 -- named by disputes
 DELETE FROM dispute WHERE status = 1;
+
+-- split_amount --
+-- named by splits
+UPDATE payment_split SET amount_minor = amount_minor + 1 WHERE position = 0;
+
+-- split_lost --
+-- named by splits
+DELETE FROM payment_split WHERE position = 1;
+
+-- split_of_nobody --
+-- named by splits
+UPDATE payment_split SET seller_no = 9999 WHERE position = 0;
+
+-- split_refunded_above_what_it_got --
+-- named by splits
+UPDATE transfer SET amount_minor = amount_minor + 5000 WHERE kind = 6 AND step = 2;
+
+-- split_fees_exchanged --
+-- named by splits
+UPDATE transfer SET amount_minor = other.amount_minor FROM transfer AS other
+WHERE transfer.partition_index = other.partition_index AND transfer.order_no = other.order_no
+    AND transfer.kind = 2 AND other.kind = 2 AND (transfer.step, other.step) IN ((2, 6), (6, 2));
+
+-- split_charged_to_another_wallet --
+-- named by transfers_match_outcomes
+UPDATE transfer SET credit_account_no = other.credit_account_no FROM transfer AS other
+WHERE transfer.partition_index = other.partition_index AND transfer.order_no = other.order_no
+    AND transfer.kind = 1 AND transfer.step = 1 AND other.step = 3;
+
+-- split_refunds_exchanged --
+-- named by operation_transfers
+UPDATE transfer SET debit_account_no = other.debit_account_no FROM transfer AS other
+WHERE transfer.partition_index = other.partition_index AND transfer.order_no = other.order_no
+    AND transfer.kind = 6 AND transfer.step = 1 AND other.step = 2;
+
+-- split_won_otherwise --
+-- named by disputes
+UPDATE transfer SET amount_minor = amount_minor + CASE step WHEN 4 THEN 1 ELSE -1 END
+WHERE kind = 9 AND step IN (4, 5);

@@ -1,8 +1,9 @@
 """What schemathesis can't know of a good request, because no schema can say it; the document says it in words.
 
-A key of its own for each new order; a seller, and a cursor, that exist; one cursor at most; no more than there is left;
-no card number; integers without a fraction (JSON Schema counts 5.0 as one, and a count of money is never written
-so). Only requests that are good by their schema are changed. Bad ones go out as they were drawn.
+A key of its own for each new order; a seller, and a cursor, that exist; parts that sum to their order; one cursor at
+most; no more than there is left; no card number; integers without a fraction (JSON Schema counts 5.0 as one, and a
+count of money is never written so). Only requests that are good by their schema are changed. Bad ones go out as they
+were drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from uuid import uuid4
 import schemathesis
 
 from payments.card_numbers import contains_card_number
-from tests.openapi.known import EXISTING_PAYMENT, EXISTING_SELLER
+from tests.openapi.known import ANOTHER_SELLER, EXISTING_PAYMENT, EXISTING_SELLER
 
 _KEY = "Idempotency-Key"
 _CURSORS = ("starting_after", "ending_before")
@@ -55,6 +56,8 @@ def _good_body(body: dict[str, Any], path: str) -> dict[str, Any]:
     for order in (body, *body.get("orders", ())):
         if isinstance(order.get("seller"), str):
             order["seller"] = EXISTING_SELLER
+        if order.get("splits") is not None:
+            _share(order)
         if order is not body:
             # It becomes a payment's key.
             order["id"] = str(uuid4())
@@ -64,6 +67,25 @@ def _good_body(body: dict[str, Any], path: str) -> dict[str, Any]:
     if path in _RANGES:
         body.update(_RANGE)
     return body
+
+
+def _share(order: dict[str, Any]) -> None:
+    """Make the parts of an order two sellers', which sum to its amount: no schema can say that."""
+    first, second = order["splits"][:2]
+    if order["amount"] < 2:
+        del order["splits"]
+        return
+    order.pop("seller", None)
+    first_minor = min(first["amount"], order["amount"] - 1)
+    parts = (
+        (first, EXISTING_SELLER, first_minor),
+        (second, ANOTHER_SELLER, order["amount"] - first_minor),
+    )
+    order["splits"] = [
+        {**part, "seller": seller, "amount": minor}
+        | ({"fee": min(part["fee"], minor)} if part.get("fee") is not None else {})
+        for part, seller, minor in parts
+    ]
 
 
 def _good_query(query: dict[str, Any], path: str) -> dict[str, Any]:

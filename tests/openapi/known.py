@@ -6,3 +6,4 @@ from gateway.payment_examples import KEY
 
 EXISTING_PAYMENT = KEY
 EXISTING_SELLER = "slr_shoes"
+ANOTHER_SELLER = "slr_books"

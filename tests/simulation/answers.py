@@ -11,7 +11,9 @@ from gateway.open_requests import Decided
 from gateway.problems import Problem, problem_response
 from gateway.rendering import HEADER_KEY_CHECK, HEADER_REPLAYED
 from gateway.verdicts import verdict_answer
+from payments.answer import splits_text
 from payments.commands import PaymentCommand
+from tests.simulation.records import seller_id_of
 
 # The request ids of problems are of no interest here.
 _REQUEST_ID = "simulated"
@@ -31,7 +33,9 @@ class Answered(NamedTuple):
 
 def answered(decided: Decided, command: PaymentCommand, seller_id: str) -> Answered:
     """Return what the storefront hears of a verdict on its request."""
-    answer = verdict_answer(decided, command, seller_id)
+    splits = command.splits or ()
+    shown = splits_text(splits, [seller_id_of(split.seller_no) for split in splits])
+    answer = verdict_answer(decided, command, seller_id, shown if splits else None)
     may_run = True
     if isinstance(answer, Problem):
         details = answer.details or {}

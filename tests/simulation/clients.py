@@ -15,6 +15,7 @@ from payments.identity import order_uuid
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
 from payments.operation_kinds import BY_WIRE
+from payments.splits import Split
 from psp.simulator.wire import ChangeKind
 from tests.operated import an_operation
 from tests.queue_commands import MERCHANT_ID, a_command
@@ -22,7 +23,7 @@ from tests.simulation.answers import Answered
 from tests.simulation.loop import SimLoop
 from tests.simulation.net import Net, Wire, WireBroken
 from tests.simulation.processes import GatewayProcess, Stores
-from tests.simulation.records import SELLER_ID, to_ns
+from tests.simulation.records import SELLER_ID, SELLER_NO, to_ns
 from tests.simulation.script import Dispute, LifeDeed, Operation
 
 # How long a storefront waits before it repeats a request.
@@ -112,19 +113,34 @@ def key_of(seed: int, key_no: int) -> UUID:
 def command_of(seed: int, operation: Operation) -> PaymentCommand:
     """Return what an operation asks for."""
     key = key_of(seed, operation.key_no)
+    splits = splits_of(operation)
     body = {
         "amount": operation.amount_minor,
         "currency": "USD",
         "seller": "s",
+        "splits": [list(split) for split in splits] or None,
         "payment_method": operation.token,
         "capture": "manual" if operation.captures_manually else "automatic",
     }
-    return a_command(key, amount_minor=operation.amount_minor)._replace(
+    command = a_command(key, amount_minor=operation.amount_minor)
+    return command._replace(
+        fee_minor=sum(split.fee_minor for split in splits) if splits else command.fee_minor,
+        splits=splits or None,
         order_uuid=order_uuid(MERCHANT_ID, Mode.TEST, key),
         payment_method=operation.token,
         fingerprint=fingerprint(body, bytes(32)),
         captures_manually=operation.captures_manually,
     )
+
+
+def splits_of(operation: Operation) -> tuple[Split, ...]:
+    """Return whose parts an operation's charge has; empty where it is one seller's."""
+    behind = [operation.amount_minor // (n + 1) for n in range(2, operation.seller_count + 1)]
+    parts = [operation.amount_minor - sum(behind), *behind]
+    splits = tuple(
+        Split(SELLER_NO + n, minor, minor // 11 if n else 0) for n, minor in enumerate(parts)
+    )
+    return splits if behind else ()
 
 
 class Clients:

@@ -27,12 +27,13 @@ from payments.rows import TransferKind
 from psp.simulator.wire import OracleRow
 from storage.letter_envelope import opened_raw
 from tests.fakes.fake_books import FakeBooks
-from tests.queue_commands import MERCHANT_ID
+from tests.queue_commands import MERCHANT_ID, a_command
 
 if TYPE_CHECKING:
     from tests.simulation.clients import History
 
 SELLER_ID = "slr_simulated"
+SELLER_NO = a_command().seller_no
 _UNIX_BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What this kind of run has no record of.
@@ -101,6 +102,11 @@ def records_of(evidence: Evidence) -> Records:
     )
 
 
+def seller_id_of(seller_no: int) -> str:
+    """Return the id of a seller: of the merchant's own, or of one that has a part of a charge."""
+    return SELLER_ID if seller_no == SELLER_NO else f"slr_{seller_no}"
+
+
 def frozen_replicas(spans_s: Sequence[tuple[float, float]]) -> list[FaultRecord]:
     """Return when the queue had one copy that took writes, as the checker looks for it.
 
@@ -156,6 +162,10 @@ def _tables(books: FakeBooks) -> dict[str, list[tuple[Any, ...]]]:
             )
             for key, order in sorted(books.orders.items())
         ],
+        "splits": [
+            (*row[:3], seller_id_of(row.seller_no), row.amount_minor, row.fee_minor)
+            for _, row in sorted(books.splits.items())
+        ],
         "attempts": [tuple(row) for _, (row, _) in sorted(books.attempts.items())],
         "outcomes": [
             (
@@ -175,7 +185,8 @@ def _tables(books: FakeBooks) -> dict[str, list[tuple[Any, ...]]]:
         "accounts": [
             (
                 *(index, number, MERCHANT_ID, key.mode, key.kind),
-                *(SELLER_ID if key.kind == AccountKind.WALLET else key.holder, key.currency),
+                seller_id_of(int(key.holder)) if key.kind == AccountKind.WALLET else key.holder,
+                key.currency,
             )
             for (index, key), number in books.accounts.items()
         ],

@@ -193,6 +193,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     is_poison: bool = False
     """Instead of a request: a message in the stream that nobody can decode."""
     captures_manually: bool = False
+    seller_count: int = 1
+    """Several: one charge that is shared among them."""
     deeds: tuple[LifeDeed, ...] = ()
     """Only of the first request under its key."""
     dispute: Dispute | None = None
@@ -240,6 +242,7 @@ def draw(seed: int) -> Script:
     lives = random.Random(f"{seed}:lives")
     knobs = msgspec.structs.replace(knobs, authorization_s=lives.choice((6 * 86_400, 3, 8)))
     operations = list(_draw_lives(lives, operations))
+    operations = list(_draw_sellers(random.Random(f"{seed}:sellers"), operations))
     telling = random.Random(f"{seed}:webhooks")
     return Script(
         seed=seed,
@@ -389,6 +392,17 @@ def _draw_deeds(
                 after_s=deed.after_s + draws.choice((0.0, 0.05)),
                 gateway_no=draws.randint(0, 1),
             )
+
+
+def _draw_sellers(draws: random.Random, operations: Sequence[Operation]) -> Iterator[Operation]:
+    """Have some charges be several sellers'; now and then a request under the same key shares otherwise."""
+    share = draws.choice((0.0, 0.1, 0.4))
+    counts: dict[int, int] = {}
+    for operation in operations:
+        is_drawn = operation.key_no not in counts or draws.random() < share / 4
+        if is_drawn and not operation.is_poison:
+            counts[operation.key_no] = draws.randint(2, 4) if draws.random() < share else 1
+        yield msgspec.structs.replace(operation, seller_count=counts.get(operation.key_no, 1))
 
 
 def _draw_telling(draws: random.Random, knobs: Knobs) -> Knobs:

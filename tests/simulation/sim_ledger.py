@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 from uuid import UUID
 
 from payments.accounts import AccountKey
+from payments.answer import splits_text
 from payments.defects import InvariantViolation
 from payments.evidence import Evidence
 from payments.psp_events import EventFound
@@ -39,7 +40,7 @@ from tests.fakes.fake_operations import (
     stored_operations,
 )
 from tests.simulation.net import Net, Wire, WireBroken
-from tests.simulation.records import SELLER_ID
+from tests.simulation.records import SELLER_ID, seller_id_of
 from tests.simulation.sim_postgres import PgSession, SimPostgres
 
 T = TypeVar("T")
@@ -416,6 +417,12 @@ def stored_orders(books: FakeBooks, keys: Sequence[tuple[int, UUID]]) -> dict[UU
     return found
 
 
+def _shown_splits(books: FakeBooks, key: tuple[int, int]) -> str | None:
+    splits = books.splits_of(key)
+    shown = splits_text(splits, [seller_id_of(split.seller_no) for split in splits])
+    return shown if splits else None
+
+
 def stored_order(books: FakeBooks, key: tuple[int, int]) -> StoredOrder:
     """Return one order by the real adapter's own rendering of a row."""
     order, progress = books.orders[key], books.open_orders.get(key)
@@ -425,6 +432,7 @@ def stored_order(books: FakeBooks, key: tuple[int, int]) -> StoredOrder:
         **order._asdict(),
         "metadata": None if metadata is None else json.dumps(metadata),
         "is_set_aside": False,
+        "splits": _shown_splits(books, key),
         "seller_id": SELLER_ID,
         "ended_status": None if outcome is None else outcome.status,
         "recorded_at": recorded_at,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -40,6 +40,7 @@ def create(
     currency: str,
     payment_method: str,
     seller: str | None = None,
+    splits: Sequence[Mapping[str, Any]] | None = None,
     capture: str | None = None,
     description: str | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -56,6 +57,9 @@ def create(
     asks the gateway to hold the answer for the outcome, at most 30 s; without it, or when that was not
     long enough, the payment ``is_under_way``: see ``wait``.
 
+    ``splits`` share one charge among several sellers, instead of ``seller``: ``{"seller", "amount", "fee"}``
+    each, the fee being the seller's own where it is left out; the amounts sum to ``amount``.
+
     Raises PaymentFailed when it was declined or failed otherwise, for good; Refused and BadRequest for
     a request that can't be; NotReached and ServerFailed when the gateway can't be asked, with
     ``may_have_run``: then call again with the same key, never with another one. KeyStoreFailed: nothing
@@ -66,6 +70,7 @@ def create(
         "currency": currency,
         "payment_method": payment_method,
         "seller": seller,
+        "splits": None if splits is None else list(splits),
         "capture": capture,
         "description": description,
         "metadata": metadata,

@@ -340,6 +340,12 @@ class CaptureInvalid(errors.Refused):
     code = "capture_invalid"
 
 
+class SplitsInvalid(errors.Refused):
+    """The charge can't be shared so."""
+
+    code = "splits_invalid"
+
+
 class OperationsExhausted(errors.Refused):
     """Too much was done to the payment already."""
 
@@ -510,6 +516,7 @@ BY_CODE: Mapping[str, type[errors.ApiError]] = {
     "payment_method_invalid": PaymentMethodInvalid,
     "sandbox_token_refused": SandboxTokenRefused,
     "capture_invalid": CaptureInvalid,
+    "splits_invalid": SplitsInvalid,
     "operations_exhausted": OperationsExhausted,
     "checkout_invalid": CheckoutInvalid,
     "return_url_invalid": ReturnUrlInvalid,

@@ -27,6 +27,15 @@ class NextAction(Record):
     expires_at: datetime | None
 
 
+class Split(Record):
+    """One seller's part of a charge, as it was accepted."""
+
+    __slots__ = ()
+    seller: str
+    amount: int
+    fee: int
+
+
 UNDER_WAY = frozenset({"created", "processing"})
 """States of a payment that end without anybody's doing."""
 
@@ -45,6 +54,8 @@ class Payment(Record):
     currency: str | None
     seller: str | None
     fee: int | None
+    splits: tuple[Split, ...]
+    """Whose parts the charge has: only there where it has several sellers'."""
     psp: str | None
     psp_reference: str | None
     attempts: int

@@ -111,7 +111,7 @@ def create_checkout(
 ) -> Operation[Checkout]:
     """Have a buyer pay several orders at once, each its own payment: by a token, or on a hosted page.
 
-    An order is ``{"amount", "currency", "seller", "description"}``; its ``id``, which is its payment's, is
+    An order is ``{"amount", "currency", "seller" or "splits", "description"}``; its ``id``, which is its payment's, is
     derived from the call's key where it has none, so that a repetition names the same orders. ``hosted`` is
     ``{"success_url", "cancel_url"}``. ``more`` are members of the body that this version does not know. Keys
     and errors are as with ``payments.create``.

@@ -132,6 +132,21 @@ def test_a_key_and_a_name_at_once_are_refused() -> None:
         payments.void(ID, key_name="")
 
 
+def test_splits_are_sent_and_read() -> None:
+    """One charge for several sellers: the parts go out as they were given, and come back as objects."""
+    parts = [{"seller": "slr_a", "amount": 2}, {"seller": "slr_b", "amount": 1, "fee": 0}]
+    shown = [{"seller": "slr_a", "amount": 2, "fee": 1}, {"seller": "slr_b", "amount": 1, "fee": 0}]
+    taker = Taker([said(201, payment(splits=shown))])
+    taken = taker.take(
+        payments.create(amount=3, currency="USD", payment_method="tok_approve", splits=parts)
+    )
+    assert b'"splits": [{"seller": "slr_a", "amount": 2}, ' in (taker.sent[0].body or b"")
+    assert [(part.seller, part.amount, part.fee) for part in taken.splits] == [
+        ("slr_a", 2, 1),
+        ("slr_b", 1, 0),
+    ]
+
+
 def test_what_was_left_out_is_not_sent() -> None:
     """The gateway fills in its own defaults: None stands for a member that is not there."""
     taker = Taker([said(201, payment())])

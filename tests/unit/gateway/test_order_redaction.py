@@ -117,6 +117,14 @@ def test_any_other_shape_goes_the_long_way(body: bytes | None) -> None:
     )
 
 
+def test_the_parts_of_several_sellers_are_kept() -> None:
+    """Whoever looks a request up sees whose parts it asked for; no part has anything secret."""
+    parts = [{"seller": "slr_shoes", "amount": 1_000}, {"seller": "slr_hats", "amount": 999}]
+    body = json.dumps({**payment(), "splits": parts}).encode()
+    kept = json.loads(redacted_order_bodies(request=body, answer=body, body_bytes_max=BYTES_MAX))
+    assert kept["request"]["splits"] == kept["answer"]["splits"] == parts
+
+
 def test_a_long_body_is_kept_by_its_size() -> None:
     """No order takes more of the log than its share, either way."""
     body = json.dumps(payment()).encode()

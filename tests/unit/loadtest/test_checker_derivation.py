@@ -26,6 +26,8 @@ _FIELDS = st.fixed_dictionaries(
         "description": st.none() | _TEXTS,
         "capture": st.none() | st.just("automatic"),
         "metadata": st.none() | st.dictionaries(_TEXTS, _TEXTS, max_size=3),
+        "splits": st.none()
+        | st.lists(st.fixed_dictionaries({"seller": _TEXTS, "amount": st.integers(1, 9)})),
         "buyer": st.dictionaries(st.sampled_from(("email", "name")), _TEXTS),
     },
 )

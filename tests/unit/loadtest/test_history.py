@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from loadtest.checker.loading import load_records
 from loadtest.checker.records import OPERATIONS, EventType, OpKind
+from loadtest.history.orders import OrderDrawing
 from loadtest.history.plan import ACTION_WEIGHTS, LIFE_WEIGHTS, Action, LoadPlan, Storefront
 from loadtest.history.running import Load, final_reads, run_load
 from runtime.config import ConfigError
@@ -168,6 +170,33 @@ async def test_missing_files_are_named_and_nothing_is_raised(tmp_path: Path) -> 
     records = load_records(tmp_path)
     assert any(each.startswith("history.jsonl: ") for each in records.unreadable)
     assert "books.json is missing" in records.unreadable
+
+
+def test_charges_of_several_sellers_sum_and_keep_to_their_wallets() -> None:
+    """Parts sum to their order; those that are given back are of wallets from which money goes anyway."""
+    shop = Storefront("mrc_one", "test", "key-one", ("a", "b", "c", "d"))
+    plan = LoadPlan(
+        seed=1,
+        seconds=1.0,
+        gateway_urls=("http://127.0.0.1:1",),
+        storefronts=(shop, STOREFRONTS[1]),
+        fingerprint_key=b"k" * 16,
+        split_share=1.0,
+    )
+    drawing = OrderDrawing(plan, random.Random(1))
+    for order, sellers in (
+        (drawing.new(shop), {"mrc_one", "a", "b"}),
+        *((order, {"c", "d"}) for order in (drawing.living("manual") for _ in range(9))),
+    ):
+        parts = order.members.get("splits")
+        if order.storefront is not shop:
+            # It has one wallet alone.
+            assert parts is None
+            continue
+        assert isinstance(parts, list)
+        assert {part["seller"] for part in parts} == sellers
+        assert sum(part["amount"] for part in parts) == order.amount_minor
+        assert "seller" not in order.members
 
 
 def test_a_plan_needs_two_storefronts() -> None:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from payments.answer import API_VERSION, OrderView, frozen_answer, payment_body
+from payments.answer import API_VERSION, OrderView, frozen_answer, payment_body, splits_text
 from payments.defects import InvariantViolation
 from payments.fingerprint import canonical_json
 from payments.lifecycle import FREEZING_STATES, PaymentState
+from payments.splits import Split
 from tests.strategies import currencies, payment_amounts_minor, uuids
 
 KEY = UUID("8e03978e-40d5-43e8-bc93-6894a57f9324")
@@ -62,6 +63,10 @@ times = st.datetimes(
     timezones=st.just(UTC),
 )
 
+splits = st.lists(
+    st.builds(Split, st.just(1), payment_amounts_minor, payment_amounts_minor), max_size=3
+)
+
 
 def views_in(statuses: list[str]) -> st.SearchStrategy[OrderView]:
     """Return orders in one of these statuses, with anything in their other columns."""
@@ -91,6 +96,7 @@ def views_in(statuses: list[str]) -> st.SearchStrategy[OrderView]:
         ledger_updated_at=st.none() | times,
         wallet_updated_at=st.none() | times,
         api_version=st.just(API_VERSION),
+        splits_json=st.none() | splits.map(lambda parts: splits_text(parts, ["slr"] * len(parts))),
     )
 
 
@@ -183,6 +189,7 @@ def members(view: OrderView) -> dict[str, Any]:
         "currency": view.currency,
         "seller": view.seller_id,
         "fee": view.fee_minor,
+        **({} if view.splits_json is None else {"splits": json.loads(view.splits_json)}),
         "psp": view.psp,
         "psp_reference": view.psp_reference,
         "attempts": view.attempt_count,
@@ -246,3 +253,17 @@ def test_an_unknown_api_version_is_a_defect() -> None:
     """An answer frozen under one version is never rendered by the rules of another."""
     with pytest.raises(InvariantViolation, match="1999-01-01"):
         payment_body(SUCCEEDED._replace(api_version="1999-01-01"))
+
+
+def test_splits_are_shown_only_where_there_are_any() -> None:
+    """A payment without splits keeps its bytes for ever; one with splits shows each part as accepted."""
+    text = splits_text([Split(12, 1_200, 17), Split(13, 799, 10)], ["slr_shoes", "slr_hats"])
+    without = payment_body(SUCCEEDED)
+    assert b"splits" not in without
+    body = payment_body(SUCCEEDED._replace(splits_json=text))
+    shown = json.loads(body)
+    assert shown.pop("splits") == [
+        {"seller": "slr_shoes", "amount": 1_200, "fee": 17},
+        {"seller": "slr_hats", "amount": 799, "fee": 10},
+    ]
+    assert shown == json.loads(without)

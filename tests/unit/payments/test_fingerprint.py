@@ -99,6 +99,46 @@ def test_same_means_same_request(a: dict[str, Any], b: dict[str, Any]) -> None:
     assert (fp.differs(a_print, b_print) == []) == fp.same(a_print, b_print)
 
 
+SPLITS: list[dict[str, object]] = [
+    {"seller": "slr_shoes", "amount": 1200, "fee": 30},
+    {"seller": "slr_hats", "amount": 799},
+]
+SPLIT_PAYMENT = PAYMENT | {"seller": "mrc_b", "splits": SPLITS}
+
+
+def test_splits_have_a_version_of_their_own_and_stand_where_the_seller_did() -> None:
+    """A release without splits refuses the version; a payment without any keeps its bytes."""
+    split = fp.fingerprint(SPLIT_PAYMENT, KEY)
+    assert (split[0], len(split)) == (2, fp.FINGERPRINT_BYTES)
+    texts = [
+        fp.canonical_json({**fp.DEFAULTS, **SPLIT_PAYMENT}[field]).encode()
+        for field in fp.SPLIT_FIELDS
+    ]
+    whole = hashlib.blake2b(b"\n".join(texts), digest_size=16, key=KEY, person=b"payment_order")
+    assert split[1:17] == whole.digest()
+    assert fp.fingerprint(PAYMENT | {"splits": None}, KEY) == fp.fingerprint(PAYMENT, KEY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({"splits": [SPLITS[0], SPLITS[1] | {"fee": 0}]}, ["splits"]),
+        ({"splits": SPLITS[::-1]}, ["splits"]),
+        ({"splits": [SPLITS[0], SPLITS[1] | {"fee": None}]}, []),
+        ({"splits": None}, ["splits"]),
+        ({"splits": None, "amount": 5}, ["amount", "splits"]),
+        ({"amount": 5}, ["amount"]),
+    ],
+)
+def test_another_way_to_split_is_another_request(
+    changes: dict[str, object], differs: list[str]
+) -> None:
+    """Parts, their order and their fees count, also against a request that has none at all."""
+    a, b = fp.fingerprint(SPLIT_PAYMENT, KEY), fp.fingerprint(SPLIT_PAYMENT | changes, KEY)
+    assert fp.differs(a, b) == fp.differs(b, a) == differs
+    assert fp.same(a, b) == (not differs)
+
+
 @pytest.mark.parametrize("field", fp.FIELDS)
 def test_each_field_is_named(field: str) -> None:
     """A repeat with another value in one field names that field, and only that."""
@@ -170,7 +210,9 @@ def test_collision_of_short_digests_is_still_a_difference() -> None:
     assert fp.differs(a, b) == list(fp.FIELDS)
 
 
-@pytest.mark.parametrize("bad", [b"", b"\x02" + bytes(52), bytes(53), b"\x01" + bytes(51)])
+@pytest.mark.parametrize(
+    "bad", [b"", b"\x03" + bytes(52), b"\x02" + bytes(51), bytes(53), b"\x01" + bytes(51)]
+)
 def test_unknown_versions_are_defects(bad: bytes) -> None:
     """A fingerprint we can't read is never taken for a match or a mismatch."""
     good = fp.fingerprint(PAYMENT, KEY)

@@ -9,6 +9,7 @@ from payments.accounts import NORMAL_SIDES, AccountKind, fee_income, psp_receiva
 from payments.mode import Mode
 from payments.money import AMOUNT_MINOR_MAX
 from payments.rows import TransferKind
+from payments.splits import SPLITS_MAX, SPLITS_MIN, Split
 from payments.transfers import of_success
 from tests.queue_commands import a_command
 
@@ -41,3 +42,26 @@ def test_a_success_moves_the_gross_and_the_fee(amount_minor: int, data: st.DataO
 def test_every_kind_of_account_has_a_normal_side() -> None:
     """No account is without a rule for its balance."""
     assert NORMAL_SIDES.keys() == set(AccountKind)
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=SPLITS_MIN, max_size=SPLITS_MAX), st.data())
+def test_a_split_success_moves_each_part_and_its_fee(parts: list[int], data: st.DataObject) -> None:
+    """The charges sum to the gross, each to its own seller; each pays its own fee; no step is used twice."""
+    splits = tuple(
+        Split(seller_no, part, data.draw(st.integers(0, part)))
+        for seller_no, part in enumerate(parts, 1)
+    )
+    command = a_command(amount_minor=sum(parts))._replace(splits=splits)
+    movements = of_success(command, "psp")
+    charges = [movement for movement in movements if movement.kind is TransferKind.CHARGE]
+    assert sum(movement.amount_minor for movement in charges) == command.amount_minor
+    assert len({movement.step for movement in movements}) == len(movements)
+    for split in splits:
+        seller = wallet(7, Mode.TEST, split.seller_no, "USD")
+        of_seller = [moved for moved in movements if seller in (moved.debit, moved.credit)]
+        assert [(m.kind, m.amount_minor) for m in of_seller] == [
+            (TransferKind.CHARGE, split.amount_minor),
+            *([(TransferKind.FEE, split.fee_minor)] if split.fee_minor else []),
+        ]
+        assert of_seller[0].debit == psp_receivable(7, Mode.TEST, "psp", "USD")
+        assert of_seller[-1].credit in (seller, fee_income(7, Mode.TEST, "USD"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from payments.checkout_names import checkout_uuid
 from payments.checkouts import CHECKOUT_ORDERS_MAX, Checkout, CheckoutOrder
 from payments.defects import InvariantViolation
-from payments.fingerprint import FINGERPRINT_BYTES
+from payments.fingerprint import FINGERPRINT_BYTES, SPLIT_VERSION
 from payments.mode import Mode
 from storage.checkout_envelope import checkout_entry, decode_checkout, problem_of_checkout
 from storage.queue_messages import key_record, message_of
@@ -45,6 +45,14 @@ def a_checkout(**changes: Any) -> Checkout:
         reply_to="reply:gateway-0",
     )
     return checkout._replace(**changes)
+
+
+def test_an_order_with_splits_has_its_own_version_and_a_checkout_has_not() -> None:
+    """The splits cross with the order's command; the checkout only holds which request it was."""
+    split = bytes([SPLIT_VERSION]) + PRINT[1:]
+    checkout = a_checkout(orders=(an_order(1, fingerprint=split), an_order(2)))
+    assert decode_checkout(checkout_entry(checkout, 3).fields) == checkout
+    assert problem_of_checkout(a_checkout(fingerprint=split)) is not None
 
 
 def test_a_checkout_survives_the_stream() -> None:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from payments.commands import HOSTED_METHOD, HostedPage, PaymentCommand
 from payments.defects import InvariantViolation
-from payments.fingerprint import FINGERPRINT_BYTES, VERSION
+from payments.fingerprint import FINGERPRINT_BYTES, SPLIT_VERSION, VERSION
 from payments.identity import order_uuid
 from payments.mode import Mode
 from payments.money import AMOUNT_MINOR_MAX
+from payments.splits import Split
 from storage.command_rules import NUMBER_MAX
 from storage.envelope import (
     EnvelopeUnreadable,
@@ -78,6 +79,29 @@ HOSTED = a_command()._replace(
 )
 
 
+SPLIT_PRINT = bytes([SPLIT_VERSION]) + bytes(_REST_BYTES)
+SPLIT = a_command(amount_minor=100)._replace(
+    fee_minor=7, fingerprint=SPLIT_PRINT, splits=(Split(12, 60, 7), Split(13, 40, 0))
+)
+
+
+def test_splits_survive_the_stream() -> None:
+    """Whose parts a charge has crosses the queue, in their order."""
+    assert decode_fields(encode_command(SPLIT)) == SPLIT
+
+
+def test_a_reader_that_knows_no_splits_refuses_the_version() -> None:
+    """Without the parts the whole would be one seller's: such a message is set aside, never guessed at."""
+    with pytest.raises(EnvelopeUnreadable, match="version 1"):
+        decode_fields(
+            with_field(
+                encode_command(SPLIT),
+                b"p",
+                msgspec.msgpack.encode(msgspec.msgpack.decode(encode_command(SPLIT)[-1])[:-1]),
+            )
+        )
+
+
 def test_a_pages_order_survives_the_stream_and_the_books() -> None:
     """Where the buyer goes afterwards crosses the queue, and is found by a new owner."""
     assert decode_fields(encode_command(HOSTED)) == HOSTED
@@ -87,7 +111,7 @@ def test_a_pages_order_survives_the_stream_and_the_books() -> None:
 def test_an_older_writers_payload_has_no_page() -> None:
     """A gateway of an earlier release writes nothing of pages."""
     raw = encode_command(a_command())
-    payload = msgspec.msgpack.encode(msgspec.msgpack.decode(raw[-1])[:-2])
+    payload = msgspec.msgpack.encode(msgspec.msgpack.decode(raw[-1])[:-3])
     assert decode_fields(with_field(raw, b"p", payload)).hosted is None
 
 
@@ -105,7 +129,7 @@ def with_payload(**changes: object) -> tuple[bytes, ...]:
             (
                 "idempotency_key", "merchant_id", "seller_no", "amount_minor", "currency",
                 "fee_minor", "payment_method", "description", "buyer_json", "metadata_json",
-                "api_version", "captures_manually", "hosted",
+                "api_version", "captures_manually", "hosted", "splits",
             ),
             msgspec.msgpack.decode(raw[-1]),
             strict=True,
@@ -289,6 +313,14 @@ def test_a_repeated_field_is_unreadable() -> None:
         a_command()._replace(metadata_json="[]"),
         a_command()._replace(payment_method=HOSTED_METHOD),
         a_command()._replace(hosted=HOSTED.hosted),
+        SPLIT._replace(splits=None),
+        SPLIT._replace(fingerprint=bytes([VERSION]) + bytes(_REST_BYTES)),
+        SPLIT._replace(fee_minor=8),
+        SPLIT._replace(amount_minor=101),
+        SPLIT._replace(splits=(Split(12, 100, 7),)),
+        SPLIT._replace(splits=(Split(12, 60, 7), Split(12, 40, 0))),
+        SPLIT._replace(splits=(Split(0, 60, 7), Split(12, 40, 0))),
+        SPLIT._replace(splits=(Split(NUMBER_MAX + 1, 60, 7), Split(12, 40, 0))),
         HOSTED._replace(hosted=HostedPage("", "https://shop.example", "co_b")),
         HOSTED._replace(hosted=HostedPage("https://shop.example", "https://a b", "co_b")),
         HOSTED._replace(hosted=HostedPage("https://shop.example", "https://shop.example", "")),
