@@ -139,15 +139,18 @@ class ModelPayment:
             self._do(operation)
         self._next_turn()
 
-    def told_of_dispute(self, reference: str, state: str, amount_minor: int) -> str:
+    def told_of_dispute(
+        self, reference: str, state: str, amount_minor: int, *, is_overdue: bool
+    ) -> str:
         """What a provider told, in whatever order. Returns whether it was news, known, or is contradicted.
 
-        One of more than was captured waits: a capture may have run, and we have not heard of it.
+        One of more than was captured waits, until it is overdue: a capture may have run, and we have not
+        heard of it.
         """
         dispute = self.disputes.get(reference)
         if dispute is None:
             if not 0 < amount_minor <= self.captured_minor:
-                return "waits"
+                return "contradicts" if is_overdue else "waits"
             dispute = self.disputes[reference] = ModelDispute(amount_minor, "opened")
             dispute.events.append("dispute.opened")
             if state == "opened":

@@ -328,6 +328,8 @@ class Lives(RuleBasedStateMachine):
         world.take(answers=offered, is_lost=is_lost)
         if is_lost:
             offered = []
+        # What was judged along with a dispute may have told of the capture that it disputes.
+        self.follow()
         for each in offered:
             told = each.event.event if each.event else event
             is_judged = (0, told.event_uuid) in world.books.psp_events.results
@@ -336,7 +338,10 @@ class Lives(RuleBasedStateMachine):
             state = {1: "opened", 2: "won", 3: "lost"}[told.dispute_state]
             model = self.models[told.order_uuid]
             self.verdicts[told.event_uuid] = model.told_of_dispute(
-                told.dispute_id, state, told.disputed_minor
+                told.dispute_id,
+                state,
+                told.disputed_minor,
+                is_overdue=each.event is not None and each.event.is_overdue,
             )
         self.follow()
 
