@@ -45,7 +45,8 @@ async def loaded(gateway: ToyGateway, directory: Path, **changes: Any) -> Load:
 async def test_every_operation_is_written_down_with_its_end(tmp_path: Path) -> None:
     """Each operation has one begin and one end, in time order, and says what was sent and answered."""
     async with ToyGateway() as gateway:
-        load = await loaded(gateway, tmp_path)
+        # Long enough that the rarest of the reads, one in seventy actions, is not drawn by luck alone.
+        load = await loaded(gateway, tmp_path, seconds=1.5, rate_per_s=250.0)
     history = load_records(tmp_path).history
     begun = [event.op for event in history if event.type is EventType.INVOKE]
     ended = [event.op for event in history if event.type is not EventType.INVOKE]
@@ -77,7 +78,7 @@ async def test_the_load_lives_on_with_its_payments(tmp_path: Path) -> None:
     share = sum(LIFE_WEIGHTS.values()) / sum(ACTION_WEIGHTS.values())
     assert share == pytest.approx(0.2)
     async with ToyGateway() as gateway:
-        load = await loaded(gateway, tmp_path, seconds=0.5, action_weights=LIFE_WEIGHTS)
+        load = await loaded(gateway, tmp_path, seconds=1.5, action_weights=LIFE_WEIGHTS)
         seen = gateway.seen.copy()
         assert await final_reads(load, 5.0)
         assert gateway.seen["operation_reused"] > 0
