@@ -94,9 +94,7 @@ class PostgresRequestLog:
 
         async def copied(session: Session) -> None:
             await session.execute(_SQL["begin_unconfirmed"])
-            await session.copy(
-                _TABLE, ((slot, *block[:3], int(block.mode), *block[4:]) for block in blocks)
-            )
+            await session.copy(_TABLE, ((slot, *block) for block in blocks))
             await session.execute("COMMIT")
 
         await self._pool.run(copied)
@@ -183,14 +181,15 @@ class PostgresRequestHeads:
                 _SQL["newest_of_merchant"], after, blocks_max, merchant_id
             )
         heads = [
-            RequestHead(row.request_no, block["merchant_id"], *row[2:-1])
+            RequestHead(merchant_id=block["merchant_id"], request=row)
             for block in blocks
             for row in requests_of(
                 block["merchant_no"], Mode(block["mode"]), block["heads"], bodies=None
             )
             if row.request_no > after
         ]
-        return sorted(heads, key=_number, reverse=True)[:count_max]
+        heads.sort(key=lambda head: head.request.request_no, reverse=True)
+        return heads[:count_max]
 
 
 def _opened(whose: Whose, block: asyncpg.Record) -> Sequence[LoggedRequest]:

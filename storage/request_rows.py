@@ -48,15 +48,7 @@ class Whose(NamedTuple):
 
 
 class RequestHead(NamedTuple):
-    """A request as operators see it: without bodies."""
+    """A request as operators see it: with its merchant's name, and empty bodies."""
 
-    request_no: UUID
     merchant_id: str
-    mode: Mode
-    method: str
-    route: str
-    status: int
-    code: str | None
-    idempotency_key: UUID | None
-    duration_us: int
-    received_at: datetime
+    request: LoggedRequest

@@ -71,7 +71,7 @@ class Unseen:
     """Which requests were not shown yet, of a look that goes back a little each time."""
 
     def __init__(self, shown: Sequence[RequestHead]) -> None:
-        self._shown = {head.request_no for head in shown}
+        self._shown = {head.request.request_no for head in shown}
         self._newest = max(self._shown, default=FIRST_OF_ALL)
         # What came before the first look began with is not shown later, however late it was written.
         self._oldest = min(self._shown, default=FIRST_OF_ALL)
@@ -84,10 +84,10 @@ class Unseen:
 
     def of(self, heads: Sequence[RequestHead]) -> Sequence[RequestHead]:
         """Return those that were not shown, and take note of them."""
-        unseen = [head for head in heads if head.request_no not in self._shown]
-        self._newest = max(self._newest, *(head.request_no for head in heads), self._newest)
+        unseen = [head for head in heads if head.request.request_no not in self._shown]
+        self._newest = max(self._newest, *(head.request.request_no for head in heads), self._newest)
         after = self.after
-        shown = self._shown | {head.request_no for head in unseen}
+        shown = self._shown | {head.request.request_no for head in unseen}
         self._shown = {number for number in shown if number > after}
         return unseen
 
@@ -102,26 +102,30 @@ def _show(context: CommandContext, heads: Sequence[RequestHead], *, is_json: boo
 
 def line_of(head: RequestHead) -> str:
     """A request in one line."""
-    key = "" if head.idempotency_key is None else f"  key {head.idempotency_key}"
-    code = "" if head.code is None else f" {head.code}"
+    request = head.request
+    key = "" if request.idempotency_key is None else f"  key {request.idempotency_key}"
+    code = "" if request.code is None else f" {request.code}"
     return (
-        f"{head.received_at.isoformat(timespec='milliseconds')}  {head.merchant_id} {head.mode.wire}  "
-        f"{head.method} {head.route}  {head.status}{code}  {head.duration_us / 1_000:.1f} ms  "
-        f"{request_id(head.request_no)}{key}"
+        f"{request.received_at.isoformat(timespec='milliseconds')}  {head.merchant_id} {request.mode.wire}  "
+        f"{request.method} {request.route}  {request.status}{code}  {request.duration_us / 1_000:.1f} ms  "
+        f"{request_id(request.request_no)}{key}"
     )
 
 
 def document(head: RequestHead) -> dict[str, object]:
     """A request as JSON shows it."""
+    request = head.request
     return {
-        "id": request_id(head.request_no),
+        "id": request_id(request.request_no),
         "merchant": head.merchant_id,
-        "mode": head.mode.wire,
-        "method": head.method,
-        "route": head.route,
-        "status": head.status,
-        "code": head.code,
-        "idempotency_key": None if head.idempotency_key is None else str(head.idempotency_key),
-        "duration_ms": round(head.duration_us / 1_000, 3),
-        "received_at": head.received_at.isoformat(),
+        "mode": request.mode.wire,
+        "method": request.method,
+        "route": request.route,
+        "status": request.status,
+        "code": request.code,
+        "idempotency_key": None
+        if request.idempotency_key is None
+        else str(request.idempotency_key),
+        "duration_ms": round(request.duration_us / 1_000, 3),
+        "received_at": request.received_at.isoformat(),
     }

@@ -13,14 +13,14 @@ from ops.commands.logs import LOOK_BACK_S, Unseen, document, line_of
 from ops.exit_codes import ExitCode
 from payments.identity import request_id
 from payments.mode import Mode
-from storage.request_rows import RequestHead
+from storage.request_rows import LoggedRequest, RequestHead
 from tests.unit.ops.test_cli import run
 
 
 def head(at_ms: int, code: str | None = None) -> RequestHead:
-    return RequestHead(
+    request = LoggedRequest(
         request_no=UUID(int=at_ms << 80),
-        merchant_id="mrc_a",
+        merchant_no=1,
         mode=Mode.TEST,
         method="POST",
         route="/v1/payments",
@@ -29,7 +29,9 @@ def head(at_ms: int, code: str | None = None) -> RequestHead:
         idempotency_key=None if code else UUID(int=5),
         duration_us=12_345,
         received_at=datetime(2026, 1, 1, tzinfo=UTC),
+        bodies=b"",
     )
+    return RequestHead("mrc_a", request)
 
 
 def test_without_a_stack_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -62,8 +64,8 @@ def test_a_follower_shows_each_request_once_also_a_late_one() -> None:
     unseen = Unseen(log[::-1])
 
     def look() -> Sequence[RequestHead]:
-        found = [each for each in log if each.request_no > unseen.after]
-        return unseen.of(sorted(found, key=lambda each: each.request_no, reverse=True))
+        found = [each for each in log if each.request.request_no > unseen.after]
+        return unseen.of(sorted(found, key=lambda each: each.request.request_no, reverse=True))
 
     assert look() == []
     late, new = head(back_ms + 15), head(back_ms + 30)
