@@ -35,7 +35,7 @@ from gateway.rendering import (
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.seller_cache import SellerCache
 from gateway.settings import GatewaySettings
-from gateway.split_requests import splits_shown, splits_with
+from gateway.split_requests import Splits, splits_shown, splits_with
 from gateway.verdicts import verdict_answer
 from payments import fingerprint
 from payments.answer import API_VERSION, OrderView, payment_body
@@ -183,7 +183,9 @@ class Payments:
         seller = await self._seller(merchant, wanted.seller)
         if isinstance(seller, Problem):
             return seller
-        splits = await self._splits(merchant, wanted)
+        if wanted.splits is None:
+            return Party(seller, None)
+        splits = await self._splits(merchant, wanted.splits, wanted.currency)
         return splits if isinstance(splits, Problem) else Party(seller, splits)
 
     async def _seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
@@ -196,14 +198,10 @@ class Payments:
         return _SELLER_UNKNOWN if seller is None else seller
 
     async def _splits(
-        self, merchant: Merchant, wanted: PaymentRequest
-    ) -> tuple[Split, ...] | Problem | None:
-        """Return whose parts the charge has; None: it has no splits."""
-        if wanted.splits is None:
-            return None
-        asked = await asyncio.gather(
-            *(self._seller(merchant, split.seller) for split in wanted.splits)
-        )
+        self, merchant: Merchant, wanted: Splits, currency: str
+    ) -> tuple[Split, ...] | Problem:
+        """Return whose parts the charge has."""
+        asked = await asyncio.gather(*(self._seller(merchant, split.seller) for split in wanted))
         sellers: list[SellerRecord] = []
         for position, seller in enumerate(asked):
             if isinstance(seller, Problem):
@@ -212,7 +210,7 @@ class Payments:
                     replace(seller, param=f"$.splits[{position}].seller") if is_placed else seller
                 )
             sellers.append(seller)
-        return splits_with(wanted.splits, sellers, wanted.currency)
+        return splits_with(wanted, sellers, currency)
 
     def command(
         self,
