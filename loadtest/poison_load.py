@@ -23,6 +23,7 @@ from loadtest.poison_figures import (
     whole_ms,
 )
 from loadtest.rate import ACCEPTED
+from ops.books import books_session
 from ops.local.layout import StackHome
 from ops.stack.config_file import read_config
 from ops.stack.secret_files import SANDBOX_KEY_FILE, SANDBOX_MERCHANT_FILE
@@ -33,7 +34,6 @@ from payments.partitioning import partition_index
 from runtime.clock import SystemClock
 from storage.envelope import accepted_at_ms
 from storage.opening import queue_settings
-from storage.opening_books import read_pool
 from storage.queue import RedisGatewayQueue
 from storage.queue_ports import QueueEntry
 
@@ -164,17 +164,8 @@ class Loaded:
         )
 
     async def _fetch(self, sql: str, *arguments: object) -> Sequence[Mapping[str, Any]]:
-        pool = read_pool(
-            self._config,
-            self._config.postgres.shards[0],
-            "gateway",
-            application_name="poison",
-            session_count_max=1,
-        )
-        try:
+        async with books_session(self._config, "gateway", "poison") as pool:
             return [dict(row) for row in await pool.fetch(sql, *arguments)]
-        finally:
-            await pool.close()
 
 
 def _uuid(source: random.Random) -> UUID:
