@@ -54,7 +54,8 @@ class PostgresLane:
         self._connector = connector
         self._probe = probe
         self._session: Session | None = None
-        self._packing: FlushPacking | None = None
+        self._packing: FlushPacking
+        """For the database of the session; there since a session was first opened."""
         self._turn = asyncio.Lock()
         self._laps = FlushLaps(SystemClock())
         self._pledged: dict[int, Backend] = {}
@@ -147,9 +148,19 @@ class PostgresLane:
         self._laps.lap(BEGIN)
         self._probe("flush_begun")
         rows = FlushRows(
-            *(flush.heads, flush.orders, flush.personal, flush.attempts, progress),
-            *(_last_of_open(flush.timers, ended), flush.outcomes, flush.transfers),
-            *(flush.accounts, posted, new_slices, flush.events, flush.refused),
+            heads=flush.heads,
+            orders=flush.orders,
+            personal=flush.personal,
+            attempts=flush.attempts,
+            progress=progress,
+            timers=_last_of_open(flush.timers, ended),
+            outcomes=flush.outcomes,
+            transfers=flush.transfers,
+            accounts=flush.accounts,
+            posted=posted,
+            new_slices=new_slices,
+            events=flush.events,
+            refused=flush.refused,
         )
         row = await session.send_rows(
             _SQL["write_flush"],

@@ -1,5 +1,5 @@
--- A flush as one parameter that its owner packs itself (storage/flush_packing.py), and a narrower feed.
--- Only adds types, which code of before does not use; it reads the feed by either index.
+-- A flush as one parameter, which its owner packs itself (storage/flush_packing.py).
+-- Only adds types: owners of before go on as they did.
 -- migrate:up
 
 -- All rows of a flush, an array of each kind (see 0002).
