@@ -245,7 +245,8 @@ class Decision:
         if command.splits is not None:
             rows = split_rows(self._writing.partition_index, order_no, command.splits)
             decided.splits.extend(rows)
-        order = OpenOrder(
+        order = OpenOrder.__new__(
+            OpenOrder,
             order_no=order_no,
             command=command,
             attempt=self._writing.new_attempt(order_no, command, 1, self._choice.first(command)),
@@ -255,10 +256,11 @@ class Decision:
             next_action_url=None,
             action_expires_at=None,
             next_retry_at=None,
-            event_sequence=0,
+            event_sequence=1,
             tried_since=self._now,
         )
-        decided.opened.append(self._writing.with_event(order, PaymentEvent.CREATED))
+        self._writing.event(order_no, 1, PaymentEvent.CREATED, of=command)
+        decided.opened.append(order)
         self._writing.call(order, TimerKind.SEND)
 
     # --- the end ------------------------------------------------------------------------------------
