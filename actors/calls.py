@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from actors.breakers import BreakerState
 from actors.psp_lines import PspLimits, PspLine
@@ -174,7 +175,7 @@ class PspCalls:
         line.running_count += 1
         task = asyncio.create_task(self._carry_out(line, call, is_probe=line.breaker.started()))
         self._running.add(task)
-        task.add_done_callback(lambda ended: self._finished(line, ended))
+        task.add_done_callback(partial(self._finished, line))
 
     def _refuse_waiting(self, line: PspLine) -> None:
         """Answer all that waits in a line whose breaker is open: it goes elsewhere, or rests."""
@@ -194,7 +195,9 @@ class PspCalls:
         if not task.cancelled() and (error := task.exception()) is not None:
             # A connector raises only for defects: the host must not go on as if nothing were.
             self._on_defect(error)
-        self._fill()
+        if line.waiting:
+            # No other line has a place more by this end.
+            self._fill()
 
     async def _carry_out(self, line: PspLine, call: PspCall, *, is_probe: bool) -> None:
         self._crash_points.reach("before_psp_call")
@@ -215,7 +218,8 @@ class PspCalls:
         self, call: PspCall, answer: PspAnswer, *, parked: ParkReason | None = None
     ) -> None:
         self._on_answer(
-            CallAnswer(
+            CallAnswer.__new__(
+                CallAnswer,
                 partition_index=call.partition_index,
                 order_no=call.order_no,
                 step=call.step,
