@@ -27,6 +27,7 @@ from runtime.clock import Clock
 Answer = TypeVar("Answer")
 
 _CHARGE = msgspec.json.Decoder(ChargeRequest)
+_ENCODER = msgspec.json.Encoder()
 
 
 class InProcessPsp:
@@ -185,4 +186,4 @@ class InProcessPsp:
 
 
 def _as_http(reply: Reply) -> tuple[int, bytes]:
-    return reply.status, msgspec.json.encode(reply.body)
+    return reply.status, _ENCODER.encode(reply.body)
