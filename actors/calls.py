@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from actors.breakers import BreakerState
 from actors.psp_lines import PspLimits, PspLine
@@ -242,7 +243,7 @@ class PspCalls:
             return PspAnswer(result=ResultClass.NOT_SENT, message="the key was too old to be sent")
         return None
 
-    async def _ask(self, call: PspCall, timeout_s: float) -> PspAnswer:
+    def _ask(self, call: PspCall, timeout_s: float) -> Coroutine[Any, Any, PspAnswer]:
         psp = self._psps[call.attempt.psp]
         key, reference = call.attempt.psp_key, call.psp_reference
         if call.operation is not None:
@@ -250,15 +251,15 @@ class PspCalls:
             reference = call.operation.charge_reference or None
         match call.step:
             case TimerKind.SEND if call.operation is not None:
-                return await operate(psp, key, call.operation, timeout_s=timeout_s)
+                return operate(psp, key, call.operation, timeout_s=timeout_s)
             case TimerKind.SEND:
-                return await psp.charge(
+                return psp.charge(
                     key, call.attempt.request, reference=reference, timeout_s=timeout_s
                 )
             case TimerKind.QUERY:
-                return await psp.query(psp_key=key, reference=reference, timeout_s=timeout_s)
+                return psp.query(psp_key=key, reference=reference, timeout_s=timeout_s)
             case TimerKind.CANCEL:
-                return await psp.cancel(psp_key=key, reference=reference, timeout_s=timeout_s)
+                return psp.cancel(psp_key=key, reference=reference, timeout_s=timeout_s)
             case TimerKind.RESUME | TimerKind.EXPIRE:
                 raise InvariantViolation("no call does that: a decision says which one follows")
 

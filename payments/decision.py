@@ -33,6 +33,9 @@ from payments.rows import TimerKind
 from payments.splits import split_rows
 from payments.writing import Writing
 
+# Where every payment stands at first.
+_TAKEN_IN = next_state(PaymentState.CREATED, PaymentEvent.CREATED)
+
 
 class Decision:
     """Decides one batch, part by part, in the order of the methods."""
@@ -250,7 +253,7 @@ class Decision:
             order_no=order_no,
             command=command,
             attempt=self._writing.new_attempt(order_no, command, 1, self._choice.first(command)),
-            status=next_state(PaymentState.CREATED, PaymentEvent.CREATED),
+            status=_TAKEN_IN,
             is_outcome_known=True,
             psp_reference=None,
             next_action_url=None,
