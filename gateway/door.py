@@ -17,6 +17,7 @@ from aiohttp.typedefs import Middleware
 from gateway.authentication import MERCHANT, Authentication, Merchant, Operator
 from gateway.bodies import BODY, PAN_PROBLEM
 from gateway.card_search import has_card_number
+from gateway.lined_responses import LinedResponse
 from gateway.openapi.declarations import Access, Declaration, declaration_of
 from gateway.problems import Code, Problem, problem_response
 from gateway.request_log import RequestLog
@@ -29,6 +30,8 @@ HEADER_REQUEST_ID = "Request-Id"
 HEADER_VERSION = "Tallystick-Version"
 HEADER_IDEMPOTENCY_KEY = "Idempotency-Key"
 SERVER_NAME = "tallystick"
+
+_LINES_OF_ALL = f"\r\n{HEADER_VERSION}: {API_VERSION}\r\n{hdrs.SERVER}: {SERVER_NAME}\r\n"
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 _FAILED: web.RequestKey[tuple[str, float]] = web.RequestKey("failed", tuple)
@@ -242,6 +245,9 @@ class Door:
 
 def finish(response: web.StreamResponse, request_id: str) -> None:
     """Set the headers that every answer has."""
+    if isinstance(response, LinedResponse):
+        response.add_lines(f"{HEADER_REQUEST_ID}: {request_id}{_LINES_OF_ALL}")
+        return
     headers = response.headers
     headers[HEADER_REQUEST_ID] = request_id
     headers[HEADER_VERSION] = API_VERSION
