@@ -205,6 +205,20 @@ async def test_a_client_that_hangs_up_in_its_body_is_no_defect(
     assert capsys.readouterr().out == ""
 
 
+async def test_a_body_in_crumbs_is_read_to_its_end(stack: GatewayStack) -> None:
+    """Reading is paused for so many chunks, and goes on when they were taken."""
+    body = json.dumps(payment()).encode().ljust(30_000)
+    answer = await _raw(
+        stack,
+        b"POST /v1/payments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+        b"Idempotency-Key: %s\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n" % (stack.key.encode(), str(uuid4()).encode())
+        + b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+        + b"0\r\n\r\n",
+    )
+    assert answer.startswith(b"HTTP/1.1 202")
+
+
 async def test_an_encoded_body_is_not_unpacked(
     stack: GatewayStack, caplog: pytest.LogCaptureFixture
 ) -> None:
