@@ -212,7 +212,8 @@ async def test_a_body_in_crumbs_is_read_to_its_end(stack: GatewayStack) -> None:
         stack,
         b"POST /v1/payments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
         b"Idempotency-Key: %s\r\nContent-Type: application/json\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n" % (stack.key.encode(), str(uuid4()).encode())
+        b"Transfer-Encoding: chunked\r\n\r\n"
+        % (stack.key.encode(), str(uuid4()).encode())
         + b"".join(b"1\r\n%c\r\n" % byte for byte in body)
         + b"0\r\n\r\n",
     )
