@@ -87,7 +87,10 @@ _ROWS = FlushRows(
             for word in _WORDS
         ),
     ],
-    transfers=[TransferRow(1, 2, 3, 4, 5, 6, 7, 8, "USD"), TransferRow(0, 0, 0, 0, 0, 0, 0, _BIG, "JPY")],
+    transfers=[
+        TransferRow(1, 2, 3, 4, 5, 6, 7, 8, "USD"),
+        TransferRow(0, 0, 0, 0, 0, 0, 0, _BIG, "JPY"),
+    ],
     accounts=[AccountRow(1, 2, 3, 1, 4, word, "USD") for word in _WORDS],
     posted=[SliceDeltaRow(1, 2, 3, 4, number, 0, -number, number) for number in _NUMBERS],
     new_slices=[],
