@@ -194,8 +194,10 @@ def _route_refusal(
             detail="Sandbox tokens work with test keys alone.",
             param="$.payment_method",
         )
-    if _is_token(method) and any(_fits(request, mode, route) for route in routes):
-        return None
+    if _is_token(method):
+        for route in routes:
+            if _fits(request, mode, route):
+                return None
     of_mode = [route for route in routes if route.mode is mode]
     by_currency = [route for route in of_mode if route.takes_currency(request.currency)]
     if not by_currency:

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import starmap
-from uuid import UUID
 
 import msgspec
 
@@ -52,6 +51,7 @@ from storage.sealing import (
     open_sealed,
     seal,
 )
+from storage.uuids import DriverUuid
 
 __all__ = [
     "VERSION_AND_FLAG_NOW",
@@ -106,6 +106,10 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
     ``accepted_at`` is kept to the millisecond. Raises InvariantViolation for a command that
     ``decode_fields`` would refuse: what can't be read later must not be accepted now.
     """
+    return _encoded(command, accepted_at_ms(command.accepted_at))
+
+
+def _encoded(command: PaymentCommand, at_ms: int) -> tuple[bytes, ...]:
     if (problem := problem_of(command)) is not None:
         raise InvariantViolation(f"a command that can't be queued: {problem}")
     payload = _payload_encoder.encode(
@@ -128,18 +132,18 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
     )
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise InvariantViolation(f"a payload of {len(payload)} bytes is over {PAYLOAD_BYTES_MAX}")
-    at_ms = accepted_at_ms(command.accepted_at)
     return merchants_fields(KIND_PAYMENT, command, command.order_uuid, at_ms, payload)
 
 
 def queue_entry(command: PaymentCommand, partition_index: int) -> QueueEntry:
     """Return the command as the append script takes it."""
+    at_ms = accepted_at_ms(command.accepted_at)
     return QueueEntry(
         partition_index=partition_index,
         order_uuid=command.order_uuid,
         fingerprint=command.fingerprint,
-        accepted_at_ms=accepted_at_ms(command.accepted_at),
-        fields=encode_command(command),
+        accepted_at_ms=at_ms,
+        fields=_encoded(command, at_ms),
     )
 
 
@@ -160,7 +164,7 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
         raise EnvelopeUnreadable("value_out_of_range", "idempotency_key is not 16 bytes")
     command = PaymentCommand(
         order_uuid=whole.order_uuid,
-        idempotency_key=UUID(int=int.from_bytes(payload.idempotency_key, "big")),
+        idempotency_key=DriverUuid(payload.idempotency_key),
         merchant_no=whole.merchant_no,
         merchant_id=payload.merchant_id,
         mode=whole.mode,
