@@ -22,7 +22,7 @@ Messages of exceptions name fields, lengths and limits, never contents: they end
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import starmap
 
 import msgspec
@@ -37,6 +37,7 @@ from storage.envelope_fields import (
     accepted_at_ms,
     decode_payload,
     fields_of,
+    header_of,
     merchants_fields,
     read_header,
     stated_version,
@@ -61,6 +62,7 @@ __all__ = [
     "accepted_at_ms",
     "decode_detail",
     "decode_fields",
+    "decode_named",
     "encode_command",
     "encode_detail",
     "open_sealed",
@@ -154,7 +156,11 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
     who can reach it. Whoever has read the header of these very fields hands it in.
     """
     fields = fields_of(raw)
-    header = header or read_header(raw)
+    return decode_named(fields, header or header_of(fields))
+
+
+def decode_named(fields: Mapping[bytes, bytes], header: EnvelopeHeader) -> PaymentCommand:
+    """Return what ``decode_fields`` does, of fields by name whose names were checked."""
     if header.kind != KIND_PAYMENT:
         raise EnvelopeUnreadable("command_unknown", "field c names no command of this version")
     stated_version(fields.get(b"v", b""))
@@ -162,27 +168,28 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
     payload = decode_payload(fields, _payload_decoder, bytes_max=PAYLOAD_BYTES_MAX)
     if len(payload.idempotency_key) != 16:
         raise EnvelopeUnreadable("value_out_of_range", "idempotency_key is not 16 bytes")
+    # In the fields' order, without their names: naming twenty takes three times as long as reading them.
     command = PaymentCommand(
-        order_uuid=whole.order_uuid,
-        idempotency_key=DriverUuid(payload.idempotency_key),
-        merchant_no=whole.merchant_no,
-        merchant_id=payload.merchant_id,
-        mode=whole.mode,
-        seller_no=payload.seller_no,
-        amount_minor=payload.amount_minor,
-        currency=payload.currency,
-        fee_minor=payload.fee_minor,
-        payment_method=payload.payment_method,
-        description=payload.description,
-        buyer_json=payload.buyer_json,
-        metadata_json=payload.metadata_json,
-        fingerprint=whole.fingerprint,
-        accepted_at=whole.accepted_at,
-        api_version=payload.api_version,
-        reply_to=whole.reply_to,
-        captures_manually=payload.captures_manually,
-        hosted=None if payload.hosted is None else HostedPage(*payload.hosted),
-        splits=None if payload.splits is None else tuple(starmap(Split, payload.splits)),
+        whole.order_uuid,
+        DriverUuid(payload.idempotency_key),
+        whole.merchant_no,
+        payload.merchant_id,
+        whole.mode,
+        payload.seller_no,
+        payload.amount_minor,
+        payload.currency,
+        payload.fee_minor,
+        payload.payment_method,
+        payload.description,
+        payload.buyer_json,
+        payload.metadata_json,
+        whole.fingerprint,
+        whole.accepted_at,
+        payload.api_version,
+        whole.reply_to,
+        payload.captures_manually,
+        None if payload.hosted is None else HostedPage(*payload.hosted),
+        None if payload.splits is None else tuple(starmap(Split, payload.splits)),
     )
     if (problem := problem_of(command)) is not None:
         raise EnvelopeUnreadable("value_out_of_range", problem)

@@ -102,7 +102,11 @@ def accepted_at_ms(accepted_at: datetime) -> int:
 
 def read_header(raw: Sequence[bytes]) -> EnvelopeHeader:
     """Return what can be read without the payload. Never raises: damaged parts are None."""
-    fields = dict(zip(raw[0::2], raw[1::2], strict=False))
+    return header_of(by_name(raw))
+
+
+def header_of(fields: Mapping[bytes, bytes]) -> EnvelopeHeader:
+    """Return what ``read_header`` does, of fields by name."""
     merchant_no, mode = _merchant_and_mode(fields.get(b"m", b"")[: _CACHED_BYTES_MAX + 1])
     fingerprint = fields.get(b"f", b"")
     return EnvelopeHeader(
@@ -166,10 +170,20 @@ def stated_version(stated: bytes) -> None:
 
 def fields_of(raw: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return a message's fields by name. Raises EnvelopeUnreadable for a name without a value, or twice."""
-    fields = dict(zip(raw[0::2], raw[1::2], strict=False))
+    fields = by_name(raw)
+    check_names(raw, fields)
+    return fields
+
+
+def by_name(raw: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return a message's fields by name, as far as they have one each: see ``check_names``."""
+    return dict(zip(raw[0::2], raw[1::2], strict=False))
+
+
+def check_names(raw: Sequence[bytes], fields: Mapping[bytes, bytes]) -> None:
+    """Raise EnvelopeUnreadable where ``by_name`` left something out: a name without a value, or twice."""
     if 2 * len(fields) != len(raw):
         raise EnvelopeUnreadable("fields_malformed", f"{len(raw)} items, or a name twice")
-    return fields
 
 
 def decode_payload(

@@ -33,6 +33,7 @@ RECONNECT_PAUSE_S_MAX = 2.0
 # A silent connection is asked whether it lives after this time, and given up after as long again.
 SILENCE_S_MAX = 5.0
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """Orders of this gateway that the books hold now, and orders whose outcome they hold."""

@@ -7,9 +7,9 @@ the time, and the driver sends it without asking for its bytes.
 
 from __future__ import annotations
 
-from asyncpg.pgproto.pgproto import UUID as DriverUuid
+from asyncpg.pgproto import pgproto
 
-__all__ = ["DriverUuid", "canonical_uuid"]
+DriverUuid = pgproto.UUID
 
 
 def canonical_uuid(text: str) -> DriverUuid | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.lookups import Lookups, OrderKey
     from gateway.problems import Problem
     from payments.answer import OrderView
+    from payments.mode import Mode
     from storage.queue_gateway import RedisGatewayQueue
     from storage.queue_ports import AppendBatch
     from storage.read_ports import PaymentQueries, StoredOrder
