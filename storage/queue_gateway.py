@@ -115,14 +115,15 @@ class RedisGatewayQueue:
         """Close the connection."""
         await self._connection.close()
 
-    def _append_args(self, entries: Sequence[QueueEntry]) -> list[bytes | int]:
-        args: list[bytes | int] = [
-            self._settings.stream_length_max,
-            self._settings.record_count_max,
+    def _append_args(self, entries: Sequence[QueueEntry]) -> list[bytes]:
+        """Return bytes alone, numbers too: so many are packed sooner then (``storage.queue_sessions``)."""
+        args = [
+            b"%d" % self._settings.stream_length_max,
+            b"%d" % self._settings.record_count_max,
         ]
         for entry in entries:
             fields = entry.fields
-            args += (entry.fingerprint, entry.accepted_at_ms, len(fields), *fields)
+            args += (entry.fingerprint, b"%d" % entry.accepted_at_ms, b"%d" % len(fields), *fields)
         return args
 
     async def _wait(self, generation: int, deadline_s: float) -> bool:
