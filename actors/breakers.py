@@ -35,6 +35,10 @@ class Verdict(Enum):
     """It refused to run a first send, could not be reached, or kept silent until the time limit."""
 
 
+# Of each call: an Enum looks its members up by code of its own, four times as slow as a name of the module.
+_CLOSED, _WELL, _FAILED = BreakerState.CLOSED, Verdict.WELL, Verdict.FAILED
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerSettings:
     """When to open, for how long, and how to begin again. See ``runtime.psp_config``."""
@@ -80,7 +84,7 @@ class Breaker:
 
     def admits(self) -> bool:
         """Whether a call may start now."""
-        if self._state is BreakerState.CLOSED:
+        if self._state is _CLOSED:
             return True
         return self.state is BreakerState.HALF_OPEN and self.probes_left > 0
 
@@ -94,13 +98,15 @@ class Breaker:
 
     def started(self) -> bool:
         """Note that a call starts. Returns whether it is a probe, which ``ended`` wants to know."""
+        if self._state is _CLOSED:
+            return False
         is_probe = self._state is BreakerState.HALF_OPEN
         self._probing_count += is_probe
         return is_probe
 
     def ended(self, verdict: Verdict, *, is_probe: bool) -> None:
         """Take in how a call ended. Calls from before the breaker opened say nothing new about it."""
-        if self._state is BreakerState.CLOSED:
+        if self._state is _CLOSED:
             if not is_probe:
                 self._watch(verdict)
         elif is_probe and self._state is BreakerState.HALF_OPEN:
@@ -114,12 +120,12 @@ class Breaker:
 
     def _watch(self, verdict: Verdict) -> None:
         settings, window = self._settings, self._window
-        has_failed = verdict is Verdict.FAILED
+        has_failed = verdict is _FAILED
         if len(window) == settings.window_calls:
             self._failed_count -= window[0]
         window.append(has_failed)
         self._failed_count += has_failed
-        if verdict is Verdict.WELL:
+        if verdict is _WELL:
             self._streak_count = 0
             return
         now_s = self._clock.monotonic_s()

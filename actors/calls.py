@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from actors.breakers import BreakerState
 from actors.psp_lines import PspLimits, PspLine
@@ -174,7 +176,7 @@ class PspCalls:
         line.running_count += 1
         task = asyncio.create_task(self._carry_out(line, call, is_probe=line.breaker.started()))
         self._running.add(task)
-        task.add_done_callback(lambda ended: self._finished(line, ended))
+        task.add_done_callback(partial(self._finished, line))
 
     def _refuse_waiting(self, line: PspLine) -> None:
         """Answer all that waits in a line whose breaker is open: it goes elsewhere, or rests."""
@@ -194,7 +196,9 @@ class PspCalls:
         if not task.cancelled() and (error := task.exception()) is not None:
             # A connector raises only for defects: the host must not go on as if nothing were.
             self._on_defect(error)
-        self._fill()
+        if line.waiting:
+            # No other line has a place more by this end.
+            self._fill()
 
     async def _carry_out(self, line: PspLine, call: PspCall, *, is_probe: bool) -> None:
         self._crash_points.reach("before_psp_call")
@@ -215,7 +219,8 @@ class PspCalls:
         self, call: PspCall, answer: PspAnswer, *, parked: ParkReason | None = None
     ) -> None:
         self._on_answer(
-            CallAnswer(
+            CallAnswer.__new__(
+                CallAnswer,
                 partition_index=call.partition_index,
                 order_no=call.order_no,
                 step=call.step,
@@ -238,7 +243,7 @@ class PspCalls:
             return PspAnswer(result=ResultClass.NOT_SENT, message="the key was too old to be sent")
         return None
 
-    async def _ask(self, call: PspCall, timeout_s: float) -> PspAnswer:
+    def _ask(self, call: PspCall, timeout_s: float) -> Coroutine[Any, Any, PspAnswer]:
         psp = self._psps[call.attempt.psp]
         key, reference = call.attempt.psp_key, call.psp_reference
         if call.operation is not None:
@@ -246,15 +251,15 @@ class PspCalls:
             reference = call.operation.charge_reference or None
         match call.step:
             case TimerKind.SEND if call.operation is not None:
-                return await operate(psp, key, call.operation, timeout_s=timeout_s)
+                return operate(psp, key, call.operation, timeout_s=timeout_s)
             case TimerKind.SEND:
-                return await psp.charge(
+                return psp.charge(
                     key, call.attempt.request, reference=reference, timeout_s=timeout_s
                 )
             case TimerKind.QUERY:
-                return await psp.query(psp_key=key, reference=reference, timeout_s=timeout_s)
+                return psp.query(psp_key=key, reference=reference, timeout_s=timeout_s)
             case TimerKind.CANCEL:
-                return await psp.cancel(psp_key=key, reference=reference, timeout_s=timeout_s)
+                return psp.cancel(psp_key=key, reference=reference, timeout_s=timeout_s)
             case TimerKind.RESUME | TimerKind.EXPIRE:
                 raise InvariantViolation("no call does that: a decision says which one follows")
 

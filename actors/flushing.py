@@ -25,17 +25,17 @@ def batch_of(
 ) -> Batch:
     """What one partition decides on. ``known`` are the orders and operations that the ledger holds."""
     commands = [message.command for message in work.messages if message.command is not None]
+    # Mostly none: so they are looked through for what else there may be, not each payment.
+    others = [message for message in work.messages if message.command is None]
     return Batch(
         commands=commands,
         known=known_of(work.messages, known),
-        operations=[
-            message.operation for message in work.messages if message.operation is not None
-        ],
+        operations=[message.operation for message in others if message.operation is not None],
         standings=standings,
         answers=work.answers,
         due=work.due,
-        psp_events=[message.event for message in work.messages if message.event is not None],
-        checkouts=[message.checkout for message in work.messages if message.checkout is not None],
+        psp_events=[message.event for message in others if message.event is not None],
+        checkouts=[message.checkout for message in others if message.checkout is not None],
         dead_letter_count=sum(
             not message.is_readable or message.action is not None for message in work.messages
         ),
@@ -48,28 +48,29 @@ def replies_of(decided: Decided, work: Work) -> list[Reply]:
     """Tell each gateway which of its orders are in the books, also those that were there before."""
     ended = (*decided.closed.values(), *decided.ended_at_once)
     settled = [
-        Reply(reply_to=command.reply_to, order_uuid=command.order_uuid, is_settled=True)
+        Reply.__new__(Reply, command.reply_to, command.order_uuid, is_settled=True)
         for command in (order.command for order in ended)
         if command.reply_to
     ]
     taken_in = [
-        Reply(reply_to=command.reply_to, order_uuid=command.order_uuid, is_settled=False)
+        Reply.__new__(Reply, command.reply_to, command.order_uuid, is_settled=False)
         for command in (message.command for message in work.messages)
         if command is not None and command.reply_to
     ]
+    others = [message for message in work.messages if message.command is None]
     taken_in += [
         Reply(reply_to=event.reply_to, order_uuid=event.event_uuid, is_settled=False)
-        for event in (message.event for message in work.messages)
+        for event in (message.event for message in others)
         if event is not None and event.reply_to
     ]
     taken_in += [
         Reply(reply_to=operation.reply_to, order_uuid=operation.operation_uuid, is_settled=False)
-        for operation in (message.operation for message in work.messages)
+        for operation in (message.operation for message in others)
         if operation is not None and operation.reply_to
     ]
     taken_in += [
         Reply(reply_to=checkout.reply_to, order_uuid=checkout.checkout_uuid, is_settled=False)
-        for checkout in (message.checkout for message in work.messages)
+        for checkout in (message.checkout for message in others)
         if checkout is not None and checkout.reply_to
     ]
     return settled + taken_in
@@ -108,24 +109,28 @@ def flush_of(decisions: Iterable[Decided], work: Mapping[int, Work]) -> Flush:
 
 
 def _personal_rows(decided: Decided) -> Iterable[PersonalRow]:
+    detail, request_base = PersonalPart.DETAIL, PersonalPart.REQUEST_BASE.value
     for order in decided.opened:
-        yield PersonalRow(
+        yield PersonalRow.__new__(
+            PersonalRow,
             partition_index=decided.partition_index,
             order_no=order.order_no,
-            part=PersonalPart.DETAIL,
+            part=detail,
             envelope=encode_detail(order.payment),
         )
     for order_no, reason in decided.reasons:
-        yield PersonalRow(
+        yield PersonalRow.__new__(
+            PersonalRow,
             partition_index=decided.partition_index,
             order_no=order_no,
-            part=PersonalPart.DETAIL,
+            part=detail,
             envelope=seal(reason.encode()),
         )
     for order_no, attempt in decided.planned:
-        yield PersonalRow(
+        yield PersonalRow.__new__(
+            PersonalRow,
             partition_index=decided.partition_index,
             order_no=order_no,
-            part=PersonalPart.REQUEST_BASE + attempt.attempt_no,
+            part=request_base + attempt.attempt_no,
             envelope=seal(attempt.request),
         )

@@ -46,7 +46,8 @@ class OrderedPlanner:
     def plan(self, command: PaymentCommand, attempt_no: int, psp: str) -> AttemptPlan:
         """Fix what attempt ``attempt_no`` says. The PSP key depends on the order alone, never on the owner."""
         connector = self._psps[psp]
-        terms = ChargeTerms(
+        terms = ChargeTerms.__new__(
+            ChargeTerms,
             amount_minor=command.amount_minor,
             currency=command.currency,
             token=command.payment_method,
@@ -56,7 +57,8 @@ class OrderedPlanner:
             description=command.description or "",
             hosted=command.hosted,
         )
-        return AttemptPlan(
+        return AttemptPlan.__new__(
+            AttemptPlan,
             psp=connector.name,
             psp_account=connector.account,
             psp_key=psp_key(command.order_uuid, attempt_no),
@@ -70,7 +72,8 @@ class OrderedPlanner:
 
 def ask_of(command: PaymentCommand) -> Ask:
     """What of an order its route may hang on."""
-    return Ask(
+    return Ask.__new__(
+        Ask,
         command.payment_method,
         command.currency,
         command.amount_minor,

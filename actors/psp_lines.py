@@ -18,6 +18,7 @@ SUCCESS_CHARGES_MIN = 20
 SUCCESS_S = 60.0
 
 _SUCCESSES = frozenset({ResultClass.APPROVED, ResultClass.REQUIRES_ACTION})
+_UNWELL = frozenset({ResultClass.NOT_SENT, ResultClass.UNKNOWN})
 
 # An answer that took this part of its time limit is its end: the connector gave up.
 _TIMED_OUT_SHARE = 0.95
@@ -110,12 +111,12 @@ class PspLine:
 
     def verdict(self, call: PspCall, answer: PspAnswer, seconds: float) -> Verdict:
         """What the answer tells about the PSP, apart from its order."""
+        if answer.result not in _UNWELL:
+            return Verdict.WELL
         if answer.result is ResultClass.NOT_SENT:
             # What it says of a key that it has seen before may be about that key alone.
             is_about_key = call.attempt.is_tainted and not answer.is_silent
             return Verdict.UNCLEAR if is_about_key else Verdict.FAILED
-        if answer.result is not ResultClass.UNKNOWN:
-            return Verdict.WELL
         if not answer.is_silent:
             return Verdict.UNCLEAR
         has_timed_out = seconds >= _TIMED_OUT_SHARE * self.timeout_s(call.step)

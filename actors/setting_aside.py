@@ -62,7 +62,8 @@ def known_of(messages: Iterable[Message], known: KnownOrders) -> Mapping[UUID, b
 
 def is_letter(message: Message) -> bool:
     """Whether a message of the stream is to become a dead letter."""
-    return not message.is_readable and message.action is None
+    # Most are payments, which this tells at once.
+    return message.command is None and not message.is_readable and message.action is None
 
 
 def refused(message: Message, reason: str, detail: str) -> Message:

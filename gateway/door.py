@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import uuid_utils
 from aiohttp import hdrs, web
@@ -17,6 +18,7 @@ from aiohttp.typedefs import Middleware
 from gateway.authentication import MERCHANT, Authentication, Merchant, Operator
 from gateway.bodies import BODY, PAN_PROBLEM
 from gateway.card_search import has_card_number
+from gateway.lined_responses import LinedResponse
 from gateway.openapi.declarations import Access, Declaration, declaration_of
 from gateway.problems import Code, Problem, problem_response
 from gateway.request_log import RequestLog
@@ -30,6 +32,8 @@ HEADER_VERSION = "Tallystick-Version"
 HEADER_IDEMPOTENCY_KEY = "Idempotency-Key"
 SERVER_NAME = "tallystick"
 
+_LINES_OF_ALL = f"\r\n{HEADER_VERSION}: {API_VERSION}\r\n{hdrs.SERVER}: {SERVER_NAME}\r\n"
+
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 _FAILED: web.RequestKey[tuple[str, float]] = web.RequestKey("failed", tuple)
 """Route and begin of a request whose handler raised."""
@@ -41,7 +45,8 @@ MerchantHandler = Callable[[web.Request, Merchant], Awaitable[Answer]]
 OperatorHandler = Callable[[web.Request, Operator], Awaitable[Answer]]
 AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_HEX_TO_LETTERS = str.maketrans("0123456789abcdef", LETTERS)
+# Of bytes: a text is translated in a third of the time so.
+_HEX_TO_LETTERS = bytes.maketrans(b"0123456789abcdef", LETTERS.encode())
 # aiohttp's own refusals, by status.
 _BY_STATUS = {
     404: Problem(code=Code.NOT_FOUND, detail="The API has no such path."),
@@ -68,7 +73,8 @@ _VERSION_UNKNOWN = Problem(
 
 def new_request_id() -> str:
     """Return ``req_`` and 32 letters, rising with time: no digits, so no card number by chance."""
-    return f"req_{uuid_utils.uuid7().hex.translate(_HEX_TO_LETTERS)}"
+    letters = uuid_utils.uuid7().hex.encode().translate(_HEX_TO_LETTERS)
+    return f"req_{letters.decode()}"
 
 
 class Door:
@@ -143,12 +149,7 @@ class Door:
         For the route that nearly every request takes: finding it again each time, and walking the
         layers of the application around it, costs a tenth of the request.
         """
-        of_merchant = self.merchant(handler)
-
-        async def handle(request: web.Request) -> web.StreamResponse:
-            return await self._passed_through(request, of_merchant, route)
-
-        return handle
+        return partial(self._passed_through, handler=self.merchant(handler), route=route)
 
     async def _passed_through(
         self, request: web.Request, handler: AiohttpHandler, route: str
@@ -242,6 +243,9 @@ class Door:
 
 def finish(response: web.StreamResponse, request_id: str) -> None:
     """Set the headers that every answer has."""
+    if isinstance(response, LinedResponse):
+        response.add_lines(f"{HEADER_REQUEST_ID}: {request_id}{_LINES_OF_ALL}")
+        return
     headers = response.headers
     headers[HEADER_REQUEST_ID] = request_id
     headers[HEADER_VERSION] = API_VERSION

@@ -24,7 +24,7 @@ from gateway.settings import BODY_BYTES_MAX, RequestLogSettings
 from payments.answer import PAYMENT_PATH_BASE
 from payments.card_numbers import contains_card_number_in_json
 from payments.defects import InvariantViolation
-from payments.identity import parse_idempotency_key, parse_request_id
+from payments.identity import LETTERS, parse_idempotency_key
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from runtime.logs import get_logger
@@ -35,7 +35,8 @@ from runtime.metrics import (
     Metrics,
 )
 from storage.request_log import RequestLogStore
-from storage.request_rows import LoggedRequest, request_time
+from storage.request_rows import LoggedRequest
+from storage.uuids import DriverUuid, canonical_uuid
 
 # Looking at the log is no news, and would fill it with itself.
 REQUESTS_PATH = "/v1/requests"
@@ -57,7 +58,7 @@ DURATION_US_MAX = 2**31 - 1
 # A process that ends has no longer for its last notes.
 LAST_FLUSH_S = 1.0
 
-_UNKNOWN = UUID(int=0)
+_LETTERS_TO_HEX = bytes.maketrans(LETTERS.encode(), b"0123456789abcdef")
 
 
 class _Note(NamedTuple):
@@ -223,21 +224,27 @@ class RequestLog:
         await self._store.write(slot, rows)
 
     def _row(self, note: _Note) -> LoggedRequest:
-        number = parse_request_id(note.request_id) or _UNKNOWN
-        key = None if note.key is None else parse_idempotency_key(note.key)
+        status, key = note.status, note.key
         return LoggedRequest(
-            request_no=number,
+            request_no=_number_of(note.request_id),
             merchant_no=note.merchant.merchant_no,
             mode=note.merchant.mode,
             method=note.method,
             route=note.route,
-            status=note.status,
-            code=_code(note),
-            idempotency_key=key,
+            status=status,
+            code=None if status < 400 else _code(note.answer),
+            idempotency_key=(
+                None if key is None else canonical_uuid(key) or parse_idempotency_key(key)
+            ),
             duration_us=min(DURATION_US_MAX, max(0, int(note.duration_s * 1e6))),
-            received_at=request_time(number),
             bodies=_bodies(note, self._settings.body_bytes_max),
         )
+
+
+def _number_of(request_id: str) -> UUID:
+    """Return what ``parse_request_id`` does of an id of our own, in a fifth of the time."""
+    letters = request_id.rpartition("_")[2].encode()
+    return DriverUuid(letters.translate(_LETTERS_TO_HEX).decode())
 
 
 def _bodies(note: _Note, bytes_max: int) -> bytes:
@@ -259,12 +266,12 @@ def _size(note: _Note) -> int:
     return (len(note.request) if note.request else 0) + (len(note.answer) if note.answer else 0)
 
 
-def _code(note: _Note) -> str | None:
+def _code(answer: bytes | None) -> str | None:
     """The code of a problem that was answered."""
-    if note.status < 400 or note.answer is None:
+    if answer is None:
         return None
     try:
-        return _PROBLEM.decode(note.answer).code
+        return _PROBLEM.decode(answer).code
     except msgspec.MsgspecError:
         return None
 

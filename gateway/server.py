@@ -52,6 +52,12 @@ class ProblemRequestHandler(RequestHandler):
             self._first_request_timer.cancel()
         super().connection_lost(exc)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on, where something was paused: else aiohttp feeds its parser with nothing, and asks the transport,
+        twice a request."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
     def handle_error(
         self,
         request: web.BaseRequest,

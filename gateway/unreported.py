@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice, takewhile
 from typing import NamedTuple
 from uuid import UUID
 
@@ -54,7 +55,7 @@ class Unreported:
     def keep(self, entry: QueueEntry, now_s: float) -> None:
         """Keep an order, or an event, that is about to be acknowledged."""
         self._forget(entry.order_uuid)
-        size_bytes = sum(map(len, entry.fields))
+        size_bytes = len(b"".join(entry.fields))
         self._kept[entry.order_uuid] = _Kept(entry, now_s, size_bytes)
         self._bytes += size_bytes
         if entry.is_event:
@@ -69,19 +70,17 @@ class Unreported:
 
     def older_than(self, kept_before_s: float, count_max: int) -> list[QueueEntry]:
         """Return the oldest of those kept before then, and put them last: others come next time."""
-        found: list[QueueEntry] = []
-        for order_uuid, kept in list(self._first(count_max)):
-            if kept.kept_at_s > kept_before_s:
-                break
-            found.append(kept.entry)
+        oldest = islice(self._kept.items(), count_max)
+        late = list(takewhile(lambda item: item[1].kept_at_s <= kept_before_s, oldest))
+        for order_uuid, _ in late:
             self._kept.move_to_end(order_uuid)
-        return found
+        return [kept.entry for _, kept in late]
 
     def forget_events(self, entries: Iterable[QueueEntry], kept_before_s: float) -> None:
         """Forget those of the entries that are PSPs' events and were kept before then."""
         for entry in entries:
-            kept = self._kept.get(entry.order_uuid)
-            if entry.is_event and kept is not None and kept.kept_at_s < kept_before_s:
+            kept = self._kept.get(entry.order_uuid) if entry.is_event else None
+            if kept is not None and kept.kept_at_s < kept_before_s:
                 self._forget(entry.order_uuid)
 
     def oldest_age_s(self, now_s: float) -> float:
@@ -98,7 +97,3 @@ class Unreported:
             self._bytes -= kept.size_bytes
             if kept.entry.is_event:
                 del self._events[order_uuid]
-
-    def _first(self, count_max: int) -> Iterable[tuple[UUID, _Kept]]:
-        for _, item in zip(range(count_max), self._kept.items(), strict=False):
-            yield item

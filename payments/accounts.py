@@ -88,6 +88,26 @@ def fee_income(merchant_no: int, mode: Mode, currency: str) -> AccountKey:
     return AccountKey(merchant_no, mode, AccountKind.FEE_INCOME, "", currency)
 
 
+class ChargeAccounts(NamedTuple):
+    """The accounts of a charge that is one seller's."""
+
+    receivable: AccountKey
+    wallet: AccountKey
+    income: AccountKey
+
+
+@lru_cache(maxsize=NAMES_KEPT_MAX)
+def charge_accounts(
+    merchant_no: int, mode: Mode, psp: str, seller_no: int, currency: str
+) -> ChargeAccounts:
+    """All three by one look-up: every payment needs them twice, to load them and to post to them."""
+    return ChargeAccounts(
+        psp_receivable(merchant_no, mode, psp, currency),
+        wallet(merchant_no, mode, seller_no, currency),
+        fee_income(merchant_no, mode, currency),
+    )
+
+
 @lru_cache(maxsize=NAMES_KEPT_MAX)
 def dispute_hold(merchant_no: int, mode: Mode, currency: str) -> AccountKey:
     """The account that keeps disputed amounts of this tenant until the disputes have ended."""

@@ -66,12 +66,17 @@ class PspAnswer(NamedTuple):
         Postgres refuses a zero character, a time without a zone has no meaning, and one at the end of
         the calendar none in UTC; nothing of it may stop the partition that has to hear what became of the charge.
         """
+        texts = f"{self.reference}{self.decline_code}{self.message}{self.next_action_url}"
+        at = self.effective_at
+        if texts.isprintable() and (at is None or is_storable_time(at)):
+            # Nearly every answer: looked at as one text, and not copied.
+            return self
         return self._replace(
             reference=_printable(self.reference),
             decline_code=_printable(self.decline_code),
             message=_printable(self.message) or "",
             next_action_url=_printable(self.next_action_url),
-            effective_at=self.effective_at if is_storable_time(self.effective_at) else None,
+            effective_at=at if is_storable_time(at) else None,
         )
 
 

@@ -91,8 +91,10 @@ class PartitionBook:
                 continue
             operation = order.operation
             payment = None if operation is None else self._standings.get(operation.payment_no)
-            needed |= transfers.accounts_of(order.command, order.attempt.psp, payment)
-        return needed - self._accounts.keys()
+            needed.update(transfers.accounts_of(order.command, order.attempt.psp, payment))
+        # Not ``needed - held.keys()``, which walks over all that is held, thousands, at each flush.
+        held = self._accounts
+        return {key for key in needed if key not in held}
 
     def remember_accounts(self, loaded: Mapping[AccountKey, AccountHead]) -> None:
         """Take stored slices into memory. Raises InvariantViolation for one that memory holds."""

@@ -96,6 +96,8 @@ _LUHN_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 def contains_card_number(text: str) -> bool:
     """Whether a card number stands anywhere in the text. Says only that: no digit leaves here."""
+    if len(text) < LENGTH_MIN:
+        return False
     data = text.encode("utf-8", "replace")
     if not text.isascii() and _FOREIGN.search(data.translate(None, _ASCII).decode()) is not None:
         text = _FOREIGN.sub(_to_ascii, text)

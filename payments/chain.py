@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from operator import attrgetter
 
 from payments.rows import OutcomeRow, TransferRow
@@ -23,24 +23,29 @@ GENESIS = bytes(HASH_BYTES)
 _BATCH = struct.Struct(">hqII")
 _TRANSFER = struct.Struct(">qhhqqq3s")
 _OUTCOME = struct.Struct(">qhqhqq3s")
+_LENGTH = struct.Struct(">i")
+_TIME = struct.Struct(">?q")
+_NO_TEXT = _LENGTH.pack(-1)
+_NO_TIME = _TIME.pack(False, 0)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def _text(value: str | None) -> bytes:
     """Length first, so that no two sequences of texts share bytes; -1 tells None from empty."""
     if value is None:
-        return struct.pack(">i", -1)
+        return _NO_TEXT
     raw = value.encode()
-    return struct.pack(">i", len(raw)) + raw
+    return _LENGTH.pack(len(raw)) + raw
 
 
 def _time(value: datetime | None) -> bytes:
     """Microseconds since 1970 in UTC, as exact as the database; a flag tells None from 1970."""
     if value is None:
-        return struct.pack(">?q", False, 0)
-    return struct.pack(">?q", True, (value - _EPOCH) // _MICROSECOND)
+        return _NO_TIME
+    since = value - _EPOCH
+    # A division by a timedelta of a microsecond says the same, and takes twice as long.
+    return _TIME.pack(True, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
 def extend(

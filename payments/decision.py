@@ -33,6 +33,9 @@ from payments.rows import TimerKind
 from payments.splits import split_rows
 from payments.writing import Writing
 
+# Where every payment stands at first.
+_TAKEN_IN = next_state(PaymentState.CREATED, PaymentEvent.CREATED)
+
 
 class Decision:
     """Decides one batch, part by part, in the order of the methods."""
@@ -245,20 +248,22 @@ class Decision:
         if command.splits is not None:
             rows = split_rows(self._writing.partition_index, order_no, command.splits)
             decided.splits.extend(rows)
-        order = OpenOrder(
+        order = OpenOrder.__new__(
+            OpenOrder,
             order_no=order_no,
             command=command,
             attempt=self._writing.new_attempt(order_no, command, 1, self._choice.first(command)),
-            status=next_state(PaymentState.CREATED, PaymentEvent.CREATED),
+            status=_TAKEN_IN,
             is_outcome_known=True,
             psp_reference=None,
             next_action_url=None,
             action_expires_at=None,
             next_retry_at=None,
-            event_sequence=0,
+            event_sequence=1,
             tried_since=self._now,
         )
-        decided.opened.append(self._writing.with_event(order, PaymentEvent.CREATED))
+        self._writing.event(order_no, 1, PaymentEvent.CREATED, of=command)
+        decided.opened.append(order)
         self._writing.call(order, TimerKind.SEND)
 
     # --- the end ------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from payments.psp_terms import PspTerms
 from payments.retry_policy import RetryPolicy
 from payments.rows import TimerKind
 
+_FREEING = frozenset({ResultClass.NOT_SENT, ResultClass.DECLINED_FINAL})
+
 
 def may_fall_back(
     order: OpenOrder,
@@ -28,6 +30,8 @@ def may_fall_back(
     policy: RetryPolicy,
 ) -> bool:
     """Whether this answer frees the order for another PSP. ``order`` is as it was before the answer."""
+    if answer.result not in _FREEING:
+        return False
     attempt = order.attempt
     if attempt.attempt_no >= policy.attempts_max or order.status is not PaymentState.PROCESSING:
         return False
@@ -38,12 +42,10 @@ def may_fall_back(
     if answer.result is ResultClass.NOT_SENT:
         has_tried = answer.is_key_spent or attempt.try_count + 1 >= policy.fallback_tries
         return is_clean and step is TimerKind.SEND and has_tried
-    if answer.result is ResultClass.DECLINED_FINAL:
-        age_s = (now - order.tried_since).total_seconds()
-        is_over = policy.soft_decline.is_over(try_count=attempt.attempt_no, age_s=age_s)
-        is_soft = answer.decline_code in policy.soft_decline_codes
-        return is_soft and not is_over and (is_clean or terms.replays_declines)
-    return False
+    age_s = (now - order.tried_since).total_seconds()
+    is_over = policy.soft_decline.is_over(try_count=attempt.attempt_no, age_s=age_s)
+    is_soft = answer.decline_code in policy.soft_decline_codes
+    return is_soft and not is_over and (is_clean or terms.replays_declines)
 
 
 def may_leave(order: OpenOrder, *, epoch: int, policy: RetryPolicy) -> bool:

@@ -8,6 +8,7 @@ no step ever uses another key while the attempt is tainted.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from payments.attempts import Attempt, PspAnswer, ResultClass
@@ -72,10 +73,16 @@ def after_answer(
         # Nothing ran, and nothing can until the next send: that one is the try.
         prepared = order._replace(psp_reference=answer.reference, parked=None)
         return Waiting(prepared, step, SEND_UNSEEN_MS, is_called_at_once=True)
+    if answer.result is ResultClass.APPROVED and _is_as_asked(order, answer):
+        # An end counts no tries: no row of it tells them.
+        return _approved(order, answer)
     order = _with_try(order, step, answer)
     match answer.result:
         case ResultClass.APPROVED:
-            return _approved(order, answer, now, policy)
+            # The PSP moved other money than we asked for. Nothing we could book is true, so it stays
+            # unknown, is asked again, and is left to a person.
+            unclear = _unclear(order)
+            return _again(unclear, TimerKind.QUERY, now, policy.unknown.wait_ms(unclear))
         case ResultClass.DECLINED_FINAL:
             return Ended(
                 event=PaymentEvent.DECLINED,
@@ -98,9 +105,11 @@ def after_answer(
 
 
 def _is_first_half(order: OpenOrder, step: TimerKind, answer: PspAnswer) -> bool:
+    if answer.result is not ResultClass.PREPARED:
+        return False
     is_news = order.psp_reference is None and answer.reference is not None
     is_sent = step is TimerKind.SEND and order.status is PaymentState.PROCESSING
-    return answer.result is ResultClass.PREPARED and is_news and is_sent
+    return is_news and is_sent
 
 
 def after_refusal(
@@ -141,6 +150,8 @@ def send_before(attempt: Attempt, key_lifetime_s: int) -> datetime:
     return attempt.created_at + _sendable_for(key_lifetime_s)
 
 
+# As many as there are PSPs with promises of their own; asked for each call.
+@lru_cache(maxsize=64)
 def _sendable_for(key_lifetime_s: int) -> timedelta:
     return max(timedelta(), timedelta(seconds=key_lifetime_s) - KEY_LIFETIME_MARGIN)
 
@@ -160,7 +171,7 @@ def _with_try(order: OpenOrder, step: TimerKind, answer: PspAnswer) -> OpenOrder
 
 def _to_operation(order: OpenOrder, answer: PspAnswer) -> PspAnswer:
     """No capture, void or refund has an action of the buyer's: a PSP that says so tells nothing."""
-    if order.operation is not None and answer.result is ResultClass.REQUIRES_ACTION:
+    if answer.result is ResultClass.REQUIRES_ACTION and order.operation is not None:
         return answer._replace(result=ResultClass.UNKNOWN)
     return answer
 
@@ -177,16 +188,10 @@ def _is_as_asked(order: OpenOrder, answer: PspAnswer) -> bool:
     return told == asked and answer.currency == command.currency
 
 
-def _approved(
-    order: OpenOrder, answer: PspAnswer, now: datetime, policy: RetryPolicy
-) -> Ended | Waiting:
-    if not _is_as_asked(order, answer):
-        # The PSP moved other money than we asked for. Nothing we could book is true, so it stays
-        # unknown, is asked again, and is left to a person.
-        unclear = _unclear(order)
-        return _again(unclear, TimerKind.QUERY, now, policy.unknown.wait_ms(unclear))
+def _approved(order: OpenOrder, answer: PspAnswer) -> Ended:
     is_hold = isinstance(order.command, PaymentCommand) and order.command.captures_manually
-    return Ended(
+    return Ended.__new__(
+        Ended,
         event=PaymentEvent.AUTHORIZED if is_hold else PaymentEvent.SUCCEEDED,
         captured_minor=answer.captured_minor,
         psp_reference=answer.reference or order.psp_reference,

@@ -35,7 +35,8 @@ class _Running:
 
     def after(self) -> AccountHead:
         before = self.before
-        return AccountHead(
+        return AccountHead.__new__(
+            AccountHead,
             account_no=self.account_no,
             version=before.version + self.transfer_count,
             debits_posted_minor=before.debits_posted_minor + self.debits_minor,
@@ -75,7 +76,8 @@ class Posting:
                 debited.debits_pending_minor += effect.pending * amount_minor
                 credited.credits_pending_minor += effect.pending * amount_minor
             decided.transfers.append(
-                TransferRow(
+                TransferRow.__new__(
+                    TransferRow,
                     partition_index=decided.partition_index,
                     order_no=order_no,
                     step=movement.step,
@@ -97,7 +99,8 @@ class Posting:
         for key, running in self._running.items():
             decided.slice_heads[key] = running.after()
             decided.slices.append(
-                SliceDeltaRow(
+                SliceDeltaRow.__new__(
+                    SliceDeltaRow,
                     partition_index=decided.partition_index,
                     account_no=running.account_no,
                     version_before=running.before.version,

@@ -62,7 +62,8 @@ class Writing:
         lifetime_s = self._planner.terms(order.attempt.psp).key_lifetime_s
         is_send = step is TimerKind.SEND
         self.decided.calls.append(
-            PspCall(
+            PspCall.__new__(
+                PspCall,
                 partition_index=self.partition_index,
                 order_no=order.order_no,
                 step=step,
@@ -107,7 +108,8 @@ class Writing:
 
         ``sequence`` is gapless per order, from 1.
         """
-        row = EventRow(
+        row = EventRow.__new__(
+            EventRow,
             partition_index=self.partition_index,
             order_no=order_no,
             sequence=sequence,

@@ -46,16 +46,16 @@ def classify_query(psp_key: str, http_status: int, body: bytes) -> PspAnswer:
 
 def _fits_the_books(answer: AnswerBody) -> bool:
     """Whether its texts can be stored: a PSP's oversized field must not stop a partition."""
-    bounds = (
-        (answer.reference, REFERENCE_CHARACTERS_MAX),
-        (answer.decline_code, CODE_CHARACTERS_MAX),
-        (answer.next_action_url, URL_CHARACTERS_MAX),
-        (answer.message, None),
+    return (
+        _fits(answer.reference, REFERENCE_CHARACTERS_MAX)
+        and _fits(answer.decline_code, CODE_CHARACTERS_MAX)
+        and _fits(answer.next_action_url, URL_CHARACTERS_MAX)
+        and "\0" not in answer.message
     )
-    return all(
-        text is None or ("\0" not in text and (bound is None or len(text) <= bound))
-        for text, bound in bounds
-    )
+
+
+def _fits(text: str | None, characters_max: int) -> bool:
+    return text is None or ("\0" not in text and len(text) <= characters_max)
 
 
 def of_another_request(answer: PspAnswer) -> PspAnswer:
@@ -107,7 +107,8 @@ def _answered(result: ResultClass, answer: AnswerBody, http_status: int) -> PspA
     is_charge = answer.object == "charge"
     is_held = is_charge and answer.status == "authorized"
     message = answer.message or ("" if answer.key is not None else f"HTTP {http_status}")
-    return PspAnswer(
+    return PspAnswer.__new__(
+        PspAnswer,
         result=result,
         reference=answer.reference,
         decline_code=answer.decline_code,

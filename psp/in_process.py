@@ -6,7 +6,7 @@ For engine benchmarks and unit tests only. It forgets everything when the proces
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 from datetime import datetime
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from runtime.clock import Clock
 Answer = TypeVar("Answer")
 
 _CHARGE = msgspec.json.Decoder(ChargeRequest)
+_ENCODER = msgspec.json.Encoder()
 
 
 class InProcessPsp:
@@ -171,12 +172,17 @@ class InProcessPsp:
             return unknown("the answer came too late", is_silent=True)
         return classify_send(psp_key, *_as_http(decision.reply))
 
-    async def _within(
+    def _within(
+        self, timeout_s: float, running: Coroutine[None, None, Answer]
+    ) -> Awaitable[Answer | None]:
+        """The PSP's answer, or None at the deadline; the PSP goes on regardless."""
+        if self._sandbox.scenario.latency_ms_median <= 0 and not self._sandbox.faults.slow_ms:
+            return running
+        return self._until(timeout_s, running)
+
+    async def _until(
         self, timeout_s: float, running: Coroutine[None, None, Answer]
     ) -> Answer | None:
-        """Await the PSP's answer, or return None at the deadline; the PSP goes on regardless."""
-        if self._sandbox.scenario.latency_ms_median <= 0 and not self._sandbox.faults.slow_ms:
-            return await running
         task = asyncio.ensure_future(running)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -185,4 +191,4 @@ class InProcessPsp:
 
 
 def _as_http(reply: Reply) -> tuple[int, bytes]:
-    return reply.status, msgspec.json.encode(reply.body)
+    return reply.status, _ENCODER.encode(reply.body)

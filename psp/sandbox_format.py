@@ -29,6 +29,8 @@ CAPABILITIES = Capabilities(
     is_sandbox=True,
 )
 
+_SORTED = msgspec.json.Encoder(order="sorted")
+
 
 def canonical_charge(terms: ChargeTerms) -> bytes:
     """Return the request body: JSON with sorted keys and every field written out."""
@@ -43,7 +45,7 @@ def canonical_charge(terms: ChargeTerms) -> bytes:
         metadata=Metadata(merchant=terms.merchant_id, order_key=terms.order_key),
         hosted=msgspec.UNSET if page is None else HostedTerms(*page),
     )
-    return msgspec.json.encode(request, order="sorted")
+    return _SORTED.encode(request)
 
 
 def settlement_line(row: SettlementRow) -> SettlementLine:

@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 
 from payments.mode import Mode
-from storage.request_rows import LoggedRequest, request_time
+from storage.request_rows import LoggedRequest
 from storage.sealing import open_sealed, seal
 
 # Compressing so many takes less than a millisecond, and most that repeats has done so within them.
@@ -61,6 +61,10 @@ class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
     duration_us: int
 
 
+# By numbers: a UUID of Python's compares in Python, and thousands are put in order at once.
+_place = attrgetter("merchant_no", "mode", "request_no.int")
+_whose = attrgetter("merchant_no", "mode")
+
 _encoder = msgspec.msgpack.Encoder()
 _heads_decoder = msgspec.msgpack.Decoder(list[_Head])
 _bodies_decoder = msgspec.msgpack.Decoder(list[bytes])
@@ -73,7 +77,7 @@ def key_print(key: UUID) -> bytes:
 
 def blocks_of(rows: Sequence[LoggedRequest]) -> Iterator[RequestBlock]:
     """Pack requests of any merchants; each block by itself, so that others get their turn in between."""
-    for _, group in groupby(sorted(rows, key=_place), key=attrgetter("merchant_no", "mode")):
+    for _, group in groupby(sorted(rows, key=_place), key=_whose):
         yield from map(_block, _parts(group))
 
 
@@ -92,7 +96,7 @@ def requests_of(
     )
     return [
         LoggedRequest(
-            request_no=(number := UUID(bytes=head.number)),
+            request_no=UUID(bytes=head.number),
             merchant_no=merchant_no,
             mode=mode,
             method=head.method,
@@ -101,7 +105,6 @@ def requests_of(
             code=head.code,
             idempotency_key=None if head.key is None else UUID(bytes=head.key),
             duration_us=head.duration_us,
-            received_at=request_time(number),
             bodies=text,
         )
         for head, text in zip(unpacked, said, strict=True)
@@ -110,28 +113,22 @@ def requests_of(
 
 def _parts(rows: Iterator[LoggedRequest]) -> Iterator[list[LoggedRequest]]:
     part: list[LoggedRequest] = []
-    size = 0
+    size = until = 0
     for row in rows:
+        number = row.request_no.int
         if part and (
-            len(part) >= BLOCK_COUNT_MAX
+            number >= until
+            or len(part) >= BLOCK_COUNT_MAX
             or size + len(row.bodies) > BLOCK_BYTES_MAX
-            or _ms(row) - _ms(part[0]) >= BLOCK_SPAN_MS
         ):
             yield part
             part, size = [], 0
+        if not part:
+            until = ((number >> _TIME_SHIFT) + BLOCK_SPAN_MS) << _TIME_SHIFT
         part.append(row)
         size += len(row.bodies)
     if part:
         yield part
-
-
-def _place(row: LoggedRequest) -> tuple[int, int, int]:
-    # Numbers: a UUID compares in Python, and thousands are put in order at once.
-    return row.merchant_no, row.mode, row.request_no.int
-
-
-def _ms(row: LoggedRequest) -> int:
-    return row.request_no.int >> _TIME_SHIFT
 
 
 def _block(rows: Sequence[LoggedRequest]) -> RequestBlock:

@@ -34,10 +34,13 @@ class LoggedRequest(NamedTuple):
     """Of a problem."""
     idempotency_key: UUID | None
     duration_us: int
-    received_at: datetime
-    """What ``request_time`` says of the number."""
     bodies: bytes
     """A JSON object, redacted."""
+
+    @property
+    def received_at(self) -> datetime:
+        """When it came. Asked of those that are read: many more are written."""
+        return request_time(self.request_no)
 
 
 class Whose(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from loadtest.mutants.patching import Mutant, replace_attribute
@@ -51,6 +51,18 @@ def _release_leaves_it_pending() -> None:
     replace_attribute(posting, "OF_HOLDS", kept)
 
 
+def _first_sellers_pay() -> None:
+    from payments import splits
+
+    def shares_in_turn(amount_minor: int, left_minor: Sequence[int]) -> list[int]:
+        shares: list[int] = []
+        for left in left_minor:
+            shares.append(min(left, amount_minor - sum(shares)))
+        return shares
+
+    replace_attribute(splits, "shares_minor", shares_in_turn)
+
+
 IN_OPERATIONS = (
     Mutant(
         name="refunds_in_flight_not_counted",
@@ -72,5 +84,12 @@ IN_OPERATIONS = (
         breaks=("I8",),
         mix="none",
         put_in=_release_leaves_it_pending,
+    ),
+    Mutant(
+        name="first_sellers_pay",
+        defect="a partial capture or refund of several sellers' charge is all the first one's, while it lasts",
+        breaks=("I6",),
+        mix="none",
+        put_in=_first_sellers_pay,
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 
 import msgspec
@@ -37,6 +36,8 @@ FIRST_TRIES_MAX = 100_000
 fails once more.
 """
 
+_ENCODER = msgspec.json.Encoder()
+
 
 class Delivery(Enum):
     """What becomes of a reply on its way back."""
@@ -48,8 +49,7 @@ class Delivery(Enum):
     """The client waits until it gives up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What to make durable first, then what to answer."""
 
     record: Record | None = None
@@ -74,7 +74,7 @@ class SandboxRules:
 
         ``token`` is the request's, or another one that a fault has drawn in its place.
         """
-        fingerprint = fingerprint_of_request(msgspec.json.encode(request))
+        fingerprint = fingerprint_of_request(_ENCODER.encode(request))
         if (charge := self._state.charge_of_key(key)) is not None:
             if charge.fingerprint != fingerprint:
                 return Decision(reply=KEY_REUSED)
@@ -207,8 +207,10 @@ class SandboxRules:
 
     def _body(self, charge: Charge) -> AnswerBody:
         reference = self._state.reference_of(charge)
-        waits = charge.status is ChargeStatus.REQUIRES_ACTION
-        page = "actions" if self._state.pages.of(charge.key) is None else "pay"
+        next_action_url = None
+        if charge.status is ChargeStatus.REQUIRES_ACTION:
+            page = "actions" if self._state.pages.of(charge.key) is None else "pay"
+            next_action_url = f"{self._public_url}/{page}/{reference}"
         return AnswerBody(
             object="charge",
             key=charge.key,
@@ -219,7 +221,7 @@ class SandboxRules:
             captured=charge.captured_minor,
             refunded=charge.refunded_minor,
             decline_code=charge.decline_code,
-            next_action_url=f"{self._public_url}/{page}/{reference}" if waits else None,
+            next_action_url=next_action_url,
             at=instant(charge.at_ms),
         )
 

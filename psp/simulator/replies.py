@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from psp.simulator.behaviour import RETRY_AFTER_RATE_LIMITED_S
 from psp.simulator.wire import AnswerBody
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP answer before it is bytes."""
 
     status: int

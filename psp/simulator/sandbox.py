@@ -162,9 +162,10 @@ class Sandbox:
         )
 
     async def _pause(self, key: str) -> None:
-        latency = Latency(
-            median_ms=self.scenario.latency_ms_median, sigma=self.scenario.latency_ms_sigma
-        )
+        median_ms = self.scenario.latency_ms_median
+        if median_ms <= 0 and not self.faults.slow_ms:
+            return
+        latency = Latency(median_ms=median_ms, sigma=self.scenario.latency_ms_sigma)
         delay_s = latency.delay_s(self.state.seed, key) + self.faults.slow_ms / 1000
         if delay_s > 0:
             await self._sleep(delay_s)

@@ -199,7 +199,9 @@ class SandboxState:
         charge.captured_minor = charge.amount_minor if is_whole else captured_minor
         totals = self._by_currency[charge.currency]
         totals.captured += amount_minor
-        totals.fee += self._fee.of(captured_minor) - self._fee.of(before_minor)
+        totals.fee += self._fee.of(captured_minor)
+        if before_minor:
+            totals.fee -= self._fee.of(before_minor)
 
     def _add_refund(self, charge: Charge, amount_minor: int) -> None:
         charge.refunded_minor += amount_minor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
@@ -13,6 +13,8 @@ from psp.simulator.page_terms import HostedTerms
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What msgspec raises on bytes from outside: also broken UTF-8, and nesting too deep for the stack."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 AMOUNT_MINOR_MAX = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
@@ -258,4 +260,4 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def instant(at_ms: int) -> datetime:
     """Return milliseconds since 1970 as an aware UTC datetime, exact to the millisecond."""
-    return datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
+    return _EPOCH + timedelta(milliseconds=at_ms)

@@ -20,7 +20,6 @@ from storage.request_rows import (
     LoggedRequest,
     RequestHead,
     Whose,
-    request_time,
 )
 from tests.books import PASSWORDS, copy_of_installed_books
 from tests.fakes.fake_request_log import FakeRequestLog
@@ -42,7 +41,6 @@ def row(number: int, whose: Whose = MINE, key: UUID | None = None) -> LoggedRequ
         code="amount_too_small",
         idempotency_key=key,
         duration_us=1_234,
-        received_at=request_time(UUID(int=number << 80)),
         bodies=b'{"request":{"amount":1}}',
     )
 

@@ -205,6 +205,21 @@ async def test_a_client_that_hangs_up_in_its_body_is_no_defect(
     assert capsys.readouterr().out == ""
 
 
+async def test_a_body_in_crumbs_is_read_to_its_end(stack: GatewayStack) -> None:
+    """Reading is paused for so many chunks, and goes on when they were taken."""
+    body = json.dumps(payment()).encode().ljust(30_000)
+    answer = await _raw(
+        stack,
+        b"POST /v1/payments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+        b"Idempotency-Key: %s\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+        % (stack.key.encode(), str(uuid4()).encode())
+        + b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+        + b"0\r\n\r\n",
+    )
+    assert answer.startswith(b"HTTP/1.1 202")
+
+
 async def test_an_encoded_body_is_not_unpacked(
     stack: GatewayStack, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -360,16 +375,26 @@ async def test_card_numbers_are_refused_everywhere(
 
 async def test_no_header_with_a_card_number_is_remembered(stack: GatewayStack) -> None:
     """Headers that repeat are searched once when they are clean, and each time when they are not."""
-    headers = {"User-Agent": "shop/1.0"}
+    headers = {"User-Agent": "shop/1.0", "X-Cart": "one", "Idempotency-Key": str(uuid4())}
+    card_search._known_clean.clear()
     assert (await stack.request("GET", "/v1/payments", headers=headers)).status == 200
-    kept = card_search._check_clean.cache_info()
+    kept = set(card_search._known_clean)
+    assert (b"User-Agent", b"shop/1.0") in kept
+    assert not {name for name, _ in kept} & {b"X-Cart", b"Idempotency-Key", b"Authorization"}
     for _ in range(2):
         answer = await stack.request("GET", "/v1/payments", headers={"User-Agent": f"shop {PAN}"})
         assert (answer.status, answer.code) == (422, "pan_not_accepted")
     assert (await stack.request("GET", "/v1/payments", headers=headers)).status == 200
-    now = card_search._check_clean.cache_info()
-    assert now.currsize == kept.currsize
-    assert now.hits > kept.hits
+    assert card_search._known_clean == kept
+
+
+async def test_what_is_remembered_of_headers_is_bounded() -> None:
+    """Whoever sends another agent each time fills no memory."""
+    for number in range(2 * card_search._REPEATED_KEPT_MAX):
+        agent = (b"User-Agent", b"shop/%d" % number)
+        assert not card_search._is_refused(agent)
+        assert agent in card_search._known_clean
+        assert len(card_search._known_clean) <= card_search._REPEATED_KEPT_MAX
 
 
 async def test_ids_of_digits_are_no_card_numbers(stack: GatewayStack) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -28,7 +27,6 @@ def head(at_ms: int, code: str | None = None) -> RequestHead:
         code=code,
         idempotency_key=None if code else UUID(int=5),
         duration_us=12_345,
-        received_at=datetime(2026, 1, 1, tzinfo=UTC),
         bodies=b"",
     )
     return RequestHead("mrc_a", request)
@@ -46,6 +44,7 @@ def test_a_line_has_what_one_searches_for() -> None:
         "mrc_a test",
         "POST /v1/payments",
         "201",
+        "1970-01-01T00:00:00.005",
         "12.3 ms",
         request_id(UUID(int=5 << 80)),
     ):

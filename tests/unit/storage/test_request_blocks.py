@@ -17,7 +17,7 @@ from storage.request_blocks import (
     key_print,
     requests_of,
 )
-from storage.request_rows import LoggedRequest, request_time
+from storage.request_rows import LoggedRequest
 
 
 def row(
@@ -39,7 +39,6 @@ def row(
         code=None,
         idempotency_key=key,
         duration_us=12,
-        received_at=request_time(number),
         bodies=bodies,
     )
 

@@ -13,6 +13,7 @@ from payments.operation_kinds import OperationKind
 from payments.partitioning import partition_index
 from payments.posting import Posting
 from payments.rows import TransferKind
+from payments.splits import Split, SplitStanding, refund_shares_minor
 from payments.state import PartitionHead
 from payments.transfers import Movement
 from storage.envelope import queue_entry
@@ -64,3 +65,11 @@ def release_leaves_it_pending() -> object:
     posting.move(2, [Movement(1, TransferKind.RELEASE, *accounts, 500)])
     posting.finish()
     return [row.debits_pending_minor + row.credits_pending_minor for row in decided.slices]
+
+
+def first_sellers_pay() -> object:
+    """What two sellers with 600 and 400 of a charge give back of a refund of 100."""
+    parts = (Split(1, 600, 0), Split(2, 400, 0))
+    return refund_shares_minor(
+        [SplitStanding(part).captured(part.amount_minor) for part in parts], 100
+    )

@@ -70,6 +70,7 @@ ANSWERS: Mapping[str, tuple[object, object]] = {
     "refunds_in_flight_not_counted": (1, 2),
     "operation_runs_again": (0, 1),
     "release_leaves_it_pending": ([0, 0], [500, 500]),
+    "first_sellers_pay": ([60, 40], [100, 0]),
 }
 
 
