@@ -136,7 +136,8 @@ words = st.one_of(
 
 def by_hiredis(command: Command) -> bytes:
     words: tuple[Any, ...] = tuple(command)
-    return hiredis.pack_command(words)
+    packed_in_c: bytes = hiredis.pack_command(words)
+    return packed_in_c
 
 
 @given(st.one_of(st.lists(words, min_size=1), st.lists(st.binary(max_size=40), min_size=60)))
