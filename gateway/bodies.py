@@ -63,14 +63,15 @@ async def read_body(request: web.Request, timeout_s: float) -> bytes | Problem:
     """
     if not _is_json(request):
         return _WRONG_CONTENT_TYPE
-    length = request.content_length
-    if length is not None and length > BODY_BYTES_MAX:
-        return _TOO_LARGE
+    content = request.content
     try:
-        if request.content.is_eof():
+        if content.is_eof():
             # The usual case: the body came with the head, and nothing has to be waited for.
-            body = request.content.read_nowait()
+            body = content.read_nowait()
         else:
+            length = request.content_length
+            if length is not None and length > BODY_BYTES_MAX:
+                return _TOO_LARGE
             async with asyncio.timeout(timeout_s):
                 body = await request.read()
     except TimeoutError:

@@ -105,7 +105,7 @@ class Door:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             answer = await handler(request)
-            return self._response(answer, request[REQUEST_ID])
+            return self._response(answer, request)
 
         self.declared[handle] = (Access.PUBLIC, declaration_of(handler))
         return handle
@@ -117,7 +117,7 @@ class Door:
             answer = await self._for_merchant(request, handler)
             if answer is PAN_PROBLEM:
                 request.pop(BODY, None)
-            return self._response(answer, request[REQUEST_ID])
+            return self._response(answer, request)
 
         self.declared[handle] = (Access.MERCHANT, declaration_of(handler))
         return handle
@@ -127,7 +127,7 @@ class Door:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             answer = await self._for_operator(request, handler)
-            return self._response(answer, request[REQUEST_ID])
+            return self._response(answer, request)
 
         self.declared[handle] = (Access.OPERATOR, declaration_of(handler))
         return handle
@@ -161,13 +161,13 @@ class Door:
         response: web.StreamResponse
         try:
             if has_card_number(request):
-                response = self._response(PAN_PROBLEM, request_id)
+                response = self._refused(PAN_PROBLEM, request_id)
             else:
                 response = await handler(request)
         except web.HTTPException as refusal:
             response = self.of_refusal(refusal, request_id)
         except web.RequestPayloadError:
-            response = self._response(MALFORMED, request_id)
+            response = self._refused(MALFORMED, request_id)
             response.force_close()
         except Exception:
             request[_FAILED] = (route, began_s)
@@ -233,8 +233,10 @@ class Door:
             return operator
         return await handler(request, operator)
 
-    def _response(self, answer: Answer, request_id: str) -> web.StreamResponse:
-        return self._refused(answer, request_id) if isinstance(answer, Problem) else answer
+    def _response(self, answer: Answer, request: web.Request) -> web.StreamResponse:
+        if isinstance(answer, Problem):
+            return self._refused(answer, request[REQUEST_ID])
+        return answer
 
     def _refused(self, problem: Problem, request_id: str) -> web.Response:
         self._metrics.counter(GATEWAY_PROBLEMS, problem.code.wire).inc()

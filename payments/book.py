@@ -85,9 +85,10 @@ class PartitionBook:
         for standing in standings if disputed else ():
             if standing.order_no in disputed:
                 needed |= transfers.accounts_of_dispute(standing)
+        approved = ResultClass.APPROVED
         for answer in answers:
             order = self._open.get(answer.order_no)
-            if order is None or answer.answer.result is not ResultClass.APPROVED:
+            if order is None or answer.answer.result is not approved:
                 continue
             operation = order.operation
             payment = None if operation is None else self._standings.get(operation.payment_no)

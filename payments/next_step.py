@@ -68,14 +68,15 @@ def after_answer(
     policy: RetryPolicy,
 ) -> Ended | Waiting:
     """Decide what the answer to ``step`` means. ``now`` is the ledger's time."""
-    answer = _to_operation(order, answer.storable())
+    answer = answer.storable()
+    if answer.result is ResultClass.APPROVED and _is_as_asked(order, answer):
+        # An end counts no tries: no row of it tells them.
+        return _approved(order, answer)
+    answer = _to_operation(order, answer)
     if _is_first_half(order, step, answer):
         # Nothing ran, and nothing can until the next send: that one is the try.
         prepared = order._replace(psp_reference=answer.reference, parked=None)
         return Waiting(prepared, step, SEND_UNSEEN_MS, is_called_at_once=True)
-    if answer.result is ResultClass.APPROVED and _is_as_asked(order, answer):
-        # An end counts no tries: no row of it tells them.
-        return _approved(order, answer)
     order = _with_try(order, step, answer)
     match answer.result:
         case ResultClass.APPROVED:
