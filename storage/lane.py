@@ -19,6 +19,7 @@ from runtime.clock import SystemClock
 from runtime.faults import StorageUnavailable
 from storage.connections import INDEX_LOOPS, Connector
 from storage.flush_laps import BEGIN, COMMIT, WRITE, FlushLaps
+from storage.flush_packing import FlushPacking, FlushRows, packing_for
 from storage.ports import (
     PSP_EVENTS_WAITING_MAX,
     CommitUnknown,
@@ -53,6 +54,8 @@ class PostgresLane:
         self._connector = connector
         self._probe = probe
         self._session: Session | None = None
+        self._packing: FlushPacking
+        """For the database of the session; there since a session was first opened."""
         self._turn = asyncio.Lock()
         self._laps = FlushLaps(SystemClock())
         self._pledged: dict[int, Backend] = {}
@@ -104,8 +107,14 @@ class PostgresLane:
         if self._session is not None and self._session.is_open:
             return self._session
         self._session = None
-        self._session = await self._connector.open_marked(INDEX_LOOPS)
-        return self._session
+        session = await self._connector.open_marked(INDEX_LOOPS)
+        try:
+            self._packing = await session.finish(packing_for(session))
+        except BaseException:
+            session.abort()
+            raise
+        self._session = session
+        return session
 
     async def _write(
         self, session: Session, flush: Flush, partition_indexes: frozenset[int]
@@ -138,12 +147,25 @@ class PostgresLane:
         await session.execute("BEGIN")
         self._laps.lap(BEGIN)
         self._probe("flush_begun")
+        rows = FlushRows(
+            heads=flush.heads,
+            orders=flush.orders,
+            personal=flush.personal,
+            attempts=flush.attempts,
+            progress=progress,
+            timers=_last_of_open(flush.timers, ended),
+            outcomes=flush.outcomes,
+            transfers=flush.transfers,
+            accounts=flush.accounts,
+            posted=posted,
+            new_slices=new_slices,
+            events=flush.events,
+            refused=flush.refused,
+        )
         row = await session.send_rows(
             _SQL["write_flush"],
             [head.partition_index for head in flush.heads],
-            *(flush.heads, flush.orders, flush.personal, flush.attempts, progress),
-            *(_last_of_open(flush.timers, ended), flush.outcomes, flush.transfers),
-            *(flush.accounts, posted, new_slices, flush.events, flush.refused),
+            self._packing.pack(rows),
         )
         if fenced_out := partition_indexes.difference(row["passed"]):
             raise PartitionFenced(fenced_out)

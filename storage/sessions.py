@@ -106,6 +106,12 @@ class Session:
             raise InvariantViolation("a SELECT without FROM returned no row")
         return row
 
+    async def take_as_bytes(self, domain: str) -> None:
+        """Have values of a domain sent as the bytes they are given as: its binary form, packed by us."""
+        await self._answered(
+            self._connection.set_builtin_type_codec(domain, codec_name="bytea", format="binary")
+        )
+
     async def copy(self, table: str, rows: Iterable[tuple[object, ...]]) -> None:
         """Copy rows, fields in the order of the table's columns, into a table.
 

@@ -22,8 +22,8 @@ _SAME_VERSION = " AND slice.version = posted.version_before"
 # Every insertion of a flush that nothing is said to do about a conflict: orders twice (an open one each),
 # personal data, attempts, outcomes, transfers, accounts, first slices, events.
 _PLAIN_INSERTION = re.compile(
-    r"(FROM unnest\(\$\d+::flush_"
-    r"(?:payment|personal|attempt|outcome|transfer|account|posting|told_event)\[\]\)"
+    r"(FROM unnest\(\(\$2::packed_flush\)\."
+    r"(?:orders|personal|attempts|outcomes|transfers|accounts|new_slices|events)\)"
     r" WHERE \(SELECT is_open FROM gate\))\n\)"
 )
 _PLAIN_INSERTION_COUNT = 9
@@ -74,8 +74,12 @@ def _repeatable(sql: str) -> str:
     sql, count = _PLAIN_INSERTION.subn(r"\1\n    ON CONFLICT DO NOTHING\n)", sql)
     if count != _PLAIN_INSERTION_COUNT:
         raise MutantOutdated(f"the flush has {count} plain insertions")
-    sql = replace_text(sql, "(SELECT count(*) FROM closed)", "cardinality($8)::bigint")
-    return replace_text(sql, "(SELECT count(*) FROM progressed)", "cardinality($6)::bigint")
+    sql = replace_text(
+        sql, "(SELECT count(*) FROM closed)", "cardinality(($2::packed_flush).outcomes)::bigint"
+    )
+    return replace_text(
+        sql, "(SELECT count(*) FROM progressed)", "cardinality(($2::packed_flush).progress)::bigint"
+    )
 
 
 def _settled_again_after_unknown() -> None:

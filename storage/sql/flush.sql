@@ -3,8 +3,16 @@
 -- Sessions that run it plan with nested loops over indexes alone (storage/lane.py): the rows that it
 -- brings have no statistics, and a plan is made once.
 
+-- flush_members --
+-- The types of what a flush sends, in this database.
+SELECT member.atttypid::bigint AS array_oid, of_array.typelem::bigint AS element_oid
+FROM pg_catalog.pg_attribute AS member
+JOIN pg_catalog.pg_type AS of_array ON of_array.oid = member.atttypid
+WHERE member.attrelid = 'flush_books'::regclass AND member.attnum > 0
+ORDER BY member.attnum;
+
 -- write_flush --
--- $1 names the partitions, $2 their fences; the others are the rows, one array of each kind.
+-- $1 names the partitions; $2 are the rows, one array of each kind (storage/flush_packing.py).
 --
 -- The fence comes first: `gate` reads it to its end, and every other part reads `gate` before its
 -- rows. Locks are taken in the order of the partitions, so that two flushes can't wait for each
@@ -12,8 +20,8 @@
 -- named: then the gate is shut, nothing else is written, and the owner rolls back. All rows are with
 -- the server before the first lock is taken, so that none is held while they travel.
 --
--- Parts don't see each other's rows. So a new account's slice ($12) is inserted with what the flush
--- posts to it, and the others ($11) are updated. A new order is open, known and at its first attempt
+-- Parts don't see each other's rows. So a new account's slice (new_slices) is inserted with what the
+-- flush posts to it, and the others (posted) are updated. A new order is open, known and at its first attempt
 -- (status 2 = processing). The caller compares the counts with what it sent: an order that is not
 -- open, or a slice at another version, is a defect.
 WITH locked AS MATERIALIZED (
@@ -23,7 +31,7 @@ WITH locked AS MATERIALIZED (
     UPDATE partition
     SET batch_seq = head.batch_seq_before + 1, order_no_last = head.order_no_last,
         account_no_last = head.account_no_last, chain_hash = head.chain_hash
-    FROM locked JOIN unnest($2::flush_head[]) AS head USING (partition_index)
+    FROM locked JOIN unnest(($2::packed_flush).heads) AS head USING (partition_index)
     WHERE partition.partition_index = locked.partition_index
         AND partition.epoch = head.epoch AND partition.batch_seq = head.batch_seq_before
     RETURNING partition.partition_index
@@ -36,20 +44,20 @@ WITH locked AS MATERIALIZED (
     SELECT partition_index, order_no, order_uuid, idempotency_key, merchant_no, mode, seller_no,
         amount_minor, currency, fee_minor, fingerprint, metadata_json::jsonb, api_version,
         accepted_at, captures_manually
-    FROM unnest($3::flush_payment[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest(($2::packed_flush).orders) WHERE (SELECT is_open FROM gate)
 ), opened AS (
     INSERT INTO open_order (partition_index, order_no, status, is_outcome_known, attempt_no,
         try_count)
     SELECT partition_index, order_no, 2, true, 1, 0
-    FROM unnest($3::flush_payment[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest(($2::packed_flush).orders) WHERE (SELECT is_open FROM gate)
 ), personal AS (
     INSERT INTO personal_data (partition_index, order_no, part, envelope)
     SELECT partition_index, order_no, part, envelope
-    FROM unnest($4::flush_personal[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest(($2::packed_flush).personal) WHERE (SELECT is_open FROM gate)
 ), attempts AS (
     INSERT INTO attempt (partition_index, order_no, attempt_no, psp, psp_account, psp_key, epoch)
     SELECT partition_index, order_no, attempt_no, psp, psp_account, psp_key, epoch
-    FROM unnest($5::flush_attempt[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest(($2::packed_flush).attempts) WHERE (SELECT is_open FROM gate)
 ), progressed AS (
     UPDATE open_order
     SET status = now.status, is_outcome_known = now.is_outcome_known,
@@ -57,14 +65,14 @@ WITH locked AS MATERIALIZED (
         psp_reference = now.psp_reference, next_action_url = now.next_action_url,
         action_expires_at = now.action_expires_at, next_retry_at = now.next_retry_at,
         parked_reason = now.parked_reason
-    FROM unnest($6::flush_standing[]) AS now
+    FROM unnest(($2::packed_flush).progress) AS now
     WHERE (SELECT is_open FROM gate)
         AND open_order.partition_index = now.partition_index AND open_order.order_no = now.order_no
     RETURNING 1
 ), timed AS (
     INSERT INTO timer (partition_index, order_no, kind, due_at)
     SELECT partition_index, order_no, kind, clock_timestamp() + delay_ms * interval '1 millisecond'
-    FROM unnest($7::flush_timer[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest(($2::packed_flush).timers) WHERE (SELECT is_open FROM gate)
     ON CONFLICT (partition_index, order_no) DO UPDATE SET kind = excluded.kind,
         due_at = excluded.due_at
 ), outcomes AS (
@@ -74,15 +82,15 @@ WITH locked AS MATERIALIZED (
     SELECT partition_index, order_no, batch_seq, status, amount_captured_minor, fee_minor, currency,
         attempt_no, psp, psp_reference, failure_code, decline_code, failure_message, effective_at,
         event_sequence
-    FROM unnest($8::flush_outcome[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest(($2::packed_flush).outcomes) WHERE (SELECT is_open FROM gate)
 ), closed AS (
-    DELETE FROM open_order USING unnest($8::flush_outcome[]) AS ended
+    DELETE FROM open_order USING unnest(($2::packed_flush).outcomes) AS ended
     WHERE (SELECT is_open FROM gate)
         AND open_order.partition_index = ended.partition_index
         AND open_order.order_no = ended.order_no
     RETURNING 1
 ), quieted AS (
-    DELETE FROM timer USING unnest($8::flush_outcome[]) AS ended
+    DELETE FROM timer USING unnest(($2::packed_flush).outcomes) AS ended
     WHERE (SELECT is_open FROM gate)
         AND timer.partition_index = ended.partition_index AND timer.order_no = ended.order_no
 ), transfers AS (
@@ -90,11 +98,11 @@ WITH locked AS MATERIALIZED (
         credit_account_no, amount_minor, currency)
     SELECT partition_index, order_no, step, batch_seq, kind, debit_account_no, credit_account_no,
         amount_minor, currency
-    FROM unnest($9::flush_transfer[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest(($2::packed_flush).transfers) WHERE (SELECT is_open FROM gate)
 ), accounts AS (
     INSERT INTO account (partition_index, account_no, merchant_no, mode, kind, holder, currency)
     SELECT partition_index, account_no, merchant_no, mode, kind, holder, currency
-    FROM unnest($10::flush_account[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest(($2::packed_flush).accounts) WHERE (SELECT is_open FROM gate)
 ), sliced AS (
     UPDATE slice
     SET version = slice.version + posted.transfer_count,
@@ -102,7 +110,7 @@ WITH locked AS MATERIALIZED (
         credits_posted_minor = slice.credits_posted_minor + posted.credits_posted_minor,
         debits_pending_minor = slice.debits_pending_minor + posted.debits_pending_minor,
         credits_pending_minor = slice.credits_pending_minor + posted.credits_pending_minor
-    FROM unnest($11::flush_posting[]) AS posted
+    FROM unnest(($2::packed_flush).posted) AS posted
     WHERE (SELECT is_open FROM gate)
         AND slice.partition_index = posted.partition_index
         AND slice.account_no = posted.account_no AND slice.version = posted.version_before
@@ -112,15 +120,15 @@ WITH locked AS MATERIALIZED (
         credits_posted_minor, debits_pending_minor, credits_pending_minor)
     SELECT partition_index, account_no, transfer_count, debits_posted_minor, credits_posted_minor,
         debits_pending_minor, credits_pending_minor
-    FROM unnest($12::flush_posting[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest(($2::packed_flush).new_slices) WHERE (SELECT is_open FROM gate)
 ), events AS (
     INSERT INTO event (partition_index, order_no, sequence, batch_seq, type, merchant_no, mode)
     SELECT partition_index, order_no, sequence, batch_seq, type, merchant_no, mode
-    FROM unnest($13::flush_told_event[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest(($2::packed_flush).events) WHERE (SELECT is_open FROM gate)
 ), refused AS (
     INSERT INTO refused_request (partition_index, order_uuid, fingerprint, accepted_at)
     SELECT partition_index, order_uuid, fingerprint, accepted_at
-    FROM unnest($14::flush_refused[]) WHERE (SELECT is_open FROM gate)
+    FROM unnest(($2::packed_flush).refused) WHERE (SELECT is_open FROM gate)
     ON CONFLICT DO NOTHING
 ), batches AS (
     -- One line for all partitions of the flush that have books in it.
@@ -128,7 +136,7 @@ WITH locked AS MATERIALIZED (
         transfer_counts, chain_hashes)
     SELECT array_agg(partition_index), array_agg(epoch), array_agg(batch_seq_before + 1),
         array_agg(outcome_count), array_agg(transfer_count), array_agg(chain_hash)
-    FROM unnest($2::flush_head[])
+    FROM unnest(($2::packed_flush).heads)
     WHERE (SELECT is_open FROM gate) AND (outcome_count > 0 OR transfer_count > 0)
     HAVING count(*) > 0
 )

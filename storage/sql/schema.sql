@@ -22,6 +22,137 @@ CREATE TYPE flush_attempt AS (
 	epoch bigint
 );
 
+CREATE TYPE flush_head AS (
+	partition_index smallint,
+	epoch bigint,
+	batch_seq_before bigint,
+	order_no_last bigint,
+	account_no_last bigint,
+	chain_hash bytea,
+	outcome_count integer,
+	transfer_count integer
+);
+
+CREATE TYPE flush_outcome AS (
+	partition_index smallint,
+	order_no bigint,
+	batch_seq bigint,
+	status smallint,
+	amount_captured_minor bigint,
+	fee_minor bigint,
+	currency text,
+	attempt_no smallint,
+	psp text,
+	psp_reference text,
+	failure_code text,
+	decline_code text,
+	failure_message text,
+	effective_at timestamp with time zone,
+	event_sequence integer
+);
+
+CREATE TYPE flush_payment AS (
+	partition_index smallint,
+	order_no bigint,
+	order_uuid uuid,
+	idempotency_key uuid,
+	merchant_no integer,
+	mode smallint,
+	seller_no integer,
+	amount_minor bigint,
+	currency text,
+	fee_minor bigint,
+	fingerprint bytea,
+	metadata_json text,
+	api_version text,
+	accepted_at timestamp with time zone,
+	captures_manually boolean
+);
+
+CREATE TYPE flush_personal AS (
+	partition_index smallint,
+	order_no bigint,
+	part smallint,
+	envelope bytea
+);
+
+CREATE TYPE flush_posting AS (
+	partition_index smallint,
+	account_no bigint,
+	version_before bigint,
+	transfer_count bigint,
+	debits_posted_minor numeric(38,0),
+	credits_posted_minor numeric(38,0),
+	debits_pending_minor numeric(38,0),
+	credits_pending_minor numeric(38,0)
+);
+
+CREATE TYPE flush_refused AS (
+	partition_index smallint,
+	order_uuid uuid,
+	fingerprint bytea,
+	accepted_at timestamp with time zone
+);
+
+CREATE TYPE flush_standing AS (
+	partition_index smallint,
+	order_no bigint,
+	status smallint,
+	is_outcome_known boolean,
+	attempt_no smallint,
+	try_count integer,
+	psp_reference text,
+	next_action_url text,
+	action_expires_at timestamp with time zone,
+	next_retry_at timestamp with time zone,
+	parked_reason smallint
+);
+
+CREATE TYPE flush_timer AS (
+	partition_index smallint,
+	order_no bigint,
+	kind smallint,
+	delay_ms bigint
+);
+
+CREATE TYPE flush_told_event AS (
+	partition_index smallint,
+	order_no bigint,
+	sequence integer,
+	batch_seq bigint,
+	type smallint,
+	merchant_no integer,
+	mode smallint
+);
+
+CREATE TYPE flush_transfer AS (
+	partition_index smallint,
+	order_no bigint,
+	step smallint,
+	batch_seq bigint,
+	kind smallint,
+	debit_account_no bigint,
+	credit_account_no bigint,
+	amount_minor bigint,
+	currency text
+);
+
+CREATE TYPE flush_books AS (
+	heads flush_head[],
+	orders flush_payment[],
+	personal flush_personal[],
+	attempts flush_attempt[],
+	progress flush_standing[],
+	timers flush_timer[],
+	outcomes flush_outcome[],
+	transfers flush_transfer[],
+	accounts flush_account[],
+	posted flush_posting[],
+	new_slices flush_posting[],
+	events flush_told_event[],
+	refused flush_refused[]
+);
+
 CREATE TYPE flush_checkout AS (
 	partition_index smallint,
 	checkout_uuid uuid,
@@ -89,17 +220,6 @@ CREATE TYPE flush_evidence_result AS (
 	detail text
 );
 
-CREATE TYPE flush_head AS (
-	partition_index smallint,
-	epoch bigint,
-	batch_seq_before bigint,
-	order_no_last bigint,
-	account_no_last bigint,
-	chain_hash bytea,
-	outcome_count integer,
-	transfer_count integer
-);
-
 CREATE TYPE flush_letter AS (
 	partition_index smallint,
 	stream_id text,
@@ -160,42 +280,6 @@ CREATE TYPE flush_order AS (
 	accepted_at timestamp with time zone
 );
 
-CREATE TYPE flush_outcome AS (
-	partition_index smallint,
-	order_no bigint,
-	batch_seq bigint,
-	status smallint,
-	amount_captured_minor bigint,
-	fee_minor bigint,
-	currency text,
-	attempt_no smallint,
-	psp text,
-	psp_reference text,
-	failure_code text,
-	decline_code text,
-	failure_message text,
-	effective_at timestamp with time zone,
-	event_sequence integer
-);
-
-CREATE TYPE flush_payment AS (
-	partition_index smallint,
-	order_no bigint,
-	order_uuid uuid,
-	idempotency_key uuid,
-	merchant_no integer,
-	mode smallint,
-	seller_no integer,
-	amount_minor bigint,
-	currency text,
-	fee_minor bigint,
-	fingerprint bytea,
-	metadata_json text,
-	api_version text,
-	accepted_at timestamp with time zone,
-	captures_manually boolean
-);
-
 CREATE TYPE flush_payment_standing AS (
 	partition_index smallint,
 	order_no bigint,
@@ -208,24 +292,6 @@ CREATE TYPE flush_payment_standing AS (
 	operation_count integer,
 	is_held boolean,
 	expires_in_ms bigint
-);
-
-CREATE TYPE flush_personal AS (
-	partition_index smallint,
-	order_no bigint,
-	part smallint,
-	envelope bytea
-);
-
-CREATE TYPE flush_posting AS (
-	partition_index smallint,
-	account_no bigint,
-	version_before bigint,
-	transfer_count bigint,
-	debits_posted_minor numeric(38,0),
-	credits_posted_minor numeric(38,0),
-	debits_pending_minor numeric(38,0),
-	credits_pending_minor numeric(38,0)
 );
 
 CREATE TYPE flush_progress AS (
@@ -289,13 +355,6 @@ CREATE TYPE flush_psp_notice AS (
 	disputed_minor bigint
 );
 
-CREATE TYPE flush_refused AS (
-	partition_index smallint,
-	order_uuid uuid,
-	fingerprint bytea,
-	accepted_at timestamp with time zone
-);
-
 CREATE TYPE flush_slice AS (
 	partition_index smallint,
 	account_no bigint,
@@ -314,48 +373,7 @@ CREATE TYPE flush_split AS (
 	fee_minor bigint
 );
 
-CREATE TYPE flush_standing AS (
-	partition_index smallint,
-	order_no bigint,
-	status smallint,
-	is_outcome_known boolean,
-	attempt_no smallint,
-	try_count integer,
-	psp_reference text,
-	next_action_url text,
-	action_expires_at timestamp with time zone,
-	next_retry_at timestamp with time zone,
-	parked_reason smallint
-);
-
-CREATE TYPE flush_timer AS (
-	partition_index smallint,
-	order_no bigint,
-	kind smallint,
-	delay_ms bigint
-);
-
-CREATE TYPE flush_told_event AS (
-	partition_index smallint,
-	order_no bigint,
-	sequence integer,
-	batch_seq bigint,
-	type smallint,
-	merchant_no integer,
-	mode smallint
-);
-
-CREATE TYPE flush_transfer AS (
-	partition_index smallint,
-	order_no bigint,
-	step smallint,
-	batch_seq bigint,
-	kind smallint,
-	debit_account_no bigint,
-	credit_account_no bigint,
-	amount_minor bigint,
-	currency text
-);
+CREATE DOMAIN packed_flush AS flush_books;
 
 CREATE FUNCTION request_log_slot(keep_s bigint, bytes_max bigint) RETURNS smallint
     LANGUAGE plpgsql SECURITY DEFINER
