@@ -187,17 +187,17 @@ def _route_refusal(
     request: PaymentRequest, mode: Mode, routes: Sequence[PaymentRoute]
 ) -> Problem | None:
     """Refuse what no PSP account of this mode can charge: token, currency, amount."""
-    method = request.payment_method
+    method, currency = request.payment_method, request.currency
     if mode is Mode.LIVE and method.startswith(SANDBOX_TOKEN_PREFIX):
         return Problem(
             code=Code.SANDBOX_TOKEN_REFUSED,
             detail="Sandbox tokens work with test keys alone.",
             param="$.payment_method",
         )
-    if _is_token(method) and any(_fits(request, mode, route) for route in routes):
-        return None
-    of_mode = [route for route in routes if route.mode is mode]
-    by_currency = [route for route in of_mode if route.takes_currency(request.currency)]
+    for route in routes if _is_token(method) else ():
+        if _fits(request, mode, route):
+            return None
+    by_currency = [one for one in routes if one.mode is mode and one.takes_currency(currency)]
     if not by_currency:
         return Problem(
             code=Code.CURRENCY_NOT_SUPPORTED,
@@ -211,7 +211,7 @@ def _route_refusal(
             detail="No provider knows such a payment method in this currency.",
             param="$.payment_method",
         )
-    minimum_minor = min(route.minimum_minor.get(request.currency, 1) for route in by_token)
+    minimum_minor = min(route.minimum_minor.get(currency, 1) for route in by_token)
     return Problem(
         code=Code.AMOUNT_TOO_SMALL,
         detail=f"The amount must be at least {minimum_minor} minor units in this currency.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -40,7 +41,7 @@ from gateway.verdicts import verdict_answer
 from payments import fingerprint
 from payments.answer import API_VERSION, OrderView, payment_body
 from payments.commands import HOSTED_METHOD, HostedPage, PaymentCommand
-from payments.identity import order_uuid, parse_idempotency_key
+from payments.identity import order_bytes, parse_idempotency_key
 from payments.partitioning import partition_index
 from payments.splits import Split
 from runtime.clock import Clock
@@ -48,6 +49,7 @@ from runtime.faults import StorageUnavailable
 from storage.envelope import queue_entry
 from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord
 from storage.set_aside_orders import under_key
+from storage.uuids import DriverUuid
 
 _SELLER_UNKNOWN = Problem(
     code=Code.SELLER_UNKNOWN,
@@ -230,7 +232,7 @@ class Payments:
             fee_minor = sum(split.fee_minor for split in splits)
         now = self._clock.now()
         return PaymentCommand(
-            order_uuid=order_uuid(merchant.merchant_id, merchant.mode, key),
+            order_uuid=_order_uuid(key, merchant),
             idempotency_key=key,
             merchant_no=merchant.merchant_no,
             merchant_id=merchant.merchant_id,
@@ -248,7 +250,7 @@ class Payments:
                 self._settings.fingerprint_key,
             ),
             # The queue and the books keep milliseconds; an answer must not show more.
-            accepted_at=now.replace(microsecond=now.microsecond // 1_000 * 1_000),
+            accepted_at=now - timedelta(microseconds=now.microsecond % 1_000),
             api_version=API_VERSION,
             reply_to=self._reply_to,
             captures_manually=wanted.capture == CAPTURE_MANUAL,
@@ -260,8 +262,13 @@ class Payments:
         key = parse_idempotency_key(request.match_info["id"])
         if key is None:
             return None
-        order = order_uuid(merchant.merchant_id, merchant.mode, key)
+        order = _order_uuid(key, merchant)
         return partition_index(order, self._settings.partition_count), order
+
+
+def _order_uuid(key: UUID, merchant: Merchant) -> UUID:
+    """Return the order's identity, in the driver's class: it is written out, hashed and compared many times."""
+    return DriverUuid(order_bytes(merchant.merchant_id, merchant.mode, key))
 
 
 def _shown(found: Found, request: web.Request) -> OrderView:

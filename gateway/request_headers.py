@@ -10,6 +10,7 @@ from multidict import CIMultiDictProxy
 from gateway.problems import Code, Problem
 from gateway.settings import PREFER_WAIT_S_MAX
 from payments.identity import parse_idempotency_key
+from storage.uuids import DriverUuid, canonical_uuid
 
 HEADER_IDEMPOTENCY_KEY = "Idempotency-Key"
 HEADER_PREFER = "Prefer"
@@ -35,8 +36,16 @@ def read_idempotency_key(headers: CIMultiDictProxy[str]) -> UUID | Problem:
     given = headers.getall(HEADER_IDEMPOTENCY_KEY, None)
     if given is None:
         return _MISSING
-    key = parse_idempotency_key(given[0]) if len(given) == 1 else None
+    key = _key(given[0]) if len(given) == 1 else None
     return _INVALID if key is None else key
+
+
+def _key(text: str) -> UUID | None:
+    """Return what ``parse_idempotency_key`` does, in the driver's class: sooner for the usual spelling."""
+    key: UUID | None = canonical_uuid(text)
+    if key is None and (other := parse_idempotency_key(text)) is not None:
+        key = DriverUuid(other.bytes)
+    return key
 
 
 def prefer_wait_s(headers: CIMultiDictProxy[str]) -> int:

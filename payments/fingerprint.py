@@ -11,8 +11,8 @@ The canonical form takes strings as they were sent, without Unicode normalisatio
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 
@@ -115,13 +115,13 @@ def fingerprint(fields: Mapping[str, object], key: bytes) -> bytes:
     default. With ``splits`` it is of SPLIT_VERSION, and the seller is not looked at. Raises
     InvariantViolation for a field we don't know, a required one that is missing, or a key of the wrong size.
     """
-    if not fields.keys() <= _FIELD_SET:
+    if not _FIELD_SET.issuperset(fields):
         raise InvariantViolation(f"not business fields: {sorted(fields.keys() - _FIELD_SET)}")
     version = VERSION if fields.get("splits") is None else SPLIT_VERSION
     keyed_whole, by_field = _keyed_hashes(key, version)
-    texts: list[bytes] = []
+    texts: list[str] = []
     digests: list[bytes] = []
-    for field, keyed, of_default in by_field:
+    for field, digest_of, of_default in by_field:
         value = fields.get(field)
         if value is None:
             if of_default is None:
@@ -129,11 +129,11 @@ def fingerprint(fields: Mapping[str, object], key: bytes) -> bytes:
             texts.append(_DEFAULT_TEXTS[field])
             digests.append(of_default)
         else:
-            text = _canonical(value, 0).encode("ascii")
+            text = _canonical(value, 0)
             texts.append(text)
-            digests.append(_digest(keyed, text))
+            digests.append(digest_of(text))
     # A line break can't occur inside canonical JSON, so the joined text splits in one way only.
-    whole = _digest(keyed_whole, b"\n".join(texts))
+    whole = _digest(keyed_whole, "\n".join(texts))
     return b"".join((bytes((version,)), whole, *digests))
 
 
@@ -169,13 +169,16 @@ def differs(a: bytes, b: bytes, fields: Sequence[str] = FIELDS) -> list[str]:
 
 
 _FIELD_SET = frozenset((*FIELDS, *SPLIT_FIELDS))
-_DEFAULT_TEXTS = {field: canonical_json(value).encode("ascii") for field, value in DEFAULTS.items()}
+_DEFAULT_TEXTS = {field: canonical_json(value) for field, value in DEFAULTS.items()}
+# The same few values come again and again, none is a buyer's, and the gateway has checked that they are known.
+_FIELDS_OF_FEW_VALUES = frozenset({"currency", "seller", "capture"})
+_DIGESTS_KEPT_MAX = 4_096
 _FIELD_STARTS = range(1 + WHOLE_BYTES, FINGERPRINT_BYTES, FIELD_BYTES)
 
 
 _Keyed = hashlib.blake2b
-_KeyedField = tuple[str, _Keyed, bytes | None]
-"""A field, its keyed hash, and the digest of its default, where it has one."""
+_KeyedField = tuple[str, Callable[[str], bytes], bytes | None]
+"""A field, what gives the digest of its text, and the digest of its default, where it has one."""
 
 
 @lru_cache(maxsize=8)
@@ -187,14 +190,17 @@ def _keyed_hashes(key: bytes, version: int) -> tuple[_Keyed, tuple[_KeyedField, 
     by_field: list[_KeyedField] = []
     for field in FIELDS if version == VERSION else SPLIT_FIELDS:
         keyed = hashlib.blake2b(digest_size=FIELD_BYTES, key=key, person=field.encode())
+        digest_of: Callable[[str], bytes] = partial(_digest, keyed)
+        if field in _FIELDS_OF_FEW_VALUES:
+            digest_of = lru_cache(maxsize=_DIGESTS_KEPT_MAX)(digest_of)
         default = _DEFAULT_TEXTS.get(field)
-        by_field.append((field, keyed, None if default is None else _digest(keyed, default)))
+        by_field.append((field, digest_of, None if default is None else digest_of(default)))
     return whole, tuple(by_field)
 
 
-def _digest(keyed: _Keyed, text: bytes) -> bytes:
+def _digest(keyed: _Keyed, text: str) -> bytes:
     digest = keyed.copy()
-    digest.update(text)
+    digest.update(text.encode("ascii"))
     return digest.digest()
 
 

@@ -39,8 +39,8 @@ from storage.envelope_fields import (
     accepted_at_ms,
     decode_payload,
     fields_of,
+    header_of,
     merchants_fields,
-    read_header,
     stated_version,
     whole_header,
 )
@@ -105,7 +105,7 @@ def decode_checkout(raw: Sequence[bytes], header: EnvelopeHeader | None = None) 
     Everything is checked again, as it is of a command.
     """
     fields = fields_of(raw)
-    header = header or read_header(raw)
+    header = header or header_of(fields)
     if header.kind != KIND_CHECKOUT:
         raise EnvelopeUnreadable("command_unknown", "field c names no checkout of this version")
     stated_version(fields.get(b"v", b""))

@@ -22,9 +22,8 @@ Messages of exceptions name fields, lengths and limits, never contents: they end
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import starmap
-from uuid import UUID
 
 import msgspec
 
@@ -38,6 +37,7 @@ from storage.envelope_fields import (
     accepted_at_ms,
     decode_payload,
     fields_of,
+    header_of,
     merchants_fields,
     read_header,
     stated_version,
@@ -52,6 +52,7 @@ from storage.sealing import (
     open_sealed,
     seal,
 )
+from storage.uuids import DriverUuid
 
 __all__ = [
     "VERSION_AND_FLAG_NOW",
@@ -61,6 +62,7 @@ __all__ = [
     "accepted_at_ms",
     "decode_detail",
     "decode_fields",
+    "decode_named",
     "encode_command",
     "encode_detail",
     "open_sealed",
@@ -106,6 +108,10 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
     ``accepted_at`` is kept to the millisecond. Raises InvariantViolation for a command that
     ``decode_fields`` would refuse: what can't be read later must not be accepted now.
     """
+    return _encoded(command, accepted_at_ms(command.accepted_at))
+
+
+def _encoded(command: PaymentCommand, at_ms: int) -> tuple[bytes, ...]:
     if (problem := problem_of(command)) is not None:
         raise InvariantViolation(f"a command that can't be queued: {problem}")
     payload = _payload_encoder.encode(
@@ -128,18 +134,18 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
     )
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise InvariantViolation(f"a payload of {len(payload)} bytes is over {PAYLOAD_BYTES_MAX}")
-    at_ms = accepted_at_ms(command.accepted_at)
     return merchants_fields(KIND_PAYMENT, command, command.order_uuid, at_ms, payload)
 
 
 def queue_entry(command: PaymentCommand, partition_index: int) -> QueueEntry:
     """Return the command as the append script takes it."""
+    at_ms = accepted_at_ms(command.accepted_at)
     return QueueEntry(
         partition_index=partition_index,
         order_uuid=command.order_uuid,
         fingerprint=command.fingerprint,
-        accepted_at_ms=accepted_at_ms(command.accepted_at),
-        fields=encode_command(command),
+        accepted_at_ms=at_ms,
+        fields=_encoded(command, at_ms),
     )
 
 
@@ -150,7 +156,11 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
     who can reach it. Whoever has read the header of these very fields hands it in.
     """
     fields = fields_of(raw)
-    header = header or read_header(raw)
+    return decode_named(fields, header or header_of(fields))
+
+
+def decode_named(fields: Mapping[bytes, bytes], header: EnvelopeHeader) -> PaymentCommand:
+    """Return what ``decode_fields`` does, of fields by name whose names were checked."""
     if header.kind != KIND_PAYMENT:
         raise EnvelopeUnreadable("command_unknown", "field c names no command of this version")
     stated_version(fields.get(b"v", b""))
@@ -158,27 +168,28 @@ def decode_fields(raw: Sequence[bytes], header: EnvelopeHeader | None = None) ->
     payload = decode_payload(fields, _payload_decoder, bytes_max=PAYLOAD_BYTES_MAX)
     if len(payload.idempotency_key) != 16:
         raise EnvelopeUnreadable("value_out_of_range", "idempotency_key is not 16 bytes")
+    # In the fields' order, without their names: naming twenty takes three times as long as reading them.
     command = PaymentCommand(
-        order_uuid=whole.order_uuid,
-        idempotency_key=UUID(int=int.from_bytes(payload.idempotency_key, "big")),
-        merchant_no=whole.merchant_no,
-        merchant_id=payload.merchant_id,
-        mode=whole.mode,
-        seller_no=payload.seller_no,
-        amount_minor=payload.amount_minor,
-        currency=payload.currency,
-        fee_minor=payload.fee_minor,
-        payment_method=payload.payment_method,
-        description=payload.description,
-        buyer_json=payload.buyer_json,
-        metadata_json=payload.metadata_json,
-        fingerprint=whole.fingerprint,
-        accepted_at=whole.accepted_at,
-        api_version=payload.api_version,
-        reply_to=whole.reply_to,
-        captures_manually=payload.captures_manually,
-        hosted=None if payload.hosted is None else HostedPage(*payload.hosted),
-        splits=None if payload.splits is None else tuple(starmap(Split, payload.splits)),
+        whole.order_uuid,
+        DriverUuid(payload.idempotency_key),
+        whole.merchant_no,
+        payload.merchant_id,
+        whole.mode,
+        payload.seller_no,
+        payload.amount_minor,
+        payload.currency,
+        payload.fee_minor,
+        payload.payment_method,
+        payload.description,
+        payload.buyer_json,
+        payload.metadata_json,
+        whole.fingerprint,
+        whole.accepted_at,
+        payload.api_version,
+        whole.reply_to,
+        payload.captures_manually,
+        None if payload.hosted is None else HostedPage(*payload.hosted),
+        None if payload.splits is None else tuple(starmap(Split, payload.splits)),
     )
     if (problem := problem_of(command)) is not None:
         raise EnvelopeUnreadable("value_out_of_range", problem)

@@ -22,19 +22,19 @@ from storage.sealing import (
     check_version,
     describe,
 )
+from storage.uuids import canonical_uuid
 
 T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 # The last millisecond that a datetime can hold.
 _ACCEPTED_AT_MS_MAX = 253_402_300_799_999
+_ACCEPTED_AT_DIGITS_MAX = len(str(_ACCEPTED_AT_MS_MAX))
 _MERCHANT_AND_MODE = re.compile(rb"([1-9][0-9]{0,9})\|(test|live)")
-_ORDER_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _VERSION_AND_FLAG = re.compile(rb"([0-9]{1,3})\|([0-9]{1,3})")
 # The longest reply channel; a merchant's number and mode are shorter.
 _CACHED_BYTES_MAX = REPLY_TO_BYTES_MAX
 VERSION_AND_FLAG_NOW = b"%d|%d" % (SCHEMA_VERSION, ENCRYPTION_NONE)
-_ACCEPTED_AT_MS = re.compile(rb"[0-9]{1,15}")
 
 
 class EnvelopeHeader(NamedTuple):
@@ -80,7 +80,7 @@ def merchants_fields(
     """Return the fields of what a merchant asked for under a name of ours, ready for XADD."""
     return (
         b"c", kind,
-        b"m", b"%d|%s" % (asked.merchant_no, asked.mode.wire.encode()),
+        b"m", _merchant_and_mode_field(asked.merchant_no, asked.mode),
         b"k", str(key).encode(),
         b"f", asked.fingerprint,
         b"v", VERSION_AND_FLAG_NOW,
@@ -90,6 +90,11 @@ def merchants_fields(
     )  # fmt: skip
 
 
+@lru_cache(maxsize=4_096)
+def _merchant_and_mode_field(merchant_no: int, mode: Mode) -> bytes:
+    return b"%d|%s" % (merchant_no, mode.wire.encode())
+
+
 def accepted_at_ms(accepted_at: datetime) -> int:
     """Return whole milliseconds since 1970 of an aware datetime, rounded down."""
     return (accepted_at - _EPOCH) // _MILLISECOND
@@ -97,18 +102,20 @@ def accepted_at_ms(accepted_at: datetime) -> int:
 
 def read_header(raw: Sequence[bytes]) -> EnvelopeHeader:
     """Return what can be read without the payload. Never raises: damaged parts are None."""
-    fields = dict(zip(raw[0::2], raw[1::2], strict=False))
+    return header_of(by_name(raw))
+
+
+def header_of(fields: Mapping[bytes, bytes]) -> EnvelopeHeader:
+    """Return what ``read_header`` does, of fields by name."""
     merchant_no, mode = _merchant_and_mode(fields.get(b"m", b"")[: _CACHED_BYTES_MAX + 1])
-    key = _ORDER_UUID.fullmatch(fields.get(b"k", b""))
     fingerprint = fields.get(b"f", b"")
-    accepted = _ACCEPTED_AT_MS.fullmatch(fields.get(b"t", b""))
     return EnvelopeHeader(
         kind=fields.get(b"c"),
         merchant_no=merchant_no,
         mode=mode,
-        order_uuid=None if key is None else UUID(int=int(key[0].replace(b"-", b""), 16)),
+        order_uuid=canonical_uuid(fields.get(b"k", b"").decode("latin-1")),
         fingerprint=fingerprint if len(fingerprint) == FINGERPRINT_BYTES else None,
-        accepted_at=None if accepted is None else _datetime_of_ms(int(accepted[0])),
+        accepted_at=_accepted_at(fields.get(b"t", b"")),
         reply_to=_reply_to(fields.get(b"r", b"\0")[: _CACHED_BYTES_MAX + 1]),
     )
 
@@ -163,10 +170,20 @@ def stated_version(stated: bytes) -> None:
 
 def fields_of(raw: Sequence[bytes]) -> dict[bytes, bytes]:
     """Return a message's fields by name. Raises EnvelopeUnreadable for a name without a value, or twice."""
-    names = raw[0::2]
-    if len(raw) % 2 != 0 or len(set(names)) != len(names):
+    fields = by_name(raw)
+    check_names(raw, fields)
+    return fields
+
+
+def by_name(raw: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return a message's fields by name, as far as they have one each: see ``check_names``."""
+    return dict(zip(raw[0::2], raw[1::2], strict=False))
+
+
+def check_names(raw: Sequence[bytes], fields: Mapping[bytes, bytes]) -> None:
+    """Raise EnvelopeUnreadable where ``by_name`` left something out: a name without a value, or twice."""
+    if 2 * len(fields) != len(raw):
         raise EnvelopeUnreadable("fields_malformed", f"{len(raw)} items, or a name twice")
-    return dict(zip(names, raw[1::2], strict=True))
 
 
 def decode_payload(
@@ -184,6 +201,10 @@ def decode_payload(
         raise EnvelopeUnreadable("payload_malformed", describe(fault)) from None
 
 
-def _datetime_of_ms(milliseconds: int) -> datetime | None:
+def _accepted_at(raw: bytes) -> datetime | None:
+    # For bytes, a digit is one of ASCII.
+    if not (raw.isdigit() and len(raw) <= _ACCEPTED_AT_DIGITS_MAX):
+        return None
+    milliseconds = int(raw)
     is_past_all = milliseconds > _ACCEPTED_AT_MS_MAX
     return None if is_past_all else _EPOCH + milliseconds * _MILLISECOND

@@ -41,7 +41,7 @@ from storage.envelope_fields import (
     accepted_at_ms,
     decode_payload,
     fields_of,
-    read_header,
+    header_of,
     stated_version,
 )
 from storage.queue_ports import QueueEntry
@@ -115,7 +115,7 @@ def decode_event(raw: Sequence[bytes], header: EnvelopeHeader | None = None) -> 
     Everything is checked again, as it is of a command.
     """
     fields = fields_of(raw)
-    header = header or read_header(raw)
+    header = header or header_of(fields)
     if header.kind != KIND_PSP_WEBHOOK:
         raise EnvelopeUnreadable("command_unknown", "field c names no event of this version")
     stated_version(fields.get(b"v", b""))

@@ -31,8 +31,8 @@ from storage.envelope_fields import (
     accepted_at_ms,
     decode_payload,
     fields_of,
+    header_of,
     merchants_fields,
-    read_header,
     stated_version,
     whole_header,
 )
@@ -102,7 +102,7 @@ def decode_operation(
     Everything is checked again, as it is of a payment.
     """
     fields = fields_of(raw)
-    header = header or read_header(raw)
+    header = header or header_of(fields)
     kind = OPERATION_KINDS.get(header.kind)
     if kind is None:
         raise EnvelopeUnreadable("command_unknown", "field c names no operation of this version")

@@ -176,7 +176,9 @@ class QueueConnection:
 
         Raises PartitionMoved when a cluster's server does not serve some of the keys.
         """
-        commands = [(b"EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls]
+        commands = [
+            (b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *args) for keys, args in calls
+        ]
         session = await self.open()
         try:
             replies = await self.exchange(commands, generation=session.generation)

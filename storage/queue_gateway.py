@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from payments.defects import InvariantViolation
@@ -34,6 +34,9 @@ APPEND_ENTRIES_MAX = 100
 # write has arrived, and WAITAOF's question comes after the sync. Should it still come too early, it
 # is asked again after this time.
 WAITAOF_MS_MAX = 20
+
+# What Enum's own call looks up, without the call.
+_STATUSES: Mapping[int, AppendStatus] = {status.value: status for status in AppendStatus}
 
 
 class RedisGatewayQueue:
@@ -66,7 +69,7 @@ class RedisGatewayQueue:
         entry_count = sum(map(len, groups))
         if not 1 <= entry_count <= APPEND_ENTRIES_MAX or not all(groups):
             raise InvariantViolation(f"{entry_count} entries are not 1..{APPEND_ENTRIES_MAX}")
-        calls = [(_append_keys(group), list(self._append_args(group))) for group in groups]
+        calls = [(_append_keys(group), self._append_args(group)) for group in groups]
         async with self._connection.turn:
             session, replies = await self._connection.run_scripts(self._append_script, calls)
         results = [
@@ -112,14 +115,16 @@ class RedisGatewayQueue:
         """Close the connection."""
         await self._connection.close()
 
-    def _append_args(self, entries: Sequence[QueueEntry]) -> Iterator[bytes | int]:
-        yield self._settings.stream_length_max
-        yield self._settings.record_count_max
+    def _append_args(self, entries: Sequence[QueueEntry]) -> list[bytes]:
+        """Return bytes alone, numbers too: so many are packed sooner then (``storage.queue_sessions``)."""
+        args = [
+            b"%d" % self._settings.stream_length_max,
+            b"%d" % self._settings.record_count_max,
+        ]
         for entry in entries:
-            yield entry.fingerprint
-            yield entry.accepted_at_ms
-            yield len(entry.fields)
-            yield from entry.fields
+            fields = entry.fields
+            args += (entry.fingerprint, b"%d" % entry.accepted_at_ms, b"%d" % len(fields), *fields)
+        return args
 
     async def _wait(self, generation: int, deadline_s: float) -> bool:
         """Wait on the connection of that generation alone, and check the counts."""
@@ -160,7 +165,7 @@ def _append_keys(entries: Sequence[QueueEntry]) -> list[bytes]:
 
 
 def _append_result(entry: QueueEntry, reply: Reply) -> AppendResult:
-    status = AppendStatus(reply[0])
+    status = _STATUSES[reply[0]]
     if status is AppendStatus.DUPLICATE:
         _, fingerprint, accepted_at_ms, stream_id, lapses_in_s = reply
         if fingerprint is None or accepted_at_ms is None or stream_id is None:

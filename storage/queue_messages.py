@@ -8,7 +8,8 @@ from payments.checkouts import Checkout
 from payments.commands import OperationCommand, PaymentCommand
 from payments.psp_events import PspEvent
 from storage.checkout_envelope import KIND_CHECKOUT, decode_checkout
-from storage.envelope import EnvelopeUnreadable, decode_fields, read_header
+from storage.envelope import EnvelopeUnreadable, decode_fields, decode_named, read_header
+from storage.envelope_fields import by_name, check_names, header_of
 from storage.event_envelope import KIND_PSP_WEBHOOK, decode_event
 from storage.operation_envelope import OPERATION_KINDS, decode_operation
 from storage.queue_ports import KeyRecord, Message
@@ -23,7 +24,8 @@ def message_of(
     read_at_s: float,
 ) -> Message:
     """Return a stream item as owners see it, decoded as far as it can be."""
-    header = read_header(raw)
+    fields = by_name(raw)
+    header = header_of(fields)
     command: PaymentCommand | None = None
     event: PspEvent | None = None
     operation: OperationCommand | None = None
@@ -37,7 +39,8 @@ def message_of(
         elif header.kind == KIND_CHECKOUT:
             checkout = decode_checkout(raw, header)
         else:
-            command = decode_fields(raw, header)
+            check_names(raw, fields)
+            command = decode_named(fields, header)
     except EnvelopeUnreadable as unreadable:
         reason = str(unreadable)
     return Message(

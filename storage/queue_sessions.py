@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, TypeAlias
 
 import hiredis
@@ -20,6 +21,11 @@ from redis.exceptions import ResponseError
 from storage.queue_settings import QueueAddress, QueueSettings
 
 STORE = "redis"
+
+# Of fewer words, hiredis packs a command sooner than we could.
+_WORDS_MANY = 64
+# Lengths of nearly all words, payloads included.
+_HEADS_KEPT = 1_024
 
 Command: TypeAlias = Sequence[bytes | str | int]
 Reply: TypeAlias = Any  # whatever RESP2 holds: int, bytes, None, lists of these, or a ResponseError
@@ -108,7 +114,7 @@ async def converse(connection: AnySession, commands: Iterable[Command]) -> list[
     """
     commands = tuple(commands)
     # Packed in C: redis-py's asyncio connections look at each of a batch's arguments in Python.
-    await connection.send_packed_command(b"".join(map(_packed, commands)))
+    await connection.send_packed_command(b"".join(map(packed, commands)))
     replies: list[Reply] = []
     for _ in commands:
         try:
@@ -139,6 +145,33 @@ def words(fault: BaseException) -> str:
     return str(fault) or type(fault).__name__
 
 
-def _packed(command: Command) -> bytes:
-    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # a wrong stub
-    return packed
+def packed(command: Command) -> bytes:
+    """Return a command as it is sent (RESP)."""
+    asked: tuple[Any, ...] = tuple(command)
+    if len(asked) > _WORDS_MANY:
+        try:
+            return _joined(asked)
+        except TypeError:
+            # Not of bytes alone: an int has no length, and a str can't be joined to bytes.
+            pass
+    of_any: bytes = hiredis.pack_command(asked)
+    return of_any
+
+
+class _Heads(dict[int, bytes]):
+    """What precedes a word of that length: the end of the line before it, and its length."""
+
+    def __missing__(self, length: int) -> bytes:
+        return b"\r\n$%d\r\n" % length
+
+
+_HEADS = _Heads({length: b"\r\n$%d\r\n" % length for length in range(_HEADS_KEPT)})
+
+
+def _joined(command: tuple[bytes, ...]) -> bytes:
+    """Return what ``hiredis.pack_command`` would, of bytes alone, in less of its time for hundreds of them."""
+    heads = map(_HEADS.__getitem__, map(len, command))
+    return b"*%d%b\r\n" % (
+        len(command),
+        b"".join(chain.from_iterable(zip(heads, command, strict=True))),
+    )

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -20,6 +21,7 @@ from storage.queue_keys import reply_channel
 from storage.queue_sessions import AnySession, new_session
 from storage.queue_settings import QueueSettings
 from storage.sealing import DECODE_FAULTS, EnvelopeUnreadable, describe
+from storage.uuids import DriverUuid
 
 __all__ = ["Reply", "ReplyListener", "decode_reply", "encode_reply", "reply_channel"]
 
@@ -31,8 +33,6 @@ RECONNECT_PAUSE_S_MAX = 2.0
 # A silent connection is asked whether it lives after this time, and given up after as long again.
 SILENCE_S_MAX = 5.0
 
-_UUID_BYTES = 16
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
@@ -42,11 +42,14 @@ class Reply:
     settled: tuple[UUID, ...]
 
 
+_UuidBytes = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+
+
 class _ReplyBody(msgspec.Struct, frozen=True, gc=False):
     """On the wire. Readers skip fields they don't know."""
 
-    taken_in: list[bytes] = []
-    settled: list[bytes] = []
+    taken_in: list[_UuidBytes] = []
+    settled: list[_UuidBytes] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -71,11 +74,9 @@ def decode_reply(payload: bytes) -> Reply:
         body = _decoder.decode(payload)
     except DECODE_FAULTS as fault:
         raise EnvelopeUnreadable("payload_malformed", describe(fault)) from None
-    if any(len(order_uuid) != _UUID_BYTES for order_uuid in (*body.taken_in, *body.settled)):
-        raise EnvelopeUnreadable("payload_malformed", "an order_uuid is not 16 bytes")
     return Reply(
-        taken_in=tuple(UUID(bytes=order_uuid) for order_uuid in body.taken_in),
-        settled=tuple(UUID(bytes=order_uuid) for order_uuid in body.settled),
+        taken_in=tuple(map(DriverUuid, body.taken_in)),
+        settled=tuple(map(DriverUuid, body.settled)),
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.lookups import Lookups, OrderKey
     from gateway.problems import Problem
     from payments.answer import OrderView
+    from payments.mode import Mode
     from storage.queue_gateway import RedisGatewayQueue
     from storage.queue_ports import AppendBatch
     from storage.read_ports import PaymentQueries, StoredOrder
@@ -96,13 +97,13 @@ def _frozen_answer_changes() -> None:
 def _merchant_left_out() -> None:
     from payments import identity
 
-    order_number = vars(identity)["_order_number"]
+    order_bytes = vars(identity)["_order_bytes"]
 
-    def of_mode_and_key(_merchant_id: str, mode: str, idempotency_key: int) -> int:
-        number: int = order_number("", mode, idempotency_key)
-        return number
+    def of_mode_and_key(_merchant_id: str, mode: Mode, idempotency_key: UUID) -> bytes:
+        derived: bytes = order_bytes("", mode, idempotency_key)
+        return derived
 
-    replace_attribute(identity, "_order_number", of_mode_and_key)
+    replace_attribute(identity, "_order_bytes", of_mode_and_key)
 
 
 class _LateEveryOtherTime:

@@ -7,14 +7,18 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
+from typing import Any
 
+import hiredis
 import pytest
 import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from runtime.faults import StorageUnavailable
 from storage.queue_connection import QueueConnection
-from storage.queue_sessions import converse, new_session
+from storage.queue_sessions import Command, converse, new_session, packed
 from storage.queue_settings import QueueAddress, QueueSettings
 
 # SO_LINGER with no time: the kernel ends the connection by a reset.
@@ -123,3 +127,26 @@ def test_an_end_between_two_exchanges_costs_neither(new_loop: NewLoop, is_reset:
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(play())
+
+
+words = st.one_of(
+    st.binary(max_size=40), st.integers(0, 3_000).map(bytes), st.integers(0), st.text(max_size=5)
+)
+
+
+def by_hiredis(command: Command) -> bytes:
+    words: tuple[Any, ...] = tuple(command)
+    packed_in_c: bytes = hiredis.pack_command(words)
+    return packed_in_c
+
+
+@given(st.one_of(st.lists(words, min_size=1), st.lists(st.binary(max_size=40), min_size=60)))
+def test_commands_are_packed_as_redis_wants_them(command: Command) -> None:
+    """Long or short, of bytes alone or not: each word with its length."""
+    assert packed(command) == by_hiredis(command)
+
+
+def test_a_long_word_has_its_length() -> None:
+    """Also one that is longer than lengths are kept for, among many."""
+    command = (b"XADD", *(bytes(length) for length in range(0, 5_000, 50)))
+    assert packed(command) == by_hiredis(command)
