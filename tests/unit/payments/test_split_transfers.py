@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -114,7 +115,7 @@ class _Books:
         self.posted: Counter[AccountKey] = Counter()
         self.pending: Counter[AccountKey] = Counter()
 
-    def post(self, movements: list[Movement], allowed: set[AccountKey]) -> None:
+    def post(self, movements: list[Movement], allowed: Collection[AccountKey]) -> None:
         """Post one order's movements: each of something, by a step of its own, on accounts that were loaded."""
         assert len({moved.step for moved in movements}) == len(movements)
         for moved in movements:
