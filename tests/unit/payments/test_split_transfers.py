@@ -120,7 +120,7 @@ class _Books:
         assert len({moved.step for moved in movements}) == len(movements)
         for moved in movements:
             assert moved.amount_minor > 0
-            assert {moved.debit, moved.credit} <= allowed
+            assert {moved.debit, moved.credit} <= set(allowed)
             effect = OF_HOLDS.get(moved.kind, Effect(posted=1, pending=0))
             self.posted[moved.credit] += effect.posted * moved.amount_minor
             self.posted[moved.debit] -= effect.posted * moved.amount_minor
