@@ -24,6 +24,7 @@ from storage.disputes import DisputeKey, DisputePage, DisputeQueries
 from storage.read_ports import CursorUnknown
 
 _STATES: Mapping[str, DisputeState] = {state.wire: state for state in DisputeState}
+_STATES_TOLD = f"This is no state of a dispute: {', '.join(_STATES)}."
 _PARAMETERS = ("limit", "starting_after", "ending_before", "status", "payment")
 
 
@@ -92,7 +93,7 @@ class Disputes:
             return before
         status = parameters.get("status")
         if status is not None and status not in _STATES:
-            return _invalid("status", "This is no state of a dispute.")
+            return _invalid("status", _STATES_TOLD)
         wanted = DisputePage(
             limit,
             state=None if status is None else _STATES[status],

@@ -49,7 +49,9 @@ AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _HEX_TO_LETTERS = bytes.maketrans(b"0123456789abcdef", LETTERS.encode())
 # aiohttp's own refusals, by status.
 _BY_STATUS = {
-    404: Problem(code=Code.NOT_FOUND, detail="The API has no such path."),
+    404: Problem(
+        code=Code.NOT_FOUND, detail="The API has no such path: /docs shows those that it has."
+    ),
     405: Problem(code=Code.METHOD_NOT_ALLOWED, detail="See the Allow header for the methods here."),
     413: Problem(code=Code.BODY_TOO_LARGE, detail="The body is over the limit."),
     417: Problem(code=Code.EXPECTATION_FAILED, detail="Only Expect: 100-continue is understood."),

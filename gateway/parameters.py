@@ -36,6 +36,7 @@ _PAYMENT_PARAMETERS = frozenset(
         "amount[lte]",
     }
 )
+_STATES_TOLD = f"This is no state of a payment: {', '.join(state.wire for state in PaymentState)}."
 _METADATA_PARAMETER = re.compile(r"metadata\[(.+)\]", re.DOTALL)
 _FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
@@ -118,7 +119,7 @@ def _payment_filter(parameters: Mapping[str, str], merchant_id: str, mode: Mode)
         raise _Invalid("ending_before", "Give starting_after or ending_before, not both.")
     status = parameters.get("status")
     if status is not None and PaymentState.from_wire(status) is None:
-        raise _Invalid("status", "This is no state of a payment.")
+        raise _Invalid("status", _STATES_TOLD)
     currency = parameters.get("currency")
     if currency is not None and currency not in EXPONENTS:
         raise _Invalid("currency", "This is no upper-case ISO 4217 currency.")

@@ -206,10 +206,20 @@ def _print_set_aside(payment: Mapping[str, Any], letter: Letter | None, output: 
 def _states(payment: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = [
         ("created", payment["created_at"], "the order is on both copies of the queue"),
-        ("processing", payment.get("effective_at"), "the PSP has charged it"),
+        ("processing", payment.get("effective_at"), _said_by_the_psp(payment)),
         (payment["status"], payment.get("ledger_updated_at"), "it is in both copies of the books"),
     ]
     return [(state, at, what) for state, at, what in rows if at]
+
+
+def _said_by_the_psp(payment: Mapping[str, Any]) -> str:
+    """What the PSP did first, as far as the payment tells: of one that ended without money, that it was told."""
+    if payment["status"] in ("requires_capture", "partially_captured"):
+        return "the PSP has authorized it"
+    if payment["status"] != "succeeded":
+        return "the PSP has said what became of it"
+    is_held_first = payment.get("capture") == "manual"
+    return f"the PSP has {'authorized' if is_held_first else 'charged'} it"
 
 
 def _balance(wallet: Mapping[str, Any] | None, currency: str) -> str | None:

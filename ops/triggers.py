@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ops.api_client import ApiAnswer, ApiClient
 from payments.lifecycle import PaymentEvent, PaymentState
+from payments.operation_kinds import OperationEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,14 @@ class Trigger:
     """Of the order, beside what every one has."""
     then: str | None = None
     """What is done to the payment after that, such as ``void``: the end of its route."""
+    then_members: Mapping[str, object] = field(default_factory=dict)
+    """Of the body of that."""
 
+
+AMOUNT_MINOR = 1999
+# What is captured or refunded of it, where that is a part.
+PART_MINOR = 500
+CURRENCY = "USD"
 
 TRIGGERS: Mapping[str, Trigger] = {
     PaymentEvent.CREATED.wire: Trigger(
@@ -59,11 +67,30 @@ TRIGGERS: Mapping[str, Trigger] = {
         members={"capture": "manual"},
         then="void",
     ),
+    PaymentEvent.PARTIALLY_CAPTURED.wire: Trigger(
+        what="a part of an authorization is captured",
+        token="tok_approve",  # noqa: S106 - as above
+        expects=PaymentState.PARTIALLY_CAPTURED,
+        members={"capture": "manual"},
+        then="captures",
+        then_members={"amount": PART_MINOR},
+    ),
+    OperationEvent.CAPTURE_SUCCEEDED.wire: Trigger(
+        what="an authorization is captured whole",
+        token="tok_approve",  # noqa: S106 - as above
+        expects=PaymentState.SUCCEEDED,
+        members={"capture": "manual"},
+        then="captures",
+    ),
+    OperationEvent.REFUND_SUCCEEDED.wire: Trigger(
+        what="a part of a charge is refunded",
+        token="tok_approve",  # noqa: S106 - as above
+        expects=PaymentState.SUCCEEDED,
+        then="refunds",
+        then_members={"amount": PART_MINOR},
+    ),
 }
 """By type of event."""
-
-AMOUNT_MINOR = 1999
-CURRENCY = "USD"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +122,8 @@ async def pull(client: ApiClient, trigger: Trigger) -> Triggered:
     if trigger.then is not None and not answer.is_problem:
         path = f"/v1/payments/{key}"
         followed = await client.move(
-            f"{path}/{trigger.then}", {}, idempotency_key=str(uuid.uuid4())
+            f"{path}/{trigger.then}", trigger.then_members, idempotency_key=str(uuid.uuid4())
         )
-        answer = followed if followed.is_problem else await client.get(path)
+        # What has not ended yet is told as it stands: the payment may look as if it had.
+        answer = await client.get(path) if followed.status == 201 else followed
     return Triggered(payment_id=key, answer=answer)

@@ -66,3 +66,9 @@ def event_type(number: int) -> EventType:
 def wanted_numbers(patterns: Iterable[str]) -> frozenset[int]:
     """Return the numbers of the types that these ask for; one that nobody knows any more asks for none."""
     return frozenset().union(*(TYPE_PATTERNS.get(pattern, frozenset()) for pattern in patterns))
+
+
+def is_wanted(wire: str, patterns: Iterable[str]) -> bool:
+    """Return whether these ask for the type of that name; new names of a kind that is asked for count, too."""
+    kind = f"{wire.partition('.')[0]}.*"
+    return any(pattern in (wire, kind, EVERYTHING) for pattern in patterns)

@@ -88,7 +88,7 @@ class SplitRefusal(NamedTuple):
 def splits_refusal(splits: Sequence[Split], amount_minor: int) -> SplitRefusal | None:
     """Return what is first wrong with the splits of a charge of ``amount_minor``, or None."""
     if not SPLITS_MIN <= len(splits) <= SPLITS_MAX:
-        return SplitRefusal("$.splits", f"must be {SPLITS_MIN} to {SPLITS_MAX}")
+        return SplitRefusal("$.splits", f"must be {SPLITS_MIN} to {SPLITS_MAX} parts")
     sellers: set[int] = set()
     for position, split in enumerate(splits):
         path = f"$.splits[{position}]"

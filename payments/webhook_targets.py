@@ -84,7 +84,7 @@ def url_refusal(url: str, *, is_sandbox: bool) -> str | None:
     except ValueError:
         return "can't be read"
     if parts.scheme != "https" and not (is_sandbox and parts.scheme == "http"):
-        return "begins with https://"
+        return "begins with https://" + (", or http:// in a sandbox" if is_sandbox else "")
     if "@" in parts.netloc:
         return "names neither user nor password"
     if parts.fragment or "#" in url:
@@ -111,7 +111,7 @@ def address_refusal(address: str, *, is_sandbox: bool) -> str | None:
 
 def _ip_refusal(ip: IPv4Address | IPv6Address, *, is_sandbox: bool) -> str | None:
     if any(ip in network for network in _NEVER if network.version == ip.version):
-        return "is not an address of a host"
+        return "is an address of a link, a group or nobody"
     if is_sandbox:
         return None
     is_inside = any(ip in network for network in _NOT_PUBLIC if network.version == ip.version)

@@ -41,7 +41,7 @@ def list_events(
         (event["id"], event["type"], event["object_id"], event["sequence"], event["created_at"])
         for event in answer.body["data"]
     ]
-    context.output.table("Events", ("id", "type", "object", "sequence", "since"), rows)
+    context.output.table("Events", ("id", "type", "object", "sequence", "at"), rows)
     more = "There are more. " if answer.body["has_more"] else ""
     context.output.line(f"{more}Go on with --after {answer.body['next_cursor']}")
 
@@ -97,7 +97,9 @@ def resend(
         return
     count = answer.body["deliveries"]
     more = "; there are more: run it again" if answer.body["has_more"] else ""
-    context.output.line(f"{count} sent again{more}")
+    # A range passes over what is tried anyway: else nothing says why nothing is sent.
+    none = "; what waits is tried anyway" if count == 0 else ""
+    context.output.line(f"{count} sent again{more}{none}")
 
 
 async def _asked(

@@ -11,6 +11,7 @@ import click
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.event_stream import EventStream
 from ops.forwarding import Forwarded, Forwarder, listening_secret
+from payments.event_types import TYPE_PATTERNS, is_wanted
 from runtime.clock import SystemClock
 
 
@@ -21,6 +22,16 @@ def _url(_context: click.Context, _parameter: click.Parameter, value: str) -> st
     return value
 
 
+def _types(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Refuse what no event is called: it would be waited for in vain."""
+    for value in values:
+        if value not in TYPE_PATTERNS:
+            raise click.BadParameter(f"{value!r} is none of {', '.join(sorted(TYPE_PATTERNS))}")
+    return values
+
+
 @click.command()
 @click.option(
     "--forward-to", "url", metavar="URL", required=True, callback=_url, help="Where to post events."
@@ -29,7 +40,8 @@ def _url(_context: click.Context, _parameter: click.Parameter, value: str) -> st
     "--type",
     "types",
     multiple=True,
-    help="Forward only this type, such as payment_order.succeeded; may be repeated.",
+    callback=_types,
+    help="Forward only these, such as payment_order.succeeded or 'refund.*'; may be repeated.",
 )
 @click.option(
     "--after", metavar="CURSOR", default=None, help="Go on after this cursor.  [default: now]"
@@ -70,7 +82,7 @@ def listen(
             stream = EventStream(session, context.gateway_url(), context.api_key(), after=after)
             forwarder = Forwarder(session, url, secret, clock=SystemClock())
             async for event in stream.events():
-                if types and event.type not in types:
+                if types and not is_wanted(event.type, types):
                     continue
                 tell(await forwarder.forward(event))
                 left = None if left is None else left - 1

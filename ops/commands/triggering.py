@@ -13,7 +13,7 @@ from ops.triggers import TRIGGERS, Trigger, Triggered, pull
 
 
 @click.command()
-@click.argument("event_type", metavar="TYPE", required=False)
+@click.argument("event_type", metavar="[TYPE]", required=False)
 @output_option
 @json_option
 @click.pass_obj

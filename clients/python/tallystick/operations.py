@@ -43,7 +43,10 @@ class KeyChoice:
             raise ValueError("give idempotency_key or key_name, not both")
         if name is not None and not 1 <= len(name) <= NAME_CHARACTERS_MAX:
             raise ValueError(f"key_name needs 1 to {NAME_CHARACTERS_MAX} characters")
-        return cls(given=UUID(given) if isinstance(given, str) else given, name=name)
+        try:
+            return cls(given=UUID(given) if isinstance(given, str) else given, name=name)
+        except ValueError:
+            raise ValueError("idempotency_key must be a UUID") from None
 
     def steps(self, path: str) -> Steps[UUID]:
         """Return the key, kept where it has a name: before anything is sent."""

@@ -448,6 +448,15 @@ async def test_bad_parameters_are_refused(
     assert (answer.status, answer.code, answer.json["param"]) == (400, code, param)
 
 
+@pytest.mark.parametrize(("path", "state"), [("payments", "expired"), ("disputes", "lost")])
+async def test_a_state_that_is_none_is_told_those_that_are(
+    stack: GatewayStack, path: str, state: str
+) -> None:
+    """A typing mistake in a filter is mended by what the refusal says."""
+    answer = await stack.get(f"/v1/{path}?status=done")
+    assert answer.json["detail"].endswith(f"{state}.")
+
+
 async def test_a_cursor_of_nobody_is_refused(stack: GatewayStack) -> None:
     """A cursor that names no payment of this merchant is refused by name."""
     for name in ("starting_after", "ending_before"):

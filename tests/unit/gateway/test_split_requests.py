@@ -95,6 +95,29 @@ async def test_splits_that_do_not_fit_are_422(
     assert stack.queued() == []
 
 
+@pytest.mark.parametrize(
+    ("splits", "code", "param"),
+    [
+        ([*SPLITS[:2], SPLITS[2] | {"amount": "9"}], "field_type_invalid", "$.splits[2].amount"),
+        ([SPLITS[0], SPLITS[1] | {"tip": 1}], "field_unknown", "$.splits[1].tip"),
+        ([{"amount": 1200}, SPLITS[1]], "field_missing", "$.splits[0].seller"),
+        ([SPLITS[0], 700], "field_type_invalid", "$.splits[1]"),
+        (SPLITS[0], "field_type_invalid", "$.splits"),
+    ],
+)
+async def test_splits_of_a_wrong_shape_are_400_and_name_the_part(
+    stack: GatewayStack, splits: object, code: str, param: str
+) -> None:
+    """Twenty parts may be many to look through: the one is named, of a payment and of an order alike."""
+    answer = await stack.pay(uuid4(), payment(splits=splits))
+    assert (answer.status, answer.code, answer.json["param"]) == (400, code, param)
+    body = checkout(uuid4())
+    body["orders"][0] |= {"splits": splits}  # type: ignore[index]
+    answer = await stack.check_out(uuid4(), body)
+    assert (answer.code, answer.json["param"]) == (code, f"$.orders[0]{param[1:]}")
+    assert stack.queued() == []
+
+
 async def test_a_member_named_twice_is_refused_within_a_split(stack: GatewayStack) -> None:
     """As anywhere in a body: the one might be checked, and the other acted on."""
     body = (

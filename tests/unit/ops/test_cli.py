@@ -89,6 +89,7 @@ def test_without_a_stack_commands_say_so(
         ("scale", "--hosts", "0"),
         ("status", "-o", "x"),
         ("top", "--interval", "0"),
+        ("listen", "--forward-to", "http://127.0.0.1:1/", "--type", "payment_order.paid"),
     ],
 )
 def test_wrong_usage_exits_with_two(

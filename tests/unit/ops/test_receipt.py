@@ -80,6 +80,26 @@ def test_states_that_were_not_reached_are_not_shown() -> None:
     assert "books" not in text
 
 
+@pytest.mark.parametrize(
+    ("status", "capture", "said"),
+    [
+        ("succeeded", "automatic", "the PSP has charged it"),
+        ("succeeded", "manual", "the PSP has authorized it"),
+        ("requires_capture", "manual", "the PSP has authorized it"),
+        ("partially_captured", "manual", "the PSP has authorized it"),
+        ("failed", "automatic", "the PSP has said what became of it"),
+        ("canceled", "manual", "the PSP has said what became of it"),
+        ("expired", "automatic", "the PSP has said what became of it"),
+    ],
+)
+def test_a_charge_is_told_only_of_what_was_charged(status: str, capture: str, said: str) -> None:
+    """Nobody reads of a declined payment that it was charged."""
+    payment = {**PAYMENT, "status": status, "capture": capture}
+    text = printed(Receipt(answer=answer(200, payment), idempotency_key=PAYMENT["id"]))
+    assert said in text
+    assert ("charged" in text) == ("charged" in said)
+
+
 def test_a_reference_that_does_not_exist_yet_is_a_dash() -> None:
     """An order whose provider gave no reference names the provider, and no "None"."""
     unsent = {**PAYMENT, "status": "processing", "psp_reference": None, "effective_at": None}

@@ -9,18 +9,23 @@ import pytest
 
 from ops.api_client import ApiAnswer, ApiClient
 from ops.triggers import TRIGGERS, pull
-from payments.lifecycle import PaymentEvent, PaymentState
+from payments.event_types import EVENT_TYPES
+from payments.lifecycle import PaymentState
 from psp.simulator.behaviour import TOKEN_PREFIX
 
 
 class _Gateway:
     """Remembers the order, and answers as it was told."""
 
-    def __init__(self, status: int, body: Mapping[str, object]) -> None:
+    def __init__(
+        self, status: int, body: Mapping[str, object], moved: ApiAnswer | None = None
+    ) -> None:
         self._answer = ApiAnswer(status=status, headers={}, body=body)
+        self._moved = moved or self._answer
         self.orders: list[Mapping[str, object]] = []
         self.keys: list[str] = []
         self.moved: list[tuple[str, str]] = []
+        self.bodies: list[Mapping[str, object]] = []
 
     async def pay(self, order: Mapping[str, object], *, idempotency_key: str) -> ApiAnswer:
         self.orders.append(order)
@@ -31,15 +36,16 @@ class _Gateway:
         self, path: str, body: Mapping[str, object], *, idempotency_key: str
     ) -> ApiAnswer:
         self.moved.append((path, idempotency_key))
-        return self._answer
+        self.bodies.append(body)
+        return self._moved
 
     async def get(self, path: str) -> ApiAnswer:
         return ApiAnswer(status=200, headers={}, body={"status": "canceled", "path": path})
 
 
 def test_triggers_are_events_and_tokens_that_there_are() -> None:
-    """Each type is one that a payment has, and each token one that the simulator knows by its beginning."""
-    assert set(TRIGGERS) <= {event.wire for event in PaymentEvent}
+    """Each type is one that there is, and each token one that the simulator knows by its beginning."""
+    assert set(TRIGGERS) <= {each.wire for each in EVENT_TYPES.values()}
     assert all(each.token.startswith(TOKEN_PREFIX) for each in TRIGGERS.values())
     assert all(each.what for each in TRIGGERS.values())
 
@@ -85,3 +91,13 @@ async def test_nothing_follows_an_order_that_was_refused() -> None:
     triggered = await pull(cast("ApiClient", gateway), TRIGGERS["payment_order.canceled"])
     assert gateway.moved == []
     assert triggered.status is None
+
+
+async def test_what_has_not_ended_is_told_as_it_stands() -> None:
+    """A refund that runs has sent no event yet, although its payment stands as it will afterwards."""
+    running = ApiAnswer(status=202, headers={}, body={"status": "processing"})
+    gateway = _Gateway(201, {"status": "succeeded"}, running)
+    trigger = TRIGGERS["refund.succeeded"]
+    triggered = await pull(cast("ApiClient", gateway), trigger)
+    assert gateway.bodies == [trigger.then_members]
+    assert triggered.status == "processing"

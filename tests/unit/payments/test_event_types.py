@@ -12,6 +12,7 @@ from payments.event_types import (
     PAYMENT_ORDER,
     TYPE_PATTERNS,
     event_type,
+    is_wanted,
     wanted_numbers,
 )
 from payments.lifecycle import PaymentEvent
@@ -58,6 +59,15 @@ def test_patterns_ask_for_one_type_for_a_kind_or_for_all() -> None:
         PaymentEvent.DECLINED,
         PaymentEvent.EXPIRED,
     }
+
+
+def test_a_name_is_wanted_by_the_patterns_that_have_its_number() -> None:
+    """Who reads names, as a stream's listener does, goes by the same patterns as endpoints."""
+    for pattern, numbers in TYPE_PATTERNS.items():
+        names = {of.number for of in EVENT_TYPES.values() if is_wanted(of.wire, [pattern])}
+        assert names == numbers, pattern
+    assert is_wanted("refund.succeeded", ["payment_order.*", "refund.*"])
+    assert not is_wanted("refund.succeeded", [])
     assert wanted_numbers(["a type of an older release"]) == set()
     assert "payment_order.*" in TYPE_PATTERNS
 

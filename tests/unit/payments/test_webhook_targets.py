@@ -128,6 +128,14 @@ def test_a_sandbox_reaches_its_own_machine(url: str) -> None:
     assert url_refusal(url, is_sandbox=True) is None
 
 
+def test_a_refused_scheme_names_those_that_are_taken() -> None:
+    """Who tries a sandbox is told that http is fine there, and nobody else is."""
+    assert url_refusal("ftp://example.org/", is_sandbox=True) == (
+        "begins with https://, or http:// in a sandbox"
+    )
+    assert url_refusal("http://example.org/", is_sandbox=False) == "begins with https://"
+
+
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "::1", "10.1.2.3", "169.254.169.254", "::ffff:10.0.0.1", "fe80::1%2", "nonsense"],
