@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -114,12 +115,12 @@ class _Books:
         self.posted: Counter[AccountKey] = Counter()
         self.pending: Counter[AccountKey] = Counter()
 
-    def post(self, movements: list[Movement], allowed: set[AccountKey]) -> None:
+    def post(self, movements: list[Movement], allowed: Collection[AccountKey]) -> None:
         """Post one order's movements: each of something, by a step of its own, on accounts that were loaded."""
         assert len({moved.step for moved in movements}) == len(movements)
         for moved in movements:
             assert moved.amount_minor > 0
-            assert {moved.debit, moved.credit} <= allowed
+            assert {moved.debit, moved.credit} <= set(allowed)
             effect = OF_HOLDS.get(moved.kind, Effect(posted=1, pending=0))
             self.posted[moved.credit] += effect.posted * moved.amount_minor
             self.posted[moved.debit] -= effect.posted * moved.amount_minor
