@@ -106,6 +106,7 @@ def _least(found: Iterable[tuple[tuple[str | None, str], float | None]]) -> Iter
 
 async def _in_time(question: Coroutine[Any, Any, T]) -> T | None:
     try:
-        return await asyncio.wait_for(question, LOOK_S_MAX)
+        async with asyncio.timeout(LOOK_S_MAX):
+            return await question
     except (TimeoutError, StorageUnavailable):
         return None

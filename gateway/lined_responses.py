@@ -42,6 +42,7 @@ class LinedResponse(web.Response):
         """Send it, where that needs no thought; else begin to, as aiohttp does."""
         if (
             self._lines is None
+            or self._eof_sent
             or self._keep_alive is False
             or not request.keep_alive
             or request.version != HttpVersion11

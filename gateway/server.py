@@ -31,7 +31,7 @@ DIRECT_ROUTES: web.AppKey[Mapping[tuple[str, str], AiohttpHandler]] = web.AppKey
 class ProblemRequestHandler(RequestHandler):
     """One connection. What can't be parsed is answered as a problem, and none of it is logged."""
 
-    __slots__ = ("_door", "_first_request_s", "_first_request_timer")
+    __slots__ = ("_door", "_first_request_s", "_first_request_timer", "_was_paused")
 
     def __init__(
         self, manager: GatewayServer, *, door: Door, first_request_s: float, **options: Any
@@ -40,6 +40,7 @@ class ProblemRequestHandler(RequestHandler):
         self._door = door
         self._first_request_s = first_request_s
         self._first_request_timer: asyncio.TimerHandle | None = None
+        self._was_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -52,10 +53,19 @@ class ProblemRequestHandler(RequestHandler):
             self._first_request_timer.cancel()
         super().connection_lost(exc)
 
+    def pause_reading(self) -> None:
+        """Stop for a body that is not taken as fast as it comes."""
+        self._was_paused = True
+        super().pause_reading()
+
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on, where something was paused: else aiohttp feeds its parser with nothing, and asks the transport,
-        twice a request."""
-        if self._reading_paused or self._buffer_paused:
+        """Go on, where anything was ever paused: else aiohttp feeds its parser with nothing, and asks the
+        transport, twice a request.
+
+        Not only where something is paused now: the parser may keep the pause of a body that ended with it,
+        stops within the next one, and goes on only when it is fed again.
+        """
+        if self._was_paused or self._buffer_paused:
             super().resume_reading(resume_parser)
 
     def handle_error(

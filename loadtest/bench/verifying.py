@@ -29,7 +29,8 @@ async def verify(root: Path) -> dict[str, Any]:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), VERIFY_TIMEOUT_S)
+        async with asyncio.timeout(VERIFY_TIMEOUT_S):
+            out, err = await process.communicate()
     except TimeoutError:
         process.kill()
         return {"ok": False, "by": BY_VERIFY, "error": f"no end after {VERIFY_TIMEOUT_S} s"}

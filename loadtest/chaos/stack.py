@@ -153,7 +153,8 @@ class ChaosStack:
         try:
             if self._pool is not None:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._pool.close(), 5.0)
+                    async with asyncio.timeout(5.0):
+                        await self._pool.close()
             await asyncio.to_thread(remove, self.root, progress)
         finally:
             if self._proxy is not None:

@@ -169,7 +169,8 @@ async def run_tool(
     except OSError as error:
         raise ToolFailed(tool, f"can't be started: {error.strerror}", "") from error
     try:
-        output, errors = await asyncio.wait_for(process.communicate(stdin.encode()), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            output, errors = await process.communicate(stdin.encode())
     except TimeoutError:
         raise ToolFailed(tool, f"no end after {timeout_s} s", "") from None
     finally:

@@ -194,7 +194,8 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
 
 async def _in_time(question: Coroutine[Any, Any, T]) -> T | None:
     try:
-        return await asyncio.wait_for(question, ASK_TIMEOUT_S)
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            return await question
     except (TimeoutError, StorageUnavailable):
         return None
 

@@ -134,6 +134,7 @@ async def _process(name: str, address: str) -> ProcessReading:
 
 async def _in_time(question: Coroutine[Any, Any, T]) -> T | None:
     try:
-        return await asyncio.wait_for(question, ASK_TIMEOUT_S)
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            return await question
     except (TimeoutError, StorageUnavailable):
         return None

@@ -125,7 +125,8 @@ class NodeDown:
             return
         host.terminate()
         try:
-            await asyncio.wait_for(host.wait(), STOP_TIMEOUT_S)
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await host.wait()
         except TimeoutError:
             host.kill()
             await host.wait()

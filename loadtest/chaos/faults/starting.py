@@ -50,12 +50,14 @@ class DoubleStart:
         if self._scene.cell.target == "stack":
             # It can only be refused; on a busy machine that takes as long as its imports.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await process.wait()
         ended_by_itself = process.returncode
         if ended_by_itself is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()

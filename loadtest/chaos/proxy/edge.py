@@ -133,7 +133,8 @@ class Link:
             transport.pause_reading()
         while not self._ended.is_set() and not _is_closed_by_peer(transport):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), _LOOK_EVERY_S)
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._ended.wait()
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_reply: bool
@@ -166,7 +167,8 @@ class Link:
             wait_s = byte_count / edge.mode.value
         if wait_s:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(edge.changed.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await edge.changed.wait()
 
     async def _cut(self, last: bytes) -> None:
         """Let the last bytes pass, then reset."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from unittest.mock import AsyncMock
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from gateway.door import finish
 from gateway.lined_responses import LinedResponse
@@ -82,6 +84,17 @@ async def test_it_has_the_bytes_of_aiohttps_own(change_name: str, request_name: 
     assert lined.startswith(b"HTTP/1.")
     assert b"\r\nDate: now\r\n" in lined
     assert b"\r\nRequest-Id: req_bcdf\r\n" in lined
+
+
+async def test_it_is_sent_once() -> None:
+    """Also where a handler has sent it already, as it may any answer of aiohttp's."""
+    writer = AsyncMock()
+    request = make_mocked_request("POST", "/", writer=writer)
+    response = LinedResponse(202, _BODY, _LINES)
+    for _ in range(2):
+        await response.prepare(request)
+        await response.write_eof()
+    assert writer.write_eof.await_count == 1
 
 
 def test_its_headers_can_be_read_and_changed() -> None:

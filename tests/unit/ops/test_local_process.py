@@ -140,3 +140,29 @@ async def test_a_failing_tool_says_why(argv: list[str], reason: str) -> None:
     """A tool that fails, hangs or is missing is a fault with its name and its words."""
     with pytest.raises(ToolFailed, match=reason):
         await run_tool(argv, timeout_s=0.2)
+
+
+async def test_who_is_cancelled_stops_also_when_its_tool_has_just_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A cancellation that comes together with a tool's end is not lost, so nobody waits for ever."""
+
+    class Ended:
+        returncode = 0
+
+        async def communicate(self, _stdin: bytes) -> tuple[bytes, bytes]:
+            await asyncio.sleep(0)
+            asking.cancel()
+            return b"", b""
+
+    async def started(*_argv: str, **_options: object) -> Ended:
+        return Ended()
+
+    async def ask_on() -> None:
+        for _ in range(3):
+            await run_tool(["tool"])
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", started)
+    asking = asyncio.create_task(ask_on())
+    await asyncio.wait({asking})
+    assert asking.cancelled()

@@ -10,7 +10,7 @@ from payments.mode import Mode
 from payments.money import AMOUNT_MINOR_MAX
 from payments.rows import TransferKind
 from payments.splits import SPLITS_MAX, SPLITS_MIN, Split
-from payments.transfers import of_success
+from payments.transfers import accounts_of, of_authorization, of_success
 from tests.queue_commands import a_command
 
 
@@ -65,3 +65,26 @@ def test_a_split_success_moves_each_part_and_its_fee(parts: list[int], data: st.
         ]
         assert of_seller[0].debit == psp_receivable(7, Mode.TEST, "psp", "USD")
         assert of_seller[-1].credit in (seller, fee_income(7, Mode.TEST, "USD"))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 1)), max_size=SPLITS_MAX),
+    st.booleans(),
+)
+def test_the_accounts_of_a_charge_are_those_it_moves_money_on(
+    parts: list[tuple[int, int]], captures_manually: bool
+) -> None:
+    """One seller's or several sellers', with and without fees, captured at once or later: none more, none less."""
+    command = a_command()._replace(
+        captures_manually=captures_manually,
+        fee_minor=sum(fee_minor for _, fee_minor in parts),
+        splits=tuple(
+            Split(seller_no, amount_minor, fee_minor)
+            for seller_no, (amount_minor, fee_minor) in enumerate(parts, 1)
+        )
+        if len(parts) >= SPLITS_MIN
+        else None,
+    )
+    moves = of_authorization if captures_manually else of_success
+    moved_on = {key for moved in moves(command, "psp") for key in (moved.debit, moved.credit)}
+    assert set(accounts_of(command, "psp", None)) == moved_on
