@@ -48,7 +48,6 @@ T = TypeVar("T")
 
 # Status answers within 1.5 s whatever is away or frozen, imports included.
 ASK_TIMEOUT_S = 0.8
-
 _HTTP_OK = 200
 
 
