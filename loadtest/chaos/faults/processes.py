@@ -59,7 +59,16 @@ class Freeze:
         self._pids = [record.pid, *descendants(record.pid)]
         for pid in self._pids:
             send(pid, signal.SIGSTOP)
-        return {"name": record.name, "pid": record.pid, "processes": len(self._pids)}
+        while not all(is_stopped(pid) or has_ended(pid) for pid in self._pids):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_EVERY_S)
+        # From now on it surely stands still; on a busy machine that is a second after the fault's turn came.
+        stopped_ns = time.monotonic_ns()
+        return {
+            "at_ns": stopped_ns,
+            "name": record.name,
+            "pid": record.pid,
+            "processes": len(self._pids),
+        }
 
     async def heal(self) -> Detail:
         is_same = self._record is not None and self._record.is_alive()

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ from loadtest.chaos.faults.node import NodeDown
 from loadtest.chaos.faults.port import Scene
 from loadtest.chaos.faults.processes import AtStep, Freeze, Kill
 from loadtest.chaos.faults.psp import BODIES, PspMisbehaves
-from loadtest.chaos.proc import has_ended, is_running, is_stopped
+from loadtest.chaos.proc import has_ended, is_running, is_stopped, send
 from loadtest.chaos.proxy.modes import EdgeState, Mode, ModeName, Route
 from loadtest.chaos.routing import Routing
 from loadtest.chaos.stack import ChaosStack
@@ -140,15 +141,26 @@ async def test_hosts_that_die_with_the_control_service_are_counted(
         assert (await fault.heal())["is_back"] is False
 
 
-async def test_a_freeze_holds_all_and_ends(tmp_path: Path) -> None:
-    """Parent and child stand still while it lasts, and go on afterwards."""
+async def test_a_freeze_holds_all_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parent and child stand still from the moment that it names, also if that comes late, and go on afterwards."""
     with family() as (pid, child):
         stack = OneProcess(pid, tmp_path / "order")
         fault = Freeze(scene(stack, FaultKind.FREEZE, "host", "past_lease"))
-        assert (await fault.begin())["processes"] == 2
-        async with asyncio.timeout(5):
-            while not (is_stopped(pid) and is_stopped(child)):
-                await asyncio.sleep(0.005)
+        sent_ns = 0
+
+        def send_late(pid: int, what: signal.Signals) -> None:
+            nonlocal sent_ns
+            time.sleep(0.02)
+            sent_ns = time.monotonic_ns()
+            send(pid, what)
+
+        monkeypatch.setattr(processes, "send", send_late)
+        begun = await fault.begin()
+        assert begun["processes"] == 2
+        assert isinstance(begun["at_ns"], int)
+        assert begun["at_ns"] >= sent_ns
+        assert is_stopped(pid)
+        assert is_stopped(child)
         healed = await fault.heal()
         assert (healed["is_back"], healed["was_killed_meanwhile"]) == (True, False)
         async with asyncio.timeout(5):
