@@ -96,17 +96,19 @@ def order_uuid(merchant_id: str, mode: Mode, idempotency_key: UUID) -> UUID:
 
     The same client key of two merchants, or in test and live, gives two orders.
     """
-    return UUID(bytes=_order_bytes(merchant_id, mode, idempotency_key))
+    return UUID(bytes=order_bytes(merchant_id, mode, idempotency_key))
 
 
 def order_bytes(merchant_id: str, mode: Mode, idempotency_key: UUID) -> bytes:
     """Return the 16 bytes of ``order_uuid``, for callers that put them into a faster UUID than Python's."""
-    return _order_bytes(merchant_id, mode, idempotency_key)
+    digest = _merchants_digest(merchant_id, mode).copy()
+    digest.update(str(idempotency_key).encode())
+    return _version_5(digest.digest())
 
 
 def is_order_uuid(order: UUID, merchant_id: str, mode: Mode, idempotency_key: UUID) -> bool:
     """Whether ``order`` is the identity that follows from these."""
-    return order.bytes == _order_bytes(merchant_id, mode, idempotency_key)
+    return order.bytes == order_bytes(merchant_id, mode, idempotency_key)
 
 
 def operation_uuid(payment: UUID, kind: str, idempotency_key: UUID) -> UUID:
@@ -118,12 +120,6 @@ def operation_uuid(payment: UUID, kind: str, idempotency_key: UUID) -> UUID:
     name = f"{payment}|{kind}|{idempotency_key}".encode()
     digest = hashlib.sha1(_OPERATION_NAMESPACE_BYTES + name, usedforsecurity=False).digest()
     return UUID(bytes=_version_5(digest))
-
-
-def _order_bytes(merchant_id: str, mode: Mode, idempotency_key: UUID) -> bytes:
-    digest = _merchants_digest(merchant_id, mode).copy()
-    digest.update(str(idempotency_key).encode())
-    return _version_5(digest.digest())
 
 
 # Begun once for a merchant and a mode: the same few send nearly all orders. Whoever writes to the stream

@@ -97,13 +97,12 @@ def _frozen_answer_changes() -> None:
 def _merchant_left_out() -> None:
     from payments import identity
 
-    order_bytes = vars(identity)["_order_bytes"]
+    digest_of = vars(identity)["_merchants_digest"]
 
-    def of_mode_and_key(_merchant_id: str, mode: Mode, idempotency_key: UUID) -> bytes:
-        derived: bytes = order_bytes("", mode, idempotency_key)
-        return derived
+    def of_mode_alone(_merchant_id: str, mode: Mode) -> object:
+        return digest_of("", mode)
 
-    replace_attribute(identity, "_order_bytes", of_mode_and_key)
+    replace_attribute(identity, "_merchants_digest", of_mode_alone)
 
 
 class _LateEveryOtherTime:
