@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
+from runtime.asking import in_time
 from runtime.clock import Clock
-from runtime.faults import StorageUnavailable
 from runtime.metric_collectors import Sample
 from storage.queue_status import QueueStatus, ReplicaStatus, StreamStatus
 from storage.status import StandbyStatus
-
-T = TypeVar("T")
 
 # Several scrapers at once share one look.
 FRESH_S = 0.5
@@ -52,7 +50,8 @@ class LagWatch:
             if self._is_fresh(partition_indexes):
                 return
             self.queue, self.standbys = await asyncio.gather(
-                _in_time(self._read_queue(partition_indexes)), _in_time(self._read_standbys())
+                in_time(self._read_queue(partition_indexes), LOOK_S_MAX),
+                in_time(self._read_standbys(), LOOK_S_MAX),
             )
             self._looked_at_s = self._clock.monotonic_s()
             self._looked_for = partition_indexes
@@ -102,11 +101,3 @@ def _least(found: Iterable[tuple[tuple[str | None, str], float | None]]) -> Iter
             key = (standby, position)
             least[key] = min(value, least.get(key, value))
     return least.items()
-
-
-async def _in_time(question: Coroutine[Any, Any, T]) -> T | None:
-    try:
-        async with asyncio.timeout(LOOK_S_MAX):
-            return await question
-    except (TimeoutError, StorageUnavailable):
-        return None

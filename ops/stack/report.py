@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from ops.disk_use import disk_use
@@ -31,8 +31,8 @@ from ops.stack.status_telling import (
 )
 from ops.stack.store_report import space_warnings, store_documents
 from ops.versions import versions
+from runtime.asking import in_time
 from runtime.config import Config, ConfigError
-from runtime.faults import StorageUnavailable
 from storage.intent import IntentStore
 from storage.opening_books import read_pool
 from storage.status import (
@@ -44,10 +44,9 @@ from storage.status import (
     WebhookStatus,
 )
 
-T = TypeVar("T")
-
 # Status answers within 1.5 s whatever is away or frozen, imports included.
 ASK_TIMEOUT_S = 0.8
+
 _HTTP_OK = 200
 
 
@@ -153,16 +152,18 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
     queries = StatusQueries(pool)
     (ready, hosts, store, counts, trouble), rest = await asyncio.gather(
         asyncio.gather(
-            _in_time(http_status(config.gateway.host, config.gateway.port, "/readyz")),
-            _in_time(queries.hosts()),
-            _in_time(queries.store()),
-            _in_time(queries.counts()),
-            _in_time(queries.trouble()),
+            in_time(
+                http_status(config.gateway.host, config.gateway.port, "/readyz"), ASK_TIMEOUT_S
+            ),
+            in_time(queries.hosts(), ASK_TIMEOUT_S),
+            in_time(queries.store(), ASK_TIMEOUT_S),
+            in_time(queries.counts(), ASK_TIMEOUT_S),
+            in_time(queries.trouble(), ASK_TIMEOUT_S),
         ),
         asyncio.gather(
-            _in_time(queries.decisions()),
-            _in_time(IntentStore(pool).read()),
-            _in_time(queries.webhooks()),
+            in_time(queries.decisions(), ASK_TIMEOUT_S),
+            in_time(IntentStore(pool).read(), ASK_TIMEOUT_S),
+            in_time(queries.webhooks(), ASK_TIMEOUT_S),
         ),
     )
     answers.decisions, intent, answers.webhooks = rest
@@ -189,14 +190,6 @@ async def _ask(config: Config, addresses: Addresses) -> _Answers:
         answers.problems["standby"] = "no synchronous standby: nothing can be settled"
     await pool.close()
     return answers
-
-
-async def _in_time(question: Coroutine[Any, Any, T]) -> T | None:
-    try:
-        async with asyncio.timeout(ASK_TIMEOUT_S):
-            return await question
-    except (TimeoutError, StorageUnavailable):
-        return None
 
 
 def metrics_url(address: str | None) -> str | None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from ops.http_probe import http_text
 from ops.local.pidfile import identity_of
 from ops.top.exposition import NoExposition, Samples
+from runtime.asking import in_time
 from runtime.config import Config
-from runtime.faults import StorageUnavailable
 from storage.opening_books import read_pool
 from storage.status import HostStatus, StatusQueries, StoreStatus
-
-T = TypeVar("T")
 
 # A view that is drawn each second must not wait longer for one that hangs. Longer than a host's own
 # look at its stores (actors/lag.py), so that a host is readable while they are not.
@@ -71,7 +68,9 @@ class StackReader:
     async def read(self) -> Reading:
         """Ask everything at once; what does not answer in time is unreadable."""
         gateways, rows, store = await asyncio.gather(
-            self._gateways(), _in_time(self._queries.hosts()), _in_time(self._queries.store())
+            self._gateways(),
+            in_time(self._queries.hosts(), ASK_TIMEOUT_S),
+            in_time(self._queries.store(), ASK_TIMEOUT_S),
         )
         hosts = None if rows is None else await asyncio.gather(*map(_host, _present(rows)))
         return Reading(
@@ -130,11 +129,3 @@ async def _process(name: str, address: str) -> ProcessReading:
         return ProcessReading(name=name, samples=Samples.parse(text))
     except NoExposition:
         return ProcessReading(name=name, samples=None, reason=f"no metrics in {address}'s answer")
-
-
-async def _in_time(question: Coroutine[Any, Any, T]) -> T | None:
-    try:
-        async with asyncio.timeout(ASK_TIMEOUT_S):
-            return await question
-    except (TimeoutError, StorageUnavailable):
-        return None
