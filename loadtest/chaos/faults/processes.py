@@ -17,6 +17,8 @@ BACK_TIMEOUT_S = 60.0
 THERE_TIMEOUT_S = 20.0
 # Under load every step is reached many times a second.
 REACHED_TIMEOUT_S = 15.0
+# A stopped process stops as soon as it is given the processor, or its disk has answered.
+STOPPED_TIMEOUT_S = 10.0
 _LOOK_EVERY_S = 0.01
 
 
@@ -59,7 +61,10 @@ class Freeze:
         self._pids = [record.pid, *descendants(record.pid)]
         for pid in self._pids:
             send(pid, signal.SIGSTOP)
-        while not all(is_stopped(pid) or has_ended(pid) for pid in self._pids):  # noqa: ASYNC110
+        sent_s = time.monotonic()
+        while not all(is_stopped(pid) or has_ended(pid) for pid in self._pids):
+            if time.monotonic() - sent_s > STOPPED_TIMEOUT_S:
+                raise NotNow(f"{record.name} did not stand still in {STOPPED_TIMEOUT_S:.0f} s")
             await asyncio.sleep(_LOOK_EVERY_S)
         # From now on it surely stands still; on a busy machine that is a second after the fault's turn came.
         stopped_ns = time.monotonic_ns()

@@ -168,6 +168,18 @@ async def test_a_freeze_holds_all_and_ends(tmp_path: Path, monkeypatch: pytest.M
                 await asyncio.sleep(0.005)
 
 
+async def test_who_does_not_stand_still_was_not_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's SIGCONT ends a freeze before it began: it is skipped, not waited for without end."""
+    monkeypatch.setattr(processes, "send", lambda _pid, _signal: None)
+    monkeypatch.setattr(processes, "STOPPED_TIMEOUT_S", 0.05)
+    with family() as (pid, _):
+        stack = OneProcess(pid, tmp_path / "order")
+        with pytest.raises(NotNow, match="did not stand still"):
+            await Freeze(scene(stack, FaultKind.FREEZE, "host", "past_lease")).begin()
+
+
 async def test_a_step_is_ordered_and_reached(tmp_path: Path) -> None:
     """The order names signal and step; when it is gone somebody has obeyed it."""
     with family() as (pid, _):
