@@ -6,6 +6,8 @@ import errno
 import json
 import secrets
 import socket
+import sys
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -47,6 +49,12 @@ FREE_PORT_MIN = 20_000
 FREE_PORT_MAX = 32_000
 # A machine where that many tries in a row hit taken ports is out of ports; say so.
 FREE_PORT_TRIES_MAX = 500
+
+# Claims are names of Linux's abstract sockets: nobody else can have one, and it ends with its process at the latest.
+_CLAIM = "\0tallystick-port-{port}"
+# Several stacks' ports; the oldest are listened on since, or not wanted any more.
+CLAIMS_KEPT_MAX = 64
+_claims: deque[socket.socket] = deque()
 
 
 def claim_ports(
@@ -94,13 +102,35 @@ def kept_port_base(root: Path) -> int:
 
 
 def free_port(taken: Iterable[int] = ()) -> int:
-    """A loopback port that nobody listens on now and that is not in `taken`."""
+    """A loopback port that nobody listens on now, that is not in `taken`, and that no other process has drawn.
+
+    A stack's servers listen some seconds after their ports were drawn: another stack must not draw the same ones
+    meanwhile.
+    """
     unwanted = set(taken)
     for _ in range(FREE_PORT_TRIES_MAX):
         port = FREE_PORT_MIN + secrets.randbelow(FREE_PORT_MAX - FREE_PORT_MIN)
-        if port not in unwanted and is_free(port):
+        if port not in unwanted and is_free(port) and _claimed(port):
             return port
     raise PortInUse("any server", FREE_PORT_MIN)
+
+
+def _claimed(port: int) -> bool:
+    """Claim a port among all processes that draw some; False when another has it, or we had it a moment ago."""
+    if sys.platform != "linux":
+        return True
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(_CLAIM.format(port=port))
+    except OSError as error:
+        claim.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    _claims.append(claim)
+    if len(_claims) > CLAIMS_KEPT_MAX:
+        _claims.popleft().close()
+    return True
 
 
 def is_free(port: int) -> bool:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from ops.local import ports
 from ops.local.faults import PortInUse
 from ops.local.layout import StackHome
 from ops.local.ports import (
@@ -28,12 +31,12 @@ def home(tmp_path: Path) -> StackHome:
 
 def test_a_base_gives_every_server_its_own_port(home: StackHome) -> None:
     """Ports follow the base, none is given twice, and none is Ray's 6379."""
-    ports = claim_ports(home, 18_400)
-    assert ports["gateway"] == 18_400
-    assert len(set(ports.values())) == len(PORT_NAMES)
-    assert [port - 18_400 for port in ports.values()] == [*range(12), 80]
-    gateways_own = range(ports["metrics"], ports["metrics"] + 64)
-    assert not set(gateways_own) & {ports[name] for name in PORT_NAMES if name != "metrics"}
+    named = claim_ports(home, 18_400)
+    assert named["gateway"] == 18_400
+    assert len(set(named.values())) == len(PORT_NAMES)
+    assert [port - 18_400 for port in named.values()] == [*range(12), 80]
+    gateways_own = range(named["metrics"], named["metrics"] + 64)
+    assert not set(gateways_own) & {named[name] for name in PORT_NAMES if name != "metrics"}
 
 
 def test_free_ports_are_kept(home: StackHome) -> None:
@@ -75,3 +78,29 @@ def test_no_port_is_given_twice() -> None:
     """What is already promised to another server is not given out again, but refused."""
     with pytest.raises(PortInUse):
         free_port(range(FREE_PORT_MIN, FREE_PORT_MAX))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="claims are Linux's abstract sockets")
+def test_two_stacks_that_start_together_draw_different_ports() -> None:
+    """A port that another process has drawn, and does not listen on yet, is not given out; once it ended it is."""
+    drawn = free_port()
+    script = f"""
+import secrets
+secrets.randbelow = lambda _: {drawn - FREE_PORT_MIN}
+from ops.local import ports
+print(ports.free_port(), flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "PortInUse" in done.stderr
+    while ports._claims:
+        ports._claims.popleft().close()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == f"{drawn}\n", done.stderr
+
+
+def test_claims_are_bounded() -> None:
+    """Whoever draws ports again and again holds no more than the last ones."""
+    for _ in range(ports.CLAIMS_KEPT_MAX + 5):
+        free_port()
+    assert len(ports._claims) <= ports.CLAIMS_KEPT_MAX
