@@ -50,6 +50,7 @@ class Verdict(NamedTuple):
     charge_count: int
     virtual_s: float
     applied: dict[str, int]
+    undone_count: int
     tail: list[str]
 
 
@@ -66,6 +67,7 @@ def try_script(script: Script) -> Verdict:
         charge_count=first.charge_count,
         virtual_s=first.virtual_s,
         applied=first.applied,
+        undone_count=first.undone_count,
         tail=first.tail[-TAIL_LINES:] if first.violations else [],
     )
 
@@ -216,6 +218,8 @@ def _summarize(verdicts: list[Verdict], took_s: float, jobs: int) -> None:
         f" {sum(v.virtual_s for v in verdicts) / 60:.0f} simulated minutes."
     )
     print(", ".join(f"{kind} {applied[kind]}" for kind in FAULT_KINDS))
+    undone_count = sum(v.undone_count for v in verdicts)
+    print(f"commits shown after a start in place, and undone by a promotion: {undone_count}")
 
 
 def _report(verdict: Verdict, keep: Path | None) -> int:

@@ -72,6 +72,13 @@ MOMENTS = (
 # Not a mix but a plan: no owner lives, orders come, and the primary goes before the replica has them.
 LOST_TAIL: tuple[FaultKind, ...] = ("redis_promote", "host_kill", "gateway_freeze")
 
+# How many runs have a commit that a start in place shows and a promotion undoes, besides their other faults.
+# Faults drawn one by one hardly ever meet in this order, and with somebody who asks in between.
+UNDONE_SHARE = 0.25
+# How long that commit can be seen, and around it, whose orders are asked for meanwhile.
+SHOWN_S = (0.5, 2.0)
+ASKED_BEFORE_S, ASKED_AFTER_S = 0.3, 0.5
+
 # Faults that are worst together. Half of the seeds stay within one of these.
 FOCI: tuple[tuple[FaultKind, ...], ...] = (
     # What was accepted, and nobody has taken in yet, is on the queue's copies alone.
@@ -244,12 +251,14 @@ def draw(seed: int) -> Script:
     operations = list(_draw_lives(lives, operations))
     operations = list(_draw_sellers(random.Random(f"{seed}:sellers"), operations))
     telling = random.Random(f"{seed}:webhooks")
-    return Script(
+    script = Script(
         seed=seed,
         knobs=_draw_telling(telling, knobs),
         operations=tuple(_draw_disputes(telling, operations)),
         faults=tuple(faults),
     )
+    undone = random.Random(f"{seed}:undone")
+    return _with_undone_commit(undone, script) if undone.random() < UNDONE_SHARE else script
 
 
 def _sometimes(draws: random.Random, value: float, share: float = 0.4) -> float:
@@ -494,3 +503,42 @@ def _draw_lost_tails(draws: random.Random, knobs: Knobs) -> list[Fault]:
                 )
             )
     return sorted(faults, key=lambda fault: fault.at_s)
+
+
+def _with_undone_commit(draws: random.Random, script: Script) -> Script:
+    """Have the books show for a while what they will not have been.
+
+    A charge is answered while the standby hears nothing, so that its outcome is in the primary's log alone.
+    The primary dies, starts in place and shows it; storefronts ask again. Then it dies for good, and the
+    standby is promoted without the outcome. Whoever believed it has told what never was.
+    """
+    ends_s = script.knobs.safety_s - SHOWN_S[1] - 0.5
+    asked = [each for each in script.operations if not each.is_poison and each.at_s < ends_s]
+    if not asked:
+        return script
+    at_s = draws.choice(asked).at_s
+    killed_s = draws.uniform(0.02, 0.5)
+    away_s = draws.uniform(0.01, 0.3)
+    promoted_s = killed_s + away_s + draws.uniform(*SHOWN_S)
+    in_turn: tuple[tuple[FaultKind, float, float], ...] = (
+        ("postgres_standby_freeze", 0.0, promoted_s + 1.0),
+        ("postgres_kill", killed_s, away_s),
+        ("postgres_promote", promoted_s, draws.uniform(0.01, 0.3)),
+    )
+    faults = [
+        Fault(at_s=at_s, kind=kind, for_s=for_s, after="psp charge", lag_s=lag_s)
+        for kind, lag_s, for_s in in_turn
+    ]
+    repeated = [
+        msgspec.structs.replace(
+            each, at_s=at_s + draws.uniform(killed_s, promoted_s), deeds=(), dispute=None
+        )
+        for each in asked
+        if -ASKED_BEFORE_S <= each.at_s - at_s <= ASKED_AFTER_S
+        for _ in range(2)
+    ]
+    return msgspec.structs.replace(
+        script,
+        operations=tuple(sorted((*script.operations, *repeated), key=lambda each: each.at_s)),
+        faults=tuple(sorted((*script.faults, *faults), key=lambda each: each.at_s)),
+    )

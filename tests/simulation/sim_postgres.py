@@ -51,6 +51,10 @@ class _Entry:
     apply: Callable[[FakeBooks], None]
 
 
+def _nothing(_books: FakeBooks) -> None:
+    """What a marker changes for whoever reads."""
+
+
 class SimPostgres:
     """The books, the primary that serves them and its standby. Handlers run in the primary's process."""
 
@@ -73,6 +77,8 @@ class SimPostgres:
         """After a restart: the books without ``_early``, until the standby has all of it."""
         self._early: list[_Entry] = []
         """Visible here since a restart, although the standby may lack it."""
+        self.undone_count = 0
+        """Of these, what a promotion undid; markers, which show nothing, left out."""
         self.do_takeovers_terminate = True
         self.incarnation = 0
         self.fences: list[tuple[float, int, int, UUID | None]] = []
@@ -139,7 +145,7 @@ class SimPostgres:
 
     async def run_marker(self) -> None:
         """What a new session begins with: what it will read is on the standby."""
-        await self._commit(lambda _books: None)
+        await self._commit(_nothing)
 
     def end(self, session: PgSession) -> None:
         """The backend notices that its client is gone. A COMMIT under way goes on."""
@@ -329,6 +335,8 @@ class SimPostgres:
         self.is_standby_frozen = False
         if self._snapshot is not None:
             self.books, early = self._snapshot, self._early
+            lost = [entry for entry in early if entry.lsn > self._standby_lsn]
+            self.undone_count += sum(entry.apply is not _nothing for entry in lost)
             del self.fences[self._fence_count :]
             self._log = early + self._log
             self._snapshot, self._early = None, []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -56,6 +57,10 @@ def test_everything_holds_in_the_short_form() -> None:
     ran = _python("-m", "tests.simulation", "--seeds", count, "--first", first, hash_seed="0")
     assert ran.returncode == 0, ran.stdout[-10_000:]
     assert f"{count} seeds, each twice" in ran.stdout
+    undone = re.search(r"undone by a promotion: (\d+)", ran.stdout)
+    assert undone is not None
+    # What a marker is for: without such commits nothing tells whether anybody waits for it.
+    assert int(undone[1]) > 0
 
 
 def test_the_short_form_has_every_fault() -> None:
@@ -83,6 +88,18 @@ def test_a_mutant_is_caught() -> None:
     )
     assert caught.returncode == 0, caught.stderr[-2_000:]
     assert "fingerprint_not_compared: caught by seed" in caught.stdout
+
+
+@pytest.mark.timeout(300)
+def test_reading_before_the_marker_is_caught_in_the_short_form() -> None:
+    """Some storefront is told what a promotion then undoes: no longer run is needed to see the defect."""
+    count, first = str(len(SHORT_FORM_SEEDS)), str(SHORT_FORM_SEEDS.start)
+    caught = _python(
+        *("-m", "tests.simulation", "--mutant", "read_before_marker"),
+        *("--seeds", count, "--first", first),
+        hash_seed="0",
+    )
+    assert caught.returncode == 0, caught.stdout[-2_000:]
 
 
 def test_only_an_invariant_that_is_violated_catches_a_mutant() -> None:

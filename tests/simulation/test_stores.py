@@ -207,6 +207,22 @@ def test_what_a_restart_shows_early_is_lost_by_a_promotion() -> None:
         books.postgres.promote()
         assert books.order_count == 0
         assert books.postgres.books.partitions[1].head.batch_seq == 0
+        assert books.postgres.undone_count == 1
+
+
+def test_an_undone_marker_is_no_undone_commit() -> None:
+    """What a promotion undoes counts only if somebody could have read it."""
+    with running_loop(1) as loop:
+        books = Books(loop)
+        books.append()
+        books.postgres.freeze_standby()
+        loop.call_later(0.5, books.postgres.crash)
+        with pytest.raises(StorageUnavailable):
+            books.run(books.ownership.partitions())
+        books.postgres.restart()
+        books.postgres.promote()
+        assert books.postgres.undone_count == 0
+        assert books.order_count == 1
 
 
 def test_nobody_reads_what_the_standby_may_lack() -> None:

@@ -46,6 +46,8 @@ class Outcome:
     charge_count: int
     applied: dict[str, int]
     """Faults that were carried out, by kind."""
+    undone_count: int
+    """Commits that the books showed after a start in place, and a promotion undid."""
     tail: list[str]
     """The last effects and log lines."""
 
@@ -306,6 +308,7 @@ def _outcome(world: World, violations: list[Violation]) -> Outcome:
             for row in psp.inner.oracle_rows()
         ),
         applied=dict(world.director.applied),
+        undone_count=world.stores.postgres.undone_count,
         tail=list(loop.tail),
     )
 
