@@ -11,7 +11,8 @@ in ten 19-digit ids hold some slice that would do. So a group of 20 or more is n
 
 A UUID with a letter in it is passed over: one in 800 random ones holds a Luhn-valid stretch such as
 ``4052-8417-99213``, and storefronts name carts and buyers by UUIDs. No card is ever written in
-groups of 8-4-4-4-12.
+groups of 8-4-4-4-12. Without hyphens it is one in 1,100, so a UUID may be written so too; then version and
+variant must stand where RFC 9562, section 4, has them, since any other 32 digits and letters are no shape.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ _ENOUGH_DIGITS = b"d" * LENGTH_MIN
 _RUN = re.compile(rf"[0-9](?:[ -]?[0-9]){{{LENGTH_MIN - 1},}}+")
 _GROUP_BREAK = re.compile("[ -]")
 _UUID = re.compile(
-    r"(?<![0-9a-z])(?=[0-9-]{0,35}[a-f])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-z])",
+    r"(?<![0-9a-z])(?=[0-9-]{0,35}[a-f])"
+    r"(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12}[1-8][0-9a-f]{3}[89ab][0-9a-f]{15})"
+    r"(?![0-9a-z])",
     re.IGNORECASE | re.ASCII,
 )
 # Other scripts' decimal digits, and the spaces and hyphens that word processors put into numbers.
