@@ -91,6 +91,8 @@ class Care:
         self._on_parked = on_parked
         self._clock = clock
         self._stalled: dict[int, _Stalled] = {}
+        self._is_needed = asyncio.Event()
+        """Whether there is, or lately was, a partition under care: nearly never."""
 
     @property
     def unread(self) -> frozenset[int]:
@@ -111,6 +113,7 @@ class Care:
         self._stalled[state.head.partition_index] = _Stalled(
             state.head, state.stall_count, {order.order_no for order in state.open_orders}
         )
+        self._is_needed.set()
 
     def claimed(self, state: PartitionState, *, is_own: bool) -> None:
         """A partition was claimed. One that was ours before stays under care where it was."""
@@ -121,6 +124,7 @@ class Care:
             before.head = state.head
             before.begin_pass(0.0)
             self._stalled[partition_index] = before
+            self._is_needed.set()
         elif state.stall_count >= STALLS_BEFORE_CARE:
             self._begin(state)
         else:
@@ -142,6 +146,9 @@ class Care:
     async def run(self) -> None:
         """Try what waits until cancelled."""
         while True:
+            if not self._stalled:
+                self._is_needed.clear()
+            await self._is_needed.wait()
             await asyncio.sleep(_IDLE_S)
             for partition_index, stalled in list(self._stalled.items()):
                 try:

@@ -27,8 +27,10 @@ from storage.queue_ports import Message, OwnerQueue
 
 _log = structlog.get_logger(__name__)
 
-# While the inbox is full nothing is read; a flush takes a few milliseconds to make room.
+# While the inbox is full nothing is read; a flush takes a few milliseconds to make room. When it does not, the
+# store or a PSP is away: each further wait is twice as long, up to what nobody notices after an outage.
 _FULL_WAIT_S = 0.005
+_FULL_WAIT_S_MAX = 0.02
 
 # A host that owns nothing looks whether it does this often: what it claims waits no longer.
 _UNOWNED_WAIT_S = 0.02
@@ -72,6 +74,7 @@ class StreamReader:
         self._clock = clock
         self._crash_points = crash_points
         self._on_read = on_read
+        self._full_wait_s = _FULL_WAIT_S
         self._taken_in: list[Message] = []
         self._reread: frozenset[int] = frozenset()
         self._removed_at_s = clock.monotonic_s()
@@ -122,8 +125,10 @@ class StreamReader:
             max(1, READ_BYTES_MAX // max(1, self._message_bytes)),
         )
         if owned <= behind or count_max <= 0:
-            await asyncio.sleep(_FULL_WAIT_S if owned else _UNOWNED_WAIT_S)
+            await asyncio.sleep(self._full_wait_s if owned else _UNOWNED_WAIT_S)
+            self._full_wait_s = min(2 * self._full_wait_s, _FULL_WAIT_S_MAX)
             return
+        self._full_wait_s = _FULL_WAIT_S
         messages = await self._queue.read(count_max=count_max, wait_ms_max=READ_WAIT_MS_MAX)
         self.read_count += len(messages)
         if self._crash_points.has_mark:

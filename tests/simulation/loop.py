@@ -12,6 +12,8 @@ import contextvars
 import gc
 import heapq
 import random
+from array import array
+from asyncio.futures import _set_result_unless_cancelled as _end_sleep  # type: ignore[attr-defined]
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -25,14 +27,44 @@ CELL: contextvars.ContextVar[Cell] = contextvars.ContextVar("CELL")
 
 # A run has some ten thousand steps a simulated minute; beyond this something turns in a circle.
 STEPS_MAX = 3_000_000
-# After a run: enough for every task to notice its cancellation.
-CLEANING_STEPS_MAX = 200_000
+# After a run: enough for every task to notice its cancellation, of virtual time.
+CLEANING_S = 60.0
 # Lines of the trace that a failure shows.
 TRACE_TAIL_LINES = 400
+# Lines of the trace that are hashed at a time.
+TRACE_LINES_MAX = 4_000
 
 
 class SimulationStuck(AssertionError):
     """The loop can't come to rest: a defect in what it runs, or in the simulation."""
+
+
+class Step(asyncio.TimerHandle):
+    """A callback of a cell. Made some ten thousand times a run, so it does without what a real loop's need."""
+
+    __slots__ = ("cell",)
+
+    def __init__(
+        self,
+        cell: Cell,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: contextvars.Context,
+    ) -> None:
+        self.cell = cell
+        self._when = when
+        self._callback: Callable[..., object] | None = callback
+        self._args = args
+        self._context = context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback, self._args = None, ()
+
+    def __repr__(self) -> str:
+        return f"<Step of {self.cell.name} at {self._when}: {self._callback}>"
 
 
 class Cell:
@@ -43,7 +75,8 @@ class Cell:
         self.name = name
         self.is_dead = False
         self.is_frozen = False
-        self.ready: deque[asyncio.Handle] = deque()
+        self.ready: deque[Step] = deque()
+        """What it would do next. A dead process does nothing of it before the run is disposed of."""
         self.tasks: list[asyncio.Task[Any]] = []
         self.on_death: list[Callable[[], None]] = []
         """Called by whoever kills it: what the kernel does for a dead process, such as closing sockets."""
@@ -63,7 +96,6 @@ class Cell:
         if self.is_dead:
             return
         self.is_dead = True
-        self.ready.clear()
         self.loop.effect(f"kill {self.name}")
         for hook in self.on_death:
             hook()
@@ -89,11 +121,12 @@ class SimLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._now_s = 0.0
         self._draw = random.Random(f"{seed}:schedule").random
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, Step]] = []
         self._timer_count = 0
         self._active: list[Cell] = []
         self._is_tracing = True
         self._digest = blake2b(digest_size=16)
+        self._times = array("d")
         self._lines: list[str] = []
         self.tail: deque[str] = deque(maxlen=TRACE_TAIL_LINES)
         """The last effects, for a failure's report."""
@@ -125,15 +158,22 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def trace_hash(self) -> str:
         """Return what two runs of one seed must have in common: every step and every effect."""
+        self._digest.update(self._times.tobytes())
         self._digest.update("\n".join(self._lines).encode())
+        self._times = array("d")
         self._lines.clear()
         return self._digest.hexdigest()
 
-    def _note_step(self, cell: Cell, handle: asyncio.Handle) -> None:
+    def _note_step(self, step: Step) -> None:
         self.step_count += 1
-        self._lines.append(f"{self._now_s:.9f} {cell.name} {_label(handle)}")
-        if len(self._lines) > 2_000:
+        self._times.append(self._now_s)
+        lines = self._lines
+        lines.append(step.cell.name)
+        lines.append(_label(step))
+        if len(lines) > TRACE_LINES_MAX:
             self.trace_hash()
+        if self.step_count > STEPS_MAX:
+            raise SimulationStuck(f"{STEPS_MAX} steps, at {_label(step)}")
 
     # --- what asyncio asks of a loop ------------------------------------------------------------------
 
@@ -146,10 +186,12 @@ class SimLoop(asyncio.BaseEventLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        context = context or contextvars.copy_context()
-        handle = asyncio.Handle(callback, args, self, context)
-        self._make_ready(context.get(CELL, self.world), handle)
-        return handle
+        if context is None:
+            context = contextvars.copy_context()
+        cell = context.get(CELL, self.world)
+        step = Step(cell, self._now_s, callback, args, context)
+        self._make_ready(cell, step)
+        return step
 
     def call_at(  # type: ignore[override]  # of any callback
         self,
@@ -158,11 +200,12 @@ class SimLoop(asyncio.BaseEventLoop):
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        context = context or contextvars.copy_context()
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        if context is None:
+            context = contextvars.copy_context()
+        step = Step(context.get(CELL, self.world), when, callback, args, context)
         self._timer_count += 1
-        heapq.heappush(self._timers, (when, self._timer_count, handle))
-        return handle
+        heapq.heappush(self._timers, (when, self._timer_count, step))
+        return step
 
     def call_later(  # type: ignore[override]  # of any callback
         self,
@@ -189,21 +232,29 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _run_once(self) -> None:
         while not self._stopping:  # type: ignore[attr-defined]
-            self._release_due()
+            if self._timers and self._timers[0][0] <= self._now_s:
+                self._release_due()
             cell = self._choose()
             if cell is None:
                 self._pass_time()
                 continue
-            handle = cell.ready.popleft()
+            step = cell.ready.popleft()
             if not cell.ready:
                 self._active.remove(cell)
-            if handle.cancelled():
-                continue
-            if self._is_tracing:
-                self._note_step(cell, handle)
-                if self.step_count > STEPS_MAX:
-                    raise SimulationStuck(f"{STEPS_MAX} steps, at {_label(handle)}")
-            handle._run()
+            if not step._cancelled:
+                if self._is_tracing:
+                    self._note_step(step)
+                self._take(step)
+
+    def _take(self, step: Step) -> None:
+        try:
+            step._context.run(step._callback, *step._args)  # type: ignore[arg-type]
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # As a real loop does: whoever called it is long gone.
+            message = f"Exception in callback {_label(step)}"
+            self.call_exception_handler({"message": message, "exception": error, "handle": step})
 
     # --- how ------------------------------------------------------------------------------------------
 
@@ -212,11 +263,9 @@ class SimLoop(asyncio.BaseEventLoop):
         if cell not in self._active:
             self._active.append(cell)
 
-    def _make_ready(self, cell: Cell, handle: asyncio.Handle) -> None:
-        if cell.is_dead:
-            return
-        cell.ready.append(handle)
-        if len(cell.ready) == 1 and not cell.is_frozen:
+    def _make_ready(self, cell: Cell, step: Step) -> None:
+        cell.ready.append(step)
+        if len(cell.ready) == 1 and not cell.is_frozen and not cell.is_dead:
             self.activate(cell)
 
     def _choose(self) -> Cell | None:
@@ -233,13 +282,18 @@ class SimLoop(asyncio.BaseEventLoop):
     def _release_due(self) -> None:
         timers = self._timers
         while timers and timers[0][0] <= self._now_s:
-            handle = heapq.heappop(timers)[2]
-            if not handle.cancelled():
-                self._make_ready(handle._context.get(CELL, self.world), handle)  # type: ignore[attr-defined]
+            step = heapq.heappop(timers)[2]
+            if step._cancelled or step.cell.is_dead:
+                continue
+            if step._callback is _end_sleep:
+                # Of a sleep's end the process notices that it goes on: that is the step to draw.
+                self._take(step)
+            else:
+                self._make_ready(step.cell, step)
 
     def _pass_time(self) -> None:
         timers = self._timers
-        while timers and timers[0][2].cancelled():
+        while timers and timers[0][2]._cancelled:
             heapq.heappop(timers)
         if not timers:
             raise SimulationStuck("everybody waits for somebody, and no timer is set")
@@ -252,12 +306,14 @@ class SimLoop(asyncio.BaseEventLoop):
         self.is_over, self._is_tracing = True, False
         for cell in self.cells:
             cell.is_dead = cell.is_frozen = False
+            if cell.ready:
+                self.activate(cell)
         pending = [task for cell in self.cells for task in cell.tasks if not task.done()]
         for task in pending:
             task.cancel()
         if pending:
             self.set_exception_handler(lambda _loop, _context: None)
-            self.run_until_complete(asyncio.wait(pending, timeout=1_000.0))
+            self.run_until_complete(asyncio.wait(pending, timeout=CLEANING_S))
         for task in pending:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         self.close()
@@ -277,10 +333,10 @@ def running_loop(seed: object) -> Iterator[SimLoop]:
             gc.enable()
 
 
-def _label(handle: asyncio.Handle) -> str:
-    callback: Any = handle._callback  # type: ignore[attr-defined]
+def _label(step: Step) -> str:
+    callback: Any = step._callback
     owner = getattr(callback, "__self__", None)
-    if isinstance(owner, asyncio.Task):
-        return str(owner.get_coro().__qualname__)  # type: ignore[union-attr]
+    if type(owner) is asyncio.Task:
+        return owner.get_coro().__qualname__  # type: ignore[union-attr, no-any-return]
     callback = getattr(callback, "func", callback)
     return getattr(callback, "__qualname__", type(callback).__name__)

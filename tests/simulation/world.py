@@ -157,6 +157,8 @@ class World:
     def _take_snapshot(self) -> None:
         """Read the books in one moment, unless they show what a promotion may still take back."""
         postgres = self.stores.postgres
+        if self.loop.is_over:
+            return
         if postgres.is_all_confirmed:
             self._snapshots.append(snapshot_of(postgres.books, self.loop.time()))
         self.loop.world.call_at(self.loop.time() + SNAPSHOT_EVERY_S, self._take_snapshot)

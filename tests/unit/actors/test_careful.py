@@ -213,25 +213,63 @@ async def test_care_begins_before_the_reader_sees_the_partition() -> None:
     assert survivor.met_count == 0
 
 
-async def test_a_look_that_is_out_of_date_ends_no_new_care() -> None:
-    """While one partition's entries are tried, another one may go and come back, suspicious anew."""
-    world = World()
-    lane = SimpleNamespace(partitions=SimpleNamespace(indexes=frozenset({1})))
-    care = Care(
+def _care(world: World, indexes: frozenset[int]) -> Care:
+    """Of one lane that has these partitions."""
+    lane = SimpleNamespace(partitions=SimpleNamespace(indexes=indexes))
+    return Care(
         sacrifice=FakeSacrifice(deadly_message),
         queue=FakeOwnerQueue(world.server),
         ownership=FakeOwnership(world.books, FakeLedger(world.books, lane_count=1)),
         lane_of=lambda _: cast(LaneWorker, lane),
-        working=lambda: frozenset({1}),
+        working=lambda: indexes,
         on_parked=lambda _index, _order: None,
         clock=world.clock,
     )
-    state = PartitionState(
+
+
+def _suspicious(world: World) -> PartitionState:
+    return PartitionState(
         head=world.books.partitions[1].head,
         open_orders=[],
         recorded_at=world.clock.now(),
         stall_count=STALLS_BEFORE_CARE,
     )
+
+
+async def test_nobody_is_woken_while_no_partition_is_under_care(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nearly always there is none: care looks only while there is something to look at."""
+    world, looks, begin_again = World(), 0, asyncio.Event()
+    real_sleep = asyncio.sleep
+
+    async def sleep(_delay_s: float) -> None:
+        nonlocal looks
+        looks += 1
+        await begin_again.wait()
+
+    care = _care(world, frozenset())
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    caring = asyncio.create_task(care.run())
+    for _ in range(3):
+        await real_sleep(0)
+    assert looks == 0
+    care.claimed(_suspicious(world), is_own=False)
+    for _ in range(3):
+        await real_sleep(0)
+    assert looks == 1
+    # The lane has lost it meanwhile: care ends, and waits again.
+    begin_again.set()
+    for _ in range(10):
+        await real_sleep(0)
+    assert (looks, care.unread) == (1, frozenset())
+    caring.cancel()
+
+
+async def test_a_look_that_is_out_of_date_ends_no_new_care() -> None:
+    """While one partition's entries are tried, another one may go and come back, suspicious anew."""
+    world = World()
+    care, state = _care(world, frozenset({1})), _suspicious(world)
     care.claimed(state, is_own=False)
     before = care._stalled[1]
     before.is_head_done = True

@@ -171,6 +171,29 @@ async def test_nothing_is_read_without_room() -> None:
     assert room_left(INBOX_MESSAGES_MAX, 0, 10**6) == 0
 
 
+async def test_what_stays_full_is_looked_at_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A flush makes room in milliseconds; through an outage a host does not look two hundred times a second."""
+    waits_s: list[float] = []
+
+    async def sleep(delay_s: float) -> None:
+        waits_s.append(delay_s)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    rig = Rig(room=10)
+    rig.lanes[0].open_count = 10
+    for _ in range(4):
+        await rig.turn()
+    assert waits_s == [0.005, 0.01, 0.02, 0.02]
+    rig.lanes[0].open_count = 9
+    await rig.turn()
+    assert len(rig.named("read")) == 1
+    rig.lanes[0].open_count = 10
+    await rig.turn()
+    assert waits_s[4:] == [0.005]
+
+
 async def test_a_drain_removes_what_is_taken_in() -> None:
     """A host that leaves in good order leaves nothing behind that is in the books."""
     rig = Rig()
