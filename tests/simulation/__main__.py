@@ -26,7 +26,8 @@ import msgspec
 from loadtest.mutants.catalogue import MUTANTS
 from tests.simulation.adapter_mutants import put_in
 from tests.simulation.checks import UNKNOWN
-from tests.simulation.script import FAULT_KINDS, Script, draw
+from tests.simulation.drawing import draw
+from tests.simulation.script import FAULT_KINDS, Script
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import Outcome, run
 

@@ -21,9 +21,10 @@ from tests.operated import a_dispute_event
 from tests.simulation.__main__ import Shown, try_script, violated_by
 from tests.simulation.adapter_mutants import COUNTERPARTS
 from tests.simulation.checks import Violation, check
+from tests.simulation.drawing import draw
 from tests.simulation.loop import running_loop
 from tests.simulation.records import Evidence, PspRecord, frozen_replicas
-from tests.simulation.script import FAULT_KINDS, Fault, Knobs, Operation, Script, draw
+from tests.simulation.script import FAULT_KINDS, Fault, Knobs, Operation, Script
 from tests.simulation.shrinking import shrink
 from tests.simulation.world import World, _log_into, run
 from tests.source_tree import ROOT
@@ -33,7 +34,7 @@ REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.json"))
 SHORT_FORM_SEEDS = range(14, 34)
 
 _HASH_OF_SEEDS = """
-from tests.simulation.script import draw
+from tests.simulation.drawing import draw
 from tests.simulation.world import run
 print([run(draw(seed)).trace_hash for seed in (3, 5, 8)])
 """
