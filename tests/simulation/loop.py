@@ -218,7 +218,8 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = super().create_task(coro, **options)
-        cell = (options.get("context") or contextvars.copy_context()).get(CELL, self.world)
+        context = options.get("context")
+        cell = (contextvars.copy_context() if context is None else context).get(CELL, self.world)
         cell.tasks.append(task)
         if len(cell.tasks) > 256:
             cell.tasks = [kept for kept in cell.tasks if not kept.done()]
@@ -238,22 +239,35 @@ class SimLoop(asyncio.BaseEventLoop):
             if cell is None:
                 self._pass_time()
                 continue
-            step = cell.ready.popleft()
+            step = self._next_step(cell)
             if not cell.ready:
                 self._active.remove(cell)
-            if not step._cancelled:
+            if step is not None:
                 if self._is_tracing:
                     self._note_step(step)
                 self._take(step)
 
+    def _next_step(self, cell: Cell) -> Step | None:
+        """Return what the cell does next. The ends of sleeps before it only make a task ready: no steps to draw."""
+        ready = cell.ready
+        while ready:
+            step = ready.popleft()
+            if step._cancelled:
+                continue
+            if step._callback is not _end_sleep:
+                return step
+            self._take(step)
+        return None
+
     def _take(self, step: Step) -> None:
+        callback = step._callback
         try:
-            step._context.run(step._callback, *step._args)  # type: ignore[arg-type]
+            step._context.run(callback, *step._args)  # type: ignore[arg-type]
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
             # As a real loop does: whoever called it is long gone.
-            message = f"Exception in callback {_label(step)}"
+            message = f"Exception in callback {callback!r}"
             self.call_exception_handler({"message": message, "exception": error, "handle": step})
 
     # --- how ------------------------------------------------------------------------------------------
@@ -283,12 +297,7 @@ class SimLoop(asyncio.BaseEventLoop):
         timers = self._timers
         while timers and timers[0][0] <= self._now_s:
             step = heapq.heappop(timers)[2]
-            if step._cancelled or step.cell.is_dead:
-                continue
-            if step._callback is _end_sleep:
-                # Of a sleep's end the process notices that it goes on: that is the step to draw.
-                self._take(step)
-            else:
+            if not step._cancelled and not step.cell.is_dead:
                 self._make_ready(step.cell, step)
 
     def _pass_time(self) -> None:
