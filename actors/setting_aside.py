@@ -146,6 +146,9 @@ def _result(
     if action.is_closed:
         return LetterResult.REFUSED, "it was replayed or discarded before"
     if not action.is_replay:
+        if message.order_uuid in taken_in:
+            # In this very flush: whoever said that it fails has not seen that it goes on.
+            return LetterResult.REFUSED, "a repeat has just brought its order"
         return LetterResult.DISCARDED, ""
     if message.event is not None or message.checkout is not None:
         return LetterResult.REPLAYED, ""

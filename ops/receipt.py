@@ -205,9 +205,9 @@ def _print_set_aside(payment: Mapping[str, Any], letter: Letter | None, output: 
 
 def _states(payment: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = [
-        ("created", payment["created_at"], "the order is on both copies of the queue"),
+        ("created", payment["created_at"], "the order is durable in the queue"),
         ("processing", payment.get("effective_at"), _said_by_the_psp(payment)),
-        (payment["status"], payment.get("ledger_updated_at"), "it is in both copies of the books"),
+        (payment["status"], payment.get("ledger_updated_at"), "it is durable in the books"),
     ]
     return [(state, at, what) for state, at, what in rows if at]
 

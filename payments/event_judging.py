@@ -137,7 +137,7 @@ def _of_ended(event: PspEvent, ended: EndedOrder) -> EventEnd:
     if (event.captured_minor, event.currency) != (ended.captured_minor, ended.currency):
         return EventEnd(
             EventVerdict.CONTRADICTS,
-            f"it names {event.captured_minor} {event.currency};"
+            f"it names {event.captured_minor} {event.currency} in minor units;"
             f" the books hold {ended.captured_minor} {ended.currency}",
         )
     references = {event.reference, ended.psp_reference} - {None}

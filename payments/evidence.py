@@ -109,7 +109,7 @@ def after_evidence(
         return verdict
     command = order.command
     return (
-        f"it names {answer.captured_minor} {answer.currency};"
+        f"it names {answer.captured_minor} {answer.currency} in minor units;"
         f" the order is of {command.amount_minor} {command.currency}"
     )
 

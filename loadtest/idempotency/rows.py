@@ -42,7 +42,7 @@ class Deployment:
 
     async def new_seller(self, shop: Storefront | None = None) -> str:
         """Create a seller without a fee and return its id."""
-        seller = f"idem-{uuid4().hex}"
+        seller = f"idem-{uuid4()}"
         reply = await (shop or self.shop).create_seller(seller)
         expect(reply.status == 201, f"creating a seller was answered {reply}, not 201")
         return seller

@@ -146,7 +146,9 @@ def show(
 @dead_letters.command()
 @_letter_argument
 @reason_option
-@click.option("--timeout-s", type=float, default=15.0, show_default=True)
+@click.option(
+    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=15.0, show_default=True
+)
 @output_option
 @json_option
 @click.pass_obj
@@ -166,7 +168,9 @@ def replay(
 @dead_letters.command()
 @_letter_argument
 @reason_option
-@click.option("--timeout-s", type=float, default=15.0, show_default=True)
+@click.option(
+    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=15.0, show_default=True
+)
 @output_option
 @json_option
 @click.pass_obj
@@ -178,7 +182,7 @@ def discard(
     output_format: str,
     is_json: bool,
 ) -> None:
-    """Give a letter up: its order fails for good. Again: changes nothing."""
+    """Give a letter up: its order, unless a repeat has brought it, fails for good. Again: changes nothing."""
     letter = _act(context, letter_no, LetterActionKind.DISCARD, reason, timeout_s)
     _told(context, letter, is_json=is_json_wanted(output_format, is_json))
 
@@ -210,6 +214,8 @@ def accept(context: CommandContext, partition_index: int, for_s: int, reason: st
     _run(context, write)
     context.output.line(
         f"partition {partition_index} sets aside what it can't take in, for {for_s} s"
+        if for_s
+        else f"partition {partition_index} sets aside no more than any other"
     )
 
 
@@ -238,9 +244,13 @@ def _act(
         context.fail(f"there is no dead letter {named}")
     if letter.state is _UNDER_WAY[kind]:
         context.fail(f"{named} is {letter.state.value}: its partition's owner has not answered yet")
+    if letter.state in _DONE.values() and letter.state is not _DONE[kind]:
+        context.fail(f"{named} is {letter.state.value} already. Nothing was changed.")
     if letter.state is not _DONE[kind]:
         because = f": {letter.refusal}" if letter.refusal else ""
-        context.fail(f"{named} is {letter.state.value}{because}. Nothing was changed.")
+        context.fail(
+            f"the {kind.name.lower()} of {named} came to nothing{because}. It waits as before."
+        )
     return letter
 
 

@@ -27,7 +27,9 @@ _LOOK_EVERY_S = 0.3
 @click.option(
     "--hosts", "host_count", type=click.IntRange(1, HOST_COUNT_MAX), required=True, help="How many."
 )
-@click.option("--timeout-s", type=float, default=60.0, show_default=True)
+@click.option(
+    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True
+)
 @output_option
 @json_option
 @click.pass_obj

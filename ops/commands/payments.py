@@ -134,7 +134,9 @@ def _letter_of(context: CommandContext, payment_id: str) -> Letter | None:
 @payments.command()
 @click.argument("payment_id", metavar="ID")
 @reason_option
-@click.option("--timeout-s", type=float, default=15.0, show_default=True)
+@click.option(
+    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=15.0, show_default=True
+)
 @click.pass_obj
 def unpark(context: CommandContext, payment_id: str, reason: str, timeout_s: float) -> None:
     """Let a payment, capture, void or refund go on that was parked because it ended its hosts.

@@ -25,7 +25,9 @@ SINCE_H_MAX = 24 * 366
 @click.command()
 @click.option("--psp", "psp_name", required=True, help="Its name in the configuration.")
 @click.option("--since", "since_h", default="24h", show_default=True, help="How far back: 24h.")
-@click.option("--timeout-s", type=float, default=30.0, show_default=True)
+@click.option(
+    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True
+)
 @output_option
 @json_option
 @click.pass_obj

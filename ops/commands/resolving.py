@@ -67,7 +67,9 @@ def _reference(
 @click.option(
     "--evidence", "text", required=True, callback=_text, help="How you know: kept in the audit."
 )
-@click.option("--timeout-s", type=float, default=30.0, show_default=True)
+@click.option(
+    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True
+)
 @output_option
 @json_option
 @click.pass_obj

@@ -385,6 +385,8 @@ FROM checkout AS c CROSS JOIN LATERAL (
 
 -- set_aside_orders --
 -- An order or operation that was set aside waits, or has failed (its letter discarded, result 2), or was taken in.
+-- One that a repeat had brought before its letter was discarded goes on: only the letter is closed. Both times
+-- are those of one partition's flushes, which follow each other, and no flush does both.
 SELECT aside.partition_index, coalesce(o.order_no, op.order_no) AS order_no, aside.order_uuid::text AS order_uuid, CASE
     WHEN letter.dead_letter_no IS NULL THEN 'set aside without its letter'
     WHEN letter.order_uuid IS DISTINCT FROM aside.order_uuid
@@ -393,10 +395,10 @@ SELECT aside.partition_index, coalesce(o.order_no, op.order_no) AS order_no, asi
     WHEN letter.merchant_no IS DISTINCT FROM aside.merchant_no
         OR letter.mode IS DISTINCT FROM aside.mode
         THEN format('its letter %s names another merchant or mode', aside.dead_letter_no)
-    WHEN ended.is_discarded AND coalesce(o.order_no, op.order_no) IS NOT NULL
-        THEN 'discarded, and taken in'
+    WHEN ended.discarded_at <= coalesce(o.taken_in_at, op.taken_in_at)
+        THEN 'discarded, and taken in all the same'
     WHEN ended.is_replayed AND coalesce(o.order_no, op.order_no) IS NULL THEN 'replayed, and not in the books'
-    WHEN ended.is_replayed AND ended.is_discarded THEN 'replayed, and discarded'
+    WHEN ended.is_replayed AND ended.discarded_at IS NOT NULL THEN 'replayed, and discarded'
     END AS finding
 FROM set_aside_order AS aside
 LEFT JOIN dead_letter AS letter USING (dead_letter_no)
@@ -406,7 +408,7 @@ LEFT JOIN operation AS op
     ON op.operation_uuid = aside.order_uuid AND op.partition_index = aside.partition_index
 LEFT JOIN LATERAL (
     SELECT coalesce(bool_or(result = 1), false) AS is_replayed,
-        coalesce(bool_or(result = 2), false) AS is_discarded
+        min(recorded_at) FILTER (WHERE result = 2) AS discarded_at
     FROM dead_letter_result WHERE dead_letter_result.dead_letter_no = aside.dead_letter_no
 ) AS ended ON true;
 

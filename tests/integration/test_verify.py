@@ -163,6 +163,15 @@ async def test_a_wrong_in_the_books_is_named(scene: Scene, corruption: str) -> N
         assert names_order(found, scene.names[f"{victim}_p"], scene.names[f"{victim}_n"])
 
 
+async def test_a_letter_may_be_discarded_after_a_repeat_brought_its_order(scene: Scene) -> None:
+    """The order goes on; only the letter is closed. To discard it first, and then take it in, is wrong (above)."""
+    await scene.plant(
+        "UPDATE dead_letter_result SET result = 2, recorded_at = recorded_at + interval '1 second'"
+        " WHERE dead_letter_no = 3"
+    )
+    assert result(await scene.report(), "set_aside_orders").state is State.PASSED
+
+
 def named_by(sql: str) -> tuple[str, str | None]:
     """The check that must name a corruption, and the order that its story must tell of, if any."""
     match = _NAMED_BY.search(sql)

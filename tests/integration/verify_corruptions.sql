@@ -364,7 +364,7 @@ UPDATE set_aside_order SET merchant_no = merchant_no + 1 WHERE dead_letter_no = 
 
 -- discarded_and_taken_in --
 -- named by set_aside_orders of paid
-UPDATE dead_letter_result SET result = 2 WHERE dead_letter_no = 3;
+UPDATE dead_letter_result SET result = 2, recorded_at = recorded_at - interval '1 hour' WHERE dead_letter_no = 3;
 
 -- replayed_and_not_there --
 -- named by set_aside_orders

@@ -205,6 +205,31 @@ async def test_a_discarded_order_never_runs() -> None:
     assert not world.books.orders
 
 
+async def test_what_a_repeat_has_just_brought_is_not_discarded() -> None:
+    """In one flush an order can't fail for good and be taken in: the letter waits, for whoever looks again."""
+    world = World()
+    letters = world.books.letters
+    command = a_command(uuid4())
+    host = world.host()
+    async with world.running(host):
+        await append_raw(world, command, with_field(encode_command(command), b"p", b"\xff"))
+        await world.until(lambda: len(letters.rows) == 1)
+        world.server.copy.records.clear()
+        lane = host._lanes[letters.rows[0].partition_index % len(host._lanes)]
+        async with lane.lock:
+            # No flush begins before both are there.
+            discard = letters.want(1, is_replay=False)
+            await append_raw(world, command, encode_command(command))
+            await world.until(lambda: lane.partitions.message_count == 2)
+        await world.until(lambda: world.status_of(command.order_uuid) is not None)
+        await world.until(lambda: discard in letters.results)
+        again = letters.want(1, is_replay=False)
+        await world.until(lambda: again in letters.results)
+    assert letters.results[discard].result == LetterResult.REFUSED
+    assert letters.results[again].result == LetterResult.DISCARDED
+    assert world.status_of(command.order_uuid) == PaymentState.SUCCEEDED
+
+
 async def test_intake_stops_when_most_messages_are_unreadable() -> None:
     """A bad release leaves a bounded number of letters; what it can't read waits on the stream."""
     world = World()
