@@ -81,6 +81,9 @@ def list_letters(
     if is_json_wanted(output_format, is_json):
         context.output.json({"dead_letters": [letter_document(letter) for letter in found]})
         return
+    if not found:
+        context.output.line("no dead letters" if state is None else f"no dead letters are {state}")
+        return
     rows = [
         (
             dead_letter_id(letter.dead_letter_no),

@@ -89,6 +89,10 @@ payments.add_command(list_open)
 @click.pass_obj
 def show(context: CommandContext, payment_id: str, output_format: str, is_json: bool) -> None:
     """Show a payment and its transfers. Its id is its idempotency key."""
+    if parse_idempotency_key(payment_id) is None:
+        raise click.UsageError(
+            f"{payment_id!r} is no payment's id: that is its idempotency key, a UUID"
+        )
     path = f"/v1/payments/{quote(payment_id, safe='')}"
 
     async def read(client: ApiClient) -> tuple[ApiAnswer, ApiAnswer]:

@@ -64,7 +64,11 @@ class Freeze:
         sent_s = time.monotonic()
         while not all(is_stopped(pid) or has_ended(pid) for pid in self._pids):
             if time.monotonic() - sent_s > STOPPED_TIMEOUT_S:
-                raise NotNow(f"{record.name} did not stand still in {STOPPED_TIMEOUT_S:.0f} s")
+                still_count = sum(map(is_stopped, self._pids))
+                raise NotNow(
+                    f"{record.name} did not stand still in {STOPPED_TIMEOUT_S:.0f} s:"
+                    f" {still_count} of its {len(self._pids)} processes did"
+                )
             await asyncio.sleep(_LOOK_EVERY_S)
         # From now on it surely stands still; on a busy machine that is a second after the fault's turn came.
         stopped_ns = time.monotonic_ns()

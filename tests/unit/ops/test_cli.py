@@ -60,7 +60,7 @@ def test_every_command_is_there_and_explains_itself(
     "arguments",
     [
         ("pay", "--amount", "100"),
-        ("payments", "show", "3f1e"),
+        ("payments", "show", "3f1e0000-0000-4000-8000-000000000000"),
         ("payments", "unpark", "3f1e0000-0000-4000-8000-000000000000", "--reason", "mended"),
         ("wallet",),
         ("merchants", "create", "Shop"),
@@ -85,6 +85,8 @@ def test_without_a_stack_commands_say_so(
         ("pay",),
         ("pay", "--amount", "0"),
         ("dance",),
+        ("payments", "show", "3f1e"),
+        ("payments", "unpark", "3f1e", "--reason", "mended", "--timeout-s", "-1"),
         ("scale", "--hosts", "-1"),
         ("scale", "--hosts", "0"),
         ("status", "-o", "x"),
