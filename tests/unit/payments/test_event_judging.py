@@ -218,7 +218,7 @@ def test_after_a_takeover_the_event_waits_for_the_attempt_sent_again() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"captured_minor": 1}, "it names 1 USD; the order is of 1999 USD"),
+        ({"captured_minor": 1}, "it names 1 USD in minor units; the order is of 1999 USD"),
         ({"currency": "EUR"}, "it names 1999 EUR"),
     ],
 )
@@ -246,7 +246,10 @@ def test_another_psps_event_ends_nothing() -> None:
     [
         (DECLINED, "it was charged"),
         (CANCELED, "it was charged"),
-        (CHARGED._replace(captured_minor=7), "it names 7 USD; the books hold 1999 USD"),
+        (
+            CHARGED._replace(captured_minor=7),
+            "it names 7 USD in minor units; the books hold 1999 USD",
+        ),
         (CHARGED._replace(currency="EUR"), "it names 1999 EUR"),
         (CHARGED._replace(reference="ch_other"), "another charge"),
     ],
