@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from ops.local.allocator import allocator_environment
 from ops.local.durable import rename_durably, write_durably
 from ops.local.layout import PRIVATE_MODE, StackHome
 from ops.local.leftovers import kill_server, servers_of, stop_leftovers
 from ops.local.ports import require_free
-from ops.local.process import ChildProcess, ProcessSpec, start_process
+from ops.local.process import BASE_ENV, ChildProcess, ProcessSpec, start_process
 from ops.local.resp import NoAnswer, RespError, ask, info_fields
 from ops.local.valkey_settings import APPEND_DIRECTORY, APPEND_FILE, render_settings
 from payments.defects import InvariantViolation
@@ -99,7 +100,11 @@ class ValkeyNode:
             primary_port=primary_port,
         )
         write_durably(settings_path, settings)
-        spec = ProcessSpec(name=self.name, argv=[str(program), str(settings_path)])
+        spec = ProcessSpec(
+            name=self.name,
+            argv=[str(program), str(settings_path)],
+            env={**BASE_ENV, **allocator_environment(program)},
+        )
         self.process = start_process(self._home, spec)
 
     async def answers_at_all(self) -> bool:

@@ -165,6 +165,12 @@ def test_a_dead_supervisor_takes_its_servers_along(tmp_path: Path) -> None:
     assert "database system is shut down" in home.log_path("postgres_1").read_text()
 
 
+def test_valkey_runs_with_the_allocator_that_it_is_meant_for(servers: SharedServers) -> None:
+    """The wheel's servers are built for the C library's; the linker has put the other before it."""
+    for node in (servers.stores.valkey.primary, servers.stores.valkey.replica):
+        assert "libjemalloc" in Path(f"/proc/{node.pid}/maps").read_text()
+
+
 def test_postgres_runs_with_the_settings_that_commits_rest_on(servers: SharedServers) -> None:
     """fsync, commits on two copies and checksums are on, whatever the wheel defaults to."""
     names = ("fsync", "synchronous_commit", "synchronous_standby_names", "data_checksums")
