@@ -35,6 +35,8 @@ _SETTINGS: Mapping[str, str] = {
     "max_replication_slots": "8",
     # By default a standby tries to reconnect only every 5 s, and commits wait for it meanwhile.
     "wal_retrieve_retry_interval": "200ms",
+    # What a standby changes is in its memory nearly always: to look ahead for pages to fetch only costs it time.
+    "recovery_prefetch": "off",
     # A frozen peer is noticed in seconds; on loopback a healthy one answers in microseconds.
     "wal_sender_timeout": "10s",
     "wal_receiver_timeout": "10s",
