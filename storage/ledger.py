@@ -47,19 +47,25 @@ class PostgresLedger:
         """See ``storage.ports.OwnerLedger``. Raises StorageUnavailable."""
         if not keys:
             return KnownOrders({}, {})
-        rows = await self._reader.fetch(
-            _SQL["known_orders"],
+        columns = (
             [partition_index for partition_index, _ in keys],
             [order_uuid for _, order_uuid in keys],
         )
+        rows = await self._reader.fetch(_SQL["known_orders"], *columns)
+        fingerprints = {
+            row["order_uuid"]: row["fingerprint"] for row in rows if not row["is_set_aside"]
+        }
+        if len(fingerprints) == len(rows):
+            return KnownOrders(fingerprints, {})
+        # Only the owner, who asks, takes orders in: between the two statements none is.
+        aside = await self._reader.fetch(_SQL["set_aside_orders"], *columns)
         return KnownOrders(
-            {row["order_uuid"]: row["fingerprint"] for row in rows if not row["dead_letter_no"]},
+            fingerprints,
             {
                 row["order_uuid"]: SetAside(
                     row["dead_letter_no"], row["fingerprint"], row["is_held"]
                 )
-                for row in rows
-                if row["dead_letter_no"]
+                for row in aside
             },
         )
 

@@ -1,20 +1,27 @@
 -- What an owner reads besides its open orders.
 
 -- known_orders --
--- With those that were set aside and not taken in since, each with its letter; of operations only these. Held: no message of the
--- stream takes such an order in any more, because it was discarded, or because it ended its host.
-SELECT payment_order.order_uuid, payment_order.fingerprint, NULL::bigint AS dead_letter_no,
-    false AS is_held
+-- Nearly always nothing is found, and what the statement is made of is set up once for each flush: so of
+-- orders set aside it only tells that there are some, and set_aside_orders tells the rest.
+SELECT payment_order.order_uuid, payment_order.fingerprint, false AS is_set_aside
 FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
 JOIN payment_order
     ON payment_order.partition_index = wanted.partition_index
     AND payment_order.order_uuid = wanted.order_uuid
 UNION ALL
+SELECT aside.order_uuid, NULL, true
+FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
+JOIN set_aside_order AS aside
+    ON aside.partition_index = wanted.partition_index AND aside.order_uuid = wanted.order_uuid;
+
+-- set_aside_orders --
+-- Those that were set aside and not taken in since, each with its letter; of operations only these. Held: no message of the
+-- stream takes such an order in any more, because it was discarded, or because it ended its host.
 SELECT aside.order_uuid, aside.fingerprint, aside.dead_letter_no,
     EXISTS (SELECT FROM dead_letter AS letter
             WHERE letter.dead_letter_no = aside.dead_letter_no AND letter.reason = 'kills_host')
     OR EXISTS (SELECT FROM dead_letter_result AS ended
-               WHERE ended.dead_letter_no = aside.dead_letter_no AND ended.result = 2)
+               WHERE ended.dead_letter_no = aside.dead_letter_no AND ended.result = 2) AS is_held
 FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
 JOIN set_aside_order AS aside
     ON aside.partition_index = wanted.partition_index AND aside.order_uuid = wanted.order_uuid
