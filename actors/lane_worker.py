@@ -24,13 +24,7 @@ from actors.lane_partitions import LanePartitions
 from actors.ledger_clock import LedgerClock
 from actors.measuring import HostMetrics
 from actors.replying import Reply
-from actors.settings import (
-    CROWDED_COUNT,
-    FLUSH_BYTES_MAX,
-    FLUSH_SPACING_S,
-    STORE_RETRY_S,
-    HostSettings,
-)
+from actors.settings import FLUSH_BYTES_MAX, STORE_RETRY_S, HostSettings, flush_spacing_s
 from payments.accounts import AccountKey
 from payments.decided import Decided
 from payments.defects import ContentDefect, InvariantViolation
@@ -109,9 +103,9 @@ class LaneWorker:
                     if not selected:
                         break
                     taken_count = await self._cycle(selected)
-                if taken_count >= CROWDED_COUNT:
+                if (spacing_s := flush_spacing_s(taken_count)) > 0:
                     took_s = self._ports.clock.monotonic_s() - started_s
-                    await asyncio.sleep(FLUSH_SPACING_S - took_s)
+                    await asyncio.sleep(spacing_s - took_s)
 
     def _select(self) -> list[int]:
         """Return the partitions of the next flush, without those that wait for others to have their turn."""

@@ -93,3 +93,17 @@ COMMITS_LOOKED_AT_S = 0.1
 # waits for nobody, so an idle system answers as soon as it can.
 FLUSH_SPACING_S = 0.03
 CROWDED_COUNT = 16
+
+# So many in one flush come only where the machine is busy, and flushes follow each other without a pause. There
+# the time between two is worth more to whoever waits than the time that a flush more would take from all: it
+# costs about as much as half of what it holds (docs/ARCHITECTURE.md has the figures). A lane stays
+# at this pace while more than a thousand pieces of work a second come.
+BUSY_SPACING_S = 0.1
+BUSY_COUNT = 100
+
+
+def flush_spacing_s(taken_count: int) -> float:
+    """Return how long after a flush began that took in so much the lane's next one may begin."""
+    if taken_count >= BUSY_COUNT:
+        return BUSY_SPACING_S
+    return FLUSH_SPACING_S if taken_count >= CROWDED_COUNT else 0.0

@@ -22,6 +22,10 @@ Answer = asyncio.Future[Stored | None]
 LOOKUP_KEYS_MAX = 500
 # While one query waits for the server, the next keys gather; more at once only split the batches.
 LOOKUPS_IN_FLIGHT_MAX = 2
+# Two thirds of what a look-up of thirty keys costs Postgres it costs for one key, too. After one of a crowd the
+# next waits for so long, and holds more: less than an append and its proof take, which a POST waits for anyway.
+LOOKUP_SPACING_S = 0.02
+LOOKUP_CROWDED_KEYS = 16
 # Beyond this the books answer more slowly than we ask: say so instead of piling up.
 LOOKUPS_PENDING_MAX = 20_000
 # One lost connection is no outage: so long look-ups are tried again before the books count as away.
@@ -82,6 +86,7 @@ class Lookups:
         self._pending: deque[tuple[OrderKey, Asker]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_start_planned = False
+        self._next_at_s = 0.0
         self._failing_since_s: float | None = None
         self._silent_since_s: float | None = None
 
@@ -156,10 +161,17 @@ class Lookups:
 
     def _start(self) -> None:
         self._is_start_planned = False
+        loop = asyncio.get_running_loop()
         while self._pending and len(self._tasks) < LOOKUPS_IN_FLIGHT_MAX:
+            if (now_s := loop.time()) < self._next_at_s:
+                self._is_start_planned = True
+                loop.call_at(self._next_at_s, self._start)
+                return
             batch = self._take()
             if not batch:
                 return
+            if len(batch) >= LOOKUP_CROWDED_KEYS:
+                self._next_at_s = now_s + LOOKUP_SPACING_S
             task = asyncio.create_task(self._run(batch))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -209,7 +221,7 @@ class Lookups:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._silent_since_s = self._clock.monotonic_s() if self._tasks else None
-        if self._pending:
+        if self._pending and not self._is_start_planned:
             self._start()
         if not task.cancelled():
             # A defect surfaces in the loop's exception handler, which logs it.

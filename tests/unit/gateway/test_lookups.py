@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from gateway.lookups import AWAY_AFTER_S, SILENT_AFTER_S, Lookups
+from gateway.lookups import AWAY_AFTER_S, LOOKUP_CROWDED_KEYS, SILENT_AFTER_S, Lookups
 from runtime.faults import StorageUnavailable
 from runtime.metrics import Metrics
 from storage.read_ports import StoredOrder
@@ -25,6 +25,18 @@ class HeldUpQueries(FakeQueries):
 
     async def orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOrder]:
         await self.may_answer.wait()
+        return await super().orders(keys)
+
+
+class CountingQueries(FakeQueries):
+    """Notes how many orders each look-up asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    async def orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOrder]:
+        self.counts.append(len(keys))
         return await super().orders(keys)
 
 
@@ -74,4 +86,24 @@ async def test_a_reader_waits_for_so_long_and_no_longer(monkeypatch: pytest.Monk
     lookups = Lookups(HeldUpQueries(), clock=TickingClock(), metrics=Metrics())
     with pytest.raises(StorageUnavailable, match="in time"):
         await lookups.find((0, uuid4()))
+    await lookups.close()
+
+
+async def test_after_a_crowd_the_next_look_up_gathers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks within the pause is asked for together; one key alone makes nobody wait."""
+    monkeypatch.setattr("gateway.lookups.LOOKUP_SPACING_S", 0.25)
+    queries = CountingQueries()
+    lookups = Lookups(queries, clock=TickingClock(), metrics=Metrics())
+    await lookups.find((0, uuid4()))
+    await asyncio.gather(*(lookups.ask((0, uuid4())) for _ in range(LOOKUP_CROWDED_KEYS)))
+    assert queries.counts == [1, LOOKUP_CROWDED_KEYS]
+    first = lookups.ask((0, uuid4()))
+    await turns()
+    second = lookups.ask((0, uuid4()))
+    await turns()
+    assert queries.counts == [1, LOOKUP_CROWDED_KEYS]
+    assert await first is None
+    assert await second is None
+    await lookups.find((0, uuid4()))
+    assert queries.counts == [1, LOOKUP_CROWDED_KEYS, 2, 1]
     await lookups.close()
