@@ -110,13 +110,15 @@ def flush_of(decisions: Iterable[Decided], work: Mapping[int, Work]) -> Flush:
 
 def _personal_rows(decided: Decided) -> Iterable[PersonalRow]:
     detail, request_base = PersonalPart.DETAIL, PersonalPart.REQUEST_BASE.value
+    # An order and its first attempt are written together: one row for both is a row less for each payment.
+    opened = {order.order_no for order in decided.opened}
     for order in decided.opened:
         yield PersonalRow.__new__(
             PersonalRow,
             partition_index=decided.partition_index,
             order_no=order.order_no,
             part=detail,
-            envelope=encode_detail(order.payment),
+            envelope=encode_detail(order.payment, order.attempt.request),
         )
     for order_no, reason in decided.reasons:
         yield PersonalRow.__new__(
@@ -127,6 +129,8 @@ def _personal_rows(decided: Decided) -> Iterable[PersonalRow]:
             envelope=seal(reason.encode()),
         )
     for order_no, attempt in decided.planned:
+        if attempt.attempt_no == 1 and order_no in opened:
+            continue
         yield PersonalRow.__new__(
             PersonalRow,
             partition_index=decided.partition_index,

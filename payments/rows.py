@@ -46,7 +46,10 @@ class TimerKind(IntEnum):
 
 
 class PersonalPart(IntEnum):
-    """Which personal data a row of ``personal_data`` holds; attempt n's request is REQUEST_BASE + n."""
+    """Which personal data a row of ``personal_data`` holds.
+
+    The request of attempt n is REQUEST_BASE + n. The first attempt's is in the order's detail.
+    """
 
     DETAIL = 0
     REQUEST_BASE = 100

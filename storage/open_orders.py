@@ -18,7 +18,7 @@ from payments.splits import Split
 from payments.standing import PaymentStanding
 from payments.state import OpenOrderRecord
 from storage.operated_payments import asked, open_operation_record, operated_payments
-from storage.sealing import decode_detail, open_sealed
+from storage.sealing import Detail, decode_detail, open_sealed
 from storage.sessions import Session
 from storage.sql_files import load_statements
 
@@ -107,28 +107,26 @@ def open_order_record(
     partition_index: int, row: Row, *, meets: Meets = meets_nothing
 ) -> OpenOrderRecord:
     """Return one row of the statement as an open order. Raises InvariantViolation for a missing part."""
-    parts = (
-        *("order_uuid", "attempt_no", "tried_since"),
-        *("detail_envelope", "request_envelope", "event_sequence"),
-    )
+    parts = (*("order_uuid", "attempt_no", "tried_since", "detail_envelope", "event_sequence"),)
     missing = [part for part in parts if row[part] is None]
     if missing:
         raise InvariantViolation(
             f"open order {row['order_no']} of partition {partition_index} lacks {missing}"
         )
     meets((row["detail_envelope"],))
+    detail = decode_detail(row["detail_envelope"])
     attempt = Attempt.inherited(
         attempt_no=row["attempt_no"],
         psp=row["psp"],
         psp_account=row["psp_account"],
         psp_key=row["psp_key"],
-        request=open_sealed(row["request_envelope"]),
+        request=_request(partition_index, row, detail),
         epoch=row["epoch"],
         created_at=row["created_at"],
     )
     return OpenOrderRecord(
         order_no=row["order_no"],
-        command=_command(row),
+        command=_command(row, detail),
         attempt=attempt._replace(try_count=row["try_count"]),
         status=row["status"],
         is_outcome_known=row["is_outcome_known"],
@@ -143,8 +141,18 @@ def open_order_record(
     )
 
 
-def _command(row: Row) -> PaymentCommand:
-    detail = decode_detail(row["detail_envelope"])
+def _request(partition_index: int, row: Row, detail: Detail) -> bytes:
+    """Return the request of an order's present attempt, which is as old as the order or has a row of its own."""
+    if (envelope := row["request_envelope"]) is not None:
+        return open_sealed(envelope)
+    if row["attempt_no"] == 1 and detail.first_request is not None:
+        return detail.first_request
+    raise InvariantViolation(
+        f"open order {row['order_no']} of partition {partition_index} lacks its attempt's request"
+    )
+
+
+def _command(row: Row, detail: Detail) -> PaymentCommand:
     metadata = row["metadata"]
     return PaymentCommand(
         order_uuid=row["order_uuid"],

@@ -48,6 +48,8 @@ class Detail:
     buyer_json: str | None
     merchant_id: str
     hosted: HostedPage | None = None
+    first_request: bytes | None = None
+    """The request of the first attempt, which is written with the order; None where it has a row of its own."""
 
 
 class _DetailBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -58,6 +60,7 @@ class _DetailBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     buyer_json: str | None
     merchant_id: str
     hosted: tuple[str, str, str] | None = None
+    first_request: bytes | None = None
 
 
 _detail_encoder = msgspec.msgpack.Encoder()
@@ -85,8 +88,8 @@ def check_version(version: int, encryption_flag: int) -> None:
         raise EnvelopeUnreadable("encryption_unknown", f"flag {encryption_flag} is not known")
 
 
-def encode_detail(command: PaymentCommand) -> bytes:
-    """Return the sealed personal part of a command."""
+def encode_detail(command: PaymentCommand, first_request: bytes | None = None) -> bytes:
+    """Return the sealed personal part of a command, with its first attempt's request."""
     return seal(
         _detail_encoder.encode(
             _DetailBody(
@@ -95,6 +98,7 @@ def encode_detail(command: PaymentCommand) -> bytes:
                 buyer_json=command.buyer_json,
                 merchant_id=command.merchant_id,
                 hosted=command.hosted,
+                first_request=first_request,
             )
         )
     )
@@ -113,6 +117,7 @@ def decode_detail(envelope: bytes) -> Detail:
         buyer_json=detail.buyer_json,
         merchant_id=detail.merchant_id,
         hosted=None if detail.hosted is None else HostedPage(*detail.hosted),
+        first_request=detail.first_request,
     )
 
 

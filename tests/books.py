@@ -31,7 +31,7 @@ from storage.connections import Connector
 from storage.deployments import Deployment, RolePasswords, create_deployment, create_roles
 from storage.migrations import migrate, migrations_of_package
 from storage.ports import Flush
-from storage.sealing import encode_detail, seal
+from storage.sealing import encode_detail
 from tests.servers import SharedServers
 
 PASSWORDS = RolePasswords(gateway="gateway-test", owner="owner-test", reader="reader-test")
@@ -153,10 +153,8 @@ class Writer:
                 order.accepted_at,
             )
         )
-        flush.personal.append(PersonalRow(*key, PersonalPart.DETAIL, encode_detail(order)))
-        flush.personal.append(
-            PersonalRow(*key, PersonalPart.REQUEST_BASE + 1, seal(b'{"request":1}'))
-        )
+        detail = encode_detail(order, b'{"request":1}')
+        flush.personal.append(PersonalRow(*key, PersonalPart.DETAIL, detail))
         flush.attempts.append(
             AttemptRow(*key, 1, "simulator", "acct_1", f"key-{order_no}", self.head.epoch)
         )

@@ -17,13 +17,14 @@ from payments.money import AMOUNT_MINOR_MAX
 from payments.parking import ParkReason
 from payments.rows import (
     PersonalPart,
+    PersonalRow,
     ProgressRow,
     RefusedRequestRow,
     TimerKind,
     TimerRow,
 )
 from storage.ports import Flush, KnownOrders, LaneReplaced, PartitionFenced
-from storage.sealing import seal
+from storage.sealing import encode_detail, seal
 from tests.books import ACCEPTED_AT, PASSWORDS, copy_of_installed_books, together
 from tests.contract.letters import a_letter
 from tests.contract.shards import FakeShard, Host, PostgresShard, Shard, SimulatedShard
@@ -80,17 +81,31 @@ async def test_large_rows_are_stored_like_small_ones(host: Host) -> None:
     flush = writer.take_in(3)
     metadata = "{" + ",".join(f'"key{n}":"{"v" * 400}"' for n in range(10, 60)) + "}"
     flush.orders[1] = flush.orders[1]._replace(metadata_json=metadata)
-    requests = [row for row in flush.personal if row.part > PersonalPart.REQUEST_BASE]
-    position = flush.personal.index(requests[2])
-    flush.personal[position] = requests[2]._replace(envelope=seal(bytes(range(256)) * 900))
+    request = bytes(range(256)) * 900
+    detail = encode_detail(writer.commands[3], request)
+    flush.personal[2] = flush.personal[2]._replace(envelope=detail)
     await host.ledger.lanes[0].append(flush)
     records = (await host.claim(3)).open_orders
     assert [record.order_no for record in records] == [1, 2, 3]
     command = records[1].command
     assert isinstance(command, PaymentCommand)
     assert command.metadata_json == metadata
-    assert records[2].attempt.request == bytes(range(256)) * 900
+    assert records[2].attempt.request == request
     assert command._replace(metadata_json='{"cart":"7"}') == writer.commands[2]
+
+
+async def test_a_first_attempt_whose_request_has_a_row_of_its_own_is_carried_on(host: Host) -> None:
+    """Orders of an earlier version, which kept it apart from the order's detail, are found whole."""
+    writer = await host.writer(3)
+    flush = writer.take_in(1)
+    key = flush.personal[0][:2]
+    flush.personal = [
+        PersonalRow(*key, PersonalPart.DETAIL, encode_detail(writer.commands[1])),
+        PersonalRow(*key, PersonalPart.REQUEST_BASE + 1, seal(b"of its own")),
+    ]
+    await host.ledger.lanes[0].append(flush)
+    record = (await host.claim(3)).open_orders[0]
+    assert (record.command, record.attempt.request) == (writer.commands[1], b"of its own")
 
 
 async def test_the_receipt_carries_the_time_of_the_books(host: Host) -> None:

@@ -316,7 +316,9 @@ class FakeBooks:
         row = self.orders[key]
         attempt, created_at = self.attempts[*key, progress.attempt_no]
         detail = decode_detail(self.personal[*key, PersonalPart.DETAIL])
-        request = self.personal[*key, PersonalPart.REQUEST_BASE + progress.attempt_no]
+        sealed = self.personal.get((*key, PersonalPart.REQUEST_BASE + progress.attempt_no))
+        request = detail.first_request if sealed is None else open_sealed(sealed)
+        assert request is not None
         metadata = None if row.metadata_json is None else json.loads(row.metadata_json)
         command = PaymentCommand(
             order_uuid=row.order_uuid,
@@ -345,7 +347,7 @@ class FakeBooks:
             psp=attempt.psp,
             psp_account=attempt.psp_account,
             psp_key=attempt.psp_key,
-            request=open_sealed(request),
+            request=request,
             epoch=attempt.epoch,
             created_at=created_at,
         )

@@ -112,17 +112,15 @@ def _add_payment(
             "v": 1,
         }
     )
-    detail = msgspec.msgpack.encode((PAYMENT_METHOD, None, None, "mrc_bcdfghjkmnpqrstvbcdf"))
+    merchant_id = "mrc_bcdfghjkmnpqrstvbcdf"
+    detail = msgspec.msgpack.encode((PAYMENT_METHOD, None, None, merchant_id, None, request))
     rows["payment_order"].append(
         (
             *(*key, order_uuid, idempotency_key, 1, Mode.TEST, seller_no, AMOUNT_MINOR, CURRENCY),
             *(FEE_MINOR, source.randbytes(FINGERPRINT_BYTES), API_VERSION, _ACCEPTED_AT),
         )
     )
-    rows["personal_data"] += [
-        (*key, PersonalPart.DETAIL, seal(detail)),
-        (*key, PersonalPart.REQUEST_BASE + 1, seal(request)),
-    ]
+    rows["personal_data"].append((*key, PersonalPart.DETAIL, seal(detail)))
     rows["attempt"].append((*key, 1, _PSP, "default", psp_key(order_uuid, 1), 1))
     rows["event"] += [
         (*key, 1, batch_seq, PaymentEvent.CREATED),

@@ -41,6 +41,7 @@ def test_a_detail_survives_the_books() -> None:
         buyer_json=command.buyer_json,
         merchant_id=command.merchant_id,
     )
+    assert decode_detail(encode_detail(command, b"asked")).first_request == b"asked"
 
 
 @given(st.binary(max_size=100), st.booleans())
