@@ -16,6 +16,8 @@ from actors.settings import (
     READ_AHEAD_S_MAX,
     READ_BYTES_MAX,
     READ_COUNT_MAX,
+    READ_CROWDED_COUNT,
+    READ_SPACING_S,
     READ_WAIT_MS_MAX,
     REMOVAL_EVERY_S,
     STORE_RETRY_S,
@@ -129,6 +131,7 @@ class StreamReader:
             self._full_wait_s = min(2 * self._full_wait_s, _FULL_WAIT_S_MAX)
             return
         self._full_wait_s = _FULL_WAIT_S
+        started_s = self._clock.monotonic_s()
         messages = await self._queue.read(count_max=count_max, wait_ms_max=READ_WAIT_MS_MAX)
         self.read_count += len(messages)
         if self._crash_points.has_mark:
@@ -140,6 +143,8 @@ class StreamReader:
         ordered = sorted(messages, key=attrgetter("partition_index"))
         for partition_index, group in groupby(ordered, key=attrgetter("partition_index")):
             self._on_messages(partition_index, list(group))
+        if READ_CROWDED_COUNT <= len(messages) < count_max:
+            await asyncio.sleep(READ_SPACING_S - (self._clock.monotonic_s() - started_s))
 
     async def _remove(self) -> None:
         self._removed_at_s = self._clock.monotonic_s()

@@ -68,6 +68,11 @@ READ_AHEAD_S_MAX = 0.25
 # An idle owner looks at its removals and its claims this often, and a message ends the wait at once.
 READ_WAIT_MS_MAX = 200
 
+# A read costs both sides the same however little it finds. After one of a crowd the next waits until this long
+# after it began: a lane that is that busy flushes less often still.
+READ_SPACING_S = 0.03
+READ_CROWDED_COUNT = 24
+
 # How often messages taken in are removed: rare enough to share one round trip, well under the second
 # after which a removal is dropped.
 REMOVAL_EVERY_S = 0.2

@@ -14,6 +14,8 @@ from actors.settings import (
     READ_AHEAD_S_MAX,
     READ_BYTES_MAX,
     READ_COUNT_MAX,
+    READ_CROWDED_COUNT,
+    READ_SPACING_S,
     REMOVAL_EVERY_S,
 )
 from runtime.crash_points import CrashPoints
@@ -237,3 +239,23 @@ async def test_large_messages_are_read_a_few_at_a_time() -> None:
     await rig.turn()
     await rig.turn()
     assert rig.named("read") == [READ_COUNT_MAX, 3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("found_count", "is_pause_expected"),
+    [(READ_CROWDED_COUNT - 1, False), (READ_CROWDED_COUNT, True), (100, False)],
+)
+async def test_after_a_crowd_the_next_read_gathers(
+    found_count: int, is_pause_expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few wait for nobody, and where more is there than one read takes nothing has to gather."""
+    rig = Rig(room=100)
+    pauses: list[float] = []
+
+    async def paused(pause_s: float) -> None:
+        pauses.append(pause_s)
+
+    monkeypatch.setattr("actors.reading.asyncio.sleep", paused)
+    rig.queue.messages = [a_message(n) for n in range(found_count)]
+    await rig.turn()
+    assert pauses == [READ_SPACING_S] * is_pause_expected
