@@ -159,6 +159,15 @@ class LanePartitions:
             inbox.add_due(order_no, step, self._clock.monotonic_s())
             self.work_arrived.set()
 
+    def waits_since(self, at_s: float) -> bool:
+        """Whether work that came before then, in monotonic seconds, still waits, other than at rest."""
+        resting = self.resting
+        return any(
+            inbox.waiting_since_s is not None and inbox.waiting_since_s < at_s
+            for partition_index, inbox in self._inboxes.items()
+            if partition_index not in resting
+        )
+
     def select(self, count_max: int, waiting: frozenset[int] = frozenset()) -> list[int]:
         """The partitions whose work has waited longest: a few whole ones rather than a crumb of each.
 

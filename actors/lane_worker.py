@@ -103,8 +103,10 @@ class LaneWorker:
                     if not selected:
                         break
                     taken_count = await self._cycle(selected)
-                if (spacing_s := flush_spacing_s(taken_count)) > 0:
-                    took_s = self._ports.clock.monotonic_s() - started_s
+                took_s = self._ports.clock.monotonic_s() - started_s
+                is_all = not self.partitions.waits_since(started_s)
+                spacing_s = flush_spacing_s(taken_count, took_s=took_s, is_all=is_all)
+                if spacing_s > 0:
                     await asyncio.sleep(spacing_s - took_s)
 
     def _select(self) -> list[int]:

@@ -68,10 +68,10 @@ READ_AHEAD_S_MAX = 0.25
 # An idle owner looks at its removals and its claims this often, and a message ends the wait at once.
 READ_WAIT_MS_MAX = 200
 
-# A read costs both sides the same however little it finds. After one of a crowd the next waits until this long
-# after it began: a lane that is that busy flushes less often still.
+# A read costs both sides the same however little it finds. After one that found a crowd, for all lanes together,
+# the next waits until this long after it began: lanes of which each got its share of it pause as long.
 READ_SPACING_S = 0.03
-READ_CROWDED_COUNT = 24
+READ_CROWDED_COUNT = 32
 
 # How often messages taken in are removed: rare enough to share one round trip, well under the second
 # after which a removal is dropped.
@@ -99,16 +99,18 @@ COMMITS_LOOKED_AT_S = 0.1
 FLUSH_SPACING_S = 0.03
 CROWDED_COUNT = 16
 
-# So many in one flush come only where the machine is busy, and flushes follow each other without a pause. There
-# the time between two is worth more to whoever waits than the time that a flush more would take from all: it
-# costs about as much as half of what it holds (docs/ARCHITECTURE.md has the figures). A lane stays
-# at this pace while more than a thousand pieces of work a second come.
+# Where a flush of so many takes longer than that pause, the machine has no time to spare: flushes follow each
+# other without one, and what a flush costs however little it holds is taken from the next payments. There the
+# pause is longer (docs/ARCHITECTURE.md has the figures), unless work waits that the flush had no room for.
 BUSY_SPACING_S = 0.1
 BUSY_COUNT = 100
 
 
-def flush_spacing_s(taken_count: int) -> float:
-    """Return how long after a flush began that took in so much the lane's next one may begin."""
-    if taken_count >= BUSY_COUNT:
+def flush_spacing_s(taken_count: int, *, took_s: float, is_all: bool) -> float:
+    """Return how long after a flush began the lane's next one may begin.
+
+    The flush took in ``taken_count`` pieces of work, all that waited where ``is_all``, and took ``took_s``.
+    """
+    if taken_count >= BUSY_COUNT and took_s >= FLUSH_SPACING_S and is_all:
         return BUSY_SPACING_S
     return FLUSH_SPACING_S if taken_count >= CROWDED_COUNT else 0.0

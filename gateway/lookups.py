@@ -150,12 +150,13 @@ class Lookups:
 
     async def close(self) -> None:
         """Give up what is still asked."""
+        # Out of the line first: a look-up that ends would start the next one.
+        pending, self._pending = self._pending, deque()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        while self._pending:
-            _, asker = self._pending.popleft()
+        for _, asker in pending:
             if isinstance(asker, _Future):
                 asker.answer.cancel()
 

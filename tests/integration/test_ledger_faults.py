@@ -399,6 +399,7 @@ async def test_a_standby_is_never_opened_for_writing(
     [
         ("flush.sql", "write_flush"),
         ("ledger.sql", "known_orders"),
+        ("ledger.sql", "set_aside_orders"),
         ("ledger.sql", "account_heads"),
         ("ledger.sql", "due_timers"),
         ("flush.sql", "write_letters"),

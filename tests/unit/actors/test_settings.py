@@ -12,25 +12,26 @@ from actors.settings import (
     flush_spacing_s,
 )
 
+SHORT_S, LONG_S = 0.9 * FLUSH_SPACING_S, FLUSH_SPACING_S
+
 
 @pytest.mark.parametrize(
-    ("taken_count", "spacing_s"),
+    ("taken_count", "took_s", "is_all", "spacing_s"),
     [
-        (1, 0.0),
-        (CROWDED_COUNT - 1, 0.0),
-        (CROWDED_COUNT, FLUSH_SPACING_S),
-        (BUSY_COUNT - 1, FLUSH_SPACING_S),
-        (BUSY_COUNT, BUSY_SPACING_S),
+        (CROWDED_COUNT - 1, LONG_S, True, 0.0),
+        (CROWDED_COUNT, SHORT_S, True, FLUSH_SPACING_S),
+        (BUSY_COUNT - 1, LONG_S, True, FLUSH_SPACING_S),
+        (BUSY_COUNT, LONG_S, True, BUSY_SPACING_S),
+        (BUSY_COUNT, SHORT_S, True, FLUSH_SPACING_S),
+        (BUSY_COUNT, LONG_S, False, FLUSH_SPACING_S),
     ],
 )
-def test_the_more_a_flush_held_the_longer_the_next_one_gathers(
-    taken_count: int, spacing_s: float
+def test_the_longer_a_lanes_flushes_take_the_more_the_next_one_gathers(
+    taken_count: int, took_s: float, is_all: bool, spacing_s: float
 ) -> None:
-    """Few wait for nobody, a crowd for a moment, and on a busy machine for a tenth of a second."""
-    assert flush_spacing_s(taken_count) == spacing_s
+    """Few wait for nobody, a crowd for a moment, and longer alone where the machine has no time to spare.
 
-
-def test_a_lane_leaves_the_slow_pace_when_less_comes() -> None:
-    """What the slow pace itself gathers must not hold a lane in it at a rate that the quick one serves well."""
-    rate = 0.9 * BUSY_COUNT / BUSY_SPACING_S
-    assert flush_spacing_s(int(rate * BUSY_SPACING_S)) == FLUSH_SPACING_S
+    Where time is left, a burst must not slow down what follows it; nor may partitions that have not had
+    their turn wait for a pause that they gain nothing by.
+    """
+    assert flush_spacing_s(taken_count, took_s=took_s, is_all=is_all) == spacing_s

@@ -8,7 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from gateway.lookups import AWAY_AFTER_S, LOOKUP_CROWDED_KEYS, SILENT_AFTER_S, Lookups
+from gateway.lookups import (
+    AWAY_AFTER_S,
+    LOOKUP_CROWDED_KEYS,
+    LOOKUPS_IN_FLIGHT_MAX,
+    SILENT_AFTER_S,
+    Lookups,
+)
 from runtime.faults import StorageUnavailable
 from runtime.metrics import Metrics
 from storage.read_ports import StoredOrder
@@ -107,3 +113,17 @@ async def test_after_a_crowd_the_next_look_up_gathers(monkeypatch: pytest.Monkey
     await lookups.find((0, uuid4()))
     assert queries.counts == [1, LOOKUP_CROWDED_KEYS, 2, 1]
     await lookups.close()
+
+
+async def test_closing_starts_nothing_more() -> None:
+    """A look-up that ends with the gateway does not start the next one, which nobody would wait for."""
+    queries = HeldUpQueries()
+    lookups = Lookups(queries, clock=TickingClock(), metrics=Metrics())
+    answers = []
+    for _ in range(LOOKUPS_IN_FLIGHT_MAX + 1):
+        answers.append(lookups.ask((0, uuid4())))
+        await turns()
+    await lookups.close()
+    await turns()
+    assert not lookups._tasks
+    assert answers[-1].cancelled()
