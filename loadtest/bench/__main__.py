@@ -79,7 +79,9 @@ def main(
 ) -> None:
     """Run what is named. `tally bench` checks the arguments and explains them."""
     if GROWTH in names and len(names) > 1:
-        raise click.UsageError(f"{GROWTH} takes minutes and is run alone")
+        raise click.UsageError(
+            f"NAME: {GROWTH} takes minutes and is run alone, without other names"
+        )
     output = Output(os.environ)
     default_seconds = SHORT_SECONDS if is_short else Options().seconds
     options = Options(

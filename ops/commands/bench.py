@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from ops.context import json_option
+from ops.number_options import NumberRange
 
 
 @click.command()
@@ -24,7 +25,7 @@ from ops.context import json_option
 @click.option("--seed", type=int, default=1, show_default=True, help="Draws keys and sellers.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.2, 600),
+    type=NumberRange(0.2, 600),
     help="How long each run is loaded.  [default: 5, short 1]",
 )
 @click.option("--gateways", type=click.IntRange(1, 64), help="Gateway processes.  [default: 1]")

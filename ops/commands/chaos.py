@@ -6,6 +6,7 @@ import click
 
 from ops.commands.bench import run_apart
 from ops.context import json_option
+from ops.number_options import NumberRange
 
 MIXES = (
     "none",
@@ -36,7 +37,7 @@ SINGLES = ("host", "redis", "postgres", "gcs")
 @click.option("--seed", type=int, default=1, show_default=True, help="Draws order, times, targets.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0.1, 600),
+    type=NumberRange(0.1, 600),
     help="How long, at least: every cell is hit once.  [default: 1]",
 )
 @click.option(
@@ -48,7 +49,7 @@ SINGLES = ("host", "redis", "postgres", "gcs")
 @click.option(
     "--cells", type=click.IntRange(1, 1_000), help="Draw so many cells of the mix, for short runs."
 )
-@click.option("--rate", type=click.FloatRange(1, 2_000), help="Payments a second.  [default: 60]")
+@click.option("--rate", type=NumberRange(1, 2_000), help="Payments a second.  [default: 60]")
 @click.option("--gateways", type=click.IntRange(1, 64), help="Gateway processes.  [default: 2]")
 @click.option("--hosts", type=click.IntRange(1, 16), help="Partition hosts.  [default: 2]")
 @click.option(

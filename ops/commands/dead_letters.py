@@ -15,6 +15,7 @@ import click
 from ops.books import books_session
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.letter_text import field_rows, letter_document, raw_text
+from ops.number_options import timeout_option
 from ops.stated_reasons import reason_option, stated_reason
 from payments.identity import dead_letter_id, parse_dead_letter_id
 from payments.rows import LetterActionKind
@@ -149,9 +150,7 @@ def show(
 @dead_letters.command()
 @_letter_argument
 @reason_option
-@click.option(
-    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=15.0, show_default=True
-)
+@timeout_option(15.0)
 @output_option
 @json_option
 @click.pass_obj
@@ -171,9 +170,7 @@ def replay(
 @dead_letters.command()
 @_letter_argument
 @reason_option
-@click.option(
-    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=15.0, show_default=True
-)
+@timeout_option(15.0)
 @output_option
 @json_option
 @click.pass_obj

@@ -16,6 +16,7 @@ from ops.commands.resolving import resolve
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.exit_codes import ExitCode
 from ops.money_text import amount_text
+from ops.number_options import timeout_option
 from ops.receipt import Receipt, print_receipt, take_payment
 from ops.stated_reasons import reason_option
 from ops.unparking import unpark_payment
@@ -138,9 +139,7 @@ def _letter_of(context: CommandContext, payment_id: str) -> Letter | None:
 @payments.command()
 @click.argument("payment_id", metavar="ID")
 @reason_option
-@click.option(
-    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=15.0, show_default=True
-)
+@timeout_option(15.0)
 @click.pass_obj
 def unpark(context: CommandContext, payment_id: str, reason: str, timeout_s: float) -> None:
     """Let a payment, capture, void or refund go on that was parked because it ended its hosts.

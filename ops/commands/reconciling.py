@@ -12,6 +12,7 @@ import click
 from actors.building import psp_settings
 from ops.books import actor_of, on_books
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.number_options import timeout_option
 from ops.reconciling import BREAKS_LISTED_MAX, Finding, Reconciler, Reconciliation
 from psp.directory import open_psps
 from psp.port import PspUnavailable
@@ -25,9 +26,7 @@ SINCE_H_MAX = 24 * 366
 @click.command()
 @click.option("--psp", "psp_name", required=True, help="Its name in the configuration.")
 @click.option("--since", "since_h", default="24h", show_default=True, help="How far back: 24h.")
-@click.option(
-    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True
-)
+@timeout_option(30.0)
 @output_option
 @json_option
 @click.pass_obj

@@ -11,6 +11,7 @@ import click
 
 from ops.books import actor_of, merchants_order, on_books
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.number_options import timeout_option
 from ops.reconciling import decided, key_of
 from payments.attempts import ResultClass
 from payments.evidence import (
@@ -67,9 +68,7 @@ def _reference(
 @click.option(
     "--evidence", "text", required=True, callback=_text, help="How you know: kept in the audit."
 )
-@click.option(
-    "--timeout-s", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True
-)
+@timeout_option(30.0)
 @output_option
 @json_option
 @click.pass_obj

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.number_options import NumberRange
 from ops.stack.state import StackState
 from ops.top.computing import view_of
 from ops.top.figures import View
@@ -29,7 +30,7 @@ WINDOW_S = 10.0
 @click.option(
     "--interval",
     "interval_s",
-    type=click.FloatRange(0.2, 60),
+    type=NumberRange(0.2, 60),
     default=1.0,
     show_default=True,
     help="Seconds between two looks.",

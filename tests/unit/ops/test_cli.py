@@ -91,6 +91,8 @@ def test_without_a_stack_commands_say_so(
         ("scale", "--hosts", "0"),
         ("status", "-o", "x"),
         ("top", "--interval", "0"),
+        ("top", "--interval", "nan"),
+        ("bench", "--seconds", "nan"),
         ("listen", "--forward-to", "http://127.0.0.1:1/", "--type", "payment_order.paid"),
     ],
 )
