@@ -96,8 +96,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     repeat: int = 1
     seed: int = 1
-    seconds: float = 5.0
-    """How long each run is loaded."""
+    seconds: float = 8.0
+    """How long each run is loaded. What settles after the load ended counts as time, too: some tenths of a second,
+    which are a smaller part of a longer run; and noise that comes and goes within seconds is.
+    """
     connections: int = 128
     held_every: int = 16
     """End to end, every n-th request of a connection holds until it has settled. It gives the

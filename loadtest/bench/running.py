@@ -17,7 +17,7 @@ from loadtest.bench.stack import SELLERS, BenchStack
 from loadtest.bench.verifying import verify
 
 # Enough for caches, connections and code paths to be warm; a tenth of a run.
-WARM_UP_S = 0.5
+WARM_UP_S = 0.8
 # A backlog is accepted at some thousands a second; this is beyond any.
 BACKLOG_S_MAX = 60.0
 

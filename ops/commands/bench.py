@@ -26,7 +26,7 @@ from ops.number_options import NumberRange
 @click.option(
     "--seconds",
     type=NumberRange(0.2, 600),
-    help="How long each run is loaded.  [default: 5, short 1]",
+    help="How long each run is loaded.  [default: 8, short 1]",
 )
 @click.option("--gateways", type=click.IntRange(1, 64), help="Gateway processes.  [default: 1]")
 @click.option("--hosts", type=click.IntRange(1, 16), help="Partition hosts.  [default: 1]")
