@@ -45,7 +45,7 @@ def path_unknown(draw: Draw) -> BadRequest:
             "/v1/payments/",
             "//v1/payments",
             "/V1/PAYMENTS",
-            f"/v1/payments/{draw.key()}/refunds",
+            f"/v1/payments/{draw.key()}/chargebacks",
             f"/v1/{draw.word()}",
             "/v1/payments%2f" + draw.word(),
             "/v1/%70ayment",
@@ -86,7 +86,7 @@ def payment_unknown(draw: Draw) -> BadRequest:
             "a" * draw.integer(100, 5_000),
         )
     )
-    return get(draw, f"{PAYMENTS}/{odd}" + draw.choice(("", "/transfers")))
+    return get(draw, f"{PAYMENTS}/{odd}" + draw.choice(("", "/transfers", "/refunds")))
 
 
 @refused(WALLET_NOT_FOUND)
