@@ -68,7 +68,11 @@ async def run_handwritten(stack: BenchStack, options: Options, job: LoadJob) -> 
 
 
 async def _run_handwritten(stack: BenchStack, job: LoadJob, pool_size: int) -> Figures:
-    dsn = await stack.fresh_database("bench_handwritten")
+    async with stack.database("bench_handwritten") as dsn:
+        return await _run_handwritten_on(dsn, stack, job, pool_size)
+
+
+async def _run_handwritten_on(dsn: str, stack: BenchStack, job: LoadJob, pool_size: int) -> Figures:
     await _prepare_handwritten(dsn)
     secrets = {"BENCH_DSN": dsn, "BENCH_API_KEY": job.api_key}
     pool_option = ("--pool-size", str(max(1, pool_size // HANDWRITTEN_PROCESS_COUNT)))
@@ -127,7 +131,11 @@ async def _audit_handwritten(dsn: str, count: int) -> dict[str, Any]:
 
 async def run_copy(stack: BenchStack, options: Options, seed: int) -> Figures:
     """Plain COPY into a database of its own, made by the same migrations."""
-    dsn = await stack.fresh_database("bench_copy")
+    async with stack.database("bench_copy") as dsn:
+        return await _run_copy_on(dsn, stack, options, seed)
+
+
+async def _run_copy_on(dsn: str, stack: BenchStack, options: Options, seed: int) -> Figures:
     session = await Connector(dsn, application_name="tally bench").open()
     try:
         await migrate(session, migrations_of_package())

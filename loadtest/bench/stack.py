@@ -6,7 +6,8 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,11 +149,18 @@ class BenchStack:
         await self._set_drain(is_wanted=False)
         return await self._wait_owned(lambda owned: owned > 0)
 
-    async def fresh_database(self, name: str) -> str:
-        """Make an empty database of that name in place of a former one, and return its URL."""
-        await self.stores.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    @asynccontextmanager
+    async def database(self, name: str) -> AsyncIterator[str]:
+        """An empty database of that name, by its URL, while a run needs it.
+
+        It goes with the run that filled it: autovacuum would come to its rows within a minute, and whatever
+        runs then would be charged with it.
+        """
         await self.stores.execute(f'CREATE DATABASE "{name}"')
-        return self.database_dsn(name)
+        try:
+            yield self.database_dsn(name)
+        finally:
+            await self.stores.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     async def taken_in_count(self) -> int:
         """How many orders the books ever took in."""
