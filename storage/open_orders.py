@@ -107,7 +107,7 @@ def open_order_record(
     partition_index: int, row: Row, *, meets: Meets = meets_nothing
 ) -> OpenOrderRecord:
     """Return one row of the statement as an open order. Raises InvariantViolation for a missing part."""
-    parts = (*("order_uuid", "attempt_no", "tried_since", "detail_envelope", "event_sequence"),)
+    parts = ("order_uuid", "attempt_no", "tried_since", "detail_envelope", "event_sequence")
     missing = [part for part in parts if row[part] is None]
     if missing:
         raise InvariantViolation(
