@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -31,7 +32,9 @@ class ProcessIdentity:
     boot_id: str
 
 
+@cache
 def boot_id() -> str:
+    """Which start of the machine this is: the same for as long as we live."""
     return _BOOT_ID_PATH.read_text(encoding="ascii").strip()
 
 

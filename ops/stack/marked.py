@@ -16,7 +16,8 @@ _PROC = Path("/proc")
 
 def marked(stack_id: str, part: str | None = None) -> list[ProcessIdentity]:
     """All processes that carry the stack's id, or only those of one part. Never the caller."""
-    wanted = {f"{STACK_ID_VARIABLE}={stack_id}".encode()}
+    marker = f"{STACK_ID_VARIABLE}={stack_id}".encode()
+    wanted = {marker}
     if part is not None:
         wanted.add(f"{PART_VARIABLE}={part}".encode())
     found: list[ProcessIdentity] = []
@@ -24,11 +25,14 @@ def marked(stack_id: str, part: str | None = None) -> list[ProcessIdentity]:
         if not name.isdigit() or int(name) == os.getpid():
             continue
         try:
-            environment = set((_PROC / name / "environ").read_bytes().split(b"\0"))
+            environment = (_PROC / name / "environ").read_bytes()
+            # Most are others': splitting what they have costs more than reading it.
+            if marker not in environment or not wanted <= set(environment.split(b"\0")):
+                continue
             identity = identity_of(int(name))
         except OSError:
             continue  # ended meanwhile, or another user's
-        if identity is not None and wanted <= environment:
+        if identity is not None:
             found.append(identity)
     return found
 
