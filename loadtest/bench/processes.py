@@ -11,8 +11,9 @@ from pathlib import Path
 _PROC = Path("/proc")
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
-# A sample of a whole stack reads fifty files and takes some 25 ms: at most a fortieth of one core.
-PSS_EVERY_S = 1.0
+# A sample of a whole stack reads fifty files and takes some 40 ms of the core that is measured: once a
+# second would cost the stack a fiftieth of two cores, and the baselines next to nothing.
+PSS_EVERY_S = 4.0
 
 
 def with_children(roles: Mapping[int, str]) -> dict[int, str]:
