@@ -36,13 +36,15 @@ class Scenario:
     psp: str = IN_PROCESS
 
 
+# In the order in which they are run: what is compared stands side by side, so that both see the same minute of a
+# machine whose neighbours come and go.
 SCENARIOS: Sequence[Scenario] = (
     Scenario(names=("noop",), kind=Kind.NOOP),
+    Scenario(names=("accept", "engine"), kind=Kind.BACKLOG),
     Scenario(names=("copy",), kind=Kind.COPY),
     Scenario(names=("handwritten_uniform",), kind=Kind.HANDWRITTEN),
-    Scenario(names=("handwritten_hot",), kind=Kind.HANDWRITTEN, shape=Shape.ONE),
-    Scenario(names=("accept", "engine"), kind=Kind.BACKLOG),
     Scenario(names=("e2e_uniform",), kind=Kind.END_TO_END),
+    Scenario(names=("handwritten_hot",), kind=Kind.HANDWRITTEN, shape=Shape.ONE),
     Scenario(names=("e2e_hot",), kind=Kind.END_TO_END, shape=Shape.ONE),
     Scenario(names=("e2e_zipf_1",), kind=Kind.END_TO_END, shape=Shape.ZIPF),
     Scenario(names=("e2e_zipf_2",), kind=Kind.END_TO_END, shape=Shape.ZIPF, zipf_exponent=2.0),
