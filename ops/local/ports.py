@@ -8,7 +8,7 @@ import secrets
 import socket
 import sys
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ops.local.durable import write_durably
@@ -39,13 +39,16 @@ PORT_NAMES: tuple[str, ...] = (
     "metrics",
     "psp_simulator_b",
 )
-# From "metrics" on each gateway process takes one, 64 at most: what was added later stands behind them.
+# From "metrics" on each gateway process takes one: what was added later stands behind them.
+GATEWAYS_MAX = 64
 _OFFSETS: Mapping[str, int] = {"psp_simulator_b": 80}
 STORE_PORT_NAMES: tuple[str, ...] = ("postgres_1", "postgres_2", "valkey_1", "valkey_2")
 
 # Free ports are looked for below the range that Linux hands to outgoing connections (32768 and
 # up by default): a port from there could be taken by any client between two starts of the stack.
 FREE_PORT_MIN = 20_000
+# From here on whole stretches are drawn, one for the gateways of a stack: nobody else's port lies within them.
+FREE_STRETCHES_MIN = 26_000
 FREE_PORT_MAX = 32_000
 # A machine where that many tries in a row hit taken ports is out of ports; say so.
 FREE_PORT_TRIES_MAX = 500
@@ -81,7 +84,7 @@ def claim_ports(
         if port_base:
             ports[name] = port_base + port_offset(name)
         else:
-            ports[name] = free_port(taken)
+            ports[name] = free_stretch() if name == "metrics" else free_port(taken)
             taken.add(ports[name])
     write_durably(path, json.dumps({"port_base": port_base, "ports": ports}, indent=1) + "\n")
     return ports
@@ -105,14 +108,26 @@ def free_port(taken: Iterable[int] = ()) -> int:
     """A loopback port that nobody listens on now, that is not in `taken`, and that no other process has drawn.
 
     A stack's servers listen some seconds after their ports were drawn: another stack must not draw the same ones
-    meanwhile.
+    meanwhile. Raises PortInUse when there is none.
     """
-    unwanted = set(taken)
+    return _drawn(range(FREE_PORT_MIN, FREE_STRETCHES_MIN), set(taken))
+
+
+def free_stretch() -> int:
+    """The first of GATEWAYS_MAX ports that ``free_port`` never gives, and of which no other process has drawn one.
+
+    Raises PortInUse when there is none.
+    """
+    last = FREE_PORT_MAX - GATEWAYS_MAX
+    return _drawn(range(FREE_STRETCHES_MIN, last + 1, GATEWAYS_MAX), frozenset())
+
+
+def _drawn(ports: Sequence[int], unwanted: Collection[int]) -> int:
     for _ in range(FREE_PORT_TRIES_MAX):
-        port = FREE_PORT_MIN + secrets.randbelow(FREE_PORT_MAX - FREE_PORT_MIN)
+        port = ports[secrets.randbelow(len(ports))]
         if port not in unwanted and is_free(port) and _claimed(port):
             return port
-    raise PortInUse("any server", FREE_PORT_MIN)
+    raise PortInUse("any server", ports[0])
 
 
 def _claimed(port: int) -> bool:

@@ -13,6 +13,8 @@ from ops.local.layout import StackHome
 from ops.local.ports import (
     FREE_PORT_MAX,
     FREE_PORT_MIN,
+    FREE_STRETCHES_MIN,
+    GATEWAYS_MAX,
     LOOPBACK,
     PORT_BASE_DEFAULT,
     PORT_NAMES,
@@ -97,6 +99,19 @@ print(ports.free_port(), flush=True)
         ports._claims.popleft().close()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == f"{drawn}\n", done.stderr
+
+
+def test_no_other_port_lies_among_those_of_the_gateways(tmp_path: Path) -> None:
+    """Gateways after the first listen on the ports behind the one that was drawn, and nobody has claimed those."""
+    all_ports = [
+        claim_ports(StackHome.prepare(tmp_path / str(number)), 0) for number in range(3)
+    ]
+    stretches = [range(one["metrics"], one["metrics"] + GATEWAYS_MAX) for one in all_ports]
+    drawn = [port for one in all_ports for port in one.values()]
+    for stretch in stretches:
+        assert [port for port in drawn if port in stretch] == [stretch.start]
+        assert stretch.stop <= FREE_PORT_MAX
+    assert not {free_port() for _ in range(50)} & set(range(FREE_STRETCHES_MIN, FREE_PORT_MAX))
 
 
 def test_claims_are_bounded() -> None:
