@@ -96,6 +96,10 @@ TO_BE_PROVEN = frozenset({AppendState.NEW, AppendState.SAME, AppendState.OTHER})
 body, and the one that was refused for its sake could run."""
 
 
+DECIDED_BY_PROOF = TO_BE_PROVEN | {AppendState.NONE, AppendState.LOST}
+"""What is not decided before the copies, the books or the deadline tell more."""
+
+
 def decide(evidence: Evidence) -> Verdict | None:
     """Return what the request is told, or None while more may come that changes it.
 

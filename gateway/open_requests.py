@@ -6,6 +6,7 @@ import asyncio
 from typing import NamedTuple
 
 from gateway.idempotency import (
+    DECIDED_BY_PROOF,
     TO_BE_PROVEN,
     AppendState,
     BooksState,
@@ -153,6 +154,11 @@ class OpenRequest:
         """Resolve the future if what is known is enough. Returns whether it is resolved now."""
         if self.future.done():
             return True
+        if self.append in DECIDED_BY_PROOF and not (
+            self.is_durable or is_past_deadline or self.order is not None
+        ):
+            # The decision would say so, too. Of nearly every request it would be asked twice in vain.
+            return False
         evidence = Evidence(
             fingerprint=self.entry.fingerprint,
             append=self.append,

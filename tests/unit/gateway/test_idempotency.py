@@ -7,7 +7,14 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.idempotency import AppendState, BooksState, Evidence, Verdict, decide
+from gateway.idempotency import (
+    DECIDED_BY_PROOF,
+    AppendState,
+    BooksState,
+    Evidence,
+    Verdict,
+    decide,
+)
 from payments.fingerprint import fingerprint
 from payments.mode import Mode
 from storage.read_ports import StoredOrder
@@ -138,6 +145,15 @@ def test_the_books_decide_whatever_the_queue_says(
             is_past_deadline=is_past,
         )
         assert decide(evidence) is verdict
+
+
+def test_what_awaits_its_proof_is_not_decided_before() -> None:
+    """What the queue said is enough to know that there is no verdict yet; without it there may be one."""
+    unheld = set(BooksState) - {BooksState.HELD}
+    for append in AppendState:
+        evidence = [NOTHING_KNOWN._replace(append=append, books=books) for books in unheld]
+        is_decided = any(decide(one) is not None for one in evidence)
+        assert is_decided is (append not in DECIDED_BY_PROOF), append
 
 
 def test_past_the_deadline_there_is_always_a_verdict() -> None:
