@@ -103,9 +103,7 @@ print(ports.free_port(), flush=True)
 
 def test_no_other_port_lies_among_those_of_the_gateways(tmp_path: Path) -> None:
     """Gateways after the first listen on the ports behind the one that was drawn, and nobody has claimed those."""
-    all_ports = [
-        claim_ports(StackHome.prepare(tmp_path / str(number)), 0) for number in range(3)
-    ]
+    all_ports = [claim_ports(StackHome.prepare(tmp_path / str(number)), 0) for number in range(3)]
     stretches = [range(one["metrics"], one["metrics"] + GATEWAYS_MAX) for one in all_ports]
     drawn = [port for one in all_ports for port in one.values()]
     for stretch in stretches:
