@@ -10,7 +10,7 @@ import pytest
 
 from gateway.openapi.declarations import Access
 from tests.openapi.attack import attack
-from tests.openapi.examples import examples, play
+from tests.openapi.examples import difference, examples, play
 from tests.poison_messages import append, damaged, genuine
 from tests.rig import Rig
 from tests.servers import SharedServers
@@ -66,6 +66,15 @@ def test_every_example_is_answered_as_it_is_shown(rig: Rig, keys: dict[Access, s
             }
 
     assert asyncio.run(play_all()) == {}
+
+
+def test_a_running_payment_may_be_taken_in_before_its_answer() -> None:
+    """Its owner's word can come before the copies': then the PSP and the attempt are there, and nothing else is."""
+    shown = {"status": "processing", "psp": None, "attempts": 0}
+    assert difference(shown, {**shown, "psp": "simulator", "attempts": 1}) is None
+    assert difference(shown, {**shown, "attempts": 2}) == "$.attempts is 2 rather than 0"
+    ended = {**shown, "status": "succeeded"}
+    assert difference(ended, {**ended, "psp": "simulator"}) is not None
 
 
 def test_schemathesis_finds_nothing(rig: Rig, keys: dict[Access, str]) -> None:

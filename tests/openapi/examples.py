@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -41,6 +41,9 @@ VARIES = frozenset(
         "wallet_updated_at",
     }
 )
+# Of a payment that runs: what is shown until its owner has taken it in, and after that. On a busy machine the
+# copies' word may come later than the owner's.
+_KNOWN_SOON: Mapping[str, tuple[object, object]] = {"psp": (None, "simulator"), "attempts": (0, 1)}
 _OUR_IDS = re.compile(r"\b(mrc|tr|dl|co|rf|we)_[a-z_]+")
 # Sellers first: payments are for one of them.
 _ORDER = (Tag.SELLERS, Tag.PAYMENTS, Tag.WALLETS)
@@ -93,6 +96,9 @@ def difference(shown: Any, answered: Any, at: str = "$") -> str | None:
             return f"{at} has other members: {sorted(shown.keys() ^ answered.keys())}"
         for name, value in shown.items():
             if name in VARIES and type(value) is type(answered[name]):
+                continue
+            is_running = shown.get("status") == "processing"
+            if is_running and (value, answered[name]) == _KNOWN_SOON.get(name):
                 continue
             if (found := difference(value, answered[name], f"{at}.{name}")) is not None:
                 return found
