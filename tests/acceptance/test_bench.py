@@ -15,7 +15,7 @@ import pytest
 
 from loadtest.bench.plan import RATIOS
 
-NAMES = ("noop", "copy", "handwritten_hot", "accept", "engine", "e2e_uniform")
+NAMES = ("noop", "accept", "engine", "copy", "e2e_uniform", "handwritten_hot")
 COMMAND_TIMEOUT_S = 300.0
 
 
