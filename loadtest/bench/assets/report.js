@@ -1,7 +1,7 @@
 "use strict";
 // Draws the charts from the document that stands in the page. Nothing is fetched.
 const report = JSON.parse(document.getElementById("document").textContent);
-const PALETTE = ["#2563a8", "#d9772b", "#3a9a6c", "#a14fa3", "#c2a21a", "#5aa9c9", "#b3473f", "#7a6ad1", "#8a8f3c", "#c76b98", "#6b7680", "#49b0a4"];
+const PALETTE = ["#2563a8", "#d9772b", "#3a9a6c", "#a14fa3", "#c2a21a", "#5aa9c9", "#b3473f", "#7a6ad1", "#8a8f3c", "#c76b98", "#6b7680", "#49b0a4", "#1f3b57", "#e0a3a3", "#4d6b2f"];
 const BASELINES = ["noop", "copy", "handwritten_uniform", "handwritten_hot"];
 const CHART_HEIGHT = 320;
 
