@@ -96,8 +96,11 @@ TO_BE_PROVEN = frozenset({AppendState.NEW, AppendState.SAME, AppendState.OTHER})
 body, and the one that was refused for its sake could run."""
 
 
-DECIDED_BY_PROOF = TO_BE_PROVEN | {AppendState.NONE, AppendState.LOST}
-"""What is not decided before the copies, the books or the deadline tell more."""
+def is_unproven(append: AppendState, *, is_durable: bool) -> bool:
+    """Whether what the queue said decides nothing yet: only the copies, the books or the deadline can."""
+    if append in TO_BE_PROVEN:
+        return not is_durable
+    return append is AppendState.NONE or append is AppendState.LOST
 
 
 def decide(evidence: Evidence) -> Verdict | None:
@@ -107,14 +110,12 @@ def decide(evidence: Evidence) -> Verdict | None:
     """
     if evidence.order is not None:
         return _of_the_books(evidence.fingerprint, evidence.order)
-    append = evidence.append
-    is_open = append in (AppendState.NONE, AppendState.LOST)
-    if is_open or (append in TO_BE_PROVEN and not evidence.is_durable):
+    if is_unproven(evidence.append, is_durable=evidence.is_durable):
         # Until the deadline the copies may catch up, or the books may take the order in.
         return Verdict.UNPROVEN if evidence.is_past_deadline else None
     if evidence.books is BooksState.NONE and not evidence.is_past_deadline:
         return None
-    if_absent, if_unknown = _VERDICTS[append]
+    if_absent, if_unknown = _VERDICTS[evidence.append]
     return if_absent if evidence.books is BooksState.ABSENT else if_unknown
 
 

@@ -6,13 +6,13 @@ import asyncio
 from typing import NamedTuple
 
 from gateway.idempotency import (
-    DECIDED_BY_PROOF,
     TO_BE_PROVEN,
     AppendState,
     BooksState,
     Evidence,
     Verdict,
     decide,
+    is_unproven,
 )
 from payments import fingerprint
 from payments.defects import InvariantViolation
@@ -154,10 +154,12 @@ class OpenRequest:
         """Resolve the future if what is known is enough. Returns whether it is resolved now."""
         if self.future.done():
             return True
-        if self.append in DECIDED_BY_PROOF and not (
-            self.is_durable or is_past_deadline or self.order is not None
+        if (
+            self.order is None
+            and not is_past_deadline
+            and is_unproven(self.append, is_durable=self.is_durable)
         ):
-            # The decision would say so, too. Of nearly every request it would be asked twice in vain.
+            # Nearly every request comes here twice before its proof: no evidence is gathered for that.
             return False
         evidence = Evidence(
             fingerprint=self.entry.fingerprint,

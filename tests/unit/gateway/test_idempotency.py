@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 
 from gateway.idempotency import (
-    DECIDED_BY_PROOF,
     AppendState,
     BooksState,
     Evidence,
     Verdict,
     decide,
+    is_unproven,
 )
 from payments.fingerprint import fingerprint
 from payments.mode import Mode
@@ -147,13 +147,13 @@ def test_the_books_decide_whatever_the_queue_says(
         assert decide(evidence) is verdict
 
 
-def test_what_awaits_its_proof_is_not_decided_before() -> None:
-    """What the queue said is enough to know that there is no verdict yet; without it there may be one."""
+def test_only_what_is_unproven_waits_whatever_the_books_lack() -> None:
+    """The queue's word alone tells that nothing can be decided yet; of all the rest something may be."""
     unheld = set(BooksState) - {BooksState.HELD}
-    for append in AppendState:
-        evidence = [NOTHING_KNOWN._replace(append=append, books=books) for books in unheld]
-        is_decided = any(decide(one) is not None for one in evidence)
-        assert is_decided is (append not in DECIDED_BY_PROOF), append
+    for append, is_durable in product(AppendState, (False, True)):
+        known = NOTHING_KNOWN._replace(append=append, is_durable=is_durable)
+        verdicts = [decide(known._replace(books=books)) for books in unheld]
+        assert (set(verdicts) == {None}) is is_unproven(append, is_durable=is_durable)
 
 
 def test_past_the_deadline_there_is_always_a_verdict() -> None:
