@@ -24,6 +24,8 @@ from runtime.routing_config import RoutingConfig
 _ENVIRONMENT_PREFIX = "TALLY__"
 
 PORT_MAX = 65_535
+# Gateway processes on one machine: each has a port for its metrics, and stacks keep so many apart.
+GATEWAYS_MAX = 64
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=PORT_MAX)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -105,7 +107,7 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Port = 8080
-    process_count: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    process_count: Annotated[int, msgspec.Meta(ge=1, le=GATEWAYS_MAX)] = 1
     request_timeout_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 5_000
     """How long a POST may wait for the queue's acknowledgement before it gets 503."""
     drain_s: Annotated[int, msgspec.Meta(ge=0, le=300)] = 35

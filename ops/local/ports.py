@@ -14,6 +14,7 @@ from pathlib import Path
 from ops.local.durable import write_durably
 from ops.local.faults import PortInUse
 from ops.local.layout import StackHome
+from runtime.config import GATEWAYS_MAX
 
 LOOPBACK = "127.0.0.1"
 
@@ -39,8 +40,7 @@ PORT_NAMES: tuple[str, ...] = (
     "metrics",
     "psp_simulator_b",
 )
-# From "metrics" on each gateway process takes one: what was added later stands behind them.
-GATEWAYS_MAX = 64
+# From "metrics" on each of GATEWAYS_MAX gateway processes takes one: what was added later stands behind them.
 _OFFSETS: Mapping[str, int] = {"psp_simulator_b": 80}
 STORE_PORT_NAMES: tuple[str, ...] = ("postgres_1", "postgres_2", "valkey_1", "valkey_2")
 

@@ -14,7 +14,6 @@ from ops.local.ports import (
     FREE_PORT_MAX,
     FREE_PORT_MIN,
     FREE_STRETCHES_MIN,
-    GATEWAYS_MAX,
     LOOPBACK,
     PORT_BASE_DEFAULT,
     PORT_NAMES,
@@ -24,6 +23,7 @@ from ops.local.ports import (
     is_free,
     require_free,
 )
+from runtime.config import GATEWAYS_MAX
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_base_gives_every_server_its_own_port(home: StackHome) -> None:
     assert named["gateway"] == 18_400
     assert len(set(named.values())) == len(PORT_NAMES)
     assert [port - 18_400 for port in named.values()] == [*range(12), 80]
-    gateways_own = range(named["metrics"], named["metrics"] + 64)
+    gateways_own = range(named["metrics"], named["metrics"] + GATEWAYS_MAX)
     assert not set(gateways_own) & {named[name] for name in PORT_NAMES if name != "metrics"}
 
 
