@@ -29,7 +29,9 @@ from runtime.config import GATEWAYS_MAX
     type=NumberRange(0.2, 600),
     help="How long each run is loaded.  [default: 8, short 1]",
 )
-@click.option("--gateways", type=click.IntRange(1, GATEWAYS_MAX), help="Gateway processes.  [default: 1]")
+@click.option(
+    "--gateways", type=click.IntRange(1, GATEWAYS_MAX), help="Gateway processes.  [default: 1]"
+)
 @click.option("--hosts", type=click.IntRange(1, 16), help="Partition hosts.  [default: 1]")
 @click.option("--connections", type=click.IntRange(1, 4096), help="Connections of the generator.")
 @click.option("--held-every", type=click.IntRange(1, 1000), help="Which requests hold, end to end.")
