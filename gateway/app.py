@@ -32,12 +32,13 @@ from gateway.request_log import REQUESTS_PATH, RequestLog
 from gateway.requests import Requests
 from gateway.seller_cache import SellerCache
 from gateway.sellers import Sellers
-from gateway.server import CLIENT_BYTES_MAX, DIRECT_ROUTES
+from gateway.server import CLIENT_BYTES_MAX
 from gateway.settings import GatewaySettings
 from gateway.waiting import Waiters
 from gateway.wallets import Wallets
 from runtime.clock import Clock
 from runtime.crash_points import CrashPoints
+from runtime.direct_serving import DIRECT_ROUTES
 from runtime.metrics import Metrics
 from storage.checkouts import CheckoutQueries
 from storage.disputes import DisputeQueries

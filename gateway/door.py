@@ -18,12 +18,13 @@ from aiohttp.typedefs import Middleware
 from gateway.authentication import MERCHANT, Authentication, Merchant, Operator
 from gateway.bodies import BODY, PAN_PROBLEM
 from gateway.card_search import has_card_number
-from gateway.lined_responses import LinedResponse
 from gateway.openapi.declarations import Access, Declaration, declaration_of
 from gateway.problems import Code, Problem, problem_response
 from gateway.request_log import RequestLog
 from payments.answer import API_VERSION, API_VERSIONS
 from payments.identity import LETTERS
+from runtime.direct_serving import AiohttpHandler
+from runtime.lined_responses import LinedResponse
 from runtime.logs import get_logger
 from runtime.metrics import GATEWAY_ANSWERS, GATEWAY_PROBLEMS, Metrics
 
@@ -43,7 +44,6 @@ Answer = web.StreamResponse | Problem
 Handler = Callable[[web.Request], Awaitable[Answer]]
 MerchantHandler = Callable[[web.Request, Merchant], Awaitable[Answer]]
 OperatorHandler = Callable[[web.Request, Operator], Awaitable[Answer]]
-AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Of bytes: a text is translated in a third of the time so.
 _HEX_TO_LETTERS = bytes.maketrans(b"0123456789abcdef", LETTERS.encode())

@@ -11,7 +11,6 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from gateway.lined_responses import LinedResponse
 from payments.answer import (
     API_VERSION,
     CAPTURE_WIRES,
@@ -24,6 +23,7 @@ from payments.answer import (
 from payments.commands import PaymentCommand
 from payments.lifecycle import PaymentState
 from payments.mode import Mode
+from runtime.lined_responses import LinedResponse
 from storage.read_ports import SellerRecord, TransferRecord, WalletRecord
 
 HEADER_REPLAYED = "Idempotent-Replayed"

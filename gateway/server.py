@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.door import AiohttpHandler, Door, finish, new_request_id
+from gateway.door import Door, finish, new_request_id
 from gateway.settings import BODY_BYTES_MAX, GatewaySettings
+from runtime.direct_serving import (
+    DIRECT_ROUTES,
+    UnpausedRequestHandler,
+    past_router,
+)
 from runtime.metrics import GATEWAY_CONNECTIONS_REFUSED, Metrics
 
 # A kept connection without a request: longer than the usual 60 s of load balancers, so that it is
@@ -22,16 +27,11 @@ LINGERING_S = 1.0
 # A request line, or one header: URLs with all list filters stay far below.
 LINE_BYTES_MAX = 8_190
 
-DIRECT_ROUTES: web.AppKey[Mapping[tuple[str, str], AiohttpHandler]] = web.AppKey(
-    "direct_routes", Mapping
-)
-"""Handlers by method and exact request target that don't go through the application's router."""
 
-
-class ProblemRequestHandler(RequestHandler):
+class ProblemRequestHandler(UnpausedRequestHandler):
     """One connection. What can't be parsed is answered as a problem, and none of it is logged."""
 
-    __slots__ = ("_door", "_first_request_s", "_first_request_timer", "_was_paused")
+    __slots__ = ("_door", "_first_request_s", "_first_request_timer")
 
     def __init__(
         self, manager: GatewayServer, *, door: Door, first_request_s: float, **options: Any
@@ -40,7 +40,6 @@ class ProblemRequestHandler(RequestHandler):
         self._door = door
         self._first_request_s = first_request_s
         self._first_request_timer: asyncio.TimerHandle | None = None
-        self._was_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -52,21 +51,6 @@ class ProblemRequestHandler(RequestHandler):
         if self._first_request_timer is not None:
             self._first_request_timer.cancel()
         super().connection_lost(exc)
-
-    def pause_reading(self) -> None:
-        """Stop for a body that is not taken as fast as it comes."""
-        self._was_paused = True
-        super().pause_reading()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on, where anything was ever paused: else aiohttp feeds its parser with nothing, and asks the
-        transport, twice a request.
-
-        Not only where something is paused now: the parser may keep the pause of a body that ended with it,
-        stops within the next one, and goes on only when it is fed again.
-        """
-        if self._was_paused or self._buffer_paused:
-            super().resume_reading(resume_parser)
 
     def handle_error(
         self,
@@ -141,13 +125,7 @@ class GatewayRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
 
-        direct = self.app.get(DIRECT_ROUTES, {})
-
-        async def handle(request: Any) -> web.StreamResponse:
-            handler = direct.get((request.method, request.raw_path))
-            # What an Expect header asks for is the application's to answer.
-            if handler is not None and hdrs.EXPECT not in request.headers:
-                return await handler(request)
+        async def routed(request: web.Request) -> web.StreamResponse:
             try:
                 expect = request.headers.get(hdrs.EXPECT)
                 if expect is not None and expect.lower() != "100-continue":
@@ -162,7 +140,7 @@ class GatewayRunner(web.AppRunner):
                 return response
 
         return GatewayServer(
-            handle,
+            past_router(self.app.get(DIRECT_ROUTES, {}), routed),
             door=self._door,
             settings=self._settings,
             metrics=self._metrics,

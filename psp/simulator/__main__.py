@@ -31,6 +31,7 @@ from psp.simulator.wire import Rate, Scenario, WebhookFaults
 from psp.webhooks import secret_bytes
 from runtime.clock import SystemClock
 from runtime.collector import spare_the_living
+from runtime.direct_serving import DirectRunner
 
 SHUTDOWN_S = 3.0
 """How long requests that still run may take after SIGTERM; a charge takes milliseconds."""
@@ -203,7 +204,7 @@ async def serve(config: SimulatorConfig) -> None:
             sandbox, name=config.name, switch=switch, sender=sender, stripe=stripe
         )
         # No line per request: a log line would cost more than the charge.
-        runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        runner = DirectRunner(server.application(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         await listener.open(runner)
         spare_the_living()

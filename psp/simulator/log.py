@@ -30,8 +30,10 @@ little.
 """
 
 CROWDED_COUNT = 4
-GROUP_SPACING_S = 0.002
-"""What a crowd waits for company: a group costs a change of threads and an fsync, however small."""
+GROUP_SPACING_S = 0.01
+"""What a crowd waits for company: a group costs a change of threads and an fsync, however small. A provider takes
+tens of times as long for an answer.
+"""
 
 _HEADER = re.compile(rb"#([0-9]{1,10}) ([0-9a-f]{8})\n")
 

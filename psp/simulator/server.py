@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from psp.simulator.decisions import Decision
 from psp.simulator.delivering import Delivering
@@ -30,6 +30,10 @@ from psp.simulator.wire import (
     DisputeRequest,
     Key,
 )
+from runtime.direct_serving import DIRECT_ROUTES
+from runtime.lined_responses import LinedResponse
+
+CHARGES_PATH = "/v1/charges"
 
 BODY_BYTES_MAX = 65_536
 """Largest request body; ours have about 300 bytes."""
@@ -74,16 +78,18 @@ class SimulatorServer:
 
     def application(self) -> web.Application:
         """Return the routes, ready for a runner."""
+        one = f"{CHARGES_PATH}/{{reference}}"
         application = web.Application(client_max_size=BODY_BYTES_MAX)
+        application[DIRECT_ROUTES] = {(hdrs.METH_POST, CHARGES_PATH): self._post_charge}
         application.on_shutdown.append(self._delivering.stop)
         if self._stripe is not None:
             application.add_routes(self._stripe.routes(self._delivering))
         application.add_routes(
             [
-                web.post("/v1/charges", self._post_charge),
-                web.get("/v1/charges", self._get_charge_of_key),
-                web.get("/v1/charges/{reference}", self._get_charge),
-                web.post("/v1/charges/{reference}/{kind:capture|refund|void}", self._post_change),
+                web.post(CHARGES_PATH, self._post_charge),
+                web.get(CHARGES_PATH, self._get_charge_of_key),
+                web.get(one, self._get_charge),
+                web.post(f"{one}/{{kind:capture|refund|void}}", self._post_change),
                 web.post("/v1/keys/{key}/cancel", self._post_cancel),
                 web.get("/v1/settlements", self._get_settlements),
                 web.get("/_oracle/charges", self._get_oracle_charges),
@@ -238,16 +244,11 @@ def _key_of(request: web.Request) -> str:
 
 
 def _answer(reply: Reply) -> web.Response:
-    headers = None
+    lines = "Content-Type: application/json\r\n"
     if reply.body.retry_after_s is not None:
         # The header knows whole seconds only; the body has the exact figure.
-        headers = {"Retry-After": str(math.ceil(reply.body.retry_after_s))}
-    return web.Response(
-        status=reply.status,
-        body=_ENCODER.encode(reply.body),
-        content_type="application/json",
-        headers=headers,
-    )
+        lines += f"Retry-After: {math.ceil(reply.body.retry_after_s)}\r\n"
+    return LinedResponse(reply.status, _ENCODER.encode(reply.body), lines)
 
 
 def _invalid(reason: Exception) -> web.Response:

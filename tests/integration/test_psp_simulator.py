@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from uuid import uuid4
 
@@ -193,6 +194,35 @@ async def test_an_unreadable_request_changes_nothing(
     status, _ = await post(simulator.url + path, body, **headers)
     assert status == 400
     assert await oracle(simulator.url) == before
+
+
+async def test_a_charge_is_answered_alike_on_both_ways(simulator: SimulatorProcess) -> None:
+    """A query takes a request through the router: body and headers of a replay are those of the short way."""
+    body = request_of(connector(simulator.url))
+    answers = []
+    async with aiohttp.ClientSession() as http:
+        for query in ("", "?a=1"):
+            url, headers = f"{simulator.url}/v1/charges{query}", {"Idempotency-Key": "both-ways"}
+            async with http.post(url, data=body, headers=headers) as response:
+                kept = {name: text for name, text in response.headers.items() if name != "Date"}
+                answers.append((response.status, kept, await response.text()))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 200
+    assert answers[0][1]["Content-Type"] == "application/json"
+
+
+async def test_a_refusal_says_when_to_come_again(simulator: SimulatorProcess) -> None:
+    """A first try that met the rate limit is told for how long, in whole seconds, as the header has it."""
+    body = request_of(connector(simulator.url), "tok_rate_limited")
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(
+            f"{simulator.url}/v1/charges", data=body, headers={"Idempotency-Key": "limited"}
+        ) as response,
+    ):
+        assert response.status == 429
+        told_s = (await response.json())["retry_after_s"]
+        assert response.headers["Retry-After"] == str(ceil(told_s))
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from gateway.door import finish
-from gateway.lined_responses import LinedResponse
+from runtime.lined_responses import LinedResponse
 
 _BODY = b'{"id":"one"}'
 _HEADERS = {

@@ -1,8 +1,8 @@
-"""Answers that leave in one piece: what nearly every order is answered with.
+"""Answers that leave in one piece: what nearly every order is answered with, and every charge of the simulator.
 
-aiohttp collects headers in a multidict, completes them there and then writes them out: a tenth of all that the
-gateway does for an order. Here they are lines from the beginning. Who looks at ``headers``, and whoever asks for other
-than HTTP/1.1 and a kept connection, gets aiohttp's own way; a test holds both to the same bytes.
+aiohttp collects headers in a multidict, completes them there and then writes them out: a tenth of all that is done
+for one of these. Here they are lines from the beginning. Who looks at ``headers``, and whoever asks for other than
+HTTP/1.1 and a kept connection, gets aiohttp's own way; a test holds both to the same bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 class LinedResponse(web.Response):
     """A response with a body, whose headers are lines. They are our own words and ids: nothing is escaped.
 
-    No ``on_response_prepare`` of the application is called for it; the gateway has none.
+    No ``on_response_prepare`` of the application is called for it; ours have none.
     """
 
     def __init__(self, status: int, body: bytes, lines: str) -> None:

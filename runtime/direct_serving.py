@@ -1,0 +1,81 @@
+"""The short way of a server's busiest routes: past aiohttp's router, and read without a pause that nobody made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.web_protocol import RequestHandler
+
+AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+DirectRoutes = Mapping[tuple[str, str], AiohttpHandler]
+"""Handlers by method and exact request target. They find no ``match_info``, and no middleware runs before them."""
+
+DIRECT_ROUTES: web.AppKey[DirectRoutes] = web.AppKey("direct_routes", Mapping)
+
+
+class UnpausedRequestHandler(RequestHandler):
+    """One connection of a server whose requests are small: reading goes on by itself."""
+
+    __slots__ = ("_was_paused",)
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._was_paused = False
+
+    def pause_reading(self) -> None:
+        """Stop for a body that is not taken as fast as it comes."""
+        self._was_paused = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on, where anything was ever paused: else aiohttp feeds its parser with nothing, and asks the
+        transport, twice a request.
+
+        Not only where something is paused now: the parser may keep the pause of a body that ended with it,
+        stops within the next one, and goes on only when it is fed again.
+        """
+        if self._was_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
+
+class DirectRunner(web.AppRunner):
+    """Runs an application whose ``DIRECT_ROUTES`` go past its router."""
+
+    async def _make_server(self) -> web.Server:
+        plain = await super()._make_server()
+        handle = past_router(self.app.get(DIRECT_ROUTES, {}), plain.request_handler)
+        return _DirectServer(handle, request_factory=plain.request_factory, options=self._kwargs)
+
+
+class _DirectServer(web.Server):
+    def __init__(
+        self,
+        handler: Callable[[Any], Awaitable[web.StreamResponse]],
+        *,
+        request_factory: Any,
+        options: Mapping[str, Any],
+    ) -> None:
+        super().__init__(handler, request_factory=request_factory)
+        self._options = options
+
+    def __call__(self) -> RequestHandler:
+        loop = asyncio.get_running_loop()
+        return UnpausedRequestHandler(self, loop=loop, **self._options)
+
+
+def past_router(
+    direct: DirectRoutes, routed: AiohttpHandler
+) -> Callable[[Any], Awaitable[web.StreamResponse]]:
+    """Return what calls a direct route's handler itself, and ``routed`` for every other request."""
+
+    async def handle(request: Any) -> web.StreamResponse:
+        handler = direct.get((request.method, request.raw_path))
+        # What an Expect header asks for is the application's to answer.
+        if handler is not None and hdrs.EXPECT not in request.headers:
+            return await handler(request)
+        return await routed(request)
+
+    return handle
