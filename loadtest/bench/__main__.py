@@ -82,6 +82,8 @@ def main(
         raise click.UsageError(
             f"NAME: {GROWTH} takes minutes and is run alone, without other names"
         )
+    if GROWTH in names and repeat > 1:
+        raise click.UsageError(f"--repeat: {GROWTH} is run once; its own readings show the noise")
     output = Output(os.environ)
     default_seconds = SHORT_SECONDS if is_short else Options().seconds
     options = Options(

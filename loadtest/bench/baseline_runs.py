@@ -24,7 +24,7 @@ from ops.stack.environment import python_environment
 from storage.connections import Connector
 from storage.migrations import migrate, migrations_of_package
 
-# One for each core of the machine that the floors are meant for.
+# One for each core of the machine that the floors are meant for; gateway and host are two as well.
 HANDWRITTEN_PROCESS_COUNT = 2
 
 # Rows are made before the clock runs, and each batch of them takes 10 MB: at most so many a second.

@@ -23,7 +23,13 @@ from runtime.config import GATEWAYS_MAX
     show_default=True,
     help="Make every run so often, in turns; medians count.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Draws keys and sellers.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Draws keys and sellers.",
+)
 @click.option(
     "--seconds",
     type=NumberRange(0.2, 600),
@@ -33,8 +39,16 @@ from runtime.config import GATEWAYS_MAX
     "--gateways", type=click.IntRange(1, GATEWAYS_MAX), help="Gateway processes.  [default: 1]"
 )
 @click.option("--hosts", type=click.IntRange(1, 16), help="Partition hosts.  [default: 1]")
-@click.option("--connections", type=click.IntRange(1, 4096), help="Connections of the generator.")
-@click.option("--held-every", type=click.IntRange(1, 1000), help="Which requests hold, end to end.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 4096),
+    help="Connections of the generator.  [default: 128]",
+)
+@click.option(
+    "--held-every",
+    type=click.IntRange(1, 1000),
+    help="Every n-th request holds, end to end.  [default: 16]",
+)
 @click.option("--hosts-without-ray", is_flag=True, help="Run partition hosts as plain processes.")
 @click.option("--short", is_flag=True, help="A second each: shows that it works, compares nothing.")
 @click.option(

@@ -1,0 +1,34 @@
+"""What `tally bench` refuses before it begins: minutes later would be too late."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from loadtest.bench.__main__ import main
+from ops.commands.bench import bench
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["growth", "noop"], "NAME: growth"),
+        (["growth", "--repeat", "2"], "--repeat: growth is run once"),
+        (["nope"], "NAME"),
+        (["--html", "/nowhere/page.html"], "--html"),
+    ],
+)
+def test_what_could_not_be_measured_is_refused_at_once(arguments: list[str], named: str) -> None:
+    """The complaint names the argument."""
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert named in result.output
+
+
+@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--repeat", "0"], ["--seconds", "nan"]])
+def test_numbers_outside_their_range_are_refused_at_once(arguments: list[str]) -> None:
+    """No process is started for them."""
+    result = CliRunner().invoke(bench, arguments)
+    assert result.exit_code == 2
+    assert arguments[0] in result.output
+    assert "range" in result.output
