@@ -143,7 +143,11 @@ class Accepting:
         started_s = self._clock.monotonic_s()
         request = self._opened(entry, started_s)
         self._look_up(request, started_s)
-        decided = await self._decided(request)
+        try:
+            decided = await request.future
+        finally:
+            self._drop(request)
+        self._keep_accepted(request, decided)
         self._seconds.observe(self._clock.monotonic_s() - started_s)
         self._verdicts[decided.verdict] += 1
         return decided
@@ -161,7 +165,12 @@ class Accepting:
             return _REFUSED
         request = self._opened(entry, self._clock.monotonic_s())
         request.books = BooksState.UNAVAILABLE
-        return await self._decided(request)
+        try:
+            decided = await request.future
+        finally:
+            self._drop(request)
+        self._keep_accepted(request, decided)
+        return decided
 
     def _opened(self, entry: QueueEntry, now_s: float) -> OpenRequest:
         request = OpenRequest(
@@ -173,15 +182,11 @@ class Accepting:
         self._lanes.submit(request)
         return request
 
-    async def _decided(self, request: OpenRequest) -> Decided:
-        try:
-            decided = await request.future
-        finally:
-            self._drop(request)
+    def _keep_accepted(self, request: OpenRequest, decided: Decided) -> None:
+        """Keep what was accepted until its owner reports it."""
         is_accepted = decided.verdict in (Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED)
         if is_accepted and not request.is_taken_in:
             self.unreported.keep(request.entry, self._clock.monotonic_s())
-        return decided
 
     def taken_in(self, order_uuids: Iterable[UUID]) -> None:
         """Note that the books hold these orders now, as an owner reported."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from gateway.accepting import Accepting, lookup_key
 from gateway.idempotency import Verdict, says_the_same
 from gateway.open_requests import Decided
@@ -25,10 +27,11 @@ class Holding:
         """How long a request is held that wants to be held so long; 0 when no more have room."""
         return wait_s if self._waiters.has_room else 0
 
-    async def accept(self, entry: QueueEntry, wait_s: int) -> Decided:
+    def accept(self, entry: QueueEntry, wait_s: int) -> Awaitable[Decided]:
         """Return the verdict; with ``wait_s`` the one of when it settles, at most so many seconds from now."""
-        if wait_s == 0:
-            return await self._accepting.accept(entry)
+        return self._accepting.accept(entry) if wait_s == 0 else self._held(entry, wait_s)
+
+    async def _held(self, entry: QueueEntry, wait_s: int) -> Decided:
         until_s = self._clock.monotonic_s() + wait_s
         found: Stored | None = None
         # Registered before the append: the outcome may be there before the append has answered.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
@@ -116,7 +117,7 @@ class Payments:
         refusal = payment_refusal(wanted, merchant.mode, self._settings.routes)
         if refusal is not None:
             return refusal
-        party = await self.party(merchant, wanted)
+        party = self._party_at_hand(merchant, wanted) or await self.party(merchant, wanted)
         if isinstance(party, Problem):
             return party
         command = self.command(key, wanted, merchant, party)
@@ -175,10 +176,18 @@ class Payments:
         except StorageUnavailable:
             return BOOKS_AWAY
 
-    async def accept(self, command: PaymentCommand, wait_s: int = 0) -> Decided:
+    def accept(self, command: PaymentCommand, wait_s: int = 0) -> Awaitable[Decided]:
         """Return the verdict on an order, held for at most ``wait_s`` seconds until it settles."""
         index = partition_index(command.order_uuid, self._settings.partition_count)
-        return await self._holding.accept(queue_entry(command, index), wait_s)
+        return self._holding.accept(queue_entry(command, index), wait_s)
+
+    def _party_at_hand(self, merchant: Merchant, wanted: PaymentRequest) -> Party | None:
+        """Return who gets the whole payment, if that is known without asking."""
+        if wanted.splits is not None:
+            return None
+        seller_id = merchant.merchant_id if wanted.seller is None else wanted.seller
+        seller = self._sellers.at_hand(merchant.merchant_no, merchant.mode, seller_id)
+        return None if seller is None else Party(seller, None)
 
     async def party(self, merchant: Merchant, wanted: PaymentRequest) -> Party | Problem:
         """Return who gets what of a payment."""

@@ -71,11 +71,11 @@ def past_router(
 ) -> Callable[[Any], Awaitable[web.StreamResponse]]:
     """Return what calls a direct route's handler itself, and ``routed`` for every other request."""
 
-    async def handle(request: Any) -> web.StreamResponse:
+    def handle(request: Any) -> Awaitable[web.StreamResponse]:
         handler = direct.get((request.method, request.raw_path))
         # What an Expect header asks for is the application's to answer.
         if handler is not None and hdrs.EXPECT not in request.headers:
-            return await handler(request)
-        return await routed(request)
+            return handler(request)
+        return routed(request)
 
     return handle
