@@ -10,6 +10,7 @@ nothing ran.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import aiohttp
@@ -70,19 +71,13 @@ class PspHttp:
         timeout_s: float,
     ) -> HttpAnswer | PspAnswer:
         """Return the answer, or what the lack of one means for *this* request."""
-        timeout = aiohttp.ClientTimeout(
-            total=timeout_s,
-            connect=min(CONNECT_TIMEOUT_S, timeout_s * CONNECT_SHARE_MAX),
-            # Otherwise deadlines above 5 s are rounded up to a whole second.
-            ceil_threshold=timeout_s + 1,
-        )
         try:
             async with self.session().request(
                 method,
                 self.url + path,
                 headers=headers,
                 data=body,
-                timeout=timeout,
+                timeout=_client_timeout(timeout_s),
                 allow_redirects=False,
             ) as response:
                 received = await self._body(response)
@@ -126,6 +121,17 @@ class PspHttp:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+# A connector has a handful of them.
+@lru_cache(maxsize=64)
+def _client_timeout(timeout_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(
+        total=timeout_s,
+        connect=min(CONNECT_TIMEOUT_S, timeout_s * CONNECT_SHARE_MAX),
+        # Otherwise deadlines above 5 s are rounded up to a whole second.
+        ceil_threshold=timeout_s + 1,
+    )
 
 
 def named(fault: Exception) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -56,10 +57,10 @@ class SimulatorPsp:
     def canonical_charge(self, terms: ChargeTerms) -> bytes:
         return canonical_charge(terms)
 
-    async def charge(
+    def charge(
         self, psp_key: str, request: bytes, *, reference: str | None = None, timeout_s: float
-    ) -> PspAnswer:
-        return await self._send(psp_key, "/v1/charges", request, timeout_s)
+    ) -> Coroutine[Any, Any, PspAnswer]:
+        return self._send(psp_key, "/v1/charges", request, timeout_s)
 
     async def capture(
         self, psp_key: str, reference: str, amount_minor: int, *, timeout_s: float

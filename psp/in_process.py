@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -77,11 +77,11 @@ class InProcessPsp:
     def canonical_charge(self, terms: ChargeTerms) -> bytes:
         return canonical_charge(terms)
 
-    async def charge(
+    def charge(
         self, psp_key: str, request: bytes, *, reference: str | None = None, timeout_s: float
-    ) -> PspAnswer:
+    ) -> Coroutine[Any, Any, PspAnswer]:
         running = self._sandbox.charge(psp_key, _CHARGE.decode(request))
-        return await self._sent(psp_key, running, timeout_s)
+        return self._sent(psp_key, running, timeout_s)
 
     async def capture(
         self, psp_key: str, reference: str, amount_minor: int, *, timeout_s: float
@@ -176,7 +176,7 @@ class InProcessPsp:
         self, timeout_s: float, running: Coroutine[None, None, Answer]
     ) -> Awaitable[Answer | None]:
         """The PSP's answer, or None at the deadline; the PSP goes on regardless."""
-        if self._sandbox.scenario.latency_ms_median <= 0 and not self._sandbox.faults.slow_ms:
+        if not self._sandbox.is_slow:
             return running
         return self._until(timeout_s, running)
 

@@ -4,8 +4,9 @@ answered.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -58,12 +59,12 @@ class Sandbox:
         """The present, by the sandbox's clock."""
         return self._clock.now()
 
-    async def charge(self, key: str, request: ChargeRequest) -> Decision:
+    def charge(self, key: str, request: ChargeRequest) -> Coroutine[Any, Any, Decision]:
         """Charge or authorize under a key, or replay it."""
         seed = self.state.seed
         token = varied_token(self._varied, seed, key, request.token)
         token = drawn_token(self.faults.rates, seed, key, token)
-        return await self._run(
+        return self._run(
             key,
             [key],
             lambda: self._rules.decide_charge(
@@ -126,7 +127,8 @@ class Sandbox:
 
     async def query(self, key: str) -> Reply:
         """Answer what a key did; nothing that is not durable yet is told."""
-        await self._pause(key)
+        if self.is_slow:
+            await self._pause(key)
         if self._is_down:
             return DID_NOT_RUN
         reply = self._rules.answer_of_key(key, now_ms=self.now_ms())
@@ -143,7 +145,8 @@ class Sandbox:
             return Decision(reply=IN_PROGRESS)
         self._held.update(holds)
         try:
-            await self._pause(key)
+            if self.is_slow:
+                await self._pause(key)
             decision = Decision(reply=DID_NOT_RUN) if self._is_down else decide()
         except BaseException:
             self._held.difference_update(holds)
@@ -161,11 +164,14 @@ class Sandbox:
             answer_delay_ms=decision.answer_delay_ms,
         )
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether anything is thought about for a while."""
+        return self.scenario.latency_ms_median > 0 or self.faults.slow_ms > 0
+
     async def _pause(self, key: str) -> None:
-        median_ms = self.scenario.latency_ms_median
-        if median_ms <= 0 and not self.faults.slow_ms:
-            return
-        latency = Latency(median_ms=median_ms, sigma=self.scenario.latency_ms_sigma)
+        scenario = self.scenario
+        latency = Latency(median_ms=scenario.latency_ms_median, sigma=scenario.latency_ms_sigma)
         delay_s = latency.delay_s(self.state.seed, key) + self.faults.slow_ms / 1000
         if delay_s > 0:
             await self._sleep(delay_s)
