@@ -123,7 +123,7 @@ class PspHttp:
             self._session = None
 
 
-# A connector has a handful of them.
+# Nearly all are one of a connector's few; what is left of a deadline is a new one each time.
 @lru_cache(maxsize=64)
 def _client_timeout(timeout_s: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(

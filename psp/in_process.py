@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -77,11 +77,11 @@ class InProcessPsp:
     def canonical_charge(self, terms: ChargeTerms) -> bytes:
         return canonical_charge(terms)
 
-    def charge(
+    async def charge(
         self, psp_key: str, request: bytes, *, reference: str | None = None, timeout_s: float
-    ) -> Coroutine[Any, Any, PspAnswer]:
+    ) -> PspAnswer:
         running = self._sandbox.charge(psp_key, _CHARGE.decode(request))
-        return self._sent(psp_key, running, timeout_s)
+        return await self._sent(psp_key, running, timeout_s)
 
     async def capture(
         self, psp_key: str, reference: str, amount_minor: int, *, timeout_s: float

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from functools import partial
 from typing import Protocol
 
 
@@ -21,7 +20,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks, with no call of ours around them: they are asked a dozen times a payment."""
+    """The machine's clocks."""
 
-    monotonic_s = staticmethod(time.monotonic)
-    now = staticmethod(partial(datetime.now, UTC))
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from loadtest.bench.faults import BenchFailed
-from loadtest.bench.growth import GROWTH_GATEWAYS, GROWTH_HOSTS, measure_growth
+from loadtest.bench.growth import GROWTH_GATEWAYS, GROWTH_HOSTS, GROWTH_ORDERS, measure_growth
 from loadtest.bench.plan import GROUPS, GROWTH, RUN_NAMES, Options, Plan
 from loadtest.bench.report_growth import print_growth
 from loadtest.bench.report_html import render_html
@@ -61,7 +61,7 @@ def _writable(_context: click.Context, _option: click.Parameter, path: Path | No
     type=click.Path(path_type=Path, dir_okay=False),
     callback=_writable,
 )
-@click.option("--orders", type=int, default=100_000)
+@click.option("--orders", type=int, default=None)
 def main(
     names: tuple[str, ...],
     repeat: int,
@@ -75,15 +75,11 @@ def main(
     is_short: bool,
     is_json: bool,
     html_path: Path | None,
-    orders: int,
+    orders: int | None,
 ) -> None:
     """Run what is named. `tally bench` checks the arguments and explains them."""
-    if GROWTH in names and len(names) > 1:
-        raise click.UsageError(
-            f"NAME: {GROWTH} takes minutes and is run alone, without other names"
-        )
-    if GROWTH in names and repeat > 1:
-        raise click.UsageError(f"--repeat: {GROWTH} is run once; its own readings show the noise")
+    if (refusal := _refusal(names, repeat, seconds, orders)) is not None:
+        raise click.UsageError(refusal)
     output = Output(os.environ)
     default_seconds = SHORT_SECONDS if is_short else Options().seconds
     options = Options(
@@ -119,12 +115,28 @@ def main(
         sys.exit(EXIT_VOID)
 
 
+def _refusal(
+    names: tuple[str, ...], repeat: int, seconds: float | None, orders: int | None
+) -> str | None:
+    """Why these can't be asked for together: what would be ignored is refused."""
+    if GROWTH not in names:
+        is_told = orders is not None
+        return f"--orders: only {GROWTH} ends with a number; see --seconds" if is_told else None
+    if len(names) > 1:
+        return f"NAME: {GROWTH} takes minutes and is run alone, without other names"
+    if repeat > 1:
+        return f"--repeat: {GROWTH} is run once; its own readings show the noise"
+    if seconds is not None:
+        return f"--seconds: {GROWTH} ends with its last order; see --orders"
+    return None
+
+
 async def _measure(
-    names: tuple[str, ...], options: Options, orders: int, output: Output
+    names: tuple[str, ...], options: Options, orders: int | None, output: Output
 ) -> dict[str, Any]:
     cancel_on_signals()
     if GROWTH in names:
-        return await measure_growth(options, orders, output.progress)
+        return await measure_growth(options, orders or GROWTH_ORDERS, output.progress)
     return await Session(Plan.of(names), options, output.progress).run()
 
 

@@ -31,6 +31,7 @@ REST_S = 3.0
 
 # What a local stack shall be able to hold: the bounds below are of this many, with 16 partitions.
 GROWTH_GATEWAYS = 2
+GROWTH_ORDERS = 100_000
 GROWTH_HOSTS = 2
 PSS_AT_REST_BYTES_MAX = 2_500_000_000
 """Of the whole stack, right after its start."""

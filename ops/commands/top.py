@@ -23,8 +23,6 @@ from runtime.clock import Clock, SystemClock
 
 # Rates of the live view are over so long: shorter ones jump, longer ones hide what begins.
 WINDOW_S = 10.0
-# What is no terminal has no width of its own: all columns, on a page that is no wider than it must be.
-PAGE_COLUMNS = 120
 
 
 @click.command()
@@ -56,8 +54,7 @@ def top(
     elif once or not console.is_terminal:
         view = asyncio.run(_once(reader, interval_s))
         caption = _caption(context, state, SystemClock(), is_live=False)
-        width = console.width if console.is_terminal else PAGE_COLUMNS
-        console.print(picture(view, caption, width=width, height=None), width=width)
+        console.print(picture(view, caption, width=console.width, height=None))
     else:
         asyncio.run(_live(context, reader, state, console, interval_s))
 

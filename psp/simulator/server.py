@@ -51,6 +51,7 @@ _DISPUTES = {
     "lose": ChangeKind.DISPUTE_LOST,
 }
 _ENCODER = msgspec.json.Encoder()
+_LINES_OF_ALL = "Content-Type: application/json\r\nServer: psp-simulator\r\n"
 
 
 class SimulatorServer:
@@ -244,7 +245,7 @@ def _key_of(request: web.Request) -> str:
 
 
 def _answer(reply: Reply) -> web.Response:
-    lines = "Content-Type: application/json\r\n"
+    lines = _LINES_OF_ALL
     if reply.body.retry_after_s is not None:
         # The header knows whole seconds only; the body has the exact figure.
         lines += f"Retry-After: {math.ceil(reply.body.retry_after_s)}\r\n"

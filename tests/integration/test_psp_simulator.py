@@ -197,18 +197,24 @@ async def test_an_unreadable_request_changes_nothing(
 
 
 async def test_a_charge_is_answered_alike_on_both_ways(simulator: SimulatorProcess) -> None:
-    """A query takes a request through the router: body and headers of a replay are those of the short way."""
+    """A query takes a request through the router, and a connection that ends has aiohttp write the headers."""
     body = request_of(connector(simulator.url))
     answers = []
     async with aiohttp.ClientSession() as http:
-        for query in ("", "?a=1"):
-            url, headers = f"{simulator.url}/v1/charges{query}", {"Idempotency-Key": "both-ways"}
+        for query, ends in (("", {}), ("?a=1", {"Connection": "close"})):
+            url = f"{simulator.url}/v1/charges{query}"
+            headers = {"Idempotency-Key": "both-ways", **ends}
             async with http.post(url, data=body, headers=headers) as response:
-                kept = {name: text for name, text in response.headers.items() if name != "Date"}
+                kept = {
+                    name: text
+                    for name, text in response.headers.items()
+                    if name not in ("Date", "Connection")
+                }
                 answers.append((response.status, kept, await response.text()))
     assert answers[0] == answers[1]
     assert answers[0][0] == 200
     assert answers[0][1]["Content-Type"] == "application/json"
+    assert answers[0][1]["Server"] == "psp-simulator"
 
 
 async def test_a_refusal_says_when_to_come_again(simulator: SimulatorProcess) -> None:

@@ -59,6 +59,29 @@ async def a_millisecond_later() -> None:
     await asyncio.sleep(0.002)
 
 
+async def test_a_wallet_that_is_at_hand_is_the_one_that_was_named(stack: GatewayStack) -> None:
+    """Sellers are kept by merchant, mode and id: whoever was credited before says nothing of the next payment."""
+    merchant = stack.merchant
+    named = stack.directory.put_seller(
+        merchant.merchant_no, Mode.TEST, "slr_shoes", fee=SANDBOX_FEE
+    )
+    live_key = stack.issue_key(mode=Mode.LIVE)
+    of_named = payment(seller="slr_shoes")
+    own_keys, named_keys = (uuid4(), uuid4()), (uuid4(), uuid4())
+    for own_key, named_key in zip(own_keys, named_keys, strict=True):
+        answer = await stack.pay(own_key)
+        assert answer.json["seller"] == merchant.merchant_id
+        answer = await stack.pay(named_key, of_named)
+        assert answer.json["seller"] == "slr_shoes"
+    credited = {command.idempotency_key: command.seller_no for command in stack.queued()}
+    assert {credited[key] for key in named_keys} == {named.seller_no}
+    assert len({credited[key] for key in own_keys} - {named.seller_no}) == 1
+    of_test = payment(seller="slr_shoes", payment_method="pm_card")
+    for _ in range(2):
+        answer = await stack.pay(uuid4(), of_test, key=live_key)
+        assert (answer.status, answer.code) == (422, "seller_unknown")
+
+
 async def test_a_quoted_key_in_capitals_is_the_same_key(stack: GatewayStack, key: UUID) -> None:
     """Case and quotes don't make another order."""
     await stack.pay(key)

@@ -55,12 +55,15 @@ async def test_a_body_is_read_whatever_came_before_it(crumb_count: int, is_gatew
 
 
 async def test_only_its_very_target_goes_past_the_router() -> None:
-    """Another method, a query and an Expect header are the application's, and so is a body that is too large."""
+    """Another method, a query and an Expect header are the application's. Its bound on bodies holds on both ways."""
+    ways: list[str] = []
 
     async def direct(request: web.Request) -> web.StreamResponse:
+        ways.append("direct")
         return web.Response(text=f"direct {len(await request.read())}")
 
     async def routed(request: web.Request) -> web.StreamResponse:
+        ways.append("routed")
         return web.Response(text=f"routed {len(await request.read())}")
 
     application = web.Application(client_max_size=100)
@@ -84,7 +87,11 @@ async def test_only_its_very_target_goes_past_the_router() -> None:
         ]:
             async with http.request(method, target, data=body, expect100=is_awaited) as answer:
                 seen.append((answer.status, (await answer.text()) if answer.ok else ""))
+        assert runner.server is not None
+        kinds = {type(connection) for connection in runner.server.connections}
     await runner.cleanup()
+    assert kinds == {UnpausedRequestHandler}
+    assert ways == ["direct", "direct", "routed", "routed", "routed"]
     assert seen == [
         (200, "direct 100"),
         (413, ""),

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from psp.simulator.log import LOG_NAME, LOG_VERSION, DurableLog, LogUnusable
+from psp.simulator.log import (
+    CROWDED_COUNT,
+    GROUP_SPACING_S,
+    GROUP_SPACINGS_MAX,
+    LOG_NAME,
+    LOG_VERSION,
+    DurableLog,
+    LogUnusable,
+)
 from psp.simulator.records import BurnRecord, OpenRecord, Record
 
 OPENING = OpenRecord(v=LOG_VERSION, name="s", seed=1)
@@ -57,6 +65,36 @@ async def test_concurrent_appends_share_an_fsync_and_keep_their_order(
     assert durable == [burn(n) for n in range(100)]
     assert syncs[0] == 0
     assert len(syncs) <= 5
+    await log.close()
+
+
+async def test_a_crowd_waits_only_as_long_as_more_of_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight that all wait are written after one look round more; who keeps coming is waited for, but not for ever."""
+    pauses: list[float] = []
+    comers = 0
+    sleep = asyncio.sleep
+    log = DurableLog.opened(tmp_path, OPENING, on_durable=lambda _record: None)
+    late: list[asyncio.Task[None]] = []
+
+    async def noted(seconds: float) -> None:
+        pauses.append(seconds)
+        late.extend(asyncio.ensure_future(log.append(burn(len(late)))) for _ in range(comers))
+        await sleep(0)
+
+    monkeypatch.setattr("psp.simulator.log.asyncio.sleep", noted)
+    await asyncio.gather(*(log.append(burn(n)) for n in range(100, 108)))
+    assert pauses == [0]
+    pauses.clear()
+    await asyncio.gather(*(log.append(burn(n)) for n in range(200, 208)))
+    assert pauses == [GROUP_SPACING_S]
+    pauses.clear()
+    comers = CROWDED_COUNT
+    await log.append(burn(300))
+    assert pauses == [GROUP_SPACING_S] * GROUP_SPACINGS_MAX
+    comers = 0
+    await asyncio.gather(*late)
     await log.close()
 
 
