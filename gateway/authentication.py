@@ -109,11 +109,11 @@ class Authentication:
         return None
 
     async def merchant(self, header: str | None) -> Merchant | Problem:
-        """Return whom the header stands for, or the problem with it."""
+        """Return whom the header stands for, or the problem with it: of one that ``proven`` does not know."""
         if header is None:
             return _MISSING
-        found = self.proven(header) or await self._proved(header)
-        return self._keep(header, found) if isinstance(found, _Proven) else found
+        found = await self._proved(header)
+        return found if isinstance(found, Problem) else self._keep(header, found)
 
     def _digest(self, header: str) -> bytes:
         # Undecodable bytes come as lone surrogates.

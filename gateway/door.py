@@ -116,7 +116,7 @@ class Door:
         """Return the handler of a route that acts for a merchant."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            # One coroutine for all of it: each that is resumed with the request costs it a microsecond or two.
+            # One coroutine for all of it: whatever resumes the request goes through each that it waits in.
             header = _authorization(request)
             authentication = self._authentication
             merchant = authentication.proven(header) or await authentication.merchant(header)

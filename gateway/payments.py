@@ -185,8 +185,8 @@ class Payments:
         """Return who gets the whole payment, if that is known without asking."""
         if wanted.splits is not None:
             return None
-        seller_id = merchant.merchant_id if wanted.seller is None else wanted.seller
-        seller = self._sellers.at_hand(merchant.merchant_no, merchant.mode, seller_id)
+        wanted_id = _credited_id(merchant, wanted.seller)
+        seller = self._sellers.at_hand(merchant.merchant_no, merchant.mode, wanted_id)
         return None if seller is None else Party(seller, None)
 
     async def party(self, merchant: Merchant, wanted: PaymentRequest) -> Party | Problem:
@@ -200,8 +200,8 @@ class Payments:
         return splits if isinstance(splits, Problem) else Party(seller, splits)
 
     async def _seller(self, merchant: Merchant, seller_id: str | None) -> SellerRecord | Problem:
-        """Return whose wallet is credited: the one named, else the merchant's own."""
-        wanted_id = merchant.merchant_id if seller_id is None else seller_id
+        """Return whose wallet is credited, or why nobody's is."""
+        wanted_id = _credited_id(merchant, seller_id)
         try:
             seller = await self._sellers.seller(merchant.merchant_no, merchant.mode, wanted_id)
         except StorageUnavailable:
@@ -273,6 +273,11 @@ class Payments:
             return None
         order = _order_uuid(key, merchant)
         return partition_index(order, self._settings.partition_count), order
+
+
+def _credited_id(merchant: Merchant, seller_id: str | None) -> str:
+    """Return whose wallet is credited: the one named, else the merchant's own."""
+    return merchant.merchant_id if seller_id is None else seller_id
 
 
 def _order_uuid(key: UUID, merchant: Merchant) -> UUID:
