@@ -100,9 +100,9 @@ class LaneWorker:
                 started_s = self._ports.clock.monotonic_s()
                 async with self.lock:
                     selected = self._select()
-                    if not selected:
-                        break
-                    taken_count = await self._cycle(selected)
+                    taken_count = await self._cycle(selected) if selected else 0
+                if not selected:
+                    break
                 took_s = self._ports.clock.monotonic_s() - started_s
                 is_all = not self.partitions.waits_since(started_s)
                 spacing_s = flush_spacing_s(taken_count, took_s=took_s, is_all=is_all)

@@ -12,14 +12,13 @@ from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
-import msgspec
 from aiohttp import hdrs, web
 
 from gateway.authentication import MERCHANT, Merchant
 from gateway.bodies import BODY
 from gateway.order_redaction import redacted_order_bodies
 from gateway.request_headers import HEADER_IDEMPOTENCY_KEY
-from gateway.request_redaction import redacted_bodies
+from gateway.request_redaction import problem_code, redacted_bodies
 from gateway.settings import BODY_BYTES_MAX, RequestLogSettings
 from payments.answer import PAYMENT_PATH_BASE
 from payments.card_numbers import contains_card_number_in_json
@@ -73,13 +72,6 @@ class _Note(NamedTuple):
     query: Mapping[str, str]
     request: bytes | None
     answer: bytes | None
-
-
-class _Problem(msgspec.Struct):
-    code: str
-
-
-_PROBLEM = msgspec.json.Decoder(_Problem)
 
 
 class RequestLog:
@@ -232,7 +224,7 @@ class RequestLog:
             method=note.method,
             route=note.route,
             status=status,
-            code=None if status < 400 else _code(note.answer),
+            code=None if status < 400 else problem_code(note.answer),
             idempotency_key=(
                 None if key is None else canonical_uuid(key) or parse_idempotency_key(key)
             ),
@@ -264,16 +256,6 @@ def _bodies(note: _Note, bytes_max: int) -> bytes:
 
 def _size(note: _Note) -> int:
     return (len(note.request) if note.request else 0) + (len(note.answer) if note.answer else 0)
-
-
-def _code(answer: bytes | None) -> str | None:
-    """The code of a problem that was answered."""
-    if answer is None:
-        return None
-    try:
-        return _PROBLEM.decode(answer).code
-    except msgspec.MsgspecError:
-        return None
 
 
 def _screened(note: _Note) -> bytes | None:

@@ -168,3 +168,20 @@ def shown_own(text: str) -> str:
 def _is_secret(text: str) -> bool:
     """Whether a card number, an API key or a webhook's secret stands in it: also where an id belongs."""
     return _SECRET.search(text) is not None or contains_card_number(text)
+
+
+class _Problem(msgspec.Struct):
+    code: str
+
+
+_PROBLEM = msgspec.json.Decoder(_Problem)
+
+
+def problem_code(answer: bytes | None) -> str | None:
+    """Return the code of a problem that was answered; None of any other answer."""
+    if answer is None:
+        return None
+    try:
+        return _PROBLEM.decode(answer).code
+    except msgspec.MsgspecError:
+        return None

@@ -14,7 +14,7 @@ field holds                        form
 ``v`` schema version, encryption   ``<version>|<flag>``, now ``1|0``
 ``t`` accepted_at                  milliseconds since 1970, set once
 ``r`` reply channel                printable ASCII; empty when nobody listens
-``p`` payload                      MessagePack array, see ``_Payload``
+``p`` payload                      MessagePack array, see ``envelope_payload.Payload``
 ===== ============================ ===================================================================
 
 Messages of exceptions name fields, lengths and limits, never contents: they end up in logs.
@@ -24,8 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import starmap
-
-import msgspec
 
 from payments.commands import HostedPage, PaymentCommand
 from payments.defects import InvariantViolation
@@ -42,6 +40,12 @@ from storage.envelope_fields import (
     read_header,
     stated_version,
     whole_header,
+)
+from storage.envelope_payload import (
+    PAYLOAD_BYTES_MAX,
+    PAYLOAD_DECODER,
+    PAYLOAD_ENCODER,
+    Payload,
 )
 from storage.queue_ports import QueueEntry
 from storage.sealing import (
@@ -73,34 +77,6 @@ __all__ = [
 
 KIND_PAYMENT = b"payment"
 
-# One request body is at most 64 KiB; escaped to ASCII, JSON text grows threefold at worst. The rest
-# of a payload is small.
-PAYLOAD_BYTES_MAX = 256 * 1024
-
-
-class _Payload(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Field ``p``, version 1. New fields go to the end with a default; readers skip others."""
-
-    idempotency_key: bytes
-    merchant_id: str
-    seller_no: int
-    amount_minor: int
-    currency: str
-    fee_minor: int
-    payment_method: str
-    description: str | None
-    buyer_json: str | None
-    metadata_json: str | None
-    api_version: str
-    captures_manually: bool = False
-    hosted: tuple[str, str, str] | None = None
-    # Whoever does not know them has refused the fingerprint's version before.
-    splits: tuple[tuple[int, int, int], ...] | None = None
-
-
-_payload_encoder = msgspec.msgpack.Encoder()
-_payload_decoder = msgspec.msgpack.Decoder(_Payload)
-
 
 def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
     """Return the fields of a command, names and values alternating, ready for XADD.
@@ -114,8 +90,8 @@ def encode_command(command: PaymentCommand) -> tuple[bytes, ...]:
 def _encoded(command: PaymentCommand, at_ms: int) -> tuple[bytes, ...]:
     if (problem := problem_of(command)) is not None:
         raise InvariantViolation(f"a command that can't be queued: {problem}")
-    payload = _payload_encoder.encode(
-        _Payload(
+    payload = PAYLOAD_ENCODER.encode(
+        Payload(
             idempotency_key=command.idempotency_key.bytes,
             merchant_id=command.merchant_id,
             seller_no=command.seller_no,
@@ -165,7 +141,7 @@ def decode_named(fields: Mapping[bytes, bytes], header: EnvelopeHeader) -> Payme
         raise EnvelopeUnreadable("command_unknown", "field c names no command of this version")
     stated_version(fields.get(b"v", b""))
     whole = whole_header(header)
-    payload = decode_payload(fields, _payload_decoder, bytes_max=PAYLOAD_BYTES_MAX)
+    payload = decode_payload(fields, PAYLOAD_DECODER, bytes_max=PAYLOAD_BYTES_MAX)
     if len(payload.idempotency_key) != 16:
         raise EnvelopeUnreadable("value_out_of_range", "idempotency_key is not 16 bytes")
     # In the fields' order, without their names: naming twenty takes three times as long as reading them.

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gateway.problems import Code, Problem, problem_body
+from payments.defects import InvariantViolation
 from payments.json_schema import Schema
 
 JSON = "application/json"
@@ -23,7 +24,8 @@ EXAMPLE_REQUEST_ID = "req_bcpdbjhtmrbgkjqfntjcnksbkbdgkbfm"
 
 F = TypeVar("F", bound=Callable[..., Awaitable[object]])
 
-_ATTRIBUTE = "declared_documentation"
+_DECLARED: dict[str, Declaration] = {}
+"""By the handler's qualified name: a method of the compiled form takes no attributes."""
 
 
 class Tag(Enum):
@@ -154,7 +156,8 @@ def documented(declaration: Declaration) -> Callable[[F], F]:
     """Return the decorator that ties a declaration to its handler."""
 
     def tie(handler: F) -> F:
-        vars(handler)[_ATTRIBUTE] = declaration
+        if _DECLARED.setdefault(handler.__qualname__, declaration) is not declaration:
+            raise InvariantViolation(f"two handlers are named {handler.__qualname__}")
         return handler
 
     return tie
@@ -162,8 +165,7 @@ def documented(declaration: Declaration) -> Callable[[F], F]:
 
 def declaration_of(handler: Callable[..., Any]) -> Declaration | None:
     """Return what was declared for a handler, or None: then a test says so."""
-    found = getattr(handler, _ATTRIBUTE, None)
-    return found if isinstance(found, Declaration) else None
+    return _DECLARED.get(handler.__qualname__)
 
 
 def rule(text: str = "", **keywords: object) -> msgspec.Meta:
