@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from gateway.problems import Code, Problem, problem_body
-from payments.defects import InvariantViolation
 from payments.json_schema import Schema
 
 JSON = "application/json"
@@ -24,8 +23,8 @@ EXAMPLE_REQUEST_ID = "req_bcpdbjhtmrbgkjqfntjcnksbkbdgkbfm"
 
 F = TypeVar("F", bound=Callable[..., Awaitable[object]])
 
-_DECLARED: dict[str, Declaration] = {}
-"""By the handler's qualified name: a method of the compiled form takes no attributes."""
+_DECLARED: dict[object, Declaration] = {}
+"""By the handler's function: in the compiled form it takes no attributes."""
 
 
 class Tag(Enum):
@@ -156,8 +155,7 @@ def documented(declaration: Declaration) -> Callable[[F], F]:
     """Return the decorator that ties a declaration to its handler."""
 
     def tie(handler: F) -> F:
-        if _DECLARED.setdefault(handler.__qualname__, declaration) is not declaration:
-            raise InvariantViolation(f"two handlers are named {handler.__qualname__}")
+        _DECLARED[handler] = declaration
         return handler
 
     return tie
@@ -165,7 +163,7 @@ def documented(declaration: Declaration) -> Callable[[F], F]:
 
 def declaration_of(handler: Callable[..., Any]) -> Declaration | None:
     """Return what was declared for a handler, or None: then a test says so."""
-    return _DECLARED.get(handler.__qualname__)
+    return _DECLARED.get(getattr(handler, "__func__", handler))
 
 
 def rule(text: str = "", **keywords: object) -> msgspec.Meta:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ops.compiled.form import present_form
 from ops.local.faults import HomeInUse, LocalFault
 from ops.local.layout import STACK_ID_VARIABLE, StackHome
 from ops.local.leftovers import marked_leftovers, stop_leftovers
@@ -51,6 +52,8 @@ def start_stack(settings: StackSettings, progress: Progress) -> StackState:
         if state.phase is not Phase.STARTING:
             raise HomeInUse(home.root)
         return _follow(home, state.daemon_pid, None, progress)
+    form = present_form(os.environ)
+    progress(f"Code: {form}")
     log_path = home.log_path("stack")
     rotate_if_larger(log_path)
     with log_path.open("ab") as log:
@@ -58,6 +61,7 @@ def start_stack(settings: StackSettings, progress: Progress) -> StackState:
             settings.daemon_arguments(),
             env={
                 **python_environment(settings.passed_environment),
+                **form.environment,
                 STACK_ID_VARIABLE: home.stack_id(),
             },
             cwd=home.root,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from ops.compiled.form import own_environment
 from ops.local.process import BASE_ENV
 
 # Which part of the stack a process belongs to, so that one part's remains can be found and ended
@@ -16,8 +17,14 @@ RAY_PART = "ray"
 
 
 def python_environment(passed: Mapping[str, str]) -> dict[str, str]:
-    """What our own Python processes see."""
-    return {**BASE_ENV, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1", **passed}
+    """What our own Python processes see. They run the form of our code that this one runs."""
+    return {
+        **BASE_ENV,
+        "LC_ALL": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        **own_environment(),
+        **passed,
+    }
 
 
 def ray_environment(

@@ -15,12 +15,12 @@ from payments.fingerprint import SPLIT_VERSION
 from payments.splits import Split
 from storage import command_rules, envelope, sealing
 from storage.envelope import (
-    PAYLOAD_BYTES_MAX,
     EnvelopeUnreadable,
     decode_fields,
     encode_command,
     read_header,
 )
+from storage.envelope_payload import PAYLOAD_BYTES_MAX
 from tests.fuzz.guided import Findings, PromiseBroken, Target, fuzz
 from tests.fuzz.mutations import changed_bytes, changed_fields
 from tests.queue_commands import a_command

@@ -16,7 +16,7 @@ from payments.answer import API_VERSION
 from payments.fingerprint import FINGERPRINT_BYTES, VERSION
 from payments.identity import MERCHANT_ID_RANDOM_BYTES, new_merchant_id, order_uuid
 from payments.mode import Mode
-from storage.envelope import PAYLOAD_BYTES_MAX
+from storage.envelope_payload import PAYLOAD_BYTES_MAX
 from storage.queue_keys import stream_key
 
 _NESTED = 2_000

@@ -1,0 +1,26 @@
+"""``python -m ops.compiled``: make the compiled form of this checkout, unless it is there."""
+
+from __future__ import annotations
+
+import sys
+
+from ops.compiled.building import CompilingFailed, ToolMissing, compile_checkout
+from ops.compiled.form import CHECKOUT
+
+
+def main() -> int:
+    """Return 0 also where there is no compiler: then everything is interpreted."""
+    try:
+        compile_checkout(CHECKOUT, lambda text: print(text, flush=True))
+    except ToolMissing as missing:
+        print(
+            f"Not compiled: {missing} Everything runs interpreted, which is slower and the same in all else."
+        )
+    except CompilingFailed as failed:
+        print(f"tallystick: compiling failed: {failed}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""``python -m ops.compiled.translating DIRECTORY MODULE...``: mypyc's part, in a process of its own.
+
+Run in the root of a copy. Prints a line for each shared library: its name, sources and include directories.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(directory: str, modules: list[str]) -> None:
+    """Write the C of these modules, given as paths, and tell how it is to be compiled."""
+    from mypyc.build import mypycify
+
+    # One group: calls among the modules are calls of C. Several files: they are compiled side by side.
+    for extension in mypycify(modules, multi_file=True, target_dir=directory):
+        fields = extension.name, " ".join(extension.sources), " ".join(extension.include_dirs)
+        print("unit", *fields, sep="\t")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
