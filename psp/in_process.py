@@ -15,8 +15,8 @@ import msgspec
 from payments.attempts import PspAnswer
 from psp.classification import classify_query, classify_send, of_another_request, unknown
 from psp.port import Capabilities, ChargeTerms, SettlementLine
-from psp.sandbox_format import CAPABILITIES, canonical_charge, settlement_line
-from psp.simulator.decisions import Decision, Delivery
+from psp.sandbox_format import CAPABILITIES, canonical_charge, settlement_lines
+from psp.simulator.decided import Decision, Delivery
 from psp.simulator.records import Record
 from psp.simulator.replies import Reply
 from psp.simulator.sandbox import Sandbox, Sleep
@@ -106,9 +106,8 @@ class InProcessPsp:
         running = self._sandbox.cancel(psp_key)
         return of_another_request(await self._sent(psp_key, running, timeout_s))
 
-    async def settlement_report(self, *, since: datetime) -> AsyncIterator[SettlementLine]:
-        for row in self._state.settlement_rows(int(since.timestamp() * 1000)):
-            yield settlement_line(row)
+    def settlement_report(self, *, since: datetime) -> AsyncIterator[SettlementLine]:
+        return settlement_lines(self._state.settlement_rows(int(since.timestamp() * 1000)))
 
     async def close(self) -> None:
         """Nothing to close."""

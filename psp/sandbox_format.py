@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable
+
 import msgspec
 
 from payments.commands import HOSTED_METHOD
@@ -46,6 +48,11 @@ def canonical_charge(terms: ChargeTerms) -> bytes:
         hosted=msgspec.UNSET if page is None else HostedTerms(*page),
     )
     return _SORTED.encode(request)
+
+
+async def settlement_lines(rows: Iterable[SettlementRow]) -> AsyncIterator[SettlementLine]:
+    for row in rows:
+        yield settlement_line(row)
 
 
 def settlement_line(row: SettlementRow) -> SettlementLine:

@@ -24,7 +24,8 @@ from psp.classification import classify_query, classify_send, of_another_request
 from psp.in_process import InProcessPsp
 from psp.sandbox_webhooks import read_sandbox_webhook
 from psp.simulator.charges import Change, Charge
-from psp.simulator.decisions import Decision, SandboxRules
+from psp.simulator.decided import Decision
+from psp.simulator.decisions import SandboxRules
 from psp.simulator.records import ChangeRecord, Record
 from psp.simulator.state import SandboxState
 from psp.simulator.webhook_sending import standard_shape

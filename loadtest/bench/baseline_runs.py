@@ -36,7 +36,7 @@ _NOTHING_KEPT = {"ok": True, "by": "nothing is kept"}
 
 async def run_noop(stack: BenchStack, options: Options, job: LoadJob) -> Figures:
     """The handler that parses and answers, in as many processes as there are gateways."""
-    async with servers("noop", count=options.gateways, secrets={}) as noop:
+    async with servers("noop", count=options.gateways, form=options.form, secrets={}) as noop:
         host, port = noop.address
         job = msgspec.structs.replace(job, host=host, port=port)
         async with measured(stack, dict.fromkeys(noop.pids, SERVER)) as reading:
@@ -58,7 +58,7 @@ async def run_handwritten(stack: BenchStack, options: Options, job: LoadJob) -> 
     tried: dict[str, float] = {}
     best: Figures | None = None
     for pool_size in options.pool_sizes:
-        figures = await _run_handwritten(stack, job, pool_size)
+        figures = await _run_handwritten(stack, options, job, pool_size)
         tried[str(pool_size)] = figures.rate_per_s
         if best is None or figures.rate_per_s > best.rate_per_s:
             best = figures
@@ -67,12 +67,16 @@ async def run_handwritten(stack: BenchStack, options: Options, job: LoadJob) -> 
     return msgspec.structs.replace(best, detail={**best.detail, "rate_per_s_by_pool_size": tried})
 
 
-async def _run_handwritten(stack: BenchStack, job: LoadJob, pool_size: int) -> Figures:
+async def _run_handwritten(
+    stack: BenchStack, options: Options, job: LoadJob, pool_size: int
+) -> Figures:
     async with stack.database("bench_handwritten") as dsn:
-        return await _run_handwritten_on(dsn, stack, job, pool_size)
+        return await _run_handwritten_on(dsn, stack, options, job, pool_size)
 
 
-async def _run_handwritten_on(dsn: str, stack: BenchStack, job: LoadJob, pool_size: int) -> Figures:
+async def _run_handwritten_on(
+    dsn: str, stack: BenchStack, options: Options, job: LoadJob, pool_size: int
+) -> Figures:
     await _prepare_handwritten(dsn)
     secrets = {"BENCH_DSN": dsn, "BENCH_API_KEY": job.api_key}
     pool_option = ("--pool-size", str(max(1, pool_size // HANDWRITTEN_PROCESS_COUNT)))
@@ -81,6 +85,7 @@ async def _run_handwritten_on(dsn: str, stack: BenchStack, job: LoadJob, pool_si
         *pool_option,
         count=HANDWRITTEN_PROCESS_COUNT,
         port_option="--port",
+        form=options.form,
         secrets=secrets,
     ) as service:
         host, port = service.address
@@ -145,7 +150,7 @@ async def _run_copy_on(dsn: str, stack: BenchStack, options: Options, seed: int)
         *(sys.executable, "-P", "-m", "loadtest.bench.baselines.copy"),
         *("--seconds", str(options.seconds), "--seed", str(seed)),
         *("--batch-count", str(max(2, int(options.seconds * COPY_BATCHES_A_SECOND)))),
-        env=python_environment({"BENCH_DSN": dsn}),
+        env={**python_environment({"BENCH_DSN": dsn}), **options.form.environment},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -53,7 +53,7 @@ async def measure_growth(options: Options, order_count: int, progress: Progress)
     their memory.
     """
     started_s = time.monotonic()
-    machine = machine_facts()
+    machine = machine_facts(options.form)
 
     def tell(text: str) -> None:
         progress(f"{time.monotonic() - started_s:6.1f} s  {text}")

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.compiled.form import present_form
+from ops.compiled.form import Form
 from ops.versions import versions
 from runtime.clock import SystemClock
 
 
-def machine_facts() -> dict[str, Any]:
+def machine_facts(form: Form) -> dict[str, Any]:
     """Processor, memory, kernel, load before the runs, versions of what runs on it, and our code's form."""
     return {
         "cpu_model": _field("/proc/cpuinfo", "model name"),
@@ -25,7 +25,7 @@ def machine_facts() -> dict[str, Any]:
         "architecture": platform.machine(),
         "load_average_before": list(os.getloadavg()),
         "versions": dict(versions()),
-        "code": str(present_form(os.environ)),
+        "code": str(form),
     }
 
 

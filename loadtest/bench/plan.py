@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from loadtest.bench.generator.job import Shape
+from ops.compiled.form import INTERPRETED_VARIABLE, Form, present_form
 
 IN_PROCESS = "in_process"
 SIMULATOR = "simulator"
@@ -111,11 +112,23 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     hosts: int = 1
     """Two cores have no room for more: more processes only make the batches of each smaller."""
     is_ray_used: bool = True
+    is_interpreted: bool = False
+    """Whether the compiled form of the code is left aside."""
     pool_sizes: tuple[int, ...] = (8, 16, 32)
     """Connections that the handwritten service has in all; the best counts."""
     backlog_max: int = 12_000
     """Orders preloaded for `engine`."""
     is_short: bool = False
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What the stack is started with."""
+        return {INTERPRETED_VARIABLE: "1"} if self.is_interpreted else {}
+
+    @property
+    def form(self) -> Form:
+        """The form of the code that is measured; what baselines share with it is the same."""
+        return present_form(self.environment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from loadtest.bench.baselines.serving import HOST
 from loadtest.bench.faults import BenchFailed
+from ops.compiled.form import Form
 from ops.local.ports import free_port
 from ops.stack.environment import python_environment
 
@@ -32,11 +33,17 @@ class Servers:
 
 @asynccontextmanager
 async def servers(
-    module: str, *arguments: str, count: int, port_option: str = "", secrets: Mapping[str, str]
+    module: str,
+    *arguments: str,
+    count: int,
+    port_option: str = "",
+    form: Form,
+    secrets: Mapping[str, str],
 ) -> AsyncIterator[Servers]:
     """Run so many processes of a module of the baselines while the context lasts.
 
-    ``secrets`` go into their environment. Raises BenchFailed when they don't come up.
+    ``secrets`` go into their environment; what they import of ours has that form. Raises BenchFailed when
+    they don't come up.
     """
     port = free_port(set())
     port_arguments = [port_option, str(port)] if port_option else [str(port)]
@@ -44,7 +51,7 @@ async def servers(
         await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", f"loadtest.bench.baselines.{module}"),
             *(*port_arguments, *arguments),
-            env=python_environment(secrets),
+            env={**python_environment(secrets), **form.environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
         )

@@ -41,7 +41,7 @@ class Session:
 
     async def run(self) -> dict[str, Any]:
         """Return the document of ``tally bench --json``. Raises BenchFailed, LocalFault."""
-        machine = machine_facts()
+        machine = machine_facts(self._options.form)
         self._progress("generator: how fast it is by itself")
         generator_rate = await _generator_rate(self._options)
         for round_no in range(1, self._options.repeat + 1):
@@ -114,7 +114,7 @@ class Session:
 
 async def _generator_rate(options: Options) -> float:
     """Requests a second that the generator makes against a server that does nothing but answer."""
-    async with servers("responder", count=1, secrets={}) as responder:
+    async with servers("responder", count=1, form=options.form, secrets={}) as responder:
         host, port = responder.address
         job = LoadJob(
             host=host,

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,7 @@ class StackShape:
     gateway_count: int
     host_count: int
     is_ray_used: bool
+    environment: Mapping[str, str]
     psp: str
     """``in_process``, or ``simulator`` over HTTP."""
 
@@ -61,6 +62,7 @@ class StackShape:
             gateway_count=options.gateways,
             host_count=options.hosts,
             is_ray_used=options.is_ray_used,
+            environment=options.environment,
             psp=psp,
         )
 
@@ -83,7 +85,12 @@ class BenchStack:
         root = Path(tempfile.mkdtemp(prefix="tally-bench-"))
         try:
             (root / OVERRIDES_FILE).write_text(_overrides(shape), encoding="utf-8")
-            settings = StackSettings(root=root, port_base=0, is_ray_used=shape.is_ray_used)
+            settings = StackSettings(
+                root=root,
+                port_base=0,
+                is_ray_used=shape.is_ray_used,
+                passed_environment=shape.environment,
+            )
             state = await _started(settings, progress)
             if state.addresses is None:
                 raise BenchFailed("the stack runs, and has not told its addresses")

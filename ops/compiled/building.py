@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from ops.compiled.form import MARK, copies_directory, digest_of, files_of, is_copy
 from ops.compiled.modules import COMPILED_MODULES
+from ops.local.process import BASE_ENV
 
 Progress = Callable[[str], None]
 
@@ -72,7 +73,7 @@ def compile_checkout(checkout: Path, progress: Progress) -> Path:
             shutil.copyfile(checkout / path, work / path)
         units = _translated(work)
         _compile_units(compiler, work, units, progress)
-        shutil.rmtree(work / _C_DIRECTORY)
+        shutil.rmtree(work / _C_DIRECTORY, ignore_errors=True)
         _try(work)
         (work / MARK).write_text(f"{len(COMPILED_MODULES)} modules\n", encoding="ascii")
         if not is_copy(target):
@@ -90,9 +91,14 @@ _C_DIRECTORY = "c"
 
 def _compiler() -> list[str]:
     """Return the C compiler's command. Raises ToolMissing."""
-    words = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    words = shlex.split(sysconfig.get_config_var("CC") or "cc")
     found = next(
-        (path for name in (words[0], "cc", "gcc", "clang") if (path := shutil.which(name))), None
+        (
+            path
+            for name in (words[0], "cc", "gcc", "clang")
+            if (path := shutil.which(name, path=BASE_ENV["PATH"]))
+        ),
+        None,
     )
     advice = "On Debian and Ubuntu: apt-get install gcc python3-dev."
     if found is None:
@@ -104,18 +110,9 @@ def _compiler() -> list[str]:
 
 def _translated(work: Path) -> list[Unit]:
     """Have mypyc write the C, in a process of its own: it changes much of what it is imported into."""
-    out = _run(
-        [
-            sys.executable,
-            "-P",
-            "-m",
-            "ops.compiled.translating",
-            str(work / _C_DIRECTORY),
-            *COMPILED_MODULES,
-        ],
-        work,
-        TRANSLATION_TIMEOUT_S,
-    )
+    translator = Path(__file__).with_name("translating.py")
+    command = [sys.executable, "-P", str(translator), str(work / _C_DIRECTORY), *COMPILED_MODULES]
+    out = _run(command, work, TRANSLATION_TIMEOUT_S)
     units: list[Unit] = []
     for line in out.splitlines():
         if line.startswith("unit\t"):
@@ -188,7 +185,7 @@ def _run(command: Sequence[str], work: Path, timeout_s: float) -> str:
         done = subprocess.run(
             command,
             cwd=work,
-            env={**os.environ, "PYTHONPATH": f"{work}"},
+            env={**BASE_ENV, "PYTHONPATH": str(work)},
             capture_output=True,
             text=True,
             check=False,

@@ -52,7 +52,7 @@ def start_stack(settings: StackSettings, progress: Progress) -> StackState:
         if state.phase is not Phase.STARTING:
             raise HomeInUse(home.root)
         return _follow(home, state.daemon_pid, None, progress)
-    form = present_form(os.environ)
+    form = present_form(settings.passed_environment)
     progress(f"Code: {form}")
     log_path = home.log_path("stack")
     rotate_if_larger(log_path)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
-
 import msgspec
 
 from psp.simulator.behaviour import PAGE, FirstTry, Script, fingerprint_of_request, script_of
 from psp.simulator.charges import Change, Charge
+from psp.simulator.decided import Decision, Delivery
 from psp.simulator.denials import denied_query, denied_send
 from psp.simulator.page_terms import HostedTerms
-from psp.simulator.records import BurnRecord, ChangeRecord, ChargeRecord, Record
+from psp.simulator.records import BurnRecord, ChangeRecord, ChargeRecord
 from psp.simulator.replies import (
     DID_NOT_RUN,
     FAILED,
@@ -37,26 +36,6 @@ fails once more.
 """
 
 _ENCODER = msgspec.json.Encoder()
-
-
-class Delivery(Enum):
-    """What becomes of a reply on its way back."""
-
-    ANSWER = auto()
-    DROP = auto()
-    """The connection is closed without a byte."""
-    HANG = auto()
-    """The client waits until it gives up."""
-
-
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What to make durable first, then what to answer."""
-
-    record: Record | None = None
-    reply: Reply | None = None
-    """None: the state of the key, read after ``record`` was applied."""
-    delivery: Delivery = Delivery.ANSWER
-    answer_delay_ms: int = 0
 
 
 class SandboxRules:

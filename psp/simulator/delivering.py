@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from psp.simulator.decisions import Decision, Delivery
+from psp.simulator.decided import Decision, Delivery
 
 HANG_S_MAX = 60.0
 """How long an unanswered connection is kept: longer than any sensible client waits."""

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from psp.simulator.behaviour import Latency, drawn_token, varied_token
-from psp.simulator.decisions import Decision, SandboxRules
+from psp.simulator.decided import Decision
+from psp.simulator.decisions import SandboxRules
 from psp.simulator.records import Record
 from psp.simulator.replies import DID_NOT_RUN, IN_PROGRESS, LOCKED, NOT_FOUND, Reply
 from psp.simulator.state import SandboxState

@@ -12,7 +12,7 @@ from itertools import islice
 import msgspec
 from aiohttp import hdrs, web
 
-from psp.simulator.decisions import Decision
+from psp.simulator.decided import Decision
 from psp.simulator.delivering import Delivering
 from psp.simulator.faults import FaultSwitch
 from psp.simulator.pages import Pages

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from psp.simulator.decisions import Decision
+from psp.simulator.decided import Decision
 from psp.simulator.replies import Reply
 from psp.simulator.stripe_shapes import StripeAnswer
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from psp.simulator.behaviour import fingerprint_of_request
-from psp.simulator.decisions import Decision, Delivery
+from psp.simulator.decided import Decision, Delivery
 from psp.simulator.delivering import Delivering
 from psp.simulator.records import FailureRecord, IntentRecord, Record
 from psp.simulator.replies import FAILED, IN_PROGRESS

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ops.compiled.form import present_form
 from tests.acceptance.conftest import StackFactory
 from tests.acceptance.running_stack import RunningStack
 
@@ -66,6 +67,22 @@ def test_a_running_stack_tells_everything_about_itself(stack: RunningStack) -> N
     # Ray would start them as background work, behind everything else on the machine.
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in host_pids} == {own}
+
+
+def test_gateways_and_hosts_run_compiled(stack: RunningStack) -> None:
+    """Where the checkout was compiled as it is, what every payment goes through is machine code."""
+    form = present_form({})
+    if form.root is None:
+        pytest.skip(f"{form}; `make test` compiles where there is a C compiler")
+    roles = {"gateway", "host"}
+    pids = {
+        each["pid"]: each["role"] for each in stack.status()["processes"] if each["role"] in roles
+    }
+    assert set(pids.values()) == roles
+    for pid in pids:
+        libraries = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+        assert f"{form.root}/storage/envelope." in libraries
+        assert f"{form.root}/payments/book." in libraries or pids[pid] == "gateway"
 
 
 def test_a_payment_from_the_command_line_has_its_receipt(stack: RunningStack) -> None:

@@ -1,0 +1,126 @@
+"""Making the compiled form: what is refused, what is cleared away. That it works, every stack of the tests shows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from ops.compiled import building
+from ops.compiled.building import COPIES_KEPT, CompilingFailed, ToolMissing, compile_checkout
+from ops.compiled.form import FILES_BESIDE, MARK, PACKAGES, copies_directory, is_copy
+
+MODULES = ("payments/one.py", "payments/two.py")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout of two modules that are compiled, one of which uses the other."""
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("")
+    (tmp_path / "payments" / "one.py").write_text(
+        "def doubled(number: int) -> int:\n    return 2 * number\n"
+    )
+    (tmp_path / "payments" / "two.py").write_text(
+        "from payments.one import doubled\n\n\ndef fourfold(number: int) -> int:\n    return doubled(doubled(number))\n"
+    )
+    for name in FILES_BESIDE:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("# Problems\n")
+    (tmp_path / "pyproject.toml").write_text("")
+    use_modules(monkeypatch, MODULES)
+    monkeypatch.setattr(building, "ENTRANCES", ("payments.two",))
+    return tmp_path
+
+
+def use_modules(monkeypatch: pytest.MonkeyPatch, modules: Sequence[str]) -> None:
+    for module in ("building", "form"):
+        monkeypatch.setattr(f"ops.compiled.{module}.COMPILED_MODULES", tuple(modules))
+
+
+def nothing(_text: str) -> None:
+    """Tell nobody."""
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+
+
+def test_a_copy_runs_machine_code_and_does_the_same(checkout: Path) -> None:
+    """What comes out is imported in place of the checkout's modules; a second time nothing is done."""
+    copy = compile_or_skip(checkout)
+    code = "import payments.two as two; print(two.__file__.endswith('.so'), two.fourfold(2 ** 70) == 2 ** 72)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env={"PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["True", "True"]
+    assert not list(copy.rglob("*.c"))
+    told: list[str] = []
+    assert compile_checkout(checkout, told.append) == copy
+    assert told == []
+
+
+def compile_or_skip(checkout: Path) -> Path:
+    try:
+        return compile_checkout(checkout, nothing)
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
+
+
+def test_no_compiler_is_told_with_what_to_install(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left behind, and the text says what to do."""
+    monkeypatch.setattr(building, "BASE_ENV", {"PATH": str(checkout)})
+    with pytest.raises(ToolMissing, match="apt-get install gcc"):
+        compile_checkout(checkout, nothing)
+    assert names_in(copies_directory(checkout)) == []
+
+
+def test_what_can_not_be_translated_is_told_and_leaves_nothing(checkout: Path) -> None:
+    """The text is mypyc's own, with file and line."""
+    (checkout / "payments" / "one.py").write_text(
+        "def doubled(number: int) -> int:\n    return str(number)\n"
+    )
+    with pytest.raises(CompilingFailed, match=r"payments/one\.py:2"):
+        compile_or_skip(checkout)
+    assert names_in(copies_directory(checkout)) == []
+
+
+def test_what_can_not_be_imported_is_no_copy(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each entrance is imported once before anything runs it."""
+    compile_nothing(monkeypatch)
+    monkeypatch.setattr(building, "ENTRANCES", ("payments.three",))
+    with pytest.raises(CompilingFailed, match=r"payments\.three"):
+        compile_or_skip(checkout)
+    assert names_in(copies_directory(checkout)) == []
+
+
+def test_old_copies_go(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some are kept for stacks that still run; what is no copy is not ours."""
+    compile_nothing(monkeypatch)
+    copies = copies_directory(checkout)
+    for number in range(COPIES_KEPT + 2):
+        (copies / f"old-{number}").mkdir(parents=True)
+        (copies / f"old-{number}" / MARK).write_text("")
+    (copies / "else").mkdir()
+    copy = compile_or_skip(checkout)
+    assert len([path for path in copies.iterdir() if is_copy(path)]) == COPIES_KEPT
+    assert is_copy(copy)
+    assert (copies / "else").is_dir()
+
+
+def compile_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes ten seconds, where it is not looked at."""
+    use_modules(monkeypatch, ())
+    monkeypatch.setattr(building, "_translated", lambda _work: [])
