@@ -14,13 +14,13 @@ FIRST ?= 0
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
 
-up: compiled  ## Install what is missing, start the local stack, take a demonstration payment
+up: install  ## Install what is missing, start the local stack, take a demonstration payment
 	@$(RUN)/tally up
 
 down:  ## Stop the local stack; its data stays in var/
 	@if [ -x $(RUN)/tally ]; then $(RUN)/tally down; else echo "Nothing is installed, so nothing runs."; fi
 
-test: compiled  ## Run the whole suite, on servers of its own
+test: install  ## Run the whole suite, on servers of its own
 	@$(RUN)/python -m pytest -n 2 --dist loadgroup -m "not campaign"
 
 test-campaigns: compiled  ## Run the tests that take a minute or more each, one after the other
@@ -35,7 +35,7 @@ check: install  ## Lint, formatting, types, import contracts
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 
-bench: compiled  ## Measure beside baselines, in the short form: shows that it works
+bench: install  ## Measure beside baselines, in the short form: shows that it works
 	@$(RUN)/tally bench --short
 
 sim: install  ## Simulate faults by seed: SEEDS=500, FIRST=0 (where to go on)

@@ -120,7 +120,7 @@ class LanePartitions:
 
     def suspend(self, partition_indexes: frozenset[int]) -> None:
         """Leave partitions alone until they are added anew or dropped."""
-        self._suspended |= partition_indexes & self.books.keys()
+        self._suspended |= partition_indexes.intersection(self.books)
         self._forget_messages(partition_indexes)
 
     def halt(self, partition_index: int) -> None:
@@ -222,5 +222,5 @@ class LanePartitions:
                 inbox.put_back(part, now_s)
 
     def _forget_messages(self, partition_indexes: frozenset[int]) -> None:
-        for partition_index in partition_indexes & self._inboxes.keys():
+        for partition_index in partition_indexes.intersection(self._inboxes):
             self._inboxes[partition_index].drop_messages()

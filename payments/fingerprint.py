@@ -157,7 +157,7 @@ def differs(a: bytes, b: bytes, fields: Sequence[str] = FIELDS) -> list[str]:
     """
     if same(a, b):
         return []
-    if fields is FIELDS and SPLIT_VERSION in (a[0], b[0]):
+    if fields == FIELDS and SPLIT_VERSION in (a[0], b[0]):
         # Where one of the two has splits and the other a seller, that place differs, too.
         fields = SPLIT_FIELDS
     found = [

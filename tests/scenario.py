@@ -261,10 +261,10 @@ class BookWorld:
         batch = Batch(commands=commands, known=known, answers=answers, due=due, now=self.now)
         batch = replace(batch, operations=operations, standings=list(found.standings.values()))
         batch = replace(batch, psp_events=psp_events, availability=Availability(self.refusing, {}))
-        memory = deepcopy(vars(self.book)["_open"]), self.book.head
+        memory = deepcopy(self.book._open), self.book.head
         decided = self.book.decide(batch)
         assert decided == self.book.decide(batch), "the same decision twice"
-        assert memory == (vars(self.book)["_open"], self.book.head), "deciding changes nothing"
+        assert memory == (self.book._open, self.book.head), "deciding changes nothing"
         if is_lost:
             self.claim()
             return decided

@@ -29,6 +29,7 @@ from loadtest.chaos.recording import (
 from loadtest.chaos.running import Runner
 from loadtest.chaos.sampling import EVERY_S, OFTEN_S, Sampler
 from loadtest.chaos.stack import ChaosShape, ChaosStack
+from ops.compiled.form import present_form
 from runtime.clock import SystemClock
 
 Progress = Callable[[str], None]

@@ -50,7 +50,9 @@ from runtime.config import GATEWAYS_MAX
     help="Every n-th request holds, end to end.  [default: 16]",
 )
 @click.option("--hosts-without-ray", is_flag=True, help="Run partition hosts as plain processes.")
-@click.option("--interpreted", is_flag=True, help="Leave the compiled form of our code aside.")
+@click.option(
+    "--compiled", is_flag=True, help="Run the compiled form of our code (`make compiled`)."
+)
 @click.option("--short", is_flag=True, help="A second each: shows that it works, compares nothing.")
 @click.option(
     "--orders",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ops.compiled.form import present_form
+from ops.compiled.form import COMPILED_VARIABLE, present_form
 from tests.acceptance.conftest import StackFactory
 from tests.acceptance.running_stack import RunningStack
 
@@ -69,20 +69,23 @@ def test_a_running_stack_tells_everything_about_itself(stack: RunningStack) -> N
     assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in host_pids} == {own}
 
 
-def test_gateways_and_hosts_run_compiled(stack: RunningStack) -> None:
-    """Where the checkout was compiled as it is, what every payment goes through is machine code."""
-    form = present_form({})
+@pytest.mark.campaign
+def test_gateways_and_hosts_run_compiled(stack_factory: StackFactory) -> None:
+    """A stack that is asked to runs machine code where every payment goes through, and settles payments."""
+    form = present_form({COMPILED_VARIABLE: "1"})
     if form.root is None:
-        pytest.skip(f"{form}; `make test` compiles where there is a C compiler")
+        pytest.skip(f"{form}; see `make compiled`")
+    running = stack_factory(environment={COMPILED_VARIABLE: "1"})
+    started = running.tally("up", "--hosts-without-ray")
+    assert started.returncode == 0, started.stderr
+    assert "Code: compiled" in started.stderr
     roles = {"gateway", "host"}
-    pids = {
-        each["pid"]: each["role"] for each in stack.status()["processes"] if each["role"] in roles
-    }
-    assert set(pids.values()) == roles
-    for pid in pids:
-        libraries = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+    processes = [each for each in running.status()["processes"] if each["role"] in roles]
+    assert {each["role"] for each in processes} == roles
+    for each in processes:
+        libraries = Path(f"/proc/{each['pid']}/maps").read_text(encoding="utf-8")
         assert f"{form.root}/storage/envelope." in libraries
-        assert f"{form.root}/payments/book." in libraries or pids[pid] == "gateway"
+        assert f"{form.root}/payments/book." in libraries or each["role"] == "gateway"
 
 
 def test_a_payment_from_the_command_line_has_its_receipt(stack: RunningStack) -> None:

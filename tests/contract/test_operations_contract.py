@@ -375,7 +375,7 @@ async def test_slices_keep_what_is_pending_apart(shard: Shard) -> None:
     successor = await Owner.claimed(shard.host())
     await successor.take(operations=[an_operation(OperationKind.REFUND, MANUAL, 2, 100)])
     await successor.answer()
-    key = next(key for key in vars(successor.book)["_accounts"] if key.kind.name == "WALLET")
+    key = next(key for key in successor.book._accounts if key.kind.name == "WALLET")
     heads = await successor.host.ledger.account_heads([(PARTITION, key)])
     head = heads[PARTITION, key]
     assert head.credits_pending_minor == 600

@@ -346,6 +346,8 @@ def _label(step: Step) -> str:
     callback: Any = step._callback
     owner = getattr(callback, "__self__", None)
     if type(owner) is asyncio.Task:
-        return owner.get_coro().__qualname__  # type: ignore[union-attr, no-any-return]
+        coroutine = owner.get_coro()
+        # One of the compiled form is an object of a class of its own.
+        return getattr(coroutine, "__qualname__", type(coroutine).__name__)
     callback = getattr(callback, "func", callback)
     return getattr(callback, "__qualname__", type(callback).__name__)

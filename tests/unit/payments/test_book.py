@@ -322,7 +322,7 @@ def test_a_slice_in_memory_is_never_overwritten() -> None:
 def test_the_cache_of_slices_is_bounded() -> None:
     """However many sellers there are, memory holds the slices of the last ones; the rest are loaded."""
     world = BookWorld()
-    accounts = vars(world.book)["_accounts"]
+    accounts = world.book._accounts
     world.post(an_order(1))
     world.carry_out(world.calls[0], Deed.CHARGE)
     (first, *_), head = list(accounts), next(iter(accounts.values()))
