@@ -38,7 +38,7 @@ ENTRANCES = (
 
 
 class ToolMissing(Exception):
-    """There is no C compiler, no header of Python, or no mypyc: says which, and how to get it."""
+    """There is no C compiler, or no header of Python: says which, and how to get it."""
 
 
 class CompilingFailed(Exception):
