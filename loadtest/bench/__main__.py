@@ -98,6 +98,8 @@ def main(
         backlog_max=2_000 if is_short else Options().backlog_max,
         is_short=is_short,
     )
+    if is_compiled and options.form.root is None:
+        raise click.UsageError(f"--compiled: {options.form.reason}")
     try:
         document = asyncio.run(_measure(names, options, orders, output))
     except asyncio.CancelledError:
