@@ -13,7 +13,7 @@ from uuid import UUID
 
 from gateway.appending import AppendLanes
 from gateway.idempotency import AppendState, BooksState, Verdict
-from gateway.lookups import Lookups, OrderKey
+from gateway.lookups import Lookups
 from gateway.open_requests import Decided, OpenRequest
 from gateway.settings import GatewaySettings
 from gateway.unreported import Unreported
@@ -28,7 +28,7 @@ from runtime.metrics import (
     Metrics,
 )
 from storage.queue_ports import GatewayQueue, QueueEntry
-from storage.read_ports import OperationLookup
+from storage.read_ports import LookupKey, OperationLookup, OrderLookup
 
 # How late a deadline may be noticed: small against the deadline, cheap with thousands of requests.
 TICK_S = 0.05
@@ -44,19 +44,19 @@ EVENT_KEPT_S = 60.0
 # memory stays bounded also while no report comes through at all.
 LATE_CHECKED_MAX = 2_000
 
-Held = Callable[[Sequence[OrderKey]], Awaitable[Iterable[UUID]]]
+Held = Callable[[Sequence[LookupKey]], Awaitable[Iterable[UUID]]]
 """Which of these the books hold. Raises StorageUnavailable."""
 
 
-async def _none_held(_keys: Sequence[OrderKey]) -> Iterable[UUID]:
+async def _none_held(_keys: Sequence[LookupKey]) -> Iterable[UUID]:
     return ()
 
 
-def lookup_key(entry: QueueEntry) -> OrderKey:
+def lookup_key(entry: QueueEntry) -> LookupKey:
     """Return what the books are asked for."""
     if entry.is_operation:
         return OperationLookup(entry.partition_index, entry.order_uuid)
-    return entry.partition_index, entry.order_uuid
+    return OrderLookup(entry.partition_index, entry.order_uuid)
 
 
 _REFUSED = Decided(Verdict.BACKPRESSURE, None, None, None, may_run=False)
@@ -262,10 +262,10 @@ class Accepting:
                 continue
 
 
-def _keys_of(entries: Iterable[QueueEntry]) -> tuple[list[OrderKey], list[OrderKey]]:
+def _keys_of(entries: Iterable[QueueEntry]) -> tuple[list[LookupKey], list[LookupKey]]:
     """Return the keys of orders, and those of checkouts; the books are not asked for events."""
-    orders: list[OrderKey] = []
-    checkouts: list[OrderKey] = []
+    orders: list[LookupKey] = []
+    checkouts: list[LookupKey] = []
     for entry in entries:
         if not entry.is_event:
             of_kind = checkouts if entry.is_checkout else orders

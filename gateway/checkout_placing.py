@@ -28,7 +28,7 @@ from runtime.faults import StorageUnavailable
 from storage.checkout_envelope import checkout_entry
 from storage.checkouts import CheckoutKey, CheckoutQueries
 from storage.queue_ports import KeyRecord
-from storage.read_ports import PaymentQueries, SellerRecord, StoredOrder
+from storage.read_ports import OrderLookup, PaymentQueries, SellerRecord, StoredOrder
 
 # As long as whoever posts one payment waits for the books; they are asked twice within a request's deadline.
 BOOKS_S_MAX = 2.0
@@ -116,7 +116,7 @@ class Placing:
         return partition_index(checkout_uuid, self._partition_count), checkout_uuid
 
     async def _record(self, key: CheckoutKey) -> KeyRecord | None:
-        record = await self._finding.record(key)
+        record = await self._finding.record(OrderLookup(*key))
         if isinstance(record, Problem):
             raise StorageUnavailable("redis", "too many look-ups wait")
         return record

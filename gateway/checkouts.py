@@ -26,7 +26,7 @@ from gateway.door import Answer
 from gateway.finding import NOT_FOUND, Finding
 from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
 from gateway.idempotency import Verdict
-from gateway.lookups import LOOKUP_KEYS_MAX, OrderKey
+from gateway.lookups import LOOKUP_KEYS_MAX
 from gateway.openapi.declarations import documented
 from gateway.parameters import cursor_problem, read_limit, single_parameters
 from gateway.payments import Party, Payments
@@ -44,7 +44,7 @@ from payments.commands import HostedPage, PaymentCommand
 from payments.partitioning import partition_index
 from runtime.faults import StorageUnavailable
 from storage.checkouts import CheckoutPage, CheckoutQueries
-from storage.read_ports import CursorUnknown, PaymentQueries, StoredOrder
+from storage.read_ports import CursorUnknown, OrderLookup, PaymentQueries, StoredOrder
 
 _CANT_TELL = store_unavailable("Whether this checkout exists can't be told now.", may_run=True)
 
@@ -236,7 +236,7 @@ class Checkouts:
         return response
 
     async def _found(
-        self, checkout: Checkout, order: CheckoutOrder, key: OrderKey
+        self, checkout: Checkout, order: CheckoutOrder, key: OrderLookup
     ) -> OrderView | Problem:
         found = await self._finding.find(key)
         if found is NOT_FOUND:
@@ -256,9 +256,9 @@ class Checkouts:
             found |= await self._queries.orders(keys[start : start + LOOKUP_KEYS_MAX])
         return found
 
-    def _with_keys(self, checkout: Checkout) -> list[tuple[CheckoutOrder, OrderKey]]:
+    def _with_keys(self, checkout: Checkout) -> list[tuple[CheckoutOrder, OrderLookup]]:
         """Return each order with where it is kept."""
         return [
-            (order, (partition_index(uuid, self._settings.partition_count), uuid))
+            (order, OrderLookup(partition_index(uuid, self._settings.partition_count), uuid))
             for order, uuid in zip(checkout.orders, checkout.order_uuids(), strict=True)
         ]

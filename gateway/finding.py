@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.lookups import Lookups, OrderKey
+from gateway.lookups import Lookups
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import accepted_view
 from gateway.seller_cache import SellerCache
@@ -14,7 +14,7 @@ from payments.answer import OrderView, splits_text
 from payments.commands import PaymentCommand
 from runtime.faults import StorageUnavailable
 from storage.queue_ports import GatewayQueue, KeyRecord
-from storage.read_ports import StoredOrder
+from storage.read_ports import LookupKey, OrderLookup, StoredOrder
 
 # A record must be on every copy promised before it is shown, which takes milliseconds.
 FIND_TIMEOUT_MS = 2_000
@@ -52,7 +52,7 @@ class Finding:
         for queue in queues:
             self._free.put_nowait(queue)
 
-    async def find(self, key: OrderKey) -> Found | Problem:
+    async def find(self, key: OrderLookup) -> Found | Problem:
         """Return the payment, or the problem: 404 when it is nowhere, 503 when that can't be told."""
         try:
             order = await self._lookups.find(key)
@@ -62,7 +62,7 @@ class Finding:
         except StorageUnavailable:
             return _CANT_TELL
 
-    async def record(self, key: OrderKey) -> KeyRecord | Problem | None:
+    async def record(self, key: LookupKey) -> KeyRecord | Problem | None:
         """Return what the queue holds under a key, also of what is no order. Raises StorageUnavailable."""
         if self._pending_count >= FINDS_PENDING_MAX:
             return _TOO_MANY
@@ -76,7 +76,7 @@ class Finding:
         finally:
             self._pending_count -= 1
 
-    async def _find_in_queue(self, key: OrderKey) -> Found | Problem:
+    async def _find_in_queue(self, key: OrderLookup) -> Found | Problem:
         record = await self.record(key)
         if isinstance(record, Problem):
             return record

@@ -11,10 +11,15 @@ from uuid import UUID
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from runtime.metrics import GATEWAY_LOOKUP_FAILURES, GATEWAY_LOOKUP_KEYS, Metrics
-from storage.read_ports import OperationLookup, PaymentQueries, Stored, StoredOperation, StoredOrder
-
-OrderKey = tuple[int, UUID]
-"""(partition_index, order_uuid); an operation's is an ``OperationLookup``."""
+from storage.read_ports import (
+    LookupKey,
+    OperationLookup,
+    OrderLookup,
+    PaymentQueries,
+    Stored,
+    StoredOperation,
+    StoredOrder,
+)
 
 Answer = asyncio.Future[Stored | None]
 
@@ -83,7 +88,7 @@ class Lookups:
         self._clock = clock
         self._keys_per_lookup = metrics.histogram(GATEWAY_LOOKUP_KEYS)
         self._failures = metrics.counter(GATEWAY_LOOKUP_FAILURES)
-        self._pending: deque[tuple[OrderKey, Asker]] = deque()
+        self._pending: deque[tuple[LookupKey, Asker]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_start_planned = False
         self._next_at_s = 0.0
@@ -100,7 +105,7 @@ class Lookups:
             silent_s is not None and now_s - silent_s >= SILENT_AFTER_S
         )
 
-    def ask(self, key: OrderKey) -> Answer:
+    def ask(self, key: LookupKey) -> Answer:
         """Return the future order, or None when the books hold none. Fails with StorageUnavailable.
 
         Cancel it when the answer is no longer wanted.
@@ -109,7 +114,7 @@ class Lookups:
         self.ask_for(key, _Future(answer))
         return answer
 
-    def ask_for(self, key: OrderKey, asker: Asker) -> None:
+    def ask_for(self, key: LookupKey, asker: Asker) -> None:
         """Look the order up and tell ``asker``, in a later turn of the loop or, when too many wait, now."""
         if len(self._pending) >= LOOKUPS_PENDING_MAX:
             fault = StorageUnavailable("postgres", "too many look-ups wait")
@@ -121,7 +126,7 @@ class Lookups:
             self._is_start_planned = True
             asyncio.get_running_loop().call_soon(self._start)
 
-    async def find(self, key: OrderKey) -> StoredOrder | None:
+    async def find(self, key: OrderLookup) -> StoredOrder | None:
         """Return the order, or None when the books hold none, within FIND_S_MAX. Raises StorageUnavailable."""
         found = await self._find(key)
         return found if isinstance(found, StoredOrder) else None
@@ -131,14 +136,14 @@ class Lookups:
         found = await self._find(key)
         return found if isinstance(found, StoredOperation) else None
 
-    async def _find(self, key: OrderKey) -> Stored | None:
+    async def _find(self, key: LookupKey) -> Stored | None:
         try:
             async with asyncio.timeout(FIND_S_MAX):
                 return await self.ask(key)
         except TimeoutError:
             raise StorageUnavailable("postgres", "no answer in time") from None
 
-    async def held(self, keys: Sequence[OrderKey]) -> list[UUID]:
+    async def held(self, keys: Sequence[LookupKey]) -> list[UUID]:
         """Return those of many orders that the books hold, asked apart from what requests ask.
 
         Raises StorageUnavailable.
@@ -177,15 +182,15 @@ class Lookups:
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
-    def _take(self) -> list[tuple[OrderKey, Asker]]:
-        batch: list[tuple[OrderKey, Asker]] = []
+    def _take(self) -> list[tuple[LookupKey, Asker]]:
+        batch: list[tuple[LookupKey, Asker]] = []
         while self._pending and len(batch) < LOOKUP_KEYS_MAX:
             asked = self._pending.popleft()
             if asked[1].is_lookup_wanted:
                 batch.append(asked)
         return batch
 
-    async def _run(self, batch: list[tuple[OrderKey, Asker]]) -> None:
+    async def _run(self, batch: list[tuple[LookupKey, Asker]]) -> None:
         self._keys_per_lookup.observe(len(batch))
         if self._silent_since_s is None:
             self._silent_since_s = self._clock.monotonic_s()
@@ -208,12 +213,12 @@ class Lookups:
         for (_, order_uuid), asker in batch:
             asker.found(found.get(order_uuid))
 
-    async def _fetch(self, keys: Sequence[OrderKey]) -> Mapping[UUID, Stored]:
+    async def _fetch(self, keys: Sequence[LookupKey]) -> Mapping[UUID, Stored]:
         """Ask for orders and, where there are any, for operations."""
         operations = [key for key in keys if isinstance(key, OperationLookup)]
         if not operations:
             return await self._queries.orders(keys)
-        orders = [key for key in keys if not isinstance(key, OperationLookup)]
+        orders = [key for key in keys if isinstance(key, OrderLookup)]
         found: dict[UUID, Stored] = {**await self._queries.operations(operations)}
         if orders:
             found |= await self._queries.orders(orders)

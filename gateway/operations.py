@@ -13,7 +13,7 @@ from gateway.door import Answer
 from gateway.finding import NOT_FOUND, Finding
 from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
 from gateway.idempotency import Verdict
-from gateway.lookups import Lookups, OrderKey
+from gateway.lookups import Lookups
 from gateway.open_requests import Decided
 from gateway.openapi.declarations import documented
 from gateway.operation_rendering import (
@@ -48,7 +48,13 @@ from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.envelope import accepted_at_ms
 from storage.operation_envelope import operation_entry
-from storage.read_ports import OperationLookup, PaymentQueries, StoredOperation, StoredOrder
+from storage.read_ports import (
+    OperationLookup,
+    OrderLookup,
+    PaymentQueries,
+    StoredOperation,
+    StoredOrder,
+)
 from storage.set_aside_orders import under_operation
 
 _IN_PROGRESS = Problem(
@@ -229,12 +235,12 @@ class Operations:
             return _IN_PROGRESS
         return order
 
-    def _payment_key(self, request: web.Request, merchant: Merchant) -> OrderKey | None:
+    def _payment_key(self, request: web.Request, merchant: Merchant) -> OrderLookup | None:
         key = parse_idempotency_key(request.match_info["id"])
         if key is None:
             return None
         order = order_uuid(merchant.merchant_id, merchant.mode, key)
-        return partition_index(order, self._settings.partition_count), order
+        return OrderLookup(partition_index(order, self._settings.partition_count), order)
 
     def _command(
         self,

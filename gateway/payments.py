@@ -17,7 +17,6 @@ from gateway.bodies import decode_body, read_body
 from gateway.door import Answer
 from gateway.finding import NOT_FOUND, Finding, Found
 from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
-from gateway.lookups import OrderKey
 from gateway.open_requests import Decided
 from gateway.openapi.declarations import documented
 from gateway.parameters import cursor_unknown, payment_filter, single_parameters
@@ -48,7 +47,7 @@ from payments.splits import Split
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.envelope import queue_entry
-from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord
+from storage.read_ports import CursorUnknown, OrderLookup, PaymentQueries, SellerRecord
 from storage.set_aside_orders import under_key
 from storage.uuids import DriverUuid
 
@@ -267,12 +266,12 @@ class Payments:
             splits=splits,
         )
 
-    def _order_key(self, request: web.Request, merchant: Merchant) -> OrderKey | None:
+    def _order_key(self, request: web.Request, merchant: Merchant) -> OrderLookup | None:
         key = parse_idempotency_key(request.match_info["id"])
         if key is None:
             return None
         order = _order_uuid(key, merchant)
-        return partition_index(order, self._settings.partition_count), order
+        return OrderLookup(partition_index(order, self._settings.partition_count), order)
 
 
 def _credited_id(merchant: Merchant, seller_id: str | None) -> str:

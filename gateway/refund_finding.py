@@ -13,7 +13,7 @@ from payments.identity import OperationKey
 from payments.operation_answer import OperationView
 from payments.operation_kinds import OperationKind
 from runtime.faults import StorageUnavailable
-from storage.read_ports import OperationLookup, StoredOperation
+from storage.read_ports import OperationLookup, OrderLookup, StoredOperation
 from storage.set_aside_orders import under_operation
 
 _CANT_TELL = store_unavailable("Whether this refund exists can't be told now.", may_run=True)
@@ -50,7 +50,7 @@ class RefundFinding:
             return _CANT_TELL if found is None else _shown(found, merchant)
         if not _is_of(merchant, command):
             return None
-        payment = await self._lookups.find((place.partition_index, command.payment_uuid))
+        payment = await self._lookups.find(OrderLookup(place.partition_index, command.payment_uuid))
         if payment is None:
             return _CANT_TELL
         return accepted_operation_view(command, payment, record.accepted_at_ms)

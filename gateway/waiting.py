@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from functools import partial
 from uuid import UUID
 
-from gateway.lookups import Answer, Lookups, OrderKey
+from gateway.lookups import Answer, Lookups
 from payments.lifecycle import PaymentState
 from runtime.clock import Clock
 from runtime.metrics import GATEWAY_WAITERS, Metrics
-from storage.read_ports import Stored, StoredOrder
+from storage.read_ports import LookupKey, Stored, StoredOrder
 
 # The fallback when a report was lost; a report comes within milliseconds.
 READ_AGAIN_S = 1.0
@@ -27,7 +27,7 @@ LAST_LOOK_S = 1.0
 class Waiter:
     """One held request. Use it in a ``with`` block, entered before the order is appended."""
 
-    def __init__(self, waiters: Waiters, key: OrderKey) -> None:
+    def __init__(self, waiters: Waiters, key: LookupKey) -> None:
         self._waiters = waiters
         self.key = key
         self.settled: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
@@ -58,8 +58,8 @@ class Waiters:
         self._lookups = lookups
         self._count_max = count_max
         self._clock = clock
-        self._by_order: dict[OrderKey, set[Waiter]] = {}
-        self._keys_by_uuid: dict[UUID, OrderKey] = {}
+        self._by_order: dict[LookupKey, set[Waiter]] = {}
+        self._keys_by_uuid: dict[UUID, LookupKey] = {}
         self._count = 0
         self._reading: asyncio.Task[None] | None = None
         metrics.gauge(GATEWAY_WAITERS).set_function(lambda: self._count)
@@ -79,11 +79,11 @@ class Waiters:
         """Whether one more request can be held; if not, it is answered at once, with 202."""
         return self._count < self._count_max
 
-    def waiter(self, key: OrderKey) -> Waiter:
+    def waiter(self, key: LookupKey) -> Waiter:
         """Return a waiter for the order, to be entered."""
         return Waiter(self, key)
 
-    async def last_look(self, key: OrderKey) -> Stored | None:
+    async def last_look(self, key: LookupKey) -> Stored | None:
         """Return the order as the books have it now, or None when they don't say in time."""
         answer = self._lookups.ask(key)
         await asyncio.wait((answer,), timeout=LAST_LOOK_S)
@@ -120,11 +120,11 @@ class Waiters:
             for key in list(self._by_order):
                 self._read(key)
 
-    def _read(self, key: OrderKey) -> None:
+    def _read(self, key: LookupKey) -> None:
         # All asked in one turn of the loop become one query.
         self._lookups.ask(key).add_done_callback(partial(self._was_read, key))
 
-    def _was_read(self, key: OrderKey, answer: Answer) -> None:
+    def _was_read(self, key: LookupKey, answer: Answer) -> None:
         if answer.cancelled() or answer.exception() is not None:
             return
         order = answer.result()

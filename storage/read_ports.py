@@ -109,11 +109,22 @@ Stored = StoredOrder | StoredOperation
 """What the books hold under one identity."""
 
 
+class OrderLookup(NamedTuple):
+    """Where an order is kept: what look-ups take, and readers of one payment."""
+
+    partition_index: int
+    order_uuid: UUID
+
+
 class OperationLookup(NamedTuple):
-    """The key of an operation, where look-ups take keys of both: a pair as an order's is."""
+    """Where an operation is kept."""
 
     partition_index: int
     operation_uuid: UUID
+
+
+LookupKey = OrderLookup | OperationLookup
+"""What is looked up, by its class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,13 @@ from runtime.clock import Clock, SystemClock
 if TYPE_CHECKING:
     from gateway.finding import Finding
     from gateway.idempotency import Verdict
-    from gateway.lookups import Lookups, OrderKey
+    from gateway.lookups import Lookups
     from gateway.problems import Problem
     from payments.answer import OrderView
     from payments.mode import Mode
     from storage.queue_gateway import RedisGatewayQueue
     from storage.queue_ports import AppendBatch
-    from storage.read_ports import PaymentQueries, StoredOrder
+    from storage.read_ports import OrderLookup, PaymentQueries, StoredOrder
 
 
 def _ack_before_wait() -> None:
@@ -75,7 +75,7 @@ def _queued_order_not_found() -> None:
     from gateway import finding
     from gateway.finding import Finding
 
-    async def find_in_queue(_self: Finding, _key: OrderKey) -> Problem:
+    async def find_in_queue(_self: Finding, _key: OrderLookup) -> Problem:
         return finding.NOT_FOUND
 
     replace_attribute(Finding, "_find_in_queue", find_in_queue)

@@ -33,7 +33,7 @@ from storage.api_keys import RANDOM_BYTES, issue_api_key
 from storage.envelope import accepted_at_ms
 from storage.queue_messages import message_of
 from storage.queue_ports import Message
-from storage.read_ports import KeyRole, MerchantRecord, StoredOrder
+from storage.read_ports import KeyRole, MerchantRecord, OrderLookup, StoredOrder
 from tests.fakes.fake_checkouts import FakeCheckouts
 from tests.fakes.fake_disputes import FakeDisputes
 from tests.fakes.fake_event_feed import FakeEventFeed
@@ -298,10 +298,10 @@ class GatewayStack:
             key=key,
         )
 
-    def order_key(self, idempotency_key: UUID, mode: Mode = Mode.TEST) -> tuple[int, UUID]:
+    def order_key(self, idempotency_key: UUID, mode: Mode = Mode.TEST) -> OrderLookup:
         """Return where the order of a key is kept."""
         order = order_uuid(MERCHANT_ID, mode, idempotency_key)
-        return partition_index(order, PARTITION_COUNT), order
+        return OrderLookup(partition_index(order, PARTITION_COUNT), order)
 
     def queued(self) -> list[PaymentCommand]:
         """Return every order's command in the streams."""

@@ -17,7 +17,7 @@ from gateway.lookups import (
 )
 from runtime.faults import StorageUnavailable
 from runtime.metrics import Metrics
-from storage.read_ports import StoredOrder
+from storage.read_ports import OrderLookup, StoredOrder
 from tests.fakes.fake_queries import FakeQueries
 from tests.unit.gateway.ticking import TickingClock
 
@@ -57,14 +57,14 @@ async def test_failures_without_a_success_count_after_a_second() -> None:
     lookups = Lookups(queries, clock=clock, metrics=Metrics())
     queries.is_available = False
     for _ in range(2):
-        answer = lookups.ask((0, uuid4()))
+        answer = lookups.ask(OrderLookup(0, uuid4()))
         await turns()
         assert isinstance(answer.exception(), StorageUnavailable)
         assert not lookups.is_away
         clock.pass_s(AWAY_AFTER_S / 2)
     assert lookups.is_away
     queries.is_available = True
-    assert await lookups.find((0, uuid4())) is None
+    assert await lookups.find(OrderLookup(0, uuid4())) is None
     assert not lookups.is_away
 
 
@@ -72,7 +72,7 @@ async def test_silence_counts_after_two_seconds() -> None:
     """A server that stands still is away long before its connections time out."""
     queries, clock = HeldUpQueries(), TickingClock()
     lookups = Lookups(queries, clock=clock, metrics=Metrics())
-    answer = lookups.ask((0, uuid4()))
+    answer = lookups.ask(OrderLookup(0, uuid4()))
     await turns()
     clock.pass_s(SILENT_AFTER_S - 0.1)
     assert not lookups.is_away
@@ -91,7 +91,7 @@ async def test_a_reader_waits_for_so_long_and_no_longer(monkeypatch: pytest.Monk
     monkeypatch.setattr("gateway.lookups.FIND_S_MAX", 0.01)
     lookups = Lookups(HeldUpQueries(), clock=TickingClock(), metrics=Metrics())
     with pytest.raises(StorageUnavailable, match="in time"):
-        await lookups.find((0, uuid4()))
+        await lookups.find(OrderLookup(0, uuid4()))
     await lookups.close()
 
 
@@ -100,17 +100,19 @@ async def test_after_a_crowd_the_next_look_up_gathers(monkeypatch: pytest.Monkey
     monkeypatch.setattr("gateway.lookups.LOOKUP_SPACING_S", 0.25)
     queries = CountingQueries()
     lookups = Lookups(queries, clock=TickingClock(), metrics=Metrics())
-    await lookups.find((0, uuid4()))
-    await asyncio.gather(*(lookups.ask((0, uuid4())) for _ in range(LOOKUP_CROWDED_KEYS)))
+    await lookups.find(OrderLookup(0, uuid4()))
+    await asyncio.gather(
+        *(lookups.ask(OrderLookup(0, uuid4())) for _ in range(LOOKUP_CROWDED_KEYS))
+    )
     assert queries.counts == [1, LOOKUP_CROWDED_KEYS]
-    first = lookups.ask((0, uuid4()))
+    first = lookups.ask(OrderLookup(0, uuid4()))
     await turns()
-    second = lookups.ask((0, uuid4()))
+    second = lookups.ask(OrderLookup(0, uuid4()))
     await turns()
     assert queries.counts == [1, LOOKUP_CROWDED_KEYS]
     assert await first is None
     assert await second is None
-    await lookups.find((0, uuid4()))
+    await lookups.find(OrderLookup(0, uuid4()))
     assert queries.counts == [1, LOOKUP_CROWDED_KEYS, 2, 1]
     await lookups.close()
 
@@ -121,7 +123,7 @@ async def test_closing_starts_nothing_more() -> None:
     lookups = Lookups(queries, clock=TickingClock(), metrics=Metrics())
     answers = []
     for _ in range(LOOKUPS_IN_FLIGHT_MAX + 1):
-        answers.append(lookups.ask((0, uuid4())))
+        answers.append(lookups.ask(OrderLookup(0, uuid4())))
         await turns()
     await lookups.close()
     await turns()
