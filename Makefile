@@ -9,22 +9,27 @@ SEEDS ?= 500
 FIRST ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test test-fast test-campaigns check bench compiled sim format clean install
+.PHONY: help up down test test-compiled test-fast test-campaigns check bench compiled sim format clean install
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
 
-up: install  ## Install what is missing, start the local stack, take a demonstration payment
+up: install  ## Install and compile what is missing, start the local stack, take a demonstration payment
+	@$(RUN)/python -P -m ops.compiled || true
 	@$(RUN)/tally up
 
 down:  ## Stop the local stack; its data stays in var/
 	@if [ -x $(RUN)/tally ]; then $(RUN)/tally down; else echo "Nothing is installed, so nothing runs."; fi
 
-test: install  ## Run the whole suite, on servers of its own
+test: compiled  ## Run the whole suite, on servers of its own
 	@$(RUN)/python -m pytest -n 2 --dist loadgroup -m "not campaign"
 
-test-campaigns: compiled  ## Run the tests that take a minute or more each, one after the other
+test-campaigns: test-compiled  ## Run the tests that take a minute or more each, one after the other
 	@$(RUN)/python -m pytest -m campaign
+
+test-compiled: compiled  ## Run what needs no server of ours in the compiled form of the code
+	@PYTHONPATH="$$($(RUN)/python -P -m ops.compiled --path)" $(RUN)/python -P -m pytest -n 2 --dist loadgroup \
+		-p no:cacheprovider -m "not campaign" tests/unit tests/contract tests/simulation
 
 test-fast: install  ## Run the unit tests alone: no servers, a few seconds
 	@$(RUN)/python -m pytest -x -q -n 2 --dist worksteal --hypothesis-profile=fast tests/unit
@@ -35,7 +40,7 @@ check: install  ## Lint, formatting, types, import contracts
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 
-bench: install  ## Measure beside baselines, in the short form: shows that it works
+bench: compiled  ## Measure beside baselines, in the short form: shows that it works
 	@$(RUN)/tally bench --short
 
 sim: install  ## Simulate faults by seed: SEEDS=500, FIRST=0 (where to go on)

@@ -20,7 +20,7 @@ import click
 import msgspec
 
 from loadtest.filling import ORDERS_PER_FLUSH, BookFiller
-from loadtest.logged_psp import LoggedPsp
+from loadtest.logged_psp import logged_psp
 from loadtest.orders import drawn_orders, open_shop
 from ops.local.faults import LocalFault
 from ops.local.layout import HomeLock, StackHome
@@ -80,7 +80,7 @@ async def _fill(
     declined_share: float,
 ) -> float:
     clock = SystemClock()
-    psp = LoggedPsp(name=PSP_NAME, seed=SIMULATOR_SEED, directory=oracle, clock=clock)
+    psp = logged_psp(name=PSP_NAME, seed=SIMULATOR_SEED, directory=oracle, clock=clock)
     filler = BookFiller(config, psp, clock)
     try:
         await filler.claim(uuid4())

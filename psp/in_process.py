@@ -1,14 +1,14 @@
 """A PSP inside our own process: the simulator's rules without HTTP and without a log.
 
-For engine benchmarks and unit tests only. It forgets everything when the process ends.
+For benchmarks, filled books and tests only. Unless it is given a journal, it forgets everything when the process ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -30,6 +30,31 @@ _CHARGE = msgspec.json.Decoder(ChargeRequest)
 _ENCODER = msgspec.json.Encoder()
 
 
+class Journal(Protocol):
+    """Where a PSP's records go before they count."""
+
+    async def append(self, record: Record) -> None:
+        """Return once the record is kept, and the state has it."""
+        ...
+
+    async def close(self) -> None:
+        """Keep what is under way, and end."""
+        ...
+
+
+class _Memory:
+    """Forgets with the process."""
+
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
+
+    async def append(self, record: Record) -> None:
+        self._state.apply(record)
+
+    async def close(self) -> None:
+        pass
+
+
 class InProcessPsp:
     """Answers as the simulator would. A lost answer is UNKNOWN at once: no test waits for a time-
     out.
@@ -47,15 +72,18 @@ class InProcessPsp:
         clock: Clock,
         scenario: Scenario | None = None,
         sleep: Sleep = asyncio.sleep,
+        journal: Callable[[SandboxState], Journal] = _Memory,
     ) -> None:
+        """``journal`` is made once, for the state that it tells of every record."""
         self._name = name
         self._account = account
         self._sleep = sleep
         self._running: set[object] = set()
         self._state = SandboxState(seed=seed)
+        self._journal = journal(self._state)
         self._sandbox = Sandbox(
             self._state,
-            append=self._append,
+            append=self._journal.append,
             clock=clock,
             sleep=sleep,
             public_url="https://sandbox.invalid",
@@ -110,9 +138,14 @@ class InProcessPsp:
         return settlement_lines(self._state.settlement_rows(int(since.timestamp() * 1000)))
 
     async def close(self) -> None:
-        """Nothing to close."""
+        await self._journal.close()
 
     # -- what only a sandbox has ------------------------------------------------------------------
+
+    @property
+    def state(self) -> SandboxState:
+        """What it remembers."""
+        return self._state
 
     def set_scenario(self, scenario: Scenario) -> None:
         self._sandbox.scenario = scenario
@@ -141,9 +174,6 @@ class InProcessPsp:
 
     def totals(self) -> Totals:
         return self._state.totals()
-
-    async def _append(self, record: Record) -> None:
-        self._state.apply(record)
 
     async def _change(
         self,

@@ -7,6 +7,7 @@ import os
 import pytest
 from hypothesis import settings
 
+from ops.compiled.form import CHECKOUT, is_copy
 from tests.groups import GroupScheduling, rank_of
 from tests.memory_disk import use_memory_disk
 from tests.queue_farms import cluster_farm, own_cluster_farm, own_sentinel_farm, sentinel_farm
@@ -40,6 +41,10 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put first what takes longest, so that no worker has a long group left at the end."""
     items.sort(key=lambda item: rank_of(item.nodeid))
+    if is_copy(CHECKOUT):
+        for item in items:
+            if item.get_closest_marker("interpreted"):
+                item.add_marker(pytest.mark.skip(reason="the code is compiled"))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -53,7 +53,7 @@ def _writable(_context: click.Context, _option: click.Parameter, path: Path | No
 @click.option("--connections", type=int, default=Options().connections)
 @click.option("--held-every", type=int, default=Options().held_every)
 @click.option("--hosts-without-ray", is_flag=True)
-@click.option("--compiled", "is_compiled", is_flag=True)
+@click.option("--interpreted", "is_interpreted", is_flag=True)
 @click.option("--short", "is_short", is_flag=True)
 @click.option("--json", "is_json", is_flag=True)
 @click.option(
@@ -73,7 +73,7 @@ def main(
     connections: int,
     held_every: int,
     hosts_without_ray: bool,
-    is_compiled: bool,
+    is_interpreted: bool,
     is_short: bool,
     is_json: bool,
     html_path: Path | None,
@@ -93,13 +93,11 @@ def main(
         connections=connections,
         held_every=held_every,
         is_ray_used=not hosts_without_ray,
-        is_compiled=is_compiled,
+        is_interpreted=is_interpreted,
         pool_sizes=(16,) if is_short else Options().pool_sizes,
         backlog_max=2_000 if is_short else Options().backlog_max,
         is_short=is_short,
     )
-    if is_compiled and options.form.root is None:
-        raise click.UsageError(f"--compiled: {options.form.reason}")
     try:
         document = asyncio.run(_measure(names, options, orders, output))
     except asyncio.CancelledError:

@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from loadtest.bench.generator.job import Shape
-from ops.compiled.form import COMPILED_VARIABLE, Form, present_form
+from ops.compiled.form import INTERPRETED_VARIABLE, Form, present_form
 
 IN_PROCESS = "in_process"
 SIMULATOR = "simulator"
@@ -112,8 +112,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     hosts: int = 1
     """Two cores have no room for more: more processes only make the batches of each smaller."""
     is_ray_used: bool = True
-    is_compiled: bool = False
-    """Whether the compiled form of the code is run."""
+    is_interpreted: bool = False
+    """Whether the compiled form of the code is left aside, also where there is one."""
     pool_sizes: tuple[int, ...] = (8, 16, 32)
     """Connections that the handwritten service has in all; the best counts."""
     backlog_max: int = 12_000
@@ -123,7 +123,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def environment(self) -> Mapping[str, str]:
         """What the stack is started with."""
-        return {COMPILED_VARIABLE: "1"} if self.is_compiled else {}
+        return {INTERPRETED_VARIABLE: "1"} if self.is_interpreted else {}
 
     @property
     def form(self) -> Form:

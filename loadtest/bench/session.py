@@ -42,6 +42,7 @@ class Session:
     async def run(self) -> dict[str, Any]:
         """Return the document of ``tally bench --json``. Raises BenchFailed, LocalFault."""
         machine = machine_facts(self._options.form)
+        self._progress(f"our code: {machine['code']}")
         self._progress("generator: how fast it is by itself")
         generator_rate = await _generator_rate(self._options)
         for round_no in range(1, self._options.repeat + 1):

@@ -51,7 +51,9 @@ from runtime.config import GATEWAYS_MAX
 )
 @click.option("--hosts-without-ray", is_flag=True, help="Run partition hosts as plain processes.")
 @click.option(
-    "--compiled", is_flag=True, help="Run the compiled form of our code (`make compiled`)."
+    "--interpreted",
+    is_flag=True,
+    help="Leave the compiled form of our code (`make compiled`) aside.",
 )
 @click.option("--short", is_flag=True, help="A second each: shows that it works, compares nothing.")
 @click.option(

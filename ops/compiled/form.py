@@ -2,7 +2,7 @@
 
 A copy lies in ``build/compiled/<digest>/``, and the digest is of every file it was made of. So what was edited
 since is never run in its old state, a stack that runs keeps its copy while another is made, and where there is
-none, or it was removed or not asked for, everything is interpreted: slower, and the same in all else.
+none, or it was removed or not wanted, everything is interpreted: slower, and the same in all else.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ PACKAGES = ("actors", "gateway", "ops", "payments", "psp", "runtime", "storage")
 FILES_BESIDE = ("docs/problems.md",)
 # In the root of a copy, written last: what has none is no copy, or not yet.
 MARK = "COMPILED"
-# "1": run the compiled form where there is one. Not the default yet (docs/ARCHITECTURE.md).
-COMPILED_VARIABLE = "TALLY_COMPILED"
+# "1": run our code interpreted, also where there is a compiled form.
+INTERPRETED_VARIABLE = "TALLY_INTERPRETED"
 
 
 class Form(NamedTuple):
@@ -47,8 +47,8 @@ def present_form(environment: Mapping[str, str], checkout: Path = CHECKOUT) -> F
     """Return the form for processes started now, by whoever has this environment."""
     if is_copy(checkout):
         return Form(checkout, "")
-    if environment.get(COMPILED_VARIABLE) != "1":
-        return Form(None, "the compiled form was not asked for")
+    if environment.get(INTERPRETED_VARIABLE) == "1":
+        return Form(None, "asked for")
     if environment.get(MUTANT_VARIABLE):
         return Form(None, "a defect is put in, which machine code does not take")
     if not (checkout / "pyproject.toml").exists():

@@ -77,6 +77,7 @@ COMPILED_MODULES: tuple[str, ...] = (
     "payments/transfers.py",
     "payments/writing.py",
     "psp/classification.py",
+    "psp/in_process.py",
     "psp/simulator/behaviour.py",
     "psp/simulator/decisions.py",
     "psp/simulator/fees.py",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ops.compiled.form import COMPILED_VARIABLE, present_form
+from ops.compiled.form import present_form
 from ops.local.faults import HomeInUse, LocalFault
 from ops.local.layout import STACK_ID_VARIABLE, StackHome
 from ops.local.leftovers import marked_leftovers, stop_leftovers
@@ -53,8 +53,7 @@ def start_stack(settings: StackSettings, progress: Progress) -> StackState:
             raise HomeInUse(home.root)
         return _follow(home, state.daemon_pid, None, progress)
     form = present_form(settings.passed_environment)
-    if COMPILED_VARIABLE in settings.passed_environment:
-        progress(f"Code: {form}")
+    progress(f"Code: {form}")
     log_path = home.log_path("stack")
     rotate_if_larger(log_path)
     with log_path.open("ab") as log:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops.compiled.form import COMPILED_VARIABLE
+from ops.compiled.form import INTERPRETED_VARIABLE
 from runtime.mutation import MUTANT_VARIABLE, TEST_STACK_VARIABLE
 
 HOME_DEFAULT = "var"
@@ -25,7 +25,7 @@ _PASSED_NAMES = frozenset(
         "TALLY_CRASH_ORDER",
         "TALLY_FREEZE_AT",
         "TALLY_RAISE_ON",
-        COMPILED_VARIABLE,
+        INTERPRETED_VARIABLE,
         MUTANT_VARIABLE,
         TEST_STACK_VARIABLE,
         # Another allocator, or the library of `tally chaos` that shifts clocks, with its table.

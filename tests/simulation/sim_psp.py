@@ -11,13 +11,15 @@ from typing import Any
 
 from payments.attempts import PspAnswer, ResultClass
 from psp.classification import not_sent, of_another_request, unknown
+from psp.in_process import InProcessPsp
 from psp.port import Capabilities, ChargeTerms, SettlementLine
 from psp.simulator.behaviour import digest_of_key, reference_of_digest
+from psp.simulator.state import SandboxState
 from runtime.clock import Clock
 from tests.simulation.net import Net, Wire, WireBroken
 from tests.simulation.ports import Time
 from tests.simulation.records import PspRecord
-from tests.simulation.webhooks import TellingPsp
+from tests.simulation.webhooks import TellingJournal
 
 # Longer than any caller waits: the callers' own patience decides.
 FOR_EVER_S = 3_600.0
@@ -49,12 +51,14 @@ class SimPspServer:
         self.prepares = prepares
         self._prepared: dict[str, bytes] = {}
         self._seed = random.Random(f"{seed}:psp:{name}").getrandbits(32)
-        self.inner = TellingPsp(
+        self.journal: TellingJournal
+        self.inner = InProcessPsp(
             name=name,
             account="default",
             seed=self._seed,
             clock=clock,
             sleep=asyncio.sleep,
+            journal=self._journal_of,
         )
         self._random = random.Random(f"{seed}:psp-words:{name}")
         self._stored_500 = stored_500
@@ -63,6 +67,10 @@ class SimPspServer:
         self._first_seen_s: dict[str, float] = {}
         self._canceled: dict[str, None] = {}
         """Keys that somebody wanted canceled, in their order."""
+
+    def _journal_of(self, state: SandboxState) -> TellingJournal:
+        self.journal = TellingJournal(state)
+        return self.journal
 
     def record(self) -> PspRecord:
         """Return everything that the PSP knows to have happened."""

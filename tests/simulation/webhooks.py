@@ -42,20 +42,20 @@ class Receiver(Protocol):
         ...
 
 
-class TellingPsp(InProcessPsp):
-    """Tells what it has made durable. Made in parts: what listens is there later than the PSP."""
+class TellingJournal:
+    """Tells what the PSP has made durable. Made in parts: what listens is there later than the PSP."""
 
-    on_record: Callable[[Record], None] | None = None
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
+        self.on_record: Callable[[Record], None] | None = None
 
-    @property
-    def state(self) -> SandboxState:
-        """What it remembers."""
-        return self._state
-
-    async def _append(self, record: Record) -> None:
-        await super()._append(record)
+    async def append(self, record: Record) -> None:
+        self._state.apply(record)
         if self.on_record is not None:
             self.on_record(record)
+
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
 class WebhookLine:
@@ -63,7 +63,8 @@ class WebhookLine:
 
     def __init__(
         self,
-        psp: TellingPsp,
+        psp: InProcessPsp,
+        journal: TellingJournal,
         receivers: Sequence[Receiver],
         *,
         cell: Cell,
@@ -96,7 +97,7 @@ class WebhookLine:
         """What still has to be taken."""
         self.taken: Counter[str] = Counter()
         """By kind of sending (psp.simulator.webhooks)."""
-        psp.on_record = self._told
+        journal.on_record = self._told
 
     def _told(self, record: Record) -> None:
         body = told_by(self._psp.state, record)

@@ -86,6 +86,7 @@ class World:
         self.webhooks = [
             WebhookLine(
                 psp.inner,
+                psp.journal,
                 self.gateways,
                 cell=loop.cell(f"{psp.link}-webhooks"),
                 net=http,

@@ -82,6 +82,7 @@ async def test_books_that_can_not_be_carried_on_stop_their_partition_alone(
     assert tried.count(2) == 1
 
 
+@pytest.mark.interpreted
 async def test_a_hand_over_that_failed_leaves_no_order_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -130,6 +131,7 @@ async def test_the_ledgers_time_is_known_from_the_claim(monkeypatch: pytest.Monk
         assert host._lanes[0]._ports.ledger_clock.now().year == 2020
 
 
+@pytest.mark.interpreted
 async def test_a_defect_halts_its_partition_and_nobody_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

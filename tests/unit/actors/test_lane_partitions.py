@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
+import pytest
+
 from actors.calls import PspCalls
 from actors.inbox import Inbox
 from actors.lane_partitions import LanePartitions
@@ -18,6 +20,7 @@ class IdleCalls:
         return False
 
 
+@pytest.mark.interpreted
 async def test_what_a_flush_had_no_room_for_is_told_from_what_came_meanwhile() -> None:
     """A lane must not pause for long while work of before its flush waits, in partitions that work."""
     clock = ManualClock()

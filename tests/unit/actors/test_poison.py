@@ -72,6 +72,7 @@ async def test_an_undecodable_order_is_set_aside_and_its_neighbours_settle() -> 
 
 
 @pytest.mark.parametrize("mistake", [InvariantViolation, KeyError, ValueError])
+@pytest.mark.interpreted
 async def test_a_handler_that_raises_for_one_order_sets_that_one_aside(
     monkeypatch: pytest.MonkeyPatch, mistake: type[Exception]
 ) -> None:
@@ -157,6 +158,7 @@ async def test_a_fingerprint_of_another_version_is_none() -> None:
     assert not world.books.orders
 
 
+@pytest.mark.interpreted
 async def test_replay_takes_the_original_in_under_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the handler is mended the order runs; a second replay is refused and changes nothing."""
     take_in = Decision._take_in

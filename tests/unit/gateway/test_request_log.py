@@ -75,6 +75,7 @@ def _timestamp(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
+@pytest.mark.interpreted
 async def test_a_request_of_hours_fits_into_its_row(
     stack: GatewayStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

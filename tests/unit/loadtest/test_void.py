@@ -16,7 +16,6 @@ from loadtest.bench.figures import GENERATOR
 from loadtest.bench.generator.job import Latencies, LoadResult
 from loadtest.bench.measuring import Reading
 from loadtest.bench.processes import Meter
-from ops.compiled.form import Form
 from tests.unit.loadtest.test_report_html import document
 
 
@@ -115,15 +114,6 @@ def test_a_page_that_can_not_be_written_is_refused_first(
     done = CliRunner().invoke(command.main, ["--html", str(folder / "bench.html")])
     assert done.exit_code == 2
     assert ("can't be written" if is_folder_there else "there is no directory") in done.stderr
-
-
-def test_figures_of_a_form_that_is_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks for the compiled form gets no interpreted figures, but what to do."""
-    nothing = Form(None, "nothing was compiled; see `make compiled`")
-    monkeypatch.setattr("loadtest.bench.plan.present_form", lambda _environment: nothing)
-    done = CliRunner().invoke(command.main, ["accept", "--compiled"])
-    assert done.exit_code == 2
-    assert "--compiled: nothing was compiled; see `make compiled`" in done.stderr
 
 
 def test_usage_errors_name_the_command() -> None:

@@ -14,6 +14,7 @@ from tests.fuzz.guided import Findings, PromiseBroken, Target, fuzz
 INPUTS = 3_000
 
 
+@pytest.mark.interpreted
 def test_any_bytes_decode_or_raise_the_one_fault() -> None:
     """Whatever lies on the stream is a command that stays itself when encoded again, or is set aside."""
     found = fuzz(TARGET, seeds(), seed=1, is_over=lambda found: found.input_count >= INPUTS)

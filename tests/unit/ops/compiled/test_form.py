@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ops.compiled.form import (
-    COMPILED_VARIABLE,
     FILES_BESIDE,
+    INTERPRETED_VARIABLE,
     MARK,
     PACKAGES,
     copies_directory,
@@ -20,7 +20,6 @@ from ops.compiled.modules import COMPILED_MODULES
 from runtime.mutation import MUTANT_VARIABLE
 
 ROOT = Path(__file__).parents[4]
-ASKED = {COMPILED_VARIABLE: "1"}
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_a_copy_of_this_very_code_is_run(checkout: Path) -> None:
     """Processes are pointed at the copy, and are told to be compiled."""
-    form = present_form(ASKED, checkout)
+    form = present_form({}, checkout)
     assert form.root == copies_directory(checkout) / digest_of(checkout)
     assert form.environment == {"PYTHONPATH": str(form.root)}
     assert str(form) == "compiled"
@@ -51,7 +50,7 @@ def test_a_copy_of_this_very_code_is_run(checkout: Path) -> None:
 def test_edited_code_is_never_run_in_its_old_state(checkout: Path, name: str) -> None:
     """A change of any file, also one that is not compiled, makes everything interpreted."""
     (checkout / name).write_text("NUMBER = 2\n")
-    form = present_form(ASKED, checkout)
+    form = present_form({}, checkout)
     assert form.environment == {}
     assert "changed since it was compiled" in str(form)
 
@@ -73,32 +72,32 @@ def test_what_python_makes_of_it_is_no_change(checkout: Path) -> None:
 def test_a_copy_that_is_not_whole_is_none(checkout: Path) -> None:
     """The mark is written last: without it the copy was cut short."""
     (copies_directory(checkout) / digest_of(checkout) / MARK).unlink()
-    assert "nothing was compiled" in str(present_form(ASKED, checkout))
+    assert "nothing was compiled" in str(present_form({}, checkout))
 
 
-def test_it_has_to_be_asked_for(checkout: Path) -> None:
-    """It is not the default."""
-    for environment in ({}, {COMPILED_VARIABLE: "0"}):
-        form = present_form(environment, checkout)
-        assert form.environment == {}
-        assert "not asked for" in str(form)
+def test_it_can_be_left_aside(checkout: Path) -> None:
+    """Whoever looks for a fault wants to see the code that runs."""
+    form = present_form({INTERPRETED_VARIABLE: "1"}, checkout)
+    assert form.environment == {}
+    assert str(form) == "interpreted: asked for"
+    assert present_form({INTERPRETED_VARIABLE: "0"}, checkout).root is not None
 
 
 def test_a_mutant_is_put_into_what_can_be_changed(checkout: Path) -> None:
     """Methods of machine code can't be replaced."""
-    assert present_form({**ASKED, MUTANT_VARIABLE: "fence_skipped"}, checkout).root is None
+    assert present_form({MUTANT_VARIABLE: "fence_skipped"}, checkout).root is None
 
 
 def test_what_is_installed_is_interpreted(checkout: Path) -> None:
     """A wheel has no build beside it."""
     (checkout / "pyproject.toml").unlink()
-    assert "installed" in str(present_form(ASKED, checkout))
+    assert "installed" in str(present_form({}, checkout))
 
 
 def test_a_copy_runs_itself(checkout: Path) -> None:
     """Whoever runs from a copy starts children from it, whatever has become of the checkout."""
     copy = copies_directory(checkout) / digest_of(checkout)
-    assert present_form(ASKED, copy).root == copy
+    assert present_form({}, copy).root == copy
 
 
 def test_every_module_named_is_there() -> None:
