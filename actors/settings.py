@@ -102,7 +102,7 @@ CROWDED_COUNT = 16
 # Where a flush of so many takes longer than that pause, the machine has no time to spare: flushes follow each
 # other without one, and what a flush costs however little it holds is taken from the next payments. There the
 # pause is longer (docs/ARCHITECTURE.md has the figures), unless work waits that the flush had no room for.
-BUSY_SPACING_S = 0.1
+BUSY_SPACING_S = 0.06
 BUSY_COUNT = 100
 
 

@@ -128,6 +128,7 @@ async def test_what_nobody_captures_is_given_back() -> None:
     assert world.books.timers == {}
 
 
+@pytest.mark.interpreted
 async def test_what_was_parked_counts_while_its_owner_takes_it_up_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

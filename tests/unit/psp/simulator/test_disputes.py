@@ -79,7 +79,7 @@ async def test_a_webhook_of_a_dispute_is_read(
     record = ChangeRecord(
         charge_key="key.1", kind=kind, key=None, amount=300, fingerprint=0, refusal=None, at_ms=1
     )
-    body = told_by(vars(psp)["_state"], record)
+    body = told_by(psp.state, record)
     assert body is not None
     notice = read_sandbox_webhook(msgspec.json.encode(body))
     assert notice is not None
