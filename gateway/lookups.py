@@ -150,7 +150,11 @@ class Lookups:
         """
         held: list[UUID] = []
         for start in range(0, len(keys), LOOKUP_KEYS_MAX):
-            held += await self._fetch(keys[start : start + LOOKUP_KEYS_MAX])
+            chunk = keys[start : start + LOOKUP_KEYS_MAX]
+            orders = [key for key in chunk if isinstance(key, OrderLookup)]
+            held += await self._queries.known_orders(orders)
+            operations = [key for key in chunk if isinstance(key, OperationLookup)]
+            held += await self._queries.operations(operations)
         return held
 
     async def close(self) -> None:
@@ -195,7 +199,7 @@ class Lookups:
         if self._silent_since_s is None:
             self._silent_since_s = self._clock.monotonic_s()
         try:
-            found = await self._fetch([key for key, _ in batch])
+            found = await self._fetch(batch)
         except StorageUnavailable as fault:
             self._failures.inc()
             if self._failing_since_s is None:
@@ -213,15 +217,28 @@ class Lookups:
         for (_, order_uuid), asker in batch:
             asker.found(found.get(order_uuid))
 
-    async def _fetch(self, keys: Sequence[LookupKey]) -> Mapping[UUID, Stored]:
-        """Ask for orders and, where there are any, for operations."""
-        operations = [key for key in keys if isinstance(key, OperationLookup)]
-        if not operations:
-            return await self._queries.orders(keys)
-        orders = [key for key in keys if isinstance(key, OrderLookup)]
-        found: dict[UUID, Stored] = {**await self._queries.operations(operations)}
-        if orders:
-            found |= await self._queries.orders(orders)
+    async def _fetch(self, batch: Sequence[tuple[LookupKey, Asker]]) -> Mapping[UUID, Stored]:
+        """Ask for orders and, where there are any, for operations.
+
+        Whoever wants to know asks for what is there; an order that was posted is new, nearly always.
+        """
+        wanted: list[OrderLookup] = []
+        posted: list[OrderLookup] = []
+        operations: list[OperationLookup] = []
+        for key, asker in batch:
+            if isinstance(key, OperationLookup):
+                operations.append(key)
+            elif isinstance(asker, _Future):
+                wanted.append(key)
+            else:
+                posted.append(key)
+        found: dict[UUID, Stored] = {}
+        if operations:
+            found.update(await self._queries.operations(operations))
+        if posted and (known := await self._queries.known_orders(posted)):
+            wanted += [key for key in posted if key.order_uuid in known]
+        if wanted:
+            found.update(await self._queries.orders(wanted))
         return found
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from uuid import UUID
 
@@ -49,6 +49,12 @@ class PostgresQueries:
 
     def __init__(self, pool: ReadPool) -> None:
         self._pool = pool
+
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Set[UUID]:
+        if not keys:
+            return frozenset()
+        rows = await self._pool.fetch(_SQL["known_orders"], *_columns(keys))
+        return frozenset(row["order_uuid"] for row in rows)
 
     async def orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOrder]:
         if not keys:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -225,6 +225,13 @@ SellerKey = tuple[int, Mode, str]
 
 class PaymentQueries(Protocol):
     """Reads from the primary. Every method raises StorageUnavailable when it can't be read."""
+
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Set[UUID]:
+        """Return the order_uuids of those ``(partition_index, order_uuid)`` for which ``orders`` has something to tell.
+
+        For keys of which hardly any is known: it costs the server a quarter of what ``orders`` does.
+        """
+        ...
 
     async def orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOrder]:
         """Return by order_uuid those of ``(partition_index, order_uuid)`` that are in the books.

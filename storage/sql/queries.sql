@@ -1,5 +1,26 @@
 -- Reads of orders, transfers and wallets. Every statement is one snapshot.
 
+-- known_orders --
+-- Which keys orders would find. New orders are looked for all the time, of which none is there; and setting up all
+-- that orders needs, in each partition's tables, takes longer than finding nothing.
+SELECT o.order_uuid
+FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
+CROSS JOIN LATERAL (
+    SELECT candidate.order_uuid FROM payment_order AS candidate
+    WHERE candidate.order_uuid = wanted.order_uuid
+      AND candidate.partition_index = wanted.partition_index
+    LIMIT 1
+) AS o
+UNION ALL
+SELECT aside.order_uuid
+FROM unnest($1::smallint[], $2::uuid[]) AS wanted (partition_index, order_uuid)
+CROSS JOIN LATERAL (
+    SELECT candidate.order_uuid FROM set_aside_order AS candidate
+    WHERE candidate.partition_index = wanted.partition_index
+      AND candidate.order_uuid = wanted.order_uuid
+    LIMIT 1
+) AS aside;
+
 -- orders --
 -- Each order by its identity: what it is, and how it stands or ended. LATERAL ... LIMIT 1 keeps the
 -- planner at index look-ups in one child table a key, whatever it believes about the tables' sizes:

@@ -73,7 +73,7 @@ def test_gateways_and_hosts_run_compiled(stack: RunningStack) -> None:
     """A stack runs machine code where every payment goes through."""
     form = present_form({})
     if form.root is None:
-        pytest.skip(f"{form}; see `make compiled`")
+        pytest.skip(str(form))
     roles = {"gateway", "host"}
     processes = [each for each in stack.status()["processes"] if each["role"] in roles]
     assert {each["role"] for each in processes} == roles

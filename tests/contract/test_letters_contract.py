@@ -83,13 +83,16 @@ async def _set_aside(host: Host, order_uuid: UUID, *, reason: str = "payload_mal
 
 
 async def test_an_order_that_was_set_aside_is_known(world: tuple[Shard, Operator]) -> None:
-    """Until it is taken in, an owner finds it with its letter; one that ended its host is held."""
+    """Until it is taken in, an owner finds it with its letter, one that ended its host held, and gateways find it."""
     shard, _ = world
     host = shard.host()
     free, held = uuid4(), uuid4()
     await _set_aside(host, free)
     await _set_aside(host, held, reason="kills_host")
-    known = await host.ledger.known_orders([(1, free), (1, held), (2, free)])
+    asked = [(1, free), (1, held), (2, free)]
+    if isinstance(shard, PostgresShard):
+        assert await shard.queries().known_orders(asked) == {free, held}
+    known = await host.ledger.known_orders(asked)
     assert known == KnownOrders(
         {}, {free: SetAside(1, FINGERPRINT, False), held: SetAside(2, FINGERPRINT, True)}
     )

@@ -35,7 +35,10 @@ async def test_only_known_orders_come_back(books: Books) -> None:
     keys = [*unknown, *(sample.key for sample in samples), samples[0].key]
     found = await books.queries.orders(keys)
     assert found == {sample.order_uuid: sample.stored() for sample in samples}
+    assert await books.queries.known_orders(keys) == found.keys()
     assert await books.queries.orders([]) == {}
+    assert not await books.queries.known_orders([])
+    assert not await books.queries.known_orders(unknown)
     assert await books.queries.orders(unknown) == {}
 
 
@@ -44,6 +47,7 @@ async def test_an_order_is_found_in_its_own_partition_alone(books: Books) -> Non
     sample = sample_of(books, partition_index=4)
     await books.add(sample)
     assert await books.queries.orders([(5, sample.order_uuid)]) == {}
+    assert not await books.queries.known_orders([(5, sample.order_uuid)])
 
 
 async def test_a_frozen_answer_is_the_same_every_time(books: Books) -> None:
@@ -153,6 +157,8 @@ async def test_an_unreachable_store_is_a_fault(books: Books) -> None:
     queries = books.queries
     with pytest.raises(StorageUnavailable):
         await queries.orders([(0, uuid4())])
+    with pytest.raises(StorageUnavailable):
+        await queries.known_orders([(0, uuid4())])
     with pytest.raises(StorageUnavailable):
         await queries.list_payments(books.merchant_no, Mode.TEST, PaymentFilter())
     with pytest.raises(StorageUnavailable):

@@ -7,7 +7,7 @@ test_directory_contract.py). ``is_available = False`` makes every method raise S
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -75,6 +75,11 @@ class FakeQueries:
         """Set a wallet's balances."""
         ordered = sorted(balances, key=lambda balance: balance.currency)
         self._balances[merchant_no, mode, seller_no] = tuple(ordered)
+
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Set[UUID]:
+        self.orders_asked.append(tuple(keys))
+        check_available(self.is_available)
+        return {key[1] for key in keys if key in self._orders}
 
     async def orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOrder]:
         self.orders_asked.append(tuple(keys))

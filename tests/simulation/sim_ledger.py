@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
@@ -393,6 +393,10 @@ class SimQueries:
     def __init__(self, postgres: SimPostgres, net: Net) -> None:
         self._readers = [SimReader(postgres, net) for _ in range(2)]
         self._turn = 0
+
+    async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Set[UUID]:
+        """See ``storage.read_ports.PaymentQueries``."""
+        return (await self.orders(keys)).keys()
 
     async def orders(self, keys: Sequence[tuple[int, UUID]]) -> Mapping[UUID, StoredOrder]:
         """See ``storage.read_ports.PaymentQueries``."""

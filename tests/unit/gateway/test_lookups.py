@@ -17,7 +17,8 @@ from gateway.lookups import (
 )
 from runtime.faults import StorageUnavailable
 from runtime.metrics import Metrics
-from storage.read_ports import OrderLookup, StoredOrder
+from storage.read_ports import OrderLookup, Stored, StoredOrder
+from tests.contract.books_data import SampleOrder
 from tests.fakes.fake_queries import FakeQueries
 from tests.unit.gateway.ticking import TickingClock
 
@@ -114,6 +115,43 @@ async def test_after_a_crowd_the_next_look_up_gathers(monkeypatch: pytest.Monkey
     assert await second is None
     await lookups.find(OrderLookup(0, uuid4()))
     assert queries.counts == [1, LOOKUP_CROWDED_KEYS, 2, 1]
+    await lookups.close()
+
+
+class PostedOrder:
+    """Asks as a request does that posts an order."""
+
+    is_lookup_wanted = True
+
+    def __init__(self) -> None:
+        self.told: list[Stored | None] = []
+
+    def found(self, order: Stored | None) -> None:
+        self.told.append(order)
+
+    def not_found_out(self, fault: Exception, *, is_away: bool) -> None:
+        raise AssertionError(fault)
+
+
+async def test_of_posted_orders_only_known_ones_are_read() -> None:
+    """Reading costs the books four times what telling does that they hold none; both are told the same."""
+    queries = CountingQueries()
+    order = SampleOrder(merchant_no=1, seller_no=1, seller_id="slr_a", order_no=1).stored()
+    queries.put(order)
+    lookups = Lookups(queries, clock=TickingClock(), metrics=Metrics())
+    posted = [PostedOrder() for _ in range(3)]
+    for asker in posted[:2]:
+        lookups.ask_for(OrderLookup(0, uuid4()), asker)
+    await turns()
+    assert queries.counts == []
+    lookups.ask_for(OrderLookup(order.partition_index, order.order_uuid), posted[2])
+    await turns()
+    assert queries.counts == [1]
+    assert [asker.told for asker in posted] == [[None], [None], [order]]
+    unknown = OrderLookup(0, uuid4())
+    known = OrderLookup(order.partition_index, order.order_uuid)
+    assert await lookups.held([unknown, known]) == [order.order_uuid]
+    assert queries.counts == [1]
     await lookups.close()
 
 
