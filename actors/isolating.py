@@ -9,7 +9,7 @@ from actors.inbox import Work
 from actors.setting_aside import HANDLER_DEFECT, refused
 from payments.book import PartitionBook
 from payments.decided import Batch, Decided
-from payments.defects import ContentDefect, InvariantViolation
+from payments.defects import ContentDefect, InvariantViolation, caused_by
 from storage.queue_ports import Message
 
 # What a decision may raise besides its own word for a defect: mistakes in pure code, which has changed
@@ -36,7 +36,7 @@ def decide(book: PartitionBook, batch: Batch, stumbling_text: str = "") -> Decid
             raise ValueError("stumbled, as TALLY_RAISE_ON wants")
         return book.decide(batch)
     except _MISTAKES as mistake:
-        raise ContentDefect(f"{type(mistake).__name__}: {mistake}") from mistake
+        raise caused_by(ContentDefect(f"{type(mistake).__name__}: {mistake}"), mistake)
 
 
 async def isolate(
@@ -88,7 +88,7 @@ async def _flush_others(
     try:
         await flush({partition_index: part})
     except ContentDefect as defect:
-        raise InvariantViolation(f"not one message's own: {defect}") from defect
+        raise caused_by(InvariantViolation(f"not one message's own: {defect}"), defect)
 
 
 def _words(defect: ContentDefect) -> str:

@@ -125,6 +125,8 @@ class LaneWorker:
         count_max = division.part_of(self._settings.commands_per_flush_max // len(selected))
         bytes_max = division.part_of(FLUSH_BYTES_MAX // len(selected))
         work = self.partitions.take(selected, count_max=count_max, bytes_max=bytes_max)
+        is_postponed = False
+        again: Sequence[int] = ()
         try:
             await self._ports.metrics.counting_faults(self._flush_or_isolate(work))
             division.written(selected)
@@ -147,7 +149,7 @@ class LaneWorker:
             _log.warning("flush_postponed", store=unavailable.store, reason=unavailable.reason)
             self.partitions.put_back(work)
             division.failed(selected, unavailable.reason)
-            await asyncio.sleep(STORE_RETRY_S)
+            is_postponed = True
         except InvariantViolation as violation:
             self.partitions.put_back(work)
             if len(selected) == 1:
@@ -155,21 +157,25 @@ class LaneWorker:
                 _log.error("partition_halted", partition=selected[0], defect=str(violation))
             else:
                 # One partition's defect must not stop its neighbours: each on its own.
-                for index in selected:
-                    await self._cycle([index])
+                again = selected
+        if is_postponed:
+            await asyncio.sleep(STORE_RETRY_S)
+        for index in again:
+            await self._cycle([index])
         return sum(map(len, work.values()))
 
     async def _flush_or_isolate(self, work: dict[int, Work]) -> None:
         try:
             await self._flush(work)
+            return
         except ContentDefect:
             if len(work) > 1:
                 raise
-            await isolate(work, self._flush, self.partitions.guard.admits_count)
-            for index, part in work.items():
-                if part.messages:
-                    part.messages = []
-                    self.partitions.stop_intake(index)
+        await isolate(work, self._flush, self.partitions.guard.admits_count)
+        for index, part in work.items():
+            if part.messages:
+                part.messages = []
+                self.partitions.stop_intake(index)
 
     async def _flush(self, work: dict[int, Work]) -> None:
         known = await self._known(work)

@@ -102,9 +102,10 @@ class StreamReader:
         while True:
             try:
                 await self._turn()
+                continue
             except StorageUnavailable as unavailable:
                 _log.warning("queue_unavailable", reason=unavailable.reason)
-                await asyncio.sleep(STORE_RETRY_S)
+            await asyncio.sleep(STORE_RETRY_S)
 
     async def drain(self) -> None:
         """Remove what is taken in, once; called after ``run`` ended. What can't be removed is read again."""

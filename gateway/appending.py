@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from gateway.idempotency import AppendState
 from gateway.open_requests import OpenRequest
@@ -181,9 +182,10 @@ class _Lane:
         return [request for request in self._unproven if request.is_proof_wanted]
 
     async def _prove(self, last: AppendBatch) -> None:
-        try:
+        is_durable: bool | None = None
+        with suppress(ConnectionReplaced, StorageUnavailable):
             is_durable = await self._queue.wait_durable(last, timeout_ms=WAIT_SLICE_MS)
-        except (ConnectionReplaced, StorageUnavailable):
+        if is_durable is None:
             await self._start_over()
             return
         if not is_durable:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
+from payments.defects import caused_by
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from runtime.metrics import GATEWAY_LOOKUP_FAILURES, GATEWAY_LOOKUP_KEYS, Metrics
@@ -141,7 +142,7 @@ class Lookups:
             async with asyncio.timeout(FIND_S_MAX):
                 return await self.ask(key)
         except TimeoutError:
-            raise StorageUnavailable("postgres", "no answer in time") from None
+            raise caused_by(StorageUnavailable("postgres", "no answer in time"), None)
 
     async def held(self, keys: Sequence[LookupKey]) -> list[UUID]:
         """Return those of many orders that the books hold, asked apart from what requests ask.

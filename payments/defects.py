@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+Fault = TypeVar("Fault", bound=BaseException)
+
 
 class InvariantViolation(Exception):
     """A rule of the books or of the code was broken. Stops the partition; never caught below the supervisor."""
@@ -12,3 +16,9 @@ class ContentDefect(InvariantViolation):
 
     Nothing was changed. Whoever has several entries may try each alone.
     """
+
+
+def caused_by(fault: Fault, cause: BaseException | None) -> Fault:
+    """Return the fault as ``raise fault from cause`` raises it: machine code drops that clause (CONTRIBUTING.md)."""
+    fault.__cause__ = cause
+    return fault

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from payments.defects import caused_by
 from payments.fingerprint import FINGERPRINT_BYTES
 from payments.mode import Mode
 from storage.command_rules import NUMBER_MAX, REPLY_TO, REPLY_TO_BYTES_MAX
@@ -198,7 +199,7 @@ def decode_payload(
     try:
         return decoder.decode(payload)
     except DECODE_FAULTS as fault:
-        raise EnvelopeUnreadable("payload_malformed", describe(fault)) from None
+        raise caused_by(EnvelopeUnreadable("payload_malformed", describe(fault)), None)
 
 
 def _accepted_at(raw: bytes) -> datetime | None:

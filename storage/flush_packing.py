@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from payments.defects import ContentDefect, InvariantViolation
+from payments.defects import ContentDefect, InvariantViolation, caused_by
 from payments.rows import (
     AccountRow,
     AttemptRow,
@@ -249,7 +249,7 @@ class FlushPacking:
                     shape = struct.pack(">iiI", 0, 0, oids.element_oid)
                 packed += (header(oids.array_oid, len(shape) + len(body)), shape, body)
         except UNFIT as error:
-            raise ContentDefect(f"a row can't be stored: {error}") from error
+            raise caused_by(ContentDefect(f"a row can't be stored: {error}"), error)
         return b"".join(packed)
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from payments.defects import InvariantViolation
+from payments.defects import InvariantViolation, caused_by
 from runtime.faults import StorageUnavailable
 from storage.queue_connection import QueueConnection
 from storage.queue_discovery import Locate
@@ -105,7 +105,7 @@ class RedisGatewayQueue:
             try:
                 is_durable = await self._wait(session.generation, deadline_s)
             except ConnectionReplaced as replaced:
-                raise StorageUnavailable(STORE, str(replaced)) from replaced
+                raise caused_by(StorageUnavailable(STORE, str(replaced)), replaced)
         if not is_durable:
             raise StorageUnavailable(STORE, "the record is not on the replicas in time")
         fingerprint, accepted_at_ms, _, raw = reply

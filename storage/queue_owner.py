@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from payments.defects import InvariantViolation
+from payments.defects import InvariantViolation, caused_by
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.queue_connection import (
@@ -290,7 +290,7 @@ class RedisOwnerQueue:
                 commands, generation=session.generation, wait_s=wait_s
             )
         except ConnectionReplaced as replaced:
-            raise StorageUnavailable(STORE, str(replaced)) from replaced
+            raise caused_by(StorageUnavailable(STORE, str(replaced)), replaced)
         for reply in replies:
             refuse_error(reply)
         return replies

@@ -11,6 +11,7 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +22,9 @@ from ops.local.process import BASE_ENV
 Progress = Callable[[str], None]
 
 # -O2 compiles for half as long again; whether its code is faster has not been measured.
-C_FLAGS = ("-O1", "-fPIC", "-w")
-# The present one, and those of the stacks that may still run.
+# Signed numbers wrap and assertions of C are left out, as in Python itself, for which the C is written.
+C_FLAGS = ("-O1", "-fPIC", "-w", "-fwrapv", "-DNDEBUG")
+# The present one, and those that one goes back to.
 COPIES_KEPT = 3
 TRANSLATION_TIMEOUT_S = 600
 UNIT_TIMEOUT_S = 300
@@ -201,8 +203,19 @@ def _run(command: Sequence[str], work: Path, timeout_s: float) -> str:
 
 
 def _forget_old(copies: Path, target: Path) -> None:
-    """Remove the oldest copies. A stack that still runs one goes on: new processes of it are interpreted."""
+    """Remove the oldest copies that no process runs: one that is started again has to find what it was."""
     others = [path for path in copies.iterdir() if path != target and is_copy(path)]
     others.sort(key=lambda path: (path / MARK).stat().st_mtime, reverse=True)
     for path in others[COPIES_KEPT - 1 :]:
-        shutil.rmtree(path, ignore_errors=True)
+        if not _is_run(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_run(copy: Path) -> bool:
+    """Whether a process that we may look at was started to run this copy."""
+    wanted = f"PYTHONPATH={copy}".encode()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if wanted in environment.read_bytes().split(b"\0"):
+                return True
+    return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +63,13 @@ def present_form(environment: Mapping[str, str], checkout: Path = CHECKOUT) -> F
     return Form(None, "nothing was compiled; see `make compiled`")
 
 
+def _compiler_version() -> str:
+    try:
+        return version("mypy")
+    except PackageNotFoundError:
+        return ""
+
+
 def own_environment() -> dict[str, str]:
     """Return what makes children run the form that this very process runs."""
     return {"PYTHONPATH": str(CHECKOUT)} if is_copy(CHECKOUT) else {}
@@ -87,8 +95,9 @@ def files_of(checkout: Path) -> Iterator[Path]:
 
 
 def digest_of(checkout: Path) -> str:
-    """Return the name of the copy that this checkout's files, and this Python, would have."""
-    digest = hashlib.sha256(repr((sys.version, COMPILED_MODULES)).encode())
+    """Return the name of the copy that this checkout's files, this Python and this compiler would have."""
+    made_by = sys.version, _compiler_version(), COMPILED_MODULES
+    digest = hashlib.sha256(repr(made_by).encode())
     for path in files_of(checkout):
         content = (checkout / path).read_bytes()
         digest.update(b"%b\0%d\0" % (bytes(path), len(content)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -118,6 +119,25 @@ def test_old_copies_go(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len([path for path in copies.iterdir() if is_copy(path)]) == COPIES_KEPT
     assert is_copy(copy)
     assert (copies / "else").is_dir()
+
+
+def test_a_copy_that_is_run_is_kept(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that is started again has to find what the others run."""
+    compile_nothing(monkeypatch)
+    copies = copies_directory(checkout)
+    for number in range(COPIES_KEPT + 2):
+        (copies / f"old-{number}").mkdir(parents=True)
+        (copies / f"old-{number}" / MARK).write_text("")
+    oldest = copies / "old-0"
+    os.utime(oldest / MARK, (0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", "input()"],
+        env={"PYTHONPATH": str(oldest)},
+        stdin=subprocess.PIPE,
+    ) as running:
+        compile_or_skip(checkout)
+        assert is_copy(oldest)
+        running.communicate(b"\n", timeout=30)
 
 
 def compile_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from ops.compiled.modules import COMPILED_MODULES
 from runtime.mutation import MUTANT_VARIABLE
 
 ROOT = Path(__file__).parents[4]
+_SUSPENDING = (ast.Await, ast.AsyncWith, ast.AsyncFor, ast.Yield, ast.YieldFrom)
 
 
 @pytest.fixture
@@ -104,6 +106,19 @@ def test_every_module_named_is_there() -> None:
     """A module that was moved takes its line along, and is part of what is copied."""
     assert set(map(Path, COMPILED_MODULES)) <= set(files_of(ROOT))
     assert list(COMPILED_MODULES) == sorted(set(COMPILED_MODULES))
+
+
+@pytest.mark.parametrize("module", COMPILED_MODULES)
+def test_no_compiled_module_does_what_machine_code_does_differently(module: str) -> None:
+    """It drops what an exception is raised from, and exceptions that are handled are one task's as another's."""
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        assert not (isinstance(node, ast.Raise) and node.cause), f"raise from, line {node.lineno}"
+        if isinstance(node, ast.Try):
+            handling = [part for handler in node.handlers for part in handler.body] + node.finalbody
+            for part in handling:
+                for inner in ast.walk(part):
+                    assert not isinstance(inner, _SUSPENDING), f"await, line {inner.lineno}"
 
 
 @pytest.mark.parametrize("module", COMPILED_MODULES)
