@@ -16,8 +16,10 @@ import msgspec
 from aiohttp import hdrs, web
 
 from gateway.problems import Code, Problem
+from gateway.raw_metadata import RAW_METADATA_DECODER
 from gateway.settings import BODY_BYTES_MAX
 from payments.card_numbers import contains_card_number, contains_card_number_in_json
+from payments.defects import caused_by
 
 T = TypeVar("T")
 
@@ -80,7 +82,7 @@ async def read_body(request: web.Request, timeout_s: float) -> bytes | Problem:
         return _TOO_LARGE
     except ConnectionResetError as gone:
         # The client hung up in the middle of its body: its affair, and no defect of ours.
-        raise web.RequestPayloadError from gone
+        raise caused_by(web.RequestPayloadError(), gone)
     if len(body) > BODY_BYTES_MAX:
         return _TOO_LARGE
     request[BODY] = body
@@ -156,19 +158,10 @@ def _metadata_path(key: str | None) -> str:
     return f"$.metadata.{key}"
 
 
-class _RawMetadata(msgspec.Struct, frozen=True):
-    """A body of which only the metadata is looked at, its values unread."""
-
-    metadata: dict[str, msgspec.Raw]
-
-
-_RAW_METADATA_DECODER = msgspec.json.Decoder(_RawMetadata)
-
-
 def _metadata_key_of_no_text(body: bytes) -> str | None:
     """Return the first key of metadata whose value is no string; None where that can't be told."""
     try:
-        metadata = _RAW_METADATA_DECODER.decode(body).metadata
+        metadata = RAW_METADATA_DECODER.decode(body).metadata
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # What follows the wrong value was not read yet, and may be anything.
         return None

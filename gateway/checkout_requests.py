@@ -13,6 +13,7 @@ import msgspec
 from gateway.bodies import JSON_PROBLEM, decode_body, shape_problem
 from gateway.openapi.common import UUID_PATTERN
 from gateway.openapi.declarations import rule
+from gateway.payment_checks import payment_refusal
 from gateway.payment_requests import (
     Amount,
     Buyer,
@@ -22,7 +23,6 @@ from gateway.payment_requests import (
     PaymentMethod,
     PaymentRequest,
     SellerId,
-    payment_refusal,
 )
 from gateway.problems import Code, Problem
 from gateway.settings import PaymentRoute

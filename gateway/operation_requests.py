@@ -8,11 +8,8 @@ import msgspec
 
 from gateway.openapi.common import STORABLE_TEXT
 from gateway.openapi.declarations import rule
-from gateway.payment_requests import (
-    DESCRIPTION_CHARACTERS_MAX,
-    amount_refusal,
-    zero_character_refusal,
-)
+from gateway.payment_checks import amount_refusal, zero_character_refusal
+from gateway.payment_requests import DESCRIPTION_CHARACTERS_MAX
 from gateway.problems import Code, Problem
 from payments.money import AMOUNT_MINOR_MAX
 from payments.operation_kinds import OperationKind

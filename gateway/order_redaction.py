@@ -7,62 +7,12 @@ shape is None here. A test holds both ways to the same results.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
+from gateway.order_shapes import ASKED_DECODER, ENCODER, TOLD_DECODER
 from gateway.request_redaction import REDACTED, redacted_body, shown_own
 
 _DECODE_FAULTS = (msgspec.MsgspecError, ValueError, RecursionError)
-
-
-class _Asked(
-    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False
-):
-    """The members of ``POST /v1/payments``. Null is left out, as if it had not been there."""
-
-    amount: int | None = None
-    currency: str | None = None
-    payment_method: str | None = None
-    seller: str | None = None
-    splits: None = None
-    """One of several sellers goes the long way."""
-    capture: str | None = None
-    description: str | None = None
-    metadata: Any = None
-    buyer: Any = None
-
-
-class _Told(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True, gc=False):
-    """The members of an order that is answered while nothing failed and nobody is asked to act."""
-
-    id: str | None = None
-    object: str | None = None
-    status: str | None = None
-    outcome: str | None = None
-    amount: int | None = None
-    amount_captured: int | None = None
-    amount_refunded: int | None = None
-    currency: str | None = None
-    seller: str | None = None
-    fee: int | None = None
-    psp: str | None = None
-    psp_reference: str | None = None
-    attempts: int | None = None
-    failure: None = None
-    next_action: None = None
-    next_retry_at: str | None = None
-    metadata: Any = None
-    capture: str | None = None
-    created_at: str | None = None
-    effective_at: str | None = None
-    ledger_updated_at: str | None = None
-    wallet_updated_at: str | None = None
-
-
-_asked_decoder = msgspec.json.Decoder(_Asked)
-_told_decoder = msgspec.json.Decoder(_Told)
-_encoder = msgspec.json.Encoder()
 
 
 def redacted_order_bodies(
@@ -83,7 +33,7 @@ def redacted_order(body: bytes | None, bytes_max: int) -> bytes | None:
     if not body:
         return None
     try:
-        asked = _asked_decoder.decode(body)
+        asked = ASKED_DECODER.decode(body)
     except _DECODE_FAULTS:
         return None
     if asked.payment_method is not None:
@@ -95,7 +45,7 @@ def redacted_order(body: bytes | None, bytes_max: int) -> bytes | None:
     if asked.buyer is not None:
         asked.buyer = REDACTED
     # Amount, currency and seller are such, else it had not been taken.
-    return _within(_encoder.encode(asked), bytes_max)
+    return _within(ENCODER.encode(asked), bytes_max)
 
 
 def redacted_order_answer(body: bytes | None, bytes_max: int) -> bytes | None:
@@ -103,7 +53,7 @@ def redacted_order_answer(body: bytes | None, bytes_max: int) -> bytes | None:
     if not body:
         return None
     try:
-        told = _told_decoder.decode(body)
+        told = TOLD_DECODER.decode(body)
     except _DECODE_FAULTS:
         return None
     if told.metadata is not None:
@@ -111,7 +61,7 @@ def redacted_order_answer(body: bytes | None, bytes_max: int) -> bytes | None:
     # A provider wrote it; all other texts are our own ids, states and times.
     if told.psp_reference is not None:
         told.psp_reference = shown_own(told.psp_reference)
-    return _within(_encoder.encode(told), bytes_max)
+    return _within(ENCODER.encode(told), bytes_max)
 
 
 def _within(kept: bytes, bytes_max: int) -> bytes | None:

@@ -20,12 +20,8 @@ from gateway.holding import HEADER_PREFERENCE_APPLIED, Holding
 from gateway.open_requests import Decided
 from gateway.openapi.declarations import documented
 from gateway.parameters import cursor_unknown, payment_filter, single_parameters
-from gateway.payment_requests import (
-    CAPTURE_MANUAL,
-    PAYMENT_DECODER,
-    PaymentRequest,
-    payment_refusal,
-)
+from gateway.payment_checks import payment_refusal
+from gateway.payment_requests import CAPTURE_MANUAL, PAYMENT_DECODER, PaymentRequest
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.refusals import BOOKS_AWAY
 from gateway.rendering import (

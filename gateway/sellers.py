@@ -26,7 +26,7 @@ from gateway.openapi.declarations import (
     rule,
 )
 from gateway.parameters import read_limit, single_parameters
-from gateway.payment_requests import zero_character_refusal
+from gateway.payment_checks import zero_character_refusal
 from gateway.problems import Code, Problem, store_unavailable
 from gateway.rendering import json_response, seller_document
 from gateway.seller_cache import SellerCache

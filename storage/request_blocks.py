@@ -14,9 +14,8 @@ from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
-import msgspec
-
 from payments.mode import Mode
+from storage.request_heads import BODIES_DECODER, ENCODER, HEADS_DECODER, Head
 from storage.request_rows import LoggedRequest
 from storage.sealing import open_sealed, seal
 
@@ -49,25 +48,9 @@ class RequestBlock(NamedTuple):
     """Sealed."""
 
 
-class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Version 1. New fields go to the end with a default."""
-
-    number: bytes
-    method: str
-    route: str
-    status: int
-    code: str | None
-    key: bytes | None
-    duration_us: int
-
-
 # By numbers: a UUID of Python's compares in Python, and thousands are put in order at once.
 _place = attrgetter("merchant_no", "mode", "request_no.int")
 _whose = attrgetter("merchant_no", "mode")
-
-_encoder = msgspec.msgpack.Encoder()
-_heads_decoder = msgspec.msgpack.Decoder(list[_Head])
-_bodies_decoder = msgspec.msgpack.Decoder(list[bytes])
 
 
 def key_print(key: UUID) -> bytes:
@@ -88,11 +71,11 @@ def requests_of(
 
     Raises EnvelopeUnreadable for an envelope of another version.
     """
-    unpacked = _heads_decoder.decode(zlib.decompress(heads))
+    unpacked = HEADS_DECODER.decode(zlib.decompress(heads))
     said = (
         [b""] * len(unpacked)
         if bodies is None
-        else _bodies_decoder.decode(zlib.decompress(open_sealed(bodies)))
+        else BODIES_DECODER.decode(zlib.decompress(open_sealed(bodies)))
     )
     return [
         LoggedRequest(
@@ -135,7 +118,7 @@ def _block(rows: Sequence[LoggedRequest]) -> RequestBlock:
     first = rows[0]
     keys = [row.idempotency_key for row in rows]
     heads = [
-        _Head(
+        Head(
             number=row.request_no.bytes,
             method=row.method,
             route=row.route,
@@ -153,6 +136,6 @@ def _block(rows: Sequence[LoggedRequest]) -> RequestBlock:
         mode=first.mode,
         request_count=len(rows),
         key_prints=b"".join(key_print(key) for key in keys if key is not None),
-        heads=zlib.compress(_encoder.encode(heads), _LEVEL),
-        bodies=seal(zlib.compress(_encoder.encode([row.bodies for row in rows]), _LEVEL)),
+        heads=zlib.compress(ENCODER.encode(heads), _LEVEL),
+        bodies=seal(zlib.compress(ENCODER.encode([row.bodies for row in rows]), _LEVEL)),
     )

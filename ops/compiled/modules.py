@@ -22,6 +22,7 @@ COMPILED_MODULES: tuple[str, ...] = (
     "gateway/accepting.py",
     "gateway/appending.py",
     "gateway/authentication.py",
+    "gateway/bodies.py",
     "gateway/caches.py",
     "gateway/card_search.py",
     "gateway/door.py",
@@ -29,6 +30,8 @@ COMPILED_MODULES: tuple[str, ...] = (
     "gateway/idempotency.py",
     "gateway/lookups.py",
     "gateway/open_requests.py",
+    "gateway/order_redaction.py",
+    "gateway/payment_checks.py",
     "gateway/payments.py",
     "gateway/rendering.py",
     "gateway/request_headers.py",
@@ -95,5 +98,6 @@ COMPILED_MODULES: tuple[str, ...] = (
     "storage/queue_messages.py",
     "storage/queue_owner.py",
     "storage/queue_ports.py",
+    "storage/request_blocks.py",
     "storage/uuids.py",
 )

@@ -26,7 +26,8 @@ from gateway.openapi.declarations import (
 )
 from gateway.openapi.deployment import narrowed
 from gateway.openapi.document import Route, document_of
-from gateway.payment_requests import PAYMENT_DECODER, payment_refusal
+from gateway.payment_checks import payment_refusal
+from gateway.payment_requests import PAYMENT_DECODER
 from gateway.problems import Code
 from gateway.settings import PaymentRoute
 from payments.defects import InvariantViolation

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from gateway import card_search
 from gateway.bodies import decode_body
 from gateway.door import new_request_id
-from gateway.payment_requests import PAYMENT_DECODER, PaymentRequest, payment_refusal
+from gateway.payment_checks import payment_refusal
+from gateway.payment_requests import PAYMENT_DECODER, PaymentRequest
 from gateway.problems import Problem
 from payments.card_numbers import contains_card_number
 from payments.mode import Mode
