@@ -27,8 +27,8 @@ from runtime.metrics import (
     GATEWAY_VERDICTS,
     Metrics,
 )
+from storage.lookup_keys import LookupKey, OperationLookup, OrderLookup
 from storage.queue_ports import GatewayQueue, QueueEntry
-from storage.read_ports import LookupKey, OperationLookup, OrderLookup
 
 # How late a deadline may be noticed: small against the deadline, cheap with thousands of requests.
 TICK_S = 0.05

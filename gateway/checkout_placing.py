@@ -27,8 +27,9 @@ from payments.partitioning import partition_index
 from runtime.faults import StorageUnavailable
 from storage.checkout_envelope import checkout_entry
 from storage.checkouts import CheckoutKey, CheckoutQueries
+from storage.lookup_keys import OrderLookup
 from storage.queue_ports import KeyRecord
-from storage.read_ports import OrderLookup, PaymentQueries, SellerRecord, StoredOrder
+from storage.read_ports import PaymentQueries, SellerRecord, StoredOrder
 
 # As long as whoever posts one payment waits for the books; they are asked twice within a request's deadline.
 BOOKS_S_MAX = 2.0

@@ -44,7 +44,8 @@ from payments.commands import HostedPage, PaymentCommand
 from payments.partitioning import partition_index
 from runtime.faults import StorageUnavailable
 from storage.checkouts import CheckoutPage, CheckoutQueries
-from storage.read_ports import CursorUnknown, OrderLookup, PaymentQueries, StoredOrder
+from storage.lookup_keys import OrderLookup
+from storage.read_ports import CursorUnknown, PaymentQueries, StoredOrder
 
 _CANT_TELL = store_unavailable("Whether this checkout exists can't be told now.", may_run=True)
 

@@ -13,8 +13,9 @@ from gateway.seller_cache import SellerCache
 from payments.answer import OrderView, splits_text
 from payments.commands import PaymentCommand
 from runtime.faults import StorageUnavailable
+from storage.lookup_keys import LookupKey, OrderLookup
 from storage.queue_ports import GatewayQueue, KeyRecord
-from storage.read_ports import LookupKey, OrderLookup, StoredOrder
+from storage.read_ports import StoredOrder
 
 # A record must be on every copy promised before it is shown, which takes milliseconds.
 FIND_TIMEOUT_MS = 2_000

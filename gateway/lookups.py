@@ -12,15 +12,8 @@ from payments.defects import caused_by
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from runtime.metrics import GATEWAY_LOOKUP_FAILURES, GATEWAY_LOOKUP_KEYS, Metrics
-from storage.read_ports import (
-    LookupKey,
-    OperationLookup,
-    OrderLookup,
-    PaymentQueries,
-    Stored,
-    StoredOperation,
-    StoredOrder,
-)
+from storage.lookup_keys import LookupKey, OperationLookup, OrderLookup
+from storage.read_ports import PaymentQueries, Stored, StoredOperation, StoredOrder
 
 Answer = asyncio.Future[Stored | None]
 

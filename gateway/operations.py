@@ -47,14 +47,9 @@ from payments.partitioning import partition_index
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.envelope import accepted_at_ms
+from storage.lookup_keys import OperationLookup, OrderLookup
 from storage.operation_envelope import operation_entry
-from storage.read_ports import (
-    OperationLookup,
-    OrderLookup,
-    PaymentQueries,
-    StoredOperation,
-    StoredOrder,
-)
+from storage.read_ports import PaymentQueries, StoredOperation, StoredOrder
 from storage.set_aside_orders import under_operation
 
 _IN_PROGRESS = Problem(

@@ -43,7 +43,8 @@ from payments.splits import Split
 from runtime.clock import Clock
 from runtime.faults import StorageUnavailable
 from storage.envelope import queue_entry
-from storage.read_ports import CursorUnknown, OrderLookup, PaymentQueries, SellerRecord
+from storage.lookup_keys import OrderLookup
+from storage.read_ports import CursorUnknown, PaymentQueries, SellerRecord
 from storage.set_aside_orders import under_key
 from storage.uuids import DriverUuid
 

@@ -13,7 +13,8 @@ from payments.identity import OperationKey
 from payments.operation_answer import OperationView
 from payments.operation_kinds import OperationKind
 from runtime.faults import StorageUnavailable
-from storage.read_ports import OperationLookup, OrderLookup, StoredOperation
+from storage.lookup_keys import OperationLookup, OrderLookup
+from storage.read_ports import StoredOperation
 from storage.set_aside_orders import under_operation
 
 _CANT_TELL = store_unavailable("Whether this refund exists can't be told now.", may_run=True)

@@ -15,7 +15,8 @@ from gateway.lookups import Answer, Lookups
 from payments.lifecycle import PaymentState
 from runtime.clock import Clock
 from runtime.metrics import GATEWAY_WAITERS, Metrics
-from storage.read_ports import LookupKey, Stored, StoredOrder
+from storage.lookup_keys import LookupKey
+from storage.read_ports import Stored, StoredOrder
 
 # The fallback when a report was lost; a report comes within milliseconds.
 READ_AGAIN_S = 1.0

@@ -109,24 +109,6 @@ Stored = StoredOrder | StoredOperation
 """What the books hold under one identity."""
 
 
-class OrderLookup(NamedTuple):
-    """Where an order is kept: what look-ups take, and readers of one payment."""
-
-    partition_index: int
-    order_uuid: UUID
-
-
-class OperationLookup(NamedTuple):
-    """Where an operation is kept."""
-
-    partition_index: int
-    operation_uuid: UUID
-
-
-LookupKey = OrderLookup | OperationLookup
-"""What is looked up, by its class."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferRecord:
     """One transfer for the API, accounts by readable name such as ``wallet:slr_shoes``.

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from gateway.problems import Problem
     from payments.answer import OrderView
     from payments.mode import Mode
+    from storage.lookup_keys import OrderLookup
     from storage.queue_gateway import RedisGatewayQueue
     from storage.queue_ports import AppendBatch
-    from storage.read_ports import OrderLookup, PaymentQueries, StoredOrder
+    from storage.read_ports import PaymentQueries, StoredOrder
 
 
 def _ack_before_wait() -> None:

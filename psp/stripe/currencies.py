@@ -24,7 +24,7 @@ _TAKEN = """
     BHD JOD KWD OMR TND
 """
 
-CURRENCIES = frozenset(_TAKEN.split()) & EXPONENTS.keys()
+CURRENCIES = frozenset(_TAKEN.split()).intersection(EXPONENTS)
 
 MULTIPLES_MINOR: Mapping[str, int] = {"BHD": 10, "JOD": 10, "KWD": 10, "OMR": 10, "TND": 10}
 """Three decimals, of which card networks carry two: Stripe wants the last digit to be 0."""

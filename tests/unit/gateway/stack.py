@@ -31,9 +31,10 @@ from payments.partitioning import partition_index
 from runtime.clock import SystemClock
 from storage.api_keys import RANDOM_BYTES, issue_api_key
 from storage.envelope import accepted_at_ms
+from storage.lookup_keys import OrderLookup
 from storage.queue_messages import message_of
 from storage.queue_ports import Message
-from storage.read_ports import KeyRole, MerchantRecord, OrderLookup, StoredOrder
+from storage.read_ports import KeyRole, MerchantRecord, StoredOrder
 from tests.fakes.fake_checkouts import FakeCheckouts
 from tests.fakes.fake_disputes import FakeDisputes
 from tests.fakes.fake_event_feed import FakeEventFeed

@@ -17,7 +17,8 @@ from gateway.lookups import (
 )
 from runtime.faults import StorageUnavailable
 from runtime.metrics import Metrics
-from storage.read_ports import OrderLookup, Stored, StoredOrder
+from storage.lookup_keys import OrderLookup
+from storage.read_ports import Stored, StoredOrder
 from tests.contract.books_data import SampleOrder
 from tests.fakes.fake_queries import FakeQueries
 from tests.unit.gateway.ticking import TickingClock

@@ -74,6 +74,7 @@ def test_a_currency_whose_factor_is_not_known_is_never_sent(currency: str) -> No
 
 def test_what_is_taken_has_minor_units() -> None:
     """Every currency and every bound is one of ISO 4217, and keys live as long as Stripe says."""
+    assert type(CURRENCIES) is frozenset, "machine code takes nothing else where that is wanted"
     assert EXPONENTS.keys() >= CURRENCIES >= MINIMUMS_MINOR.keys() | MULTIPLES_MINOR.keys()
     threes = {code for code in CURRENCIES if EXPONENTS[code] == 3}
     assert threes == MULTIPLES_MINOR.keys()
