@@ -19,8 +19,8 @@ from payments.feed import EventKey, event_id
 from payments.lifecycle import PaymentEvent, PaymentState
 from payments.operation_answer import operation_body
 from payments.operation_kinds import OperationKind
-from storage.queries import ended_view, open_view
 from storage.stored_operations import stored_operation
+from storage.stored_orders import ended_view, open_view
 
 # How a payment stands after an event.
 _STATES: Mapping[int, PaymentState] = {

@@ -28,9 +28,9 @@ from storage.ports import (
     PartitionFenced,
     PartitionView,
 )
-from storage.queries import _stored_order
 from storage.queue_ports import LetterAction
 from storage.read_ports import StoredOperation, StoredOrder
+from storage.stored_orders import stored_order as order_of_row
 from tests.fakes.fake_books import FakeBooks
 from tests.fakes.fake_ledger import FakeLedger, FakeOwnership
 from tests.fakes.fake_operations import (
@@ -459,4 +459,4 @@ def stored_order(books: FakeBooks, key: tuple[int, int]) -> StoredOrder:
             "ended_psp": outcome.psp,
             "ended_psp_reference": outcome.psp_reference,
         }
-    return _stored_order(row)  # type: ignore[arg-type]
+    return order_of_row(row)  # type: ignore[arg-type]
