@@ -28,7 +28,8 @@ test-campaigns: test-compiled  ## Run the tests that take a minute or more each,
 	@$(RUN)/python -m pytest -m campaign
 
 test-compiled: compiled  ## Run what needs no server of ours in the compiled form of the code
-	@PYTHONPATH="$$($(RUN)/python -P -m ops.compiled --path)" $(RUN)/python -P -m pytest -n 2 --dist loadgroup \
+	@form=$$($(RUN)/python -P -m ops.compiled --path) || exit 1; \
+		PYTHONPATH="$$form" $(RUN)/python -P -m pytest -n 2 --dist loadgroup \
 		-p no:cacheprovider -m "not campaign" tests/unit tests/contract tests/simulation
 
 test-fast: install  ## Run the unit tests alone: no servers, a few seconds

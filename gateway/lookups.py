@@ -1,4 +1,4 @@
-"""Look-ups of orders in the books, batched: one query for all that ask at the same time."""
+"""Look-ups of orders in the books, batched: one query for all that ask at the same time, a second for what it found."""
 
 from __future__ import annotations
 

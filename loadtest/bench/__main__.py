@@ -18,6 +18,7 @@ from loadtest.bench.report_html import render_html
 from loadtest.bench.report_table import print_report
 from loadtest.bench.session import Session
 from loadtest.interrupting import cancel_on_signals
+from ops.compiled.form import INTERPRETED_VARIABLE
 from ops.local.faults import LocalFault
 from ops.output import Output
 
@@ -93,7 +94,7 @@ def main(
         connections=connections,
         held_every=held_every,
         is_ray_used=not hosts_without_ray,
-        is_interpreted=is_interpreted,
+        is_interpreted=is_interpreted or os.environ.get(INTERPRETED_VARIABLE) == "1",
         pool_sizes=(16,) if is_short else Options().pool_sizes,
         backlog_max=2_000 if is_short else Options().backlog_max,
         is_short=is_short,

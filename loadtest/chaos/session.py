@@ -53,7 +53,7 @@ class Session:
     async def run(self) -> dict[str, Any]:
         """Return the document of ``tally chaos --json``. Raises ChaosFailed, LocalFault."""
         options = self._options
-        machine = machine_facts(present_form({}))
+        machine = machine_facts(present_form(options.environment))
         is_kept = options.directory is not None
         directory = options.directory or Path(tempfile.mkdtemp(prefix="tally-chaos-run-"))
         directory.mkdir(parents=True, exist_ok=True)  # before anything runs

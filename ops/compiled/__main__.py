@@ -15,15 +15,18 @@ def main() -> int:
     """Return 0 also where there is no compiler: then everything is interpreted."""
     if sys.argv[1:] == ["--path"]:
         form = present_form({})
-        print(f"tallystick: {form}" if form.root is None else form.root)
-        return int(form.root is None)
+        if form.root is None:
+            print(f"tallystick: {form}", file=sys.stderr)
+            return 1
+        print(form.root)
+        return 0
     try:
         compile_checkout(CHECKOUT, lambda text: print(text, flush=True))
     except ToolMissing as missing:
         print(
             f"Not compiled: {missing} Everything runs interpreted, which is slower and the same in all else."
         )
-    except CompilingFailed as failed:
+    except (CompilingFailed, OSError) as failed:
         print(f"tallystick: compiling failed: {failed}", file=sys.stderr)
         return 1
     return 0

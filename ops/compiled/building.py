@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -73,6 +74,8 @@ def compile_checkout(checkout: Path, progress: Progress) -> Path:
         for path in files_of(checkout):
             (work / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(checkout / path, work / path)
+        if digest_of(work) != target.name:
+            raise CompilingFailed("the code was changed meanwhile; once more, please")
         units = _translated(work)
         _compile_units(compiler, work, units, progress)
         shutil.rmtree(work / _C_DIRECTORY, ignore_errors=True)
@@ -80,7 +83,12 @@ def compile_checkout(checkout: Path, progress: Progress) -> Path:
         (work / MARK).write_text(f"{len(COMPILED_MODULES)} modules\n", encoding="ascii")
         if not is_copy(target):
             shutil.rmtree(target, ignore_errors=True)
-            work.rename(target)
+            try:
+                work.rename(target)
+            except OSError:
+                # Whoever compiles the same beside us was first.
+                if not is_copy(target):
+                    raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
     _forget_old(copies, target)
@@ -118,10 +126,8 @@ def _translated(work: Path) -> list[Unit]:
     units: list[Unit] = []
     for line in out.splitlines():
         if line.startswith("unit\t"):
-            _, name, sources, directories = line.split("\t")
-            units.append(
-                Unit(name, tuple(map(Path, sources.split())), tuple(map(Path, directories.split())))
-            )
+            name, sources, directories = json.loads(line.partition("\t")[2])
+            units.append(Unit(name, tuple(map(Path, sources)), tuple(map(Path, directories))))
     if len(units) != len(COMPILED_MODULES) + 1:
         raise CompilingFailed(f"mypyc wrote {len(units)} units for {len(COMPILED_MODULES)} modules")
     return units
@@ -146,12 +152,16 @@ def _compile_units(
         tasks = [
             pool.submit(compile_one, unit, source) for unit in units for source in unit.sources
         ]
-        for task in tasks:
-            task.result()
-            done_count += 1
-            if time.monotonic() - told_s >= TOLD_EVERY_S:
-                told_s = time.monotonic()
-                progress(f"  ... {done_count} of {len(objects)} files")
+        try:
+            for task in tasks:
+                task.result()
+                done_count += 1
+                if time.monotonic() - told_s >= TOLD_EVERY_S:
+                    told_s = time.monotonic()
+                    progress(f"  ... {done_count} of {len(objects)} files")
+        finally:
+            # Once one has failed, the others are not worth their time.
+            pool.shutdown(cancel_futures=True)
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     for unit in units:
         library = work / f"{unit.name.replace('.', '/')}{suffix}"

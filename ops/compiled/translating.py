@@ -1,10 +1,11 @@
 """``python translating.py DIRECTORY MODULE...``: mypyc's part, in a process of its own.
 
-Run in the root of a copy. Prints a line for each shared library: its name, sources and include directories.
+Run in the root of a copy. Prints a line for each shared library, as JSON: its name, sources and include directories.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 
 
@@ -16,8 +17,8 @@ def main(directory: str, modules: list[str]) -> None:
     options = ["--config-file=", "--cache-dir=/dev/null"]
     # One group: calls among the modules are calls of C. Several files: they are compiled side by side.
     for extension in mypycify([*options, *modules], multi_file=True, target_dir=directory):
-        fields = extension.name, " ".join(extension.sources), " ".join(extension.include_dirs)
-        print("unit", *fields, sep="\t")
+        fields = extension.name, extension.sources, extension.include_dirs
+        print("unit", json.dumps(fields), sep="\t")
 
 
 if __name__ == "__main__":

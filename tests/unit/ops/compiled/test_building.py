@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,22 +21,24 @@ MODULES = ("payments/one.py", "payments/two.py")
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout of two modules that are compiled, one of which uses the other."""
+    root = tmp_path / "with a space"
+    root.mkdir()
     for package in PACKAGES:
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text("")
-    (tmp_path / "payments" / "one.py").write_text(
+        (root / package).mkdir()
+        (root / package / "__init__.py").write_text("")
+    (root / "payments" / "one.py").write_text(
         "def doubled(number: int) -> int:\n    return 2 * number\n"
     )
-    (tmp_path / "payments" / "two.py").write_text(
+    (root / "payments" / "two.py").write_text(
         "from payments.one import doubled\n\n\ndef fourfold(number: int) -> int:\n    return doubled(doubled(number))\n"
     )
     for name in FILES_BESIDE:
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_text("# Problems\n")
-    (tmp_path / "pyproject.toml").write_text("")
+        (root / name).parent.mkdir()
+        (root / name).write_text("# Problems\n")
+    (root / "pyproject.toml").write_text("")
     use_modules(monkeypatch, MODULES)
     monkeypatch.setattr(building, "ENTRANCES", ("payments.two",))
-    return tmp_path
+    return root
 
 
 def use_modules(monkeypatch: pytest.MonkeyPatch, modules: Sequence[str]) -> None:
@@ -103,6 +106,23 @@ def test_what_can_not_be_imported_is_no_copy(
     compile_nothing(monkeypatch)
     monkeypatch.setattr(building, "ENTRANCES", ("payments.three",))
     with pytest.raises(CompilingFailed, match=r"payments\.three"):
+        compile_or_skip(checkout)
+    assert names_in(copies_directory(checkout)) == []
+
+
+def test_what_is_edited_meanwhile_is_not_compiled(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a copy would hold other code than the one it is named after."""
+    compile_nothing(monkeypatch)
+    copy_file = shutil.copyfile
+
+    def edited_first(source: Path, target: Path) -> None:
+        source.write_text(source.read_text() + "# edited\n")
+        copy_file(source, target)
+
+    monkeypatch.setattr("shutil.copyfile", edited_first)
+    with pytest.raises(CompilingFailed, match="changed meanwhile"):
         compile_or_skip(checkout)
     assert names_in(copies_directory(checkout)) == []
 
