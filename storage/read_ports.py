@@ -211,7 +211,7 @@ class PaymentQueries(Protocol):
     async def known_orders(self, keys: Sequence[tuple[int, UUID]]) -> Set[UUID]:
         """Return the order_uuids of those ``(partition_index, order_uuid)`` for which ``orders`` has something to tell.
 
-        For keys of which hardly any is known: it costs the server a quarter of what ``orders`` does.
+        For keys of which hardly any is known: ``orders`` costs the server a multiple of it, however little it finds.
         """
         ...
 

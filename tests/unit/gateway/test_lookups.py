@@ -135,7 +135,7 @@ class PostedOrder:
 
 
 async def test_of_posted_orders_only_known_ones_are_read() -> None:
-    """Reading costs the books four times what telling does that they hold none; both are told the same."""
+    """Reading costs the books a multiple of telling that they hold none; both are told the same."""
     queries = CountingQueries()
     order = SampleOrder(merchant_no=1, seller_no=1, seller_id="slr_a", order_no=1).stored()
     queries.put(order)
