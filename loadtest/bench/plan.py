@@ -103,7 +103,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How long each run is loaded. What settles after the load ended counts as time, too: some tenths of a second,
     which are a smaller part of a longer run; and noise that comes and goes within seconds is.
     """
-    connections: int = 128
+    connections: int = 256
+    """So many that no run has more settled with twice as many (docs/benchmarks.md): a service that works in batches
+    needs more payments under way for that than one that takes them one by one.
+    """
     held_every: int = 16
     """End to end, every n-th request of a connection holds until it has settled. It gives the
     latencies, and it bounds the backlog: a connection runs ahead by n - 1 orders at most.
