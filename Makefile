@@ -22,7 +22,7 @@ down:  ## Stop the local stack; its data stays in var/
 	@if [ -x $(RUN)/tally ]; then $(RUN)/tally down; else echo "Nothing is installed, so nothing runs."; fi
 
 test: compiled  ## Run the whole suite, on servers of its own
-	@$(RUN)/python -m pytest -n 2 --dist loadgroup -m "not campaign"
+	@$(RUN)/python -m pytest -n 3 --dist loadgroup -m "not campaign"
 
 test-campaigns: test-compiled  ## Run the tests that take a minute or more each, one after the other
 	@$(RUN)/python -m pytest -m campaign

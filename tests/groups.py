@@ -25,6 +25,11 @@ ROOT = Path(__file__).parents[1]
 LONGEST = (STACK_GROUP,)
 FOLDERS = ("acceptance", "integration", "contract", "simulation", "migration")
 
+# More would starve each other's servers on two cores, and tests with servers wait for a fifth of their time. What
+# needs none fills that in, on any further worker.
+WORKERS_WITH_SERVERS = 2
+_WITHOUT_SERVERS = "tests/unit/"
+
 
 @cache
 def stack_modules() -> frozenset[str]:
@@ -45,7 +50,7 @@ def group_of(nodeid: str) -> str:
     path = nodeid.partition("::")[0]
     if path in stack_modules():
         return STACK_GROUP
-    return str(PurePosixPath(path).parent) if path.startswith("tests/unit/") else path
+    return str(PurePosixPath(path).parent) if path.startswith(_WITHOUT_SERVERS) else path
 
 
 def rank_of(nodeid: str) -> tuple[int, int]:
@@ -59,7 +64,10 @@ def rank_of(nodeid: str) -> tuple[int, int]:
 
 
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Deals out whole groups, in the order in which the tests were collected."""
+    """Deals out whole groups, in the order in which the tests were collected.
+
+    Workers after the first two get groups that need no servers, and end when none is left.
+    """
 
     def __init__(self, config: pytest.Config, log: object = None) -> None:
         super().__init__(config, log)
@@ -81,6 +89,16 @@ class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
         }
         super().remove_node(node)
         return ended_it
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if self.nodes.index(node) >= WORKERS_WITH_SERVERS:
+            light = (group for group in self.workqueue if f"{group}/".startswith(_WITHOUT_SERVERS))
+            first = next(light, None)
+            if first is None:
+                node.shutdown()
+                return
+            self.workqueue.move_to_end(first, last=False)
+        super()._assign_work_unit(node)
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)

@@ -110,3 +110,36 @@ def test_a_test_that_ends_its_worker_runs_once_as_all_others(deadly_number: int)
         assert scheduling.remove_node(second) is None
     assert sorted(record) == sorted(ids)
     assert not scheduling.has_pending
+
+
+def test_a_third_worker_gets_what_needs_no_servers() -> None:
+    """It ends when only tests with servers are left; those go to the first two, and every test runs once."""
+    counts = {
+        "tests/acceptance/test_a.py": 4,
+        "tests/integration/test_b.py": 3,
+        "tests/integration/test_c.py": 3,
+        "tests/unit/test_d.py": 1,
+        "tests/unit/e/test_e.py": 2,
+        "tests/unit/f/test_f.py": 2,
+    }
+    ids = [f"{name}::test_{number}" for name, count in counts.items() for number in range(count)]
+    config = SimpleNamespace(
+        getvalue=lambda _: ["popen"] * 3, option=SimpleNamespace(loadscopereorder=True)
+    )
+    scheduling: Any = GroupScheduling(cast(pytest.Config, config))
+    records: list[list[str]] = [[], [], []]
+    workers = [Worker(f"gw{place}", record, "") for place, record in enumerate(records)]
+    for worker in workers:
+        scheduling.add_node(worker)
+    for worker in workers:
+        scheduling.add_node_collection(worker, ids)
+    scheduling.schedule()
+    third = workers[2]
+    while third.run_next(ids, scheduling):
+        pass
+    assert third.shutting_down
+    assert records[2] == [each for each in ids if each.startswith("tests/unit/")]
+    while sum(worker.run_next(ids, scheduling) for worker in workers[:2]):
+        pass
+    assert sorted(records[0] + records[1] + records[2]) == sorted(ids)
+    assert not scheduling.has_pending
