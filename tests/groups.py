@@ -28,7 +28,8 @@ FOLDERS = ("acceptance", "integration", "contract", "simulation", "migration")
 # More would starve each other's servers on two cores, and tests with servers wait for a fifth of their time. What
 # needs none fills that in, on any further worker.
 WORKERS_WITH_SERVERS = 2
-_WITHOUT_SERVERS = "tests/unit/"
+_UNIT = "tests/unit/"
+_WITHOUT_SERVERS = (_UNIT, "tests/simulation/")
 
 
 @cache
@@ -50,7 +51,7 @@ def group_of(nodeid: str) -> str:
     path = nodeid.partition("::")[0]
     if path in stack_modules():
         return STACK_GROUP
-    return str(PurePosixPath(path).parent) if path.startswith(_WITHOUT_SERVERS) else path
+    return str(PurePosixPath(path).parent) if path.startswith(_UNIT) else path
 
 
 def rank_of(nodeid: str) -> tuple[int, int]:
