@@ -47,6 +47,11 @@ class Delivering:
         self._log = get_logger("actors.delivering")
         self._seconds = metrics.batches(DISPATCHER_TRY_SECONDS)
         self._dead = metrics.counter(DISPATCHER_DEAD)
+        # There from the start: an increase from nothing to one would be none to who watches it.
+        self._stops = {
+            status: metrics.counter(DISPATCHER_STOPPED, status.wire)
+            for status in (EndpointStatus.PAUSED, EndpointStatus.GONE)
+        }
         self._tasks: set[asyncio.Task[None]] = set()
         self._tried: list[tuple[EndpointLine, InHand, TriedDelivery]] = []
         self._stopped: dict[int, StoppedEndpoint] = {}
@@ -157,7 +162,7 @@ class Delivering:
         if stop.endpoint_no in self._stopped:
             return
         self._stopped[stop.endpoint_no] = stop
-        self._metrics.counter(DISPATCHER_STOPPED, stop.status.wire).inc()
+        self._stops[stop.status].inc()
         self._log.warning(
             "webhook_endpoint_stopped",
             endpoint_no=stop.endpoint_no,

@@ -102,6 +102,7 @@ class World:
         store: FakeDispatchStore | None = None,
         name: str = "one",
         pause_after: timedelta = timedelta(hours=72),
+        metrics: Metrics | None = None,
     ) -> Dispatcher:
         return Dispatcher(
             DispatcherSettings(name=name, drain_s=0.2, pause_after=pause_after),
@@ -109,7 +110,7 @@ class World:
             store=store or FakeDispatchStore(self.books),
             sender=self.receivers,
             clock=self.clock,
-            metrics=Metrics(),
+            metrics=metrics or Metrics(),
         )
 
     def states(self, endpoint_no: int) -> Counter[DeliveryState]:
@@ -247,11 +248,17 @@ async def test_an_endpoint_that_says_gone_is_stopped() -> None:
     world = World()
     number = await world.endpoint("gone")
     world.receivers.answers["gone"] = TryResult(410, TryError.GONE, 3)
-    async with running(world):
+    metrics = Metrics()
+    stopped = "tallystick_dispatcher_endpoints_stopped_total"
+    async with running(world, world.dispatcher(metrics=metrics)):
+        # An increase is seen only of what was there before.
+        assert f'{stopped}{{status="gone"}} 0.0' in metrics.exposition().decode()
         world.put(1)
         await eventually(lambda: world.books.endpoints[number].status is EndpointStatus.GONE)
         world.put(3)
         await asyncio.sleep(0.2)
+    assert f'{stopped}{{status="gone"}} 1.0' in metrics.exposition().decode()
+    assert f'{stopped}{{status="paused"}} 0.0' in metrics.exposition().decode()
     assert len(world.receivers.ids("gone")) == 1
     assert world.states(number) == {DeliveryState.DEAD: 1}
 
