@@ -92,7 +92,9 @@ class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
         return ended_it
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        if self.nodes.index(node) >= WORKERS_WITH_SERVERS:
+        # One that is told to end may be there for long, and takes nothing any more.
+        taking = [each for each in self.nodes if each is node or not each.shutting_down]
+        if taking.index(node) >= WORKERS_WITH_SERVERS:
             light = (group for group in self.workqueue if f"{group}/".startswith(_WITHOUT_SERVERS))
             first = next(light, None)
             if first is None:
@@ -100,6 +102,15 @@ class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
                 return
             self.workqueue.move_to_end(first, last=False)
         super()._assign_work_unit(node)
+
+    def _reschedule(self, node: WorkerController) -> None:
+        if node not in self.registered_collections:
+            # It took the place of one that died, and collects: it is asked again after that.
+            return
+        super()._reschedule(node)
+        if not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
+            # A worker begins a test once it knows the next one, or that there is none.
+            self._reschedule(node)
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)

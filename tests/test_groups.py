@@ -49,7 +49,10 @@ def test_the_modules_that_share_the_stack_are_found() -> None:
 
 
 class Worker:
-    """Runs what it is dealt, in its order, and notes it in a record of all workers."""
+    """Runs what it is dealt, in its order, and notes it in a record of all workers.
+
+    As pytest-xdist's does, it begins a test only when it knows the next one, or that there is none.
+    """
 
     def __init__(self, name: str, record: list[str], deadly: str) -> None:
         self.gateway = SimpleNamespace(id=name)
@@ -66,8 +69,8 @@ class Worker:
         self.shutting_down = True
 
     def run_next(self, ids: Sequence[str], scheduling: Any) -> bool:
-        """Run one test; False when nothing is left to do."""
-        if not self._dealt:
+        """Run one test; False when there is none to begin."""
+        if len(self._dealt) < (1 if self.shutting_down else 2):
             return False
         index = self._dealt.pop(0)
         self._record.append(ids[index])
@@ -145,4 +148,37 @@ def test_a_third_worker_gets_what_needs_no_servers() -> None:
     while sum(worker.run_next(ids, scheduling) for worker in workers[:2]):
         pass
     assert sorted(records[0] + records[1] + records[2]) == sorted(ids)
+    assert not scheduling.has_pending
+
+
+def test_what_a_dead_worker_left_is_run_while_all_others_end() -> None:
+    """Its clone takes its place, though others that were told to end are still there, and begins a single test, too."""
+    ids = [
+        "tests/acceptance/test_a.py::test_0",
+        "tests/acceptance/test_a.py::test_1",
+        "tests/acceptance/test_b.py::test_0",
+        "tests/unit/c/test_c.py::test_0",
+    ]
+    config = SimpleNamespace(
+        getvalue=lambda _: ["popen"] * 3, option=SimpleNamespace(loadscopereorder=True)
+    )
+    scheduling: Any = GroupScheduling(cast(pytest.Config, config))
+    record: list[str] = []
+    workers = [Worker(f"gw{place}", record, ids[0]) for place in range(3)]
+    for worker in workers:
+        scheduling.add_node(worker)
+    for worker in workers:
+        scheduling.add_node_collection(worker, ids)
+    scheduling.schedule()
+    assert all(worker.shutting_down for worker in workers)
+    assert workers[0].run_next(ids, scheduling)
+    clone = Worker("gw3", record, "")
+    scheduling.add_node(clone)
+    # Before the clone has collected anything.
+    assert scheduling.remove_node(workers[0]) == ids[0]
+    scheduling.add_node_collection(clone, ids)
+    scheduling.schedule()
+    while sum(worker.run_next(ids, scheduling) for worker in (*workers[1:], clone)):
+        pass
+    assert sorted(record) == sorted(ids)
     assert not scheduling.has_pending

@@ -104,8 +104,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     which are a smaller part of a longer run; and noise that comes and goes within seconds is.
     """
     connections: int = 256
-    """So many that no run has more settled with twice as many (docs/benchmarks.md): a service that works in batches
-    needs more payments under way for that than one that takes them one by one.
+    """So many that twice as many gain no more than a few per cent, whichever the run (docs/benchmarks.md): a service
+    that works in batches needs more payments under way for that than one that takes them one by one.
     """
     held_every: int = 16
     """End to end, every n-th request of a connection holds until it has settled. It gives the

@@ -35,6 +35,9 @@ def print_report(document: Mapping[str, Any], output: Output) -> None:
         ],
     )
     output.line("CPU, WAL and AOF are for each payment; CPU and PSS are sums over all processes.")
+    output.line(
+        "Latencies of e2e and handwritten are to settlement, those of noop and accept to the answer."
+    )
     output.line()
     if document["ratios"]:
         floors = document["floors"]

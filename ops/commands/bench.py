@@ -42,7 +42,7 @@ from runtime.config import GATEWAYS_MAX
 @click.option(
     "--connections",
     type=click.IntRange(1, 4096),
-    help="Connections of the generator.  [default: 128]",
+    help="Connections of the generator.  [default: 256]",
 )
 @click.option(
     "--held-every",

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from loadtest.bench.__main__ import main
+from loadtest.bench.plan import Options
 from ops.commands.bench import bench
 
 
@@ -34,3 +35,14 @@ def test_numbers_outside_their_range_are_refused_at_once(arguments: list[str]) -
     assert result.exit_code == 2
     assert arguments[0] in result.output
     assert "range" in result.output
+
+
+@pytest.mark.parametrize(
+    "option", ["connections", "held_every", "gateways", "hosts", "seed", "repeat"]
+)
+def test_the_help_tells_the_defaults_that_count(option: str) -> None:
+    """The command of the operator's tool hands options on, and only says what they are otherwise."""
+    said = " ".join(CliRunner().invoke(bench, ["--help"]).output.split())
+    begin = said.index(f"--{option.replace('_', '-')} ")
+    default = said[begin:].partition("[default: ")[2].partition("]")[0]
+    assert default.split(";")[0].split(",")[0] == str(getattr(Options(), option))
