@@ -41,7 +41,7 @@ check: install  ## Lint, formatting, types, import contracts
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 
-bench: compiled  ## Measure beside baselines, in the short form: shows that it works
+bench: compiled  ## Measure beside baselines, in the short form (two minutes): shows that it works
 	@$(RUN)/tally bench --short
 
 sim: install  ## Simulate faults by seed: SEEDS=500, FIRST=0 (where to go on)

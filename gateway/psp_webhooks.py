@@ -67,7 +67,6 @@ _UNNAMED = store_unavailable(
 )
 _ACCEPTED = frozenset({Verdict.ACCEPTED, Verdict.ACCEPTED_DEFERRED})
 
-
 _TAKEN: Schema = record(
     "PspWebhook",
     "What became of a provider's event.",
@@ -169,7 +168,12 @@ class PspWebhooks:
         self._accepting = accepting
         self._references = references
         self._clock = clock
-        self._metrics = metrics
+        # There from the start: an increase from nothing to one would be none to who watches it.
+        self._counts = {
+            (psp, answer): metrics.counter(GATEWAY_PSP_EVENTS, psp, answer)
+            for psp in settings.webhooks
+            for answer in ("queued", "ignored", "refused", "unavailable")
+        }
         self._reply_to = reply_to
 
     @documented(_RECEIVE)
@@ -220,7 +224,7 @@ class PspWebhooks:
         return self._told(event.psp, "unavailable", problem)
 
     def _told(self, psp: str, answer: str, response: Answer) -> Answer:
-        self._metrics.counter(GATEWAY_PSP_EVENTS, psp, answer).inc()
+        self._counts[psp, answer].inc()
         return response
 
 

@@ -27,6 +27,7 @@ from ops.local.layout import HomeLock, StackHome
 from ops.local.ports import claim_ports
 from ops.local.stores import LocalStores
 from ops.merchants import ensure_sandbox
+from ops.number_options import IntegerRange
 from ops.stack.books import prepare_books
 from ops.stack.config_file import PSP_NAME, write_config
 from ops.stack.plan import SIMULATOR_SEED
@@ -122,8 +123,8 @@ def _tell(text: str) -> None:
     required=True,
     help="The home of a stack that does not run; made if need be.",
 )
-@click.option("--orders", "order_count", type=click.IntRange(1), default=100_000, show_default=True)
-@click.option("--sellers", "seller_count", type=click.IntRange(1), default=1_000, show_default=True)
+@click.option("--orders", "order_count", type=IntegerRange(1), default=100_000, show_default=True)
+@click.option("--sellers", "seller_count", type=IntegerRange(1), default=1_000, show_default=True)
 @click.option(
     "--seed", type=int, default=7, show_default=True, help="Draws it all; once a home each."
 )

@@ -74,6 +74,8 @@ def _check_options(environment: Environment, **_: object) -> None:
             wrong = "--host is missing: give the gateway, such as http://127.0.0.1:7400."
         elif not options.api_key:
             wrong = "--api-key is missing: give a merchant's test key; tally status shows one."
+        elif options.num_users is not None and options.num_users < 1:
+            wrong = f"--users must be at least 1, not {options.num_users}."
     if wrong:
         sys.stderr.write(f"Error: {wrong}\n")
         sys.exit(EXIT_USAGE)
@@ -97,7 +99,11 @@ class Shop(HttpUser):
         self._net_minor = dict.fromkeys(CURRENCIES, 0)
         body = {"id": self._seller, "name": "Load"}
         with self.client.post(
-            "/v1/sellers", json=body, headers=self._headers, catch_response=True
+            "/v1/sellers",
+            json=body,
+            headers=self._headers,
+            name="POST /v1/sellers",
+            catch_response=True,
         ) as answer:
             if answer.status_code in (201, 409):
                 answer.success()

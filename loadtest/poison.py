@@ -35,6 +35,7 @@ from loadtest.poison_figures import (
     summary,
 )
 from loadtest.poison_load import ENVIRONMENT, Loaded
+from ops.number_options import IntegerRange
 from ops.stack.client import start_stack, stop_stack
 from ops.stack.settings import StackSettings
 
@@ -53,9 +54,9 @@ EXIT_INTERRUPTED = 130
 
 
 @click.command()
-@click.option("--orders", "order_count", type=click.IntRange(100), default=ORDERS_DEFAULT)
+@click.option("--orders", "order_count", type=IntegerRange(100), default=ORDERS_DEFAULT)
 @click.option("--rate", type=click.FloatRange(1), default=RATE_DEFAULT, help="Orders a second.")
-@click.option("--rounds", "round_count", type=click.IntRange(1), default=ROUNDS_DEFAULT)
+@click.option("--rounds", "round_count", type=IntegerRange(1), default=ROUNDS_DEFAULT)
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option(
     "--kind",

@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 
 from loadtest.bench.statistics import percentile
+from ops.number_options import IntegerRange
 
 # Longer than the longest Prefer: wait, so that a slow answer is measured and not cut off.
 ANSWER_S_MAX = 40.0
@@ -117,11 +118,11 @@ async def measure(
 @click.option("--url", required=True, help="The gateway, such as http://127.0.0.1:7400.")
 @click.option("--key", "api_key", required=True, help="A test API key.")
 @click.option("--seconds", type=click.FloatRange(0.1, 600), default=10.0, show_default=True)
-@click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True)
+@click.option("--concurrency", type=IntegerRange(1, 4096), default=64, show_default=True)
 @click.option(
     "--wait",
     "wait_s",
-    type=click.IntRange(0, 30),
+    type=IntegerRange(0, 30),
     default=30,
     show_default=True,
     help="Hold each answer until the payment has settled; 0 measures acceptance alone.",

@@ -29,6 +29,24 @@ class NumberRange(click.FloatRange):
         return super().convert(number, param, ctx)
 
 
+class IntegerRange(click.IntRange):
+    """click's range of whole numbers, whose refusal of what is none tells the range, too."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number. Raises click.BadParameter, with the range."""
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not a whole number in the range {self._describe_range()}.",
+                param,
+                ctx,
+            )
+        return super().convert(number, param, ctx)
+
+
 def timeout_option(default_s: float) -> Callable[[Any], Any]:
     """``--timeout-s``: how long a command waits until it says that what it asked for has not come."""
     return click.option(

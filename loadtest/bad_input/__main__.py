@@ -17,6 +17,7 @@ from rich.table import Table
 
 from loadtest.bad_input.effects import Inspector, effects, pss_bytes
 from loadtest.bad_input.sending import Outcome, Target, exchange_once, send_all
+from ops.number_options import IntegerRange
 
 # A second pass finds every cache full and every buffer grown; what an allocator still rounds up, and
 # what Python's collector has not looked at yet, is below this. A leak of one request's data would be
@@ -162,8 +163,8 @@ def _print(result: Result) -> None:
 @click.option("--url", required=True, help="The gateway, such as http://127.0.0.1:7400.")
 @click.option("--key", "api_key", required=True, help="A merchant's test API key.")
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--requests", type=click.IntRange(1, 10**7), default=10_000, show_default=True)
-@click.option("--concurrency", type=click.IntRange(1, 1_024), default=64, show_default=True)
+@click.option("--requests", type=IntegerRange(1, 10**7), default=10_000, show_default=True)
+@click.option("--concurrency", type=IntegerRange(1, 1_024), default=64, show_default=True)
 @click.option(
     "--metrics-url",
     "metrics_urls",

@@ -22,6 +22,7 @@ from loadtest.chaos.failures import ChaosFailed
 from loadtest.client.running import Options, run
 from loadtest.history.directories import new_run_directory
 from ops.local.faults import LocalFault
+from ops.number_options import IntegerRange
 
 PAYMENTS_DEFAULT = 10_000
 # As with `tally chaos`: what two cores carry beside everything else that runs here.
@@ -37,7 +38,7 @@ EXIT_INTERRUPTED = 130
 
 @click.command()
 @click.option(
-    "--payments", "payment_count", type=click.IntRange(1), default=PAYMENTS_DEFAULT,
+    "--payments", "payment_count", type=IntegerRange(1), default=PAYMENTS_DEFAULT,
     show_default=True,
 )  # fmt: skip
 @click.option(

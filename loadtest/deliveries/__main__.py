@@ -15,6 +15,7 @@ import click
 import uvloop
 
 from loadtest.deliveries.storefront import Storefront, a_sink, arrived
+from ops.number_options import IntegerRange
 
 # A payment tells that it was taken in, and how it ended.
 EVENTS_PER_PAYMENT = 2
@@ -66,15 +67,15 @@ async def _run(url: str, key: str, endpoints: int, slow: int, payments: int) -> 
 @click.command()
 @click.option("--url", required=True, help="The gateway, such as http://127.0.0.1:8080.")
 @click.option("--key", required=True, help="A merchant's test key.")
-@click.option("--endpoints", type=click.IntRange(1, ENDPOINTS_MAX), default=20, show_default=True)
+@click.option("--endpoints", type=IntegerRange(1, ENDPOINTS_MAX), default=20, show_default=True)
 @click.option(
     "--slow",
-    type=click.IntRange(0, ENDPOINTS_MAX),
+    type=IntegerRange(0, ENDPOINTS_MAX),
     default=0,
     show_default=True,
     help="Endpoints more that answer after ten seconds.",
 )
-@click.option("--payments", type=click.IntRange(1, 100_000), default=500, show_default=True)
+@click.option("--payments", type=IntegerRange(1, 100_000), default=500, show_default=True)
 def main(url: str, key: str, endpoints: int, slow: int, payments: int) -> None:
     """Measure deliveries a second, and print them as one line of JSON."""
     if endpoints + slow > ENDPOINTS_MAX:

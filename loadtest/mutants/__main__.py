@@ -17,6 +17,7 @@ from loadtest.mutants.outcomes import Run, Where
 from loadtest.mutants.patching import Mutant
 from loadtest.mutants.remembering import Memory, sources_digest
 from loadtest.mutants.running import Trial, Trying, is_clean
+from ops.number_options import IntegerRange
 from ops.output import Output
 
 EXIT_NOT_ALL_CAUGHT = 1
@@ -60,7 +61,7 @@ def list_all(is_json: bool) -> None:
     show_default=True,
     help="Where; both: on servers only what the simulation does not show.",
 )
-@click.option("--seeds", type=click.IntRange(1, 100_000), default=SEEDS_MAX, show_default=True)
+@click.option("--seeds", type=IntegerRange(1, 100_000), default=SEEDS_MAX, show_default=True)
 @click.option("--mix", help="On servers, under this whole mix, whatever the catalogue says.")
 @click.option("--minutes", type=click.FloatRange(0.1, 600), default=0.2, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the runs on servers.")

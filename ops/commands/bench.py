@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from ops.context import json_option
-from ops.number_options import NumberRange
+from ops.context import is_json_wanted, json_option, output_option
+from ops.number_options import IntegerRange, NumberRange
 from runtime.config import GATEWAYS_MAX
 
 
@@ -18,14 +18,14 @@ from runtime.config import GATEWAYS_MAX
 @click.argument("names", nargs=-1, metavar="[NAME…]")
 @click.option(
     "--repeat",
-    type=click.IntRange(1, 100),
+    type=IntegerRange(1, 100),
     default=1,
     show_default=True,
     help="Make every run so often, in turns; medians count.",
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=IntegerRange(min=0),
     default=1,
     show_default=True,
     help="Draws keys and sellers.",
@@ -36,17 +36,17 @@ from runtime.config import GATEWAYS_MAX
     help="How long each run is loaded.  [default: 8, short 1]",
 )
 @click.option(
-    "--gateways", type=click.IntRange(1, GATEWAYS_MAX), help="Gateway processes.  [default: 1]"
+    "--gateways", type=IntegerRange(1, GATEWAYS_MAX), help="Gateway processes.  [default: 1]"
 )
-@click.option("--hosts", type=click.IntRange(1, 16), help="Partition hosts.  [default: 1]")
+@click.option("--hosts", type=IntegerRange(1, 16), help="Partition hosts.  [default: 1]")
 @click.option(
     "--connections",
-    type=click.IntRange(1, 4096),
+    type=IntegerRange(1, 4096),
     help="Connections of the generator.  [default: 256]",
 )
 @click.option(
     "--held-every",
-    type=click.IntRange(1, 1000),
+    type=IntegerRange(1, 1000),
     help="Every n-th request holds, end to end.  [default: 16]",
 )
 @click.option("--hosts-without-ray", is_flag=True, help="Run partition hosts as plain processes.")
@@ -58,17 +58,22 @@ from runtime.config import GATEWAYS_MAX
 @click.option("--short", is_flag=True, help="A second each: shows that it works, compares nothing.")
 @click.option(
     "--orders",
-    type=click.IntRange(10, 100_000_000),
+    type=IntegerRange(10, 100_000_000),
     help="For `growth`: how many.  [default: 100000]",
 )
 @click.option("--html", type=click.Path(dir_okay=False), help="Also write a page with charts.")
+@output_option
 @json_option
-def bench(names: tuple[str, ...], is_json: bool, **options: object) -> None:
-    """Measure rates, latencies and costs side by side. Without names: every run.
+def bench(names: tuple[str, ...], output_format: str, is_json: bool, **options: object) -> None:
+    """Measure rates, latencies and costs side by side. Without names: every run but growth.
+
+    Runs: noop, copy, handwritten_uniform, handwritten_hot, accept, engine, e2e_uniform, e2e_hot,
+    e2e_zipf_1, e2e_zipf_2, e2e_psp; handwritten and e2e_zipf stand for two each. The probe of
+    memory and tables, growth, is run alone.
 
     The stack is a new one in a temporary directory; the one of this home is left alone.
     """
-    run_apart("loadtest.bench", names, {**options, "json": is_json})
+    run_apart("loadtest.bench", names, {**options, "json": is_json_wanted(output_format, is_json)})
 
 
 def run_apart(module: str, names: Sequence[str], options: Mapping[str, object]) -> None:

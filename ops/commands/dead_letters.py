@@ -15,7 +15,7 @@ import click
 from ops.books import books_session
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.letter_text import field_rows, letter_document, raw_text
-from ops.number_options import timeout_option
+from ops.number_options import IntegerRange, timeout_option
 from ops.stated_reasons import reason_option, stated_reason
 from payments.identity import dead_letter_id, parse_dead_letter_id
 from payments.rows import LetterActionKind
@@ -65,7 +65,7 @@ _letter_argument = click.argument("letter_no", metavar="ID", callback=_number)
 
 @dead_letters.command("list")
 @click.option("--state", type=click.Choice([state.value for state in LetterState]), default=None)
-@click.option("--limit", type=click.IntRange(1, LETTERS_PAGE_MAX), default=20, show_default=True)
+@click.option("--limit", type=IntegerRange(1, LETTERS_PAGE_MAX), default=20, show_default=True)
 @output_option
 @json_option
 @click.pass_obj
@@ -188,11 +188,11 @@ def discard(
 
 
 @dead_letters.command()
-@click.option("--partition", "partition_index", type=click.IntRange(min=0), required=True)
+@click.option("--partition", "partition_index", type=IntegerRange(min=0), required=True)
 @click.option(
     "--for",
     "for_s",
-    type=click.IntRange(0, ACCEPT_S_MAX),
+    type=IntegerRange(0, ACCEPT_S_MAX),
     default=600,
     show_default=True,
     help="Seconds; 0 ends it.",

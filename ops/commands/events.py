@@ -10,6 +10,7 @@ import click
 
 from ops.api_client import ApiAnswer, ApiClient
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.number_options import IntegerRange
 from payments.feed import parse_delivery_id
 
 PAGE_MAX = 100
@@ -22,7 +23,7 @@ def events() -> None:
 
 @events.command("list")
 @click.option("--after", default=None, metavar="CURSOR", help="Go on behind this next_cursor.")
-@click.option("--limit", type=click.IntRange(1, PAGE_MAX), default=20, show_default=True)
+@click.option("--limit", type=IntegerRange(1, PAGE_MAX), default=20, show_default=True)
 @output_option
 @json_option
 @click.pass_obj

@@ -10,7 +10,7 @@ from ops.books import books_session
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.counting import counted
 from ops.faults import CommandFailed
-from ops.number_options import timeout_option
+from ops.number_options import IntegerRange, timeout_option
 from ops.stack.waiting import Owners
 from runtime.config import Config
 from runtime.faults import StorageUnavailable
@@ -26,7 +26,7 @@ _LOOK_EVERY_S = 0.3
 
 @click.command()
 @click.option(
-    "--hosts", "host_count", type=click.IntRange(1, HOST_COUNT_MAX), required=True, help="How many."
+    "--hosts", "host_count", type=IntegerRange(1, HOST_COUNT_MAX), required=True, help="How many."
 )
 @timeout_option(60.0)
 @output_option

@@ -11,6 +11,7 @@ import click
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.event_stream import EventStream
 from ops.forwarding import Forwarded, Forwarder, listening_secret
+from ops.number_options import IntegerRange
 from payments.event_types import TYPE_PATTERNS, is_wanted
 from runtime.clock import SystemClock
 
@@ -47,7 +48,7 @@ def _types(
     "--after", metavar="CURSOR", default=None, help="Go on after this cursor.  [default: now]"
 )
 @click.option(
-    "--count", type=click.IntRange(min=1), default=None, help="End after so many.  [default: never]"
+    "--count", type=IntegerRange(min=1), default=None, help="End after so many.  [default: never]"
 )
 @output_option
 @json_option

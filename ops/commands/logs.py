@@ -14,6 +14,7 @@ import click
 
 from ops.books import books_session
 from ops.context import CommandContext
+from ops.number_options import IntegerRange
 from payments.identity import request_id
 from storage.request_log import PostgresRequestHeads
 from storage.request_rows import FIRST_OF_ALL, RequestHead
@@ -36,7 +37,7 @@ def logs() -> None:
 @logs.command()
 @click.option("--merchant", default=None, help="Of this merchant alone (mrc_…).")
 @click.option(
-    "-n", "--lines", type=click.IntRange(1, LINES_MAX), default=20, show_default=True,
+    "-n", "--lines", type=IntegerRange(1, LINES_MAX), default=20, show_default=True,
     help="How many of the newest to begin with.",
 )  # fmt: skip
 @click.option("-f", "--follow", is_flag=True, help="Go on as requests come, until interrupted.")

@@ -13,13 +13,14 @@ import click
 from ops.books import books_session
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.money_text import amount_text
+from ops.number_options import IntegerRange
 from payments.identity import psp_key
 from storage.open_payments import PAGE_MAX, OpenPayment, PostgresOpenPayments
 
 
 @click.command("list")
 @click.option("--unknown", "is_unknown", is_flag=True, help="Only those of unknown outcome.")
-@click.option("--limit", type=click.IntRange(1, PAGE_MAX), default=20, show_default=True)
+@click.option("--limit", type=IntegerRange(1, PAGE_MAX), default=20, show_default=True)
 @output_option
 @json_option
 @click.pass_obj

@@ -16,7 +16,7 @@ from ops.commands.resolving import resolve
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.exit_codes import ExitCode
 from ops.money_text import amount_text
-from ops.number_options import timeout_option
+from ops.number_options import IntegerRange, timeout_option
 from ops.receipt import Receipt, print_receipt, take_payment
 from ops.stated_reasons import reason_option
 from ops.unparking import unpark_payment
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @click.command()
-@click.option("--amount", type=click.IntRange(min=1), required=True, help="In minor units.")
+@click.option("--amount", type=IntegerRange(min=1), required=True, help="In minor units.")
 @click.option("--currency", default="USD", show_default=True)
 @click.option("--token", default="tok_approve", show_default=True, help="The payment method.")
 @click.option("--seller", default=None, help="Whose wallet is credited.  [default: the merchant]")

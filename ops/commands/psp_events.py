@@ -12,6 +12,7 @@ import click
 
 from ops.books import books_session
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.number_options import IntegerRange
 from payments.attempts import ResultClass
 from storage.psp_events import EVENTS_PAGE_MAX, OddEvent, OddState, PostgresPspEvents
 
@@ -23,7 +24,7 @@ def psp_events() -> None:
 
 @psp_events.command("list")
 @click.option("--result", type=click.Choice([state.value for state in OddState]), default=None)
-@click.option("--limit", type=click.IntRange(1, EVENTS_PAGE_MAX), default=20, show_default=True)
+@click.option("--limit", type=IntegerRange(1, EVENTS_PAGE_MAX), default=20, show_default=True)
 @output_option
 @json_option
 @click.pass_obj

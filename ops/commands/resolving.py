@@ -11,7 +11,7 @@ import click
 
 from ops.books import actor_of, merchants_order, on_books
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
-from ops.number_options import timeout_option
+from ops.number_options import IntegerRange, timeout_option
 from ops.reconciling import decided, key_of
 from payments.attempts import ResultClass
 from payments.evidence import (
@@ -61,7 +61,7 @@ def _reference(
 )
 @click.option(
     "--amount",
-    type=click.IntRange(min=1),
+    type=IntegerRange(min=1),
     help="What was charged, in minor units.  [default: the order's]",
 )
 @click.option("--reference", default=None, callback=_reference, help="The PSP's id of the charge.")

@@ -7,6 +7,7 @@ from uuid import UUID
 import click
 
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.number_options import IntegerRange
 from payments.identity import order_uuid
 from payments.mode import Mode
 from payments.routing import Ask
@@ -22,7 +23,7 @@ def route() -> None:
 
 
 @route.command()
-@click.option("--amount", type=click.IntRange(min=1), required=True, help="In minor units.")
+@click.option("--amount", type=IntegerRange(min=1), required=True, help="In minor units.")
 @click.option("--currency", required=True, help="ISO 4217, such as EUR.")
 @click.option("--payment-method", required=True, help="The token, or how it begins.")
 @click.option("--merchant", default="", help="The merchant's id.")

@@ -12,6 +12,7 @@ import click
 
 from ops.books import actor_of, on_books
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
+from ops.number_options import IntegerRange
 from ops.stated_reasons import reason_option
 from payments.event_types import EVENT_TYPES
 from payments.feed import delivery_id, endpoint_id, event_id, parse_endpoint_id
@@ -45,7 +46,7 @@ _endpoint_argument = click.argument("endpoint_no", metavar="ENDPOINT", callback=
 
 
 @webhooks.command("list")
-@click.option("--limit", type=click.IntRange(1, PAGE_MAX), default=20, show_default=True)
+@click.option("--limit", type=IntegerRange(1, PAGE_MAX), default=20, show_default=True)
 @output_option
 @json_option
 @click.pass_obj
@@ -80,7 +81,7 @@ def list_endpoints(context: CommandContext, limit: int, output_format: str, is_j
 @webhooks.command()
 @_endpoint_argument
 @click.option("--state", type=click.Choice([state.wire for state in DeliveryState]), default=None)
-@click.option("--limit", type=click.IntRange(1, PAGE_MAX), default=20, show_default=True)
+@click.option("--limit", type=IntegerRange(1, PAGE_MAX), default=20, show_default=True)
 @output_option
 @json_option
 @click.pass_obj

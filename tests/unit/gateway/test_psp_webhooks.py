@@ -248,12 +248,18 @@ async def test_a_time_beyond_the_calendar_is_left_out(stack: GatewayStack, at: b
 async def test_what_concerns_no_order_is_acknowledged_and_dropped(
     stack: GatewayStack, body: bytes
 ) -> None:
-    """A PSP account may serve others than us; its events are taken so that they end, and are counted."""
+    """A PSP account may serve others than us; its events are taken so that they end, and are counted.
+
+    Each count is there before the first event: an increase is seen only of what was there.
+    """
+    name = "tallystick_gateway_psp_events_total"
+    before = (await stack.get("/metrics")).body.decode()
+    for told in ("queued", "ignored", "refused", "unavailable"):
+        assert f'{name}{{answer="{told}",psp="simulator"}} 0.0' in before
     answer = await send(stack, body)
     assert (answer.status, answer.json["status"]) == (200, "ignored")
     assert queued(stack) == []
     shown = (await stack.get("/metrics")).body.decode()
-    name = "tallystick_gateway_psp_events_total"
     assert f'{name}{{answer="ignored",psp="simulator"}} 1.0' in shown
 
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from loadtest.bench.__main__ import main
-from loadtest.bench.plan import Options
+from loadtest.bench.plan import GROUPS, GROWTH, RUN_NAMES, Options
 from ops.commands.bench import bench
 
 
@@ -28,13 +28,21 @@ def test_what_could_not_be_measured_is_refused_at_once(arguments: list[str], nam
     assert named in result.output
 
 
-@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--repeat", "0"], ["--seconds", "nan"]])
+@pytest.mark.parametrize(
+    "arguments", [["--seed", "-1"], ["--seed", "x"], ["--repeat", "0"], ["--seconds", "nan"]]
+)
 def test_numbers_outside_their_range_are_refused_at_once(arguments: list[str]) -> None:
     """No process is started for them."""
     result = CliRunner().invoke(bench, arguments)
     assert result.exit_code == 2
     assert arguments[0] in result.output
     assert "range" in result.output
+
+
+def test_the_help_names_the_runs() -> None:
+    """Whoever asks for one need not make a mistake first."""
+    said = CliRunner().invoke(bench, ["--help"]).output.replace(",", " ").replace(";", " ").split()
+    assert {*RUN_NAMES, *GROUPS, GROWTH} <= set(said)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ops.number_options import NumberRange
+from ops.number_options import IntegerRange, NumberRange
 
 
 @click.command()
@@ -26,3 +26,22 @@ def test_what_is_no_number_of_the_range_is_refused_with_the_range(text: str) -> 
 def test_a_number_of_the_range_is_taken() -> None:
     """The range's ends belong to it."""
     assert CliRunner().invoke(command, ["--seconds", "0.2"]).output == "0.2\n"
+
+
+@click.command()
+@click.option("--count", type=IntegerRange(1, 600))
+def counting(count: int) -> None:
+    click.echo(repr(count))
+
+
+@pytest.mark.parametrize("text", ["x", "1.5", "", "nan", "0", "601"])
+def test_what_is_no_whole_number_of_the_range_is_refused_with_the_range(text: str) -> None:
+    """click's own range names itself and no bounds where something is no number at all."""
+    result = CliRunner().invoke(counting, ["--count", text])
+    assert result.exit_code == 2
+    assert "1<=x<=600" in result.output
+
+
+def test_a_whole_number_of_the_range_is_taken() -> None:
+    """The range's ends belong to it."""
+    assert CliRunner().invoke(counting, ["--count", "600"]).output == "600\n"
