@@ -8,6 +8,7 @@ change: it then deals out every test by itself, and a module's servers start on 
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -84,12 +85,17 @@ class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
         left = (test for tests in groups.values() for test, is_over in tests.items() if not is_over)
         if (ended_it := next(left, None)) is not None:
             groups[group_of(ended_it)][ended_it] = True
-        # A worker that is dealt a group with nothing left in it would never ask for another one.
-        self.assigned_work[node] = {
-            group: tests for group, tests in groups.items() if not all(tests.values())
-        }
         super().remove_node(node)
         return ended_it
+
+    def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
+        """Take in which tests a worker has found. Raises RuntimeError where they are not those of the run.
+
+        A worker that took the place of one that died could not be dealt any of them, and the run would wait for it.
+        """
+        super().add_node_collection(node, collection)
+        if node not in self.registered_collections:
+            raise RuntimeError("the tests were changed during the run; start it again")
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         # One that is told to end may be there for long, and takes nothing any more.

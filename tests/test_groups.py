@@ -121,6 +121,8 @@ def test_a_third_worker_gets_what_needs_no_servers() -> None:
         "tests/acceptance/test_a.py": 4,
         "tests/integration/test_b.py": 3,
         "tests/integration/test_c.py": 3,
+        "tests/contract/test_k.py": 2,
+        "tests/migration/test_m.py": 1,
         "tests/simulation/test_s.py": 2,
         "tests/unit/test_d.py": 1,
         "tests/unit/e/test_e.py": 2,
@@ -182,3 +184,21 @@ def test_what_a_dead_worker_left_is_run_while_all_others_end() -> None:
         pass
     assert sorted(record) == sorted(ids)
     assert not scheduling.has_pending
+
+
+def test_a_clone_that_found_other_tests_ends_the_run() -> None:
+    """It can't be dealt any, and nobody would run what the dead worker left: the run would never end."""
+    ids = ["tests/acceptance/test_a.py::test_0", "tests/acceptance/test_b.py::test_0"]
+    config = SimpleNamespace(
+        getvalue=lambda _: ["popen"], option=SimpleNamespace(loadscopereorder=True)
+    )
+    scheduling: Any = GroupScheduling(cast(pytest.Config, config))
+    worker, clone = Worker("gw0", [], ids[0]), Worker("gw1", [], "")
+    scheduling.add_node(worker)
+    scheduling.add_node_collection(worker, ids)
+    scheduling.schedule()
+    assert worker.run_next(ids, scheduling)
+    assert scheduling.remove_node(worker) == ids[0]
+    scheduling.add_node(clone)
+    with pytest.raises(RuntimeError, match="changed during the run"):
+        scheduling.add_node_collection(clone, [*ids, "tests/acceptance/test_new.py::test_0"])

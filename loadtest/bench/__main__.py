@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from ops.output import Output
 
 # The short form: enough to see that everything works, too little to compare.
 SHORT_SECONDS = 1.0
+
+# What a process has open beside the generator's connections: stores, logs, listeners.
+OTHER_FILES = 128
 
 EXIT_VOID = 1
 # As everywhere: 128 and the number of SIGINT.
@@ -81,7 +85,8 @@ def main(
     orders: int | None,
 ) -> None:
     """Run what is named. `tally bench` checks the arguments and explains them."""
-    if (refusal := _refusal(names, repeat, seconds, orders)) is not None:
+    refusal = _refusal(names, repeat, seconds, orders) or _refused_connections(connections)
+    if refusal is not None:
         raise click.UsageError(refusal)
     output = Output(os.environ)
     default_seconds = SHORT_SECONDS if is_short else Options().seconds
@@ -133,6 +138,14 @@ def _refusal(
     if seconds is not None:
         return f"--seconds: {GROWTH} ends with its last order; see --orders"
     return None
+
+
+def _refused_connections(count: int) -> str | None:
+    """Why generator and gateway, which inherit our bound of open files, could not have so many."""
+    files_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files_max == resource.RLIM_INFINITY or count + OTHER_FILES <= files_max:
+        return None
+    return f"--connections: {count:,} and {OTHER_FILES} other files are more than may be open here; see ulimit -n"
 
 
 async def _measure(

@@ -58,11 +58,11 @@ def summary(repeats: Sequence[Figures]) -> dict[str, Any]:
 
 
 def ratios(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Every ratio whose two runs were made, of their median rates."""
+    """Every ratio whose two runs were made, of their median rates. A void run may have reached nothing."""
     return {
         ratio.name: round(runs[ratio.run]["rate_per_s"] / runs[ratio.to]["rate_per_s"], 3)
         for ratio in RATIOS
-        if ratio.run in runs and ratio.to in runs
+        if ratio.run in runs and ratio.to in runs and runs[ratio.to]["rate_per_s"]
     }
 
 

@@ -89,6 +89,7 @@ def test_a_mutant_is_caught() -> None:
     """With a defect in, the command tells which seed shows it; the others are told by name."""
     caught = _python(
         *("-m", "tests.simulation", "--mutant", "fingerprint_not_compared", "--seeds", "2"),
+        *("--jobs", "1"),
         hash_seed="0",
     )
     assert caught.returncode == 0, caught.stderr[-2_000:]
@@ -102,6 +103,7 @@ def test_reading_before_the_marker_is_caught_in_the_short_form() -> None:
     caught = _python(
         *("-m", "tests.simulation", "--mutant", "read_before_marker"),
         *("--seeds", count, "--first", first),
+        *("--jobs", "1"),
         hash_seed="0",
     )
     assert caught.returncode == 0, caught.stdout[-2_000:]

@@ -39,6 +39,16 @@ def test_numbers_outside_their_range_are_refused_at_once(arguments: list[str]) -
     assert "range" in result.output
 
 
+def test_more_connections_than_files_may_be_open_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before any stack is started, and with where the bound comes from."""
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1_024, 1_048_576))
+    result = CliRunner().invoke(main, ["noop", "--connections", "1100"])
+    assert result.exit_code == 2
+    assert "--connections: 1,100 and 128 other files" in result.output
+
+
 def test_the_help_names_the_runs() -> None:
     """Whoever asks for one need not make a mistake first."""
     said = CliRunner().invoke(bench, ["--help"]).output.replace(",", " ").replace(";", " ").split()

@@ -125,6 +125,13 @@ def test_ratios_and_floors_compare_what_was_run() -> None:
     ]
 
 
+def test_a_baseline_that_reached_nothing_has_no_ratio() -> None:
+    """It is void and told so; the others' figures must not be lost with it."""
+    runs = {"noop": summary([figures(0.0)]), "accept": summary([figures(300.0)])}
+    assert ratios(runs) == {}
+    assert floors(runs, {}, is_judged=True) == {}
+
+
 def test_ratios_name_runs_that_exist() -> None:
     """No comparison or group can silently never come true."""
     named = {name for ratio in RATIOS for name in (ratio.run, ratio.to)}
