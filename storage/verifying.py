@@ -1,4 +1,4 @@
-"""The books at one moment, for whoever verifies them: a read-only snapshot on the primary.
+"""The books at one moment, for whoever verifies them: a read-only snapshot on the primary, in one session or two.
 
 Knows sessions, statements and their faults; what is checked, and what it means, is told in
 storage/sql/verify*.sql and ops/verify/. Only the session's own temporary tables are written.
@@ -7,7 +7,7 @@ storage/sql/verify*.sql and ops/verify/. Only the session's own temporary tables
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -35,7 +35,7 @@ _SETTINGS: Mapping[str, str] = {
     # A verifier that stopped must not hold back vacuum for ever.
     "idle_in_transaction_session_timeout": "10min",
     # Joins of whole tables: child by child, each in memory up to some ten million orders. The
-    # server's memory, beside its shared buffers, is at most this times two a join, and two workers.
+    # server's memory for a session, beside its shared buffers, is at most this times two a join, and two workers.
     "work_mem": "64MB",
     "enable_partitionwise_join": "on",
     "enable_partitionwise_aggregate": "on",
@@ -92,7 +92,10 @@ class Snapshot:
     A statement that fails leaves the snapshot as it was, unless the connection is gone.
     """
 
-    def __init__(self, session: Session, summary: Mapping[str, Plain]) -> None:
+    def __init__(
+        self, connector: Connector, session: Session, summary: Mapping[str, Plain]
+    ) -> None:
+        self._connector = connector
         self._session = session
         self._is_recomputed = False
         self.summary = summary
@@ -114,20 +117,23 @@ class Snapshot:
             answer_timeout_s=STATEMENT_S_MAX,
         )
         with _as_unreadable():
-            session = await connector.open(_SETTINGS)
-            try:
-                if not await session.finish(is_server_marked(session)):
-                    raise Unreadable("no owner has marked this server's start yet")
-                await session.execute("SET default_transaction_read_only = off")
-                await session.execute(_SQL["prepare"])
-                await session.execute(_SQL["begin"])
+            async with _begun(connector) as session:
                 summary = await session.fetchrow(_SQL["summary"])
                 if summary is None:
                     raise Unreadable("the books name no deployment")
-                return cls(session, _plain_row(summary))
-            except BaseException:
-                session.abort()
-                raise
+                return cls(connector, session, _plain_row(summary))
+
+    async def beside(self) -> Snapshot:
+        """Open another session on the very same moment, with temporary tables of its own.
+
+        Two look at it at once: no statement that reads a temporary table can use the server's parallel workers.
+        """
+        with _as_unreadable():
+            exported = await self._session.fetchrow(_SQL["export"])
+            assert exported is not None, "a SELECT without FROM has a row"
+            async with _begun(self._connector) as session:
+                await session.execute(f"SET TRANSACTION SNAPSHOT '{exported['snapshot_id']}'")
+                return Snapshot(self._connector, session, self.summary)
 
     async def recompute_accounts(self) -> None:
         """Sum up what the transfers come to, unless that was done: checks of accounts need it."""
@@ -199,6 +205,22 @@ class Snapshot:
                 raise
             await session.execute("RELEASE alone")
             return result
+
+
+@asynccontextmanager
+async def _begun(connector: Connector) -> AsyncIterator[Session]:
+    """A session with its temporary tables, in a transaction without a snapshot yet. It stays open unless this fails."""
+    session = await connector.open(_SETTINGS)
+    try:
+        if not await session.finish(is_server_marked(session)):
+            raise Unreadable("no owner has marked this server's start yet")
+        await session.execute("SET default_transaction_read_only = off")
+        await session.execute(_SQL["prepare"])
+        await session.execute(_SQL["begin"])
+        yield session
+    except BaseException:
+        session.abort()
+        raise
 
 
 def _around(wrapper: str, check: str) -> str:

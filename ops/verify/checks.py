@@ -49,6 +49,9 @@ LEDGER: Mapping[str, str] = {
 OF_SUMS = frozenset({"accounts", "slices", "currencies"})
 """Checks that compare with what the transfers come to, or tell it: that is summed up once."""
 
+STREAMED = (IDENTITIES,)
+"""Checks whose rows pass through the verifier: the server has no SHA-1."""
+
 READING: Mapping[str, str] = {
     ORACLE_READ: "the PSP's record can be read to its end, without a gap, and fits its totals",
 }

@@ -58,18 +58,23 @@ class OracleChecks:
     async def read(self, http: aiohttp.ClientSession) -> None:
         """Bring the record into the snapshot's own session, to be joined there: all of it, or it is unreadable."""
         shown = self._shown(checks.ORACLE_READ)
-        self._progress.begin(shown)
-        if self._record.psp.kind != KIND_WITH_RECORD:
-            self._read = without_record(shown)
-        elif self._record.before is None:
-            self._read = unreadable(shown, self._record.reason)
-        else:
-            try:
-                count = await self._copy(http, shown, self._record.before)
-                examined = Examined(checked=count, violations=0, first=None)
-                self._read = await result_of(self._snapshot, shown, examined)
-            except (OracleUnreadable, Unreadable) as reason:
-                self._read = unreadable(shown, str(reason))
+        with self._progress.step(shown):
+            if self._record.psp.kind != KIND_WITH_RECORD:
+                self._read = without_record(shown)
+            elif self._record.before is None:
+                self._read = unreadable(shown, self._record.reason)
+            else:
+                self._read = await self._read_whole(http, shown, self._record.before)
+
+    async def _read_whole(
+        self, http: aiohttp.ClientSession, shown: str, before: Totals
+    ) -> CheckResult:
+        try:
+            count = await self._copy(http, shown, before)
+            examined = Examined(checked=count, violations=0, first=None)
+            return await result_of(self._snapshot, shown, examined)
+        except (OracleUnreadable, Unreadable) as reason:
+            return unreadable(shown, str(reason))
 
     async def compare(self) -> list[CheckResult]:
         """Hold the record against the books, in both directions."""
@@ -77,13 +82,13 @@ class OracleChecks:
         results = [self._read]
         for name in checks.COMPARISONS:
             shown = self._shown(name)
-            self._progress.begin(shown)
-            if self._read.state is State.NO_RECORD:
-                results.append(without_record(shown))
-            elif self._read.state is State.UNREADABLE or self._record.before is None:
-                results.append(unreadable(shown, f"the record of {self._psp} can't be read"))
-            else:
-                results.append(await self._compare(name, self._record.before))
+            with self._progress.step(shown):
+                if self._read.state is State.NO_RECORD:
+                    results.append(without_record(shown))
+                elif self._read.state is State.UNREADABLE or self._record.before is None:
+                    results.append(unreadable(shown, f"the record of {self._psp} can't be read"))
+                else:
+                    results.append(await self._compare(name, self._record.before))
         return results
 
     async def _compare(self, name: str, before: Totals) -> CheckResult:
@@ -110,7 +115,7 @@ class OracleChecks:
             if len(waiting) >= CHARGES_PER_COPY:
                 await self._snapshot.copy_charges(waiting)
                 waiting = []
-                self._progress.tell(f"{shown} ({tally.charges} of {before.charges})")
+                self._progress.tell(shown, f"{tally.charges} of {before.charges}")
         if waiting:
             await self._snapshot.copy_charges(waiting)
         tally.check_between(before, await reader.totals())

@@ -1,9 +1,14 @@
-"""The verification: the PSPs' totals, one snapshot of the books, the PSPs' records, then every check."""
+"""The verification: the PSPs' totals, one snapshot of the books, then every check of them and of the PSPs' records."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import aiohttp
 
 from ops.verify import checks
 from ops.verify.ledger_checks import LedgerChecks
@@ -28,19 +33,13 @@ async def verify(config: Config, progress: VerifyProgress) -> Report:
     async with open_http() as http:
         records = [await look_at(http, psp) for psp in config.psps]
         try:
-            snapshot = await Snapshot.open(config)
+            async with _moment(config) as (snapshot, beside):
+                report.snapshot = snapshot.summary
+                oracles = [OracleChecks(beside, progress, record) for record in records]
+                report.checks = await _checked(config, (snapshot, beside), progress, oracles, http)
         except Unreadable as reason:
             report.checks = [unreadable(name, str(reason)) for name in _names(config)]
         else:
-            try:
-                report.snapshot = snapshot.summary
-                oracles = [OracleChecks(snapshot, progress, record) for record in records]
-                # First the records, while the snapshot is young: so little is in flight.
-                for oracle in oracles:
-                    await oracle.read(http)
-                report.checks = await _checked(config, snapshot, progress, oracles)
-            finally:
-                await snapshot.close()
             report.charges_of_open_orders = sum(
                 oracle.in_flight.of_open_orders for oracle in oracles
             )
@@ -52,14 +51,47 @@ async def verify(config: Config, progress: VerifyProgress) -> Report:
     return report
 
 
+@asynccontextmanager
+async def _moment(config: Config) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
+    """One moment of the books in two sessions. Raises Unreadable."""
+    snapshot = await Snapshot.open(config)
+    try:
+        beside = await snapshot.beside()
+        try:
+            yield snapshot, beside
+        finally:
+            await beside.close()
+    finally:
+        await snapshot.close()
+
+
 async def _checked(
-    config: Config, snapshot: Snapshot, progress: VerifyProgress, oracles: list[OracleChecks]
+    config: Config,
+    moment: tuple[Snapshot, Snapshot],
+    progress: VerifyProgress,
+    oracles: Sequence[OracleChecks],
+    http: aiohttp.ClientSession,
 ) -> list[CheckResult]:
-    ledger = LedgerChecks(snapshot, progress, psp_names=[psp.name for psp in config.psps])
-    results = await ledger.run()
+    """Check what the server can, and at the same time what passes through us: each leaves processors idle."""
+    psp_names = [psp.name for psp in config.psps]
+    of_server, ours = (LedgerChecks(session, progress, psp_names=psp_names) for session in moment)
+    async with asyncio.TaskGroup() as both:
+        joined = both.create_task(
+            of_server.run(name for name in checks.LEDGER if name not in checks.STREAMED)
+        )
+        streamed = both.create_task(_streamed(oracles, http, ours))
+    results = {result.name: result for result in (*joined.result(), *streamed.result())}
+    return [results[name] for name in _names(config)]
+
+
+async def _streamed(
+    oracles: Sequence[OracleChecks], http: aiohttp.ClientSession, ledger: LedgerChecks
+) -> list[CheckResult]:
+    # First all records, while the snapshot is young: so little is in flight.
     for oracle in oracles:
-        results += await oracle.compare()
-    return results
+        await oracle.read(http)
+    compared = [result for oracle in oracles for result in await oracle.compare()]
+    return [*compared, *await ledger.run(checks.STREAMED)]
 
 
 def _names(config: Config) -> list[str]:

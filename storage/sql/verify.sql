@@ -59,6 +59,10 @@ SELECT clock_timestamp() AS taken_at, pg_current_wal_insert_lsn()::text AS wal_p
        (SELECT count(*) FROM open_order) AS open_order_count
 FROM deployment;
 
+-- export --
+-- Another session may look at the same moment for as long as this transaction lasts.
+SELECT pg_export_snapshot() AS snapshot_id;
+
 -- counted --
 SELECT count(*) AS checked, count(finding) AS violations FROM (
 {check}

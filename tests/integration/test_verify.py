@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from psp.simulator.wire import ChargeStatus, CurrencyTotals
 from runtime.config import Config
 from runtime.psp_config import PspConfig
 from storage.sql_files import parse_statements
-from storage.verifying import Plain
+from storage.verifying import Plain, Snapshot
 from tests.servers import SharedServers
 from tests.verified_books import (
     PSP,
@@ -385,6 +385,23 @@ async def test_a_record_that_cannot_be_read_is_red(
     assert {result(report, name).state for name in checks.LEDGER} == {State.PASSED}
 
 
+async def test_both_sessions_look_at_one_moment(scene: Scene) -> None:
+    """What is written after the snapshot was taken is in neither session, as late as the second was opened."""
+    snapshot = await Snapshot.open(scene.config)
+    try:
+        await scene.plant("DELETE FROM transfer WHERE {paid}")
+        beside = await snapshot.beside()
+        try:
+            check = "transfers_match_outcomes"
+            found = [await session.examine(check) for session in (snapshot, beside)]
+        finally:
+            await beside.close()
+    finally:
+        await snapshot.close()
+    assert [examined.violations for examined in found] == [0, 0]
+    assert result(await scene.report(), check).state is State.FAILED
+
+
 async def test_a_missing_table_is_red_and_the_rest_is_checked(scene: Scene) -> None:
     """A table that is gone makes its checks unreadable, names itself, and keeps no other check from running."""
     await scene.plant("DROP TABLE refused_request")
@@ -396,26 +413,42 @@ async def test_a_missing_table_is_red_and_the_rest_is_checked(scene: Scene) -> N
     assert result(report, "chain").state is State.PASSED
 
 
+@pytest.mark.parametrize(
+    ("before", "at", "after"),
+    [
+        ("attempts", "events", ("events", "chain", "wallets")),
+        (
+            "oracle",
+            f"charges_are_booked:{PSP}",
+            ("charges_are_booked", "orders_charged_once", "wallets"),
+        ),
+    ],
+)
 async def test_a_lost_connection_is_red_from_there_on(
-    scene: Scene, servers: SharedServers, monkeypatch: pytest.MonkeyPatch
+    scene: Scene,
+    servers: SharedServers,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+    at: str,
+    after: Sequence[str],
 ) -> None:
-    """When the server ends the session in the middle, every check that was not made is unreadable."""
-    begin = VerifyProgress.begin
+    """When the server ends the sessions in the middle, every check that was not made is unreadable."""
+    tell = VerifyProgress.tell
     kill = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE application_name = 'tally verify'"
     )
 
-    def end_session_at_events(progress: VerifyProgress, name: str) -> None:
-        begin(progress, name)
-        if name == "events":
+    def end_sessions(progress: VerifyProgress, name: str, how_far: str = "") -> None:
+        tell(progress, name, how_far)
+        if name == at:
             servers.query(kill)
 
-    monkeypatch.setattr(VerifyProgress, "begin", end_session_at_events)
+    monkeypatch.setattr(VerifyProgress, "tell", end_sessions)
     report = await scene.report()
     assert not report.is_ok
-    assert result(report, "attempts").state is State.PASSED
-    for name in ("events", "chain", "wallets", "charges_are_booked"):
+    assert result(report, before).state is State.PASSED
+    for name in after:
         assert result(report, name).state is State.UNREADABLE
 
 

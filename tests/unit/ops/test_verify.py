@@ -256,14 +256,17 @@ def test_progress_is_silent_at_first_and_then_tells_how_far_it_is(
     out = io.StringIO()
     console = Console(file=out, force_terminal=is_terminal, width=100)
     with VerifyProgress(console, step_count=3) as shown:
-        shown.begin("one")
-        hands.now_s = QUIET_S - 0.1
-        shown.begin("two")
-        assert out.getvalue() == ""
-        hands.now_s = LINE_EVERY_S
-        shown.begin("three")
-    assert "three" in out.getvalue()
-    assert ("2/3" if is_terminal else "2 of 3 done") in out.getvalue()
+        with shown.step("one"):
+            hands.now_s = QUIET_S - 0.1
+        with shown.step("two"):
+            assert out.getvalue() == ""
+            with shown.step("three"):
+                shown.tell("three", "7 of 9")
+                hands.now_s = LINE_EVERY_S
+                shown.tell("three", "8 of 9")
+    assert "two, three (8 of 9)" in out.getvalue()
+    assert ("1/3" if is_terminal else "1 of 3 done") in out.getvalue()
+    assert "7 of 9" not in out.getvalue()
 
 
 def test_the_peak_of_memory_is_our_own() -> None:
