@@ -126,7 +126,8 @@ class Snapshot:
     async def beside(self) -> Snapshot:
         """Open another session on the very same moment, with temporary tables of its own.
 
-        Two look at it at once: no statement that reads a temporary table can use the server's parallel workers.
+        Two look at it at once: what joins with a temporary table is not shared among the server's parallel workers,
+        and a cursor has none.
         """
         with _as_unreadable():
             exported = await self._session.fetchrow(_SQL["export"])

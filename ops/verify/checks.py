@@ -1,6 +1,6 @@
 """The checks by name: what each one claims of the books. Their SQL goes by the same names.
 
-In this order they run and are reported; the first one that fails tells its story. Rows of single orders
+In this order they are reported; the first one that fails tells its story. Rows of single orders
 come before the sums that they make, so that the story is that of an order where there is one.
 """
 

@@ -32,7 +32,7 @@ class LedgerChecks:
 
     async def _result(self, name: str) -> CheckResult:
         try:
-            return await result_of(self._snapshot, name, await self._examined(name))
+            return result_of(name, await self._examined(name))
         except Unreadable as reason:
             return unreadable(name, str(reason))
 

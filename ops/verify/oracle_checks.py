@@ -72,7 +72,7 @@ class OracleChecks:
         try:
             count = await self._copy(http, shown, before)
             examined = Examined(checked=count, violations=0, first=None)
-            return await result_of(self._snapshot, shown, examined)
+            return result_of(shown, examined)
         except (OracleUnreadable, Unreadable) as reason:
             return unreadable(shown, str(reason))
 
@@ -100,7 +100,7 @@ class OracleChecks:
                 )
             else:
                 examined = await self._snapshot.examine(name, self._psp)
-            return await result_of(self._snapshot, shown, examined)
+            return result_of(shown, examined)
         except Unreadable as reason:
             return unreadable(shown, str(reason))
 

@@ -51,6 +51,8 @@ class VerifyProgress:
         finally:
             del self._running[name]
             self._done_count += 1
+            if self._bar is not None:
+                self._draw()
 
     def tell(self, name: str, how_far: str = "") -> None:
         """A present step has come so far."""

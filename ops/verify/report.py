@@ -30,7 +30,7 @@ class Finding:
     place: Mapping[str, Plain]
     """Which row: partition and order, account, batch, or charge."""
     text: str
-    story: Story
+    story: Story = field(default_factory=dict)
 
     def document(self) -> dict[str, object]:
         return {"place": dict(self.place), "finding": self.text, "story": self.story}

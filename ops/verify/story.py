@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from ops.verify.report import Story
+from ops.verify.report import CheckResult, Story
 from storage.verifying import Plain, Snapshot, Unreadable
 
 # Part -> the columns of the finding's row that it is asked by; a part is told where they all are.
@@ -31,7 +32,19 @@ _PARTS: Mapping[tuple[str, ...], Sequence[str]] = {
 }
 
 
-async def story_of(snapshot: Snapshot, place: Mapping[str, Plain]) -> Story:
+_OF_RECORDS = frozenset({"charges_of_order", "charge", "charges_of_identity"})
+"""Parts that tell what PSPs recorded: that is in the session which has read it."""
+
+
+async def with_story(result: CheckResult, books: Snapshot, records: Snapshot) -> CheckResult:
+    """Tell the story of a result's first finding, if it has one."""
+    if result.first is None:
+        return result
+    story = await _story_of(result.first.place, books, records)
+    return replace(result, first=replace(result.first, story=story))
+
+
+async def _story_of(place: Mapping[str, Plain], books: Snapshot, records: Snapshot) -> Story:
     """Gather what is known. A part that can't be read says so; the finding stands all the same."""
     story: dict[str, Sequence[Mapping[str, Plain]]] = {}
     for columns, parts in _PARTS.items():
@@ -39,8 +52,9 @@ async def story_of(snapshot: Snapshot, place: Mapping[str, Plain]) -> Story:
         if any(column not in place for column in columns) or None in keys[:1]:
             continue
         for part in parts:
+            session = records if part in _OF_RECORDS else books
             try:
-                rows = await snapshot.tell(part, *([] if part == "odd_transfers" else keys))
+                rows = await session.tell(part, *([] if part == "odd_transfers" else keys))
             except Unreadable as unreadable:
                 rows = [{"unreadable": str(unreadable)}]
             if rows:

@@ -17,6 +17,7 @@ from ops.verify.oracle_checks import OracleChecks, look_at
 from ops.verify.progress import VerifyProgress
 from ops.verify.report import CheckResult, Report
 from ops.verify.results import unreadable
+from ops.verify.story import with_story
 from runtime.config import Config
 from storage.verifying import Snapshot, Unreadable
 
@@ -75,13 +76,17 @@ async def _checked(
     """Check what the server can, and at the same time what passes through us: each leaves processors idle."""
     psp_names = [psp.name for psp in config.psps]
     of_server, ours = (LedgerChecks(session, progress, psp_names=psp_names) for session in moment)
-    async with asyncio.TaskGroup() as both:
-        joined = both.create_task(
-            of_server.run(name for name in checks.LEDGER if name not in checks.STREAMED)
-        )
-        streamed = both.create_task(_streamed(oracles, http, ours))
+    joined_names = [name for name in checks.LEDGER if name not in checks.STREAMED]
+    try:
+        async with asyncio.TaskGroup() as both:
+            joined = both.create_task(of_server.run(joined_names))
+            streamed = both.create_task(_streamed(oracles, http, ours))
+    except ExceptionGroup as defects:
+        # Told as if there were one task: whoever catches it knows no groups.
+        raise defects.exceptions[0] from None
     results = {result.name: result for result in (*joined.result(), *streamed.result())}
-    return [results[name] for name in _names(config)]
+    # A session is one task's at a time, and a story is told of both.
+    return [await with_story(results[name], *moment) for name in _names(config)]
 
 
 async def _streamed(

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from ops.verify import checks
+from ops.verify import checks, ledger_checks
 from ops.verify.progress import VerifyProgress
 from ops.verify.report import CheckResult, Report, State
 from ops.verify.verification import step_count, verify
@@ -383,6 +383,49 @@ async def test_a_record_that_cannot_be_read_is_red(
         assert (unread.state, unread.checked, unread.violations) == (State.UNREADABLE, None, None)
         assert unread.detail
     assert {result(report, name).state for name in checks.LEDGER} == {State.PASSED}
+
+
+async def test_a_verification_stays_at_the_moment_it_began_with(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written before the second session is opened is in neither half of the checks."""
+    beside = Snapshot.beside
+
+    async def write_before(snapshot: Snapshot) -> Snapshot:
+        await scene.plant("DELETE FROM order_outcome WHERE {paid}")
+        return await beside(snapshot)
+
+    monkeypatch.setattr(Snapshot, "beside", write_before)
+    assert (await scene.report()).is_ok
+    monkeypatch.setattr(Snapshot, "beside", beside)
+    late = await scene.report()
+    assert result(late, "charges_are_booked").state is State.FAILED
+    assert result(late, "orders_stand_once").state is State.FAILED
+
+
+async def test_a_story_of_the_books_tells_what_the_psp_recorded(scene: Scene) -> None:
+    """Whichever half of the checks found it, an order's story has its rows and its charges."""
+    await scene.plant(
+        "UPDATE transfer SET amount_minor = amount_minor + 1 WHERE {paid} AND step = 1"
+    )
+    report = await scene.report()
+    for name in ("transfers_match_outcomes", "transfers_are_charged"):
+        found = result(report, name).first
+        assert found is not None
+        assert {"order", "outcome", "transfers", "charges_of_order"} <= set(found.story)
+
+
+async def test_a_defect_in_one_half_is_told_as_it_is(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the other half, too, and comes out by itself, without a group around it."""
+
+    def fail(_name: str, *, is_operation: bool = False) -> bytes:
+        raise KeyError(f"planted, operation: {is_operation}")
+
+    monkeypatch.setattr(ledger_checks, "derived_uuid", fail)
+    with pytest.raises(KeyError, match="planted"):
+        await scene.report()
 
 
 async def test_both_sessions_look_at_one_moment(scene: Scene) -> None:
