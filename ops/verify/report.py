@@ -31,6 +31,7 @@ class Finding:
     """Which row: partition and order, account, batch, or charge."""
     text: str
     story: Story = field(default_factory=dict)
+    """Told once all checks are made: it is of both sessions."""
 
     def document(self) -> dict[str, object]:
         return {"place": dict(self.place), "finding": self.text, "story": self.story}

@@ -82,8 +82,8 @@ async def _checked(
             joined = both.create_task(of_server.run(joined_names))
             streamed = both.create_task(_streamed(oracles, http, ours))
     except ExceptionGroup as defects:
-        # Told as if there were one task: whoever catches it knows no groups.
-        raise defects.exceptions[0] from None
+        # As if there were one task, because whoever catches it knows no groups; the group tells of the other's.
+        raise defects.exceptions[0] from defects
     results = {result.name: result for result in (*joined.result(), *streamed.result())}
     # A session is one task's at a time, and a story is told of both.
     return [await with_story(results[name], *moment) for name in _names(config)]
