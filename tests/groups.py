@@ -21,13 +21,13 @@ STACK_GROUP = "stack"
 
 ROOT = Path(__file__).parents[1]
 
-# The longest group goes first, then what waits most. The thousands of short tests go last: they even out how
+# The longest groups go first, then what waits most. The thousands of short tests go last: they even out how
 # long each worker takes.
-LONGEST = (STACK_GROUP,)
+LONGEST = (STACK_GROUP, "tests/integration/test_verify.py")
 FOLDERS = ("acceptance", "integration", "contract", "simulation", "migration")
 
 # More would starve each other's servers on two cores, and tests with servers wait for a fifth of their time. What
-# needs none fills that in, on any further worker.
+# needs none fills that in, on any further worker; when no more of it is left, a third of both processors would be idle.
 WORKERS_WITH_SERVERS = 2
 _UNIT = "tests/unit/"
 _WITHOUT_SERVERS = (_UNIT, "tests/simulation/")
@@ -68,7 +68,7 @@ def rank_of(nodeid: str) -> tuple[int, int]:
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Deals out whole groups, in the order in which the tests were collected.
 
-    Workers after the first two get groups that need no servers, and end when none is left.
+    Workers after the first two get groups that need no servers for as long as there are any.
     """
 
     def __init__(self, config: pytest.Config, log: object = None) -> None:
@@ -102,11 +102,8 @@ class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
         taking = [each for each in self.nodes if each is node or not each.shutting_down]
         if taking.index(node) >= WORKERS_WITH_SERVERS:
             light = (group for group in self.workqueue if f"{group}/".startswith(_WITHOUT_SERVERS))
-            first = next(light, None)
-            if first is None:
-                node.shutdown()
-                return
-            self.workqueue.move_to_end(first, last=False)
+            if (first := next(light, None)) is not None:
+                self.workqueue.move_to_end(first, last=False)
         super()._assign_work_unit(node)
 
     def _reschedule(self, node: WorkerController) -> None:

@@ -8,7 +8,15 @@ from typing import Any, cast
 
 import pytest
 
-from tests.groups import GroupScheduling, group_of, rank_of, stack_modules
+from tests.groups import (
+    LONGEST,
+    ROOT,
+    STACK_GROUP,
+    GroupScheduling,
+    group_of,
+    rank_of,
+    stack_modules,
+)
 
 
 @pytest.mark.parametrize("turn", range(6))
@@ -25,11 +33,12 @@ def test_a_module_stays_on_one_worker(
 
 
 def test_what_takes_longest_goes_first() -> None:
-    """The shared stack, then whole systems by their folder, and unit tests at the end."""
+    """The longest groups, then whole systems by their folder, and unit tests at the end."""
     ids = [
         "tests/unit/payments/test_money.py::test_a",
         "tests/integration/test_b.py::test_b",
         "tests/acceptance/test_chaos.py::test_c",
+        "tests/integration/test_verify.py::test_v",
         "tests/acceptance/test_top.py::test_d",
     ]
     assert sorted(ids, key=rank_of) == ids[::-1]
@@ -37,8 +46,11 @@ def test_what_takes_longest_goes_first() -> None:
         "tests/unit/payments",
         "tests/integration/test_b.py",
         "tests/acceptance/test_chaos.py",
+        "tests/integration/test_verify.py",
         "stack",
     ]
+    # One that was renamed would go last, and a worker would be alone with it.
+    assert all(group == STACK_GROUP or (ROOT / group).is_file() for group in LONGEST)
 
 
 def test_the_modules_that_share_the_stack_are_found() -> None:
@@ -115,8 +127,8 @@ def test_a_test_that_ends_its_worker_runs_once_as_all_others(deadly_number: int)
     assert not scheduling.has_pending
 
 
-def test_a_third_worker_gets_what_needs_no_servers() -> None:
-    """It ends when only tests with servers are left; those go to the first two, and every test runs once."""
+def test_a_third_worker_gets_what_needs_no_servers_first() -> None:
+    """Whatever is dealt out before it; then it gets what the first two get, and every test runs once."""
     counts = {
         "tests/acceptance/test_a.py": 4,
         "tests/integration/test_b.py": 3,
@@ -140,14 +152,18 @@ def test_a_third_worker_gets_what_needs_no_servers() -> None:
     for worker in workers:
         scheduling.add_node_collection(worker, ids)
     scheduling.schedule()
-    third = workers[2]
-    while third.run_next(ids, scheduling):
+    first, _, third = workers
+    light = [each for each in ids if each.startswith(("tests/simulation/", "tests/unit/"))]
+    while len(records[2]) < len(light):
+        assert third.run_next(ids, scheduling)
+    assert records[2] == light
+    # Nothing of that is left for the others.
+    while first.run_next(ids, scheduling):
         pass
-    assert third.shutting_down
-    assert records[2] == [
-        each for each in ids if each.startswith(("tests/simulation/", "tests/unit/"))
-    ]
-    while sum(worker.run_next(ids, scheduling) for worker in workers[:2]):
+    assert not any(each in light for each in records[0])
+    assert third.run_next(ids, scheduling)
+    assert records[2][-1] not in light
+    while sum(worker.run_next(ids, scheduling) for worker in workers):
         pass
     assert sorted(records[0] + records[1] + records[2]) == sorted(ids)
     assert not scheduling.has_pending
