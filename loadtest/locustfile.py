@@ -76,6 +76,8 @@ def _check_options(environment: Environment, **_: object) -> None:
             wrong = "--api-key is missing: give a merchant's test key; tally status shows one."
         elif options.num_users is not None and options.num_users < 1:
             wrong = f"--users must be at least 1, not {options.num_users}."
+        elif options.run_time == 0:
+            wrong = "--run-time must be at least 1s: locust takes 0s for a run without an end."
     if wrong:
         sys.stderr.write(f"Error: {wrong}\n")
         sys.exit(EXIT_USAGE)

@@ -38,13 +38,3 @@ def disk_use(root: Path) -> Mapping[str, object]:
         "logs_bytes": directory_bytes(root / "logs") + directory_bytes(root / "run"),
         "free_bytes": shutil.disk_usage(existing).free,
     }
-
-
-def bytes_text(count: int) -> str:
-    """Bytes for people."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ops.disk_use import bytes_text
 from ops.local.ports import PORT_NAMES, is_free, kept_port_base, port_offset
+from ops.size_text import size_text
 from ops.stack.marked import marked, title_of
 from ops.stack.settings import port_base_of
 from ops.stack.state import StackState, read_state
@@ -23,8 +23,8 @@ PYTHON_MIN = (3, 11)
 PYTHON_END = (3, 14)
 
 # Two copies of books and queue, WAL kept for a standby that is away (4 GB), and logs.
-FREE_BYTES_MIN = 2 * 1024**3
-FREE_BYTES_WANTED = 10 * 1024**3
+FREE_BYTES_MIN = 2 * 1000**3
+FREE_BYTES_WANTED = 10 * 1000**3
 
 _OPEN_ADVICE = (
     "Ray listens on all addresses whatever it is told. Whoever calls it needs this stack's token"
@@ -114,7 +114,7 @@ def _disk(root: Path) -> Finding:
     return Finding(
         subject="disk",
         verdict=verdict,
-        detail=f"{bytes_text(free_bytes)} free; {bytes_text(FREE_BYTES_WANTED)} are comfortable",
+        detail=f"{size_text(free_bytes)} free; {size_text(FREE_BYTES_WANTED)} are comfortable",
     )
 
 

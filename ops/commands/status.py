@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
-from ops.disk_use import bytes_text
 from ops.exit_codes import ExitCode
 from ops.output import Output
+from ops.size_text import size_text
 from ops.stack.report import status_report
 from ops.stack.status_telling import decisions_text, webhooks_text
 from ops.stack.store_report import print_stores
@@ -56,9 +56,9 @@ def _print(document: Mapping[str, Any], output: Output) -> None:
             ("orders", _orders_text(document["orders"])),
             ("to decide", _decisions_text(document["decisions"])),
             ("webhooks", webhooks_text(document["webhooks"])),
-            ("data", ", ".join(f"{n} {bytes_text(b)}" for n, b in disk["data_bytes"].items())),
-            ("logs", bytes_text(disk["logs_bytes"])),
-            ("disk free", bytes_text(disk["free_bytes"])),
+            ("data", ", ".join(f"{n} {size_text(b)}" for n, b in disk["data_bytes"].items())),
+            ("logs", size_text(disk["logs_bytes"])),
+            ("disk free", size_text(disk["free_bytes"])),
         ],
     )
     if any(store["primary"] for store in document["stores"].values()):

@@ -9,9 +9,9 @@ import click
 
 from ops.context import CommandContext, is_json_wanted, json_option, output_option
 from ops.counting import counted
-from ops.disk_use import bytes_text
 from ops.exit_codes import ExitCode
 from ops.output import Output
+from ops.size_text import size_text
 from ops.verify.progress import VerifyProgress
 from ops.verify.report import CheckResult, Report, State
 from ops.verify.story import place_text, story_lines
@@ -78,7 +78,7 @@ def print_report(report: Report, output: Output) -> None:
         _print_story(red, output)
     output.line(
         f"{_verdict(report)}, as of {report.snapshot.get('taken_at', 'no moment')}"
-        f" ({report.seconds:.1f} s, {bytes_text(report.peak_memory_bytes)} of memory at most)",
+        f" ({report.seconds:.1f} s, {size_text(report.peak_memory_bytes)} of memory at most)",
         style="bold green" if report.is_ok else "bold red",
     )
 

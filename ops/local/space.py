@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from ops.local.logs import log_tail
+from ops.size_text import size_text
 
 # An operator should hear of it while there is still time to make space.
 ALARM_RATIO = 0.8
@@ -31,7 +32,7 @@ def space_alarm(directory: Path) -> str | None:
     used_ratio = 1 - usage.free / usage.total
     if used_ratio < ALARM_RATIO:
         return None
-    return f"its disk is {used_ratio:.0%} full, {usage.free // 1024**2} MiB are left"
+    return f"its disk is {used_ratio:.0%} full, {size_text(usage.free)} are left"
 
 
 def _existing(path: Path) -> Path:

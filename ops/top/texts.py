@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ops.size_text import size_text
+
 UNKNOWN = "–"
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def count_text(value: float | None) -> str:
@@ -44,15 +45,8 @@ def seconds_text(value_s: float | None) -> str:
 
 
 def bytes_text(value: float | None) -> str:
-    """A size, in steps of a thousand; from a megabyte on with one decimal below ten."""
-    if value is None:
-        return UNKNOWN
-    step = 0
-    while value >= 999.5 and step < len(_UNITS) - 1:
-        value /= 1_000
-        step += 1
-    decimals = 1 if step >= _UNITS.index("MB") and value < 9.95 else 0
-    return f"{value:.{decimals}f} {_UNITS[step]}"
+    """A size."""
+    return UNKNOWN if value is None else size_text(value)
 
 
 def share_text(value: float | None) -> str:

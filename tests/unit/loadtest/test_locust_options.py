@@ -23,6 +23,7 @@ KEY = ("--api-key", "sk_test_any")
         ((*HOST, *KEY, "--sellers", "0"), "--sellers must be at least 1, not 0"),
         # A run in which nothing was asked would end as one in which nothing was wrong.
         ((*HOST, *KEY, "-u", "0"), "--users must be at least 1, not 0"),
+        ((*HOST, *KEY, "-t", "0s"), "--run-time must be at least 1s"),
     ],
 )
 def test_a_wrong_option_ends_the_run_at_its_start(options: tuple[str, ...], why: str) -> None:

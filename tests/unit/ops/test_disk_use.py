@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from ops.disk_use import bytes_text, directory_bytes, disk_use
+from ops.disk_use import directory_bytes, disk_use
 
 
 def test_what_lies_below_is_counted_once(tmp_path: Path) -> None:
@@ -23,11 +21,3 @@ def test_a_home_that_does_not_exist_has_no_data_but_free_room(tmp_path: Path) ->
     use = disk_use(tmp_path / "not" / "yet")
     assert use["data_bytes"] == {}
     assert isinstance(use["free_bytes"], int)
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 2**40, "5.0 TiB")]
-)
-def test_bytes_are_shown_in_the_unit_that_fits(count: int, text: str) -> None:
-    """Sizes come in binary units, small ones exactly."""
-    assert bytes_text(count) == text

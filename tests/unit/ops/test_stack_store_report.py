@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_a_disk_that_fills_up_is_told(record: CopiesFile, monkeypatch: pytest.Mo
     monkeypatch.setattr(space, "ALARM_RATIO", 0.0)
     warnings = space_warnings(root)
     assert warnings.keys() == {"postgres_1", "postgres_2", "valkey_1", "valkey_2"}
-    assert "MiB are left" in warnings["postgres_1"]
+    assert re.search(r"\d [kMGT]B are left", warnings["postgres_1"])
 
 
 def test_a_server_that_ended_for_want_of_room_had_a_full_disk(
