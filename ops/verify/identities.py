@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from binascii import unhexlify
 from typing import NamedTuple
 from uuid import UUID
 
@@ -18,9 +19,10 @@ OPERATION_NAMESPACE = bytes.fromhex("2b9d64a03c1f4e578d0a9f6e1b7c5a38")
 
 MODES = ("test", "live")
 
-_LETTERS = "bcdfghjkmnpqrstv"
-_TO_HEXADECIMAL = str.maketrans(_LETTERS, "0123456789abcdef")
-_PSP_KEY = re.compile(rf"tly_([{_LETTERS}]{{32}})_([{_LETTERS}]{{1,4}})")
+_LETTERS = b"bcdfghjkmnpqrstv"
+# Of bytes, which take a sixth of what text takes: a record has millions.
+_TO_HEXADECIMAL = bytes.maketrans(_LETTERS, b"0123456789abcdef")
+_PSP_KEY = re.compile(rb"tly_([%b]{32})_([%b]{1,4})" % (_LETTERS, _LETTERS))
 
 
 class ChargedAttempt(NamedTuple):
@@ -46,11 +48,11 @@ def derived_partition(order_uuid: bytes, partition_count: int) -> int:
 
 def charged_attempt(psp_key: str, merchant_id: str, order_key: str | None) -> ChargedAttempt | None:
     """Return whose attempt a charge is, or None where its key and the order that it names disagree."""
-    match = _PSP_KEY.fullmatch(psp_key)
-    if match is None or order_key is None or match[2].startswith(_LETTERS[0]):
+    match = _PSP_KEY.fullmatch(psp_key.encode())
+    if match is None or order_key is None or match[2].startswith(_LETTERS[:1]):
         # Among them a number with a leading zero: another spelling than the one that is ever sent.
         return None
-    stated = bytes.fromhex(match[1].translate(_TO_HEXADECIMAL))
+    stated = unhexlify(match[1].translate(_TO_HEXADECIMAL))
     for word in MODES:
         if derived_uuid(f"{merchant_id}|{word}|{order_key}") == stated:
             return ChargedAttempt(stated, int(match[2].translate(_TO_HEXADECIMAL), 16))

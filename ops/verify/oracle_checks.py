@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID
 
 import aiohttp
 
@@ -15,6 +14,7 @@ from ops.verify.report import CheckResult, State
 from ops.verify.results import result_of, unreadable, without_record
 from psp.simulator.wire import OracleRow, Totals
 from runtime.psp_config import PspConfig
+from storage.uuids import DriverUuid
 from storage.verifying import Examined, InFlight, Snapshot, Unreadable
 
 # Charges sent to the server at a time: about 10 MB of our memory.
@@ -138,7 +138,7 @@ class OracleChecks:
             claimed = claimed_order(row.merchant, row.order_key)
             return (*recorded, False, None, claimed, None, row.key, row.merchant, row.order_key)
         partition_index = derived_partition(attempt.order_uuid, self._snapshot.partition_count)
-        identity = UUID(bytes=attempt.order_uuid)
+        identity = DriverUuid(attempt.order_uuid)
         return (*recorded, True, partition_index, identity, attempt.attempt_no, None, None, None)
 
     def _shown(self, name: str) -> str:

@@ -38,7 +38,7 @@ _REFUNDS = frozenset({"refund", "payment_refund", "refund_failure", "payment_ref
 async def settlement_lines(
     http: PspHttp, *, name: str, since: datetime
 ) -> AsyncIterator[SettlementLine]:
-    """Yield what moved since then, oldest first. Raises PspUnavailable."""
+    """Yield what moved since then, oldest first; what moved in two windows is there twice. Raises PspUnavailable."""
     report = _Report(http, name)
     begin_s = int(since.timestamp())
     last_s = await report.last_s()
