@@ -23,8 +23,8 @@ PYTHON_MIN = (3, 11)
 PYTHON_END = (3, 14)
 
 # Two copies of books and queue, WAL kept for a standby that is away (4 GB), and logs.
-FREE_BYTES_MIN = 2 * 1000**3
-FREE_BYTES_WANTED = 10 * 1000**3
+FREE_BYTES_MIN = 2 * 1024**3
+FREE_BYTES_WANTED = 10 * 1024**3
 
 _OPEN_ADVICE = (
     "Ray listens on all addresses whatever it is told. Whoever calls it needs this stack's token"
