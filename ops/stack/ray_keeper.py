@@ -11,13 +11,11 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from ops.stack.deaths import Deaths
 from runtime.logs import configure_logs, get_logger
@@ -36,6 +34,12 @@ _LOOK_EVERY_S = 0.05
 
 # prctl(2): give us the orphans among our descendants.
 _PR_SET_CHILD_SUBREAPER = 36
+
+# Blocked at all times, and waited for: a handler's word comes too late when its signal comes between the
+# last look and the wait.
+_AWAITED = frozenset({signal.SIGTERM, signal.SIGCHLD})
+# Python ignores these, and its children would too.
+_IGNORED = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 
 _PROC = Path("/proc")
 
@@ -61,8 +65,19 @@ class Program:
         return cls(argv, {name: value for name, _, value in pairs})
 
     def start(self) -> int:
-        """Start it as a child of ours and return its pid. Raises OSError."""
-        return os.posix_spawn(self.argv[0], self.argv, self.environment)
+        """Start it as a child of ours, with signals as they are by default, and return its pid.
+
+        Raises OSError.
+        """
+        return os.posix_spawnp(
+            self.argv[0], self.argv, self.environment, setsigmask=(), setsigdef=_IGNORED
+        )
+
+
+def pause(seconds: float) -> None:
+    """Do nothing for so long. Raises _StopWanted when SIGTERM comes, or came before."""
+    if signal.sigtimedwait({signal.SIGTERM}, seconds) is not None:
+        raise _StopWanted
 
 
 class Keeper:
@@ -73,7 +88,7 @@ class Keeper:
         command: Sequence[str],
         *,
         deaths: Deaths,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = command
@@ -84,20 +99,23 @@ class Keeper:
 
     def run(self) -> int:
         """Keep the node until SIGTERM (0) or its end (1), and leave nothing of it behind."""
-        signal.signal(signal.SIGTERM, _want_stop)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         try:
             return self._keep()
         except _StopWanted:
             return 0
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             self._end()
 
     def _keep(self) -> int:
-        started = subprocess.run(self._command, check=False)
-        if started.returncode != 0:
-            _log.error("ray_start_failed", code=started.returncode)
+        command = [os.fsencode(argument) for argument in self._command]
+        starting = Program(command, Program.of(os.getpid()).environment).start()
+        pid, code = next_death()
+        while pid != starting:
+            pid, code = next_death()
+        if code != 0:
+            _log.error("ray_start_failed", code=code)
             return 1
         control = child_named(CONTROL_SERVICE)
         self._raylet = child_named(NODE_PROCESS)
@@ -107,8 +125,7 @@ class Keeper:
         program = Program.of(control)
         _log.info(READY_EVENT, control_service=control, raylet=self._raylet)
         while True:
-            pid, status = os.waitpid(-1, 0)
-            code = os.waitstatus_to_exitcode(status)
+            pid, code = next_death()
             if pid == self._raylet:
                 _log.error("ray_node_died", pid=pid, code=code)
                 self._raylet = None
@@ -140,6 +157,19 @@ class Keeper:
                 os.waitpid(pid, 0)  # what it leaves behind is ours from now on
 
 
+def next_death() -> tuple[int, int]:
+    """Wait until a child has ended, and return its pid and exit code. There must be one.
+
+    Raises _StopWanted when SIGTERM comes first, or came before.
+    """
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid:
+            return pid, os.waitstatus_to_exitcode(status)
+        if signal.sigwait(_AWAITED) == signal.SIGTERM:
+            raise _StopWanted
+
+
 def children() -> list[int]:
     """The processes whose parent we are, those that ended and were not waited for among them."""
     me = os.getpid()
@@ -167,10 +197,6 @@ def child_named(name: str) -> int | None:
         if Path(os.fsdecode(program)).name == name:
             return pid
     return None
-
-
-def _want_stop(_signum: int, _frame: FrameType | None) -> None:
-    raise _StopWanted
 
 
 def main() -> None:

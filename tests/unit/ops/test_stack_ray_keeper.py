@@ -41,7 +41,26 @@ node.wait()
 keeper._end()
 assert identity_of(rest.pid) is None
 """
-TIMEOUT_S = 10.0
+# SIGTERM comes in the instant before the keeper waits: no line of Python runs between the two.
+INSTANT = """
+import ctypes, functools, operator, os, signal, sys
+from ops.stack.deaths import Deaths
+from ops.stack.ray_keeper import Keeper
+from runtime.logs import configure_logs
+wait = os.waitpid
+def waitpid(pid, options):
+    if keeper._raylet is None:
+        return wait(pid, options)
+    os.waitpid = wait
+    stop = functools.partial(ctypes.CDLL(None).kill, os.getpid(), signal.SIGTERM)
+    return list(map(operator.call, (stop, functools.partial(wait, pid, options))))[1]
+os.waitpid = waitpid
+configure_logs(process_name="ray")
+keeper = Keeper(sys.argv[1:], deaths=Deaths())
+sys.exit(keeper.run())
+"""
+# Of a machine that is busy with other tests.
+TIMEOUT_S = 30.0
 
 
 class Kept:
@@ -165,6 +184,31 @@ def test_a_node_that_is_not_whole_is_a_failure() -> None:
     )
     assert done.returncode == 1
     assert json.loads(done.stderr)["event"] == "ray_node_incomplete"
+
+
+def test_a_stop_in_the_instant_before_it_waits_is_not_lost(keep: Keep) -> None:
+    """A handler would not be run before the wait returns, and that may be never."""
+    kept = keep(keeper=[sys.executable, "-P", "-c", INSTANT])
+    ready = kept.event(READY_EVENT)
+    assert kept.process.wait(TIMEOUT_S) == 0
+    wait_ended(ready["raylet"])
+
+
+def test_the_node_gets_signals_as_any_program_does(keep: Keep) -> None:
+    """What the keeper blocks and ignores for itself is not handed on."""
+    kept = keep()
+    ready = kept.event(READY_EVENT)
+    os.kill(ready["control_service"], signal.SIGKILL)
+    for pid in (ready["raylet"], kept.event("control_service_started")["pid"]):
+        begun(pid)
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        signals = dict(line.split(":\t") for line in status.splitlines() if line.startswith("Sig"))
+        assert int(signals["SigBlk"], 16) == 0
+        # A shell lets what it leaves in the background ignore its terminal's.
+        ignored = {
+            number for number in signal.Signals if int(signals["SigIgn"], 16) >> number - 1 & 1
+        }
+        assert ignored <= {signal.SIGINT, signal.SIGQUIT}
 
 
 def test_a_stop_right_after_the_nodes_death_ends_the_rest() -> None:
