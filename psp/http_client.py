@@ -1,10 +1,8 @@
 """One PSP's HTTP, as every connector speaks it: what an answer, or the lack of one, proves.
 
-What aiohttp's client does was read in its source, because a silent second send would be a second
-charge: it re-sends on a broken keep-alive connection only for idempotent *methods* (never POST),
-and it would re-send a POST on a 307 or 308, so redirects are off. A connection that the server
-closed while it was idle fails after our bytes were written: that is UNKNOWN, although most likely
-nothing ran.
+A silent second send would be a second charge: each request is sent once, on one connection, and no redirect is
+followed. A connection that the server closed while it was idle fails after our bytes were written: that is
+UNKNOWN, although most likely nothing ran.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ import aiohttp
 
 from payments.attempts import PspAnswer
 from psp.classification import not_sent, unknown
+from psp.http_exchange import Exchanges
 
 CONNECT_TIMEOUT_S = 1.0
 """How long to wait for a free connection or a new one. Nothing was sent when it ends, so it ends
@@ -59,7 +58,7 @@ class PspHttp:
         self._headers = headers
         self._connections_max = connections_max
         self._answer_bytes_max = answer_bytes_max
-        self._session: aiohttp.ClientSession | None = None
+        self._opened: tuple[aiohttp.ClientSession, Exchanges] | None = None
 
     async def request(
         self,
@@ -72,55 +71,52 @@ class PspHttp:
     ) -> HttpAnswer | PspAnswer:
         """Return the answer, or what the lack of one means for *this* request."""
         try:
-            async with self.session().request(
+            message, received = await self._open()[1].exchange(
                 method,
-                self.url + path,
+                path,
                 headers=headers,
-                data=body,
+                body=body,
                 timeout=_client_timeout(timeout_s),
-                allow_redirects=False,
-            ) as response:
-                received = await self._body(response)
-                if received is None:
-                    return unknown(f"HTTP {response.status} of excessive length")
-                return HttpAnswer(response.status, received, response.headers)
+                answer_bytes_max=self._answer_bytes_max,
+            )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as fault:
             # Both are raised while connecting, before the first byte of the request.
             return not_sent(named(fault))
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             return unknown(named(fault), is_silent=True)
-
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes | None:
-        """Read to the end, if it comes within the bound."""
-        bound = self._answer_bytes_max
-        if response.content_length is not None:
-            return None if response.content_length > bound else await response.read()
-        received = bytearray()
-        async for chunk in response.content.iter_any():
-            received += chunk
-            if len(received) > bound:
-                return None
-        return bytes(received)
+        if received is None:
+            return unknown(f"HTTP {message.code} of excessive length")
+        return HttpAnswer(message.code, received, message.headers)
 
     def session(self) -> aiohttp.ClientSession:
-        """Return the session, made on first use because it belongs to the running event loop."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._connections_max, keepalive_timeout=KEEP_ALIVE_S
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={**self._headers, "Accept-Encoding": "identity"},
-                # We ask for nothing packed, and what is packed all the same may be a thousand times as long
-                # as any bound: then it is no answer that can be read.
-                auto_decompress=False,
-            )
-        return self._session
+        """Return a session on the same connections, for what is read as it comes.
+
+        It sends a GET once more where a kept connection breaks, and follows redirects unless told not to.
+        """
+        return self._open()[0]
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._opened is not None:
+            await self._opened[0].close()
+            self._opened = None
+
+    def _open(self) -> tuple[aiohttp.ClientSession, Exchanges]:
+        """On first use, because they belong to the running event loop."""
+        if self._opened is None:
+            connector = aiohttp.TCPConnector(
+                limit=self._connections_max, keepalive_timeout=KEEP_ALIVE_S
+            )
+            # We ask for nothing packed, and what is packed all the same may be a thousand times as long as any
+            # bound: then it is no answer that can be read.
+            headers = {**self._headers, "Accept-Encoding": "identity"}
+            session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=headers,
+                auto_decompress=False,
+            )
+            self._opened = session, Exchanges(connector, self.url, headers)
+        return self._opened
 
 
 # Nearly all are one of a connector's few; what is left of a deadline is a new one each time.
