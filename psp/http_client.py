@@ -109,13 +109,14 @@ class PspHttp:
             # We ask for nothing packed, and what is packed all the same may be a thousand times as long as any
             # bound: then it is no answer that can be read.
             headers = {**self._headers, "Accept-Encoding": "identity"}
+            exchanges = Exchanges(connector, self.url, headers)
             session = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=headers,
                 auto_decompress=False,
             )
-            self._opened = session, Exchanges(connector, self.url, headers)
+            self._opened = session, exchanges
         return self._opened
 
 

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.helpers import EMPTY_BODY_STATUS_CODES
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawResponseMessage
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EofStream, StreamReader
 from yarl import URL
 
 # What would end a line of a request, or the request itself (RFC 9112, section 11.1).
@@ -32,7 +33,9 @@ class Exchanges:
     def __init__(
         self, connector: aiohttp.BaseConnector, url: str, headers: Mapping[str, str]
     ) -> None:
-        """``headers`` go with every request. Raises ValueError for one that can't be sent."""
+        """``headers`` go with every request, beside its own, which have other names. Raises ValueError for one that
+        can't be sent.
+        """
         self._connector = connector
         origin = URL(url)
         self._path = origin.raw_path.rstrip("/")
@@ -61,15 +64,20 @@ class Exchanges:
         request = self._request(method, path, headers, body)
         async with asyncio.timeout(timeout.total):
             connection, protocol = await self._connected(timeout)
+            is_over = False
             try:
                 message, payload = await _answered(protocol, request)
                 received = await _read(message, payload, answer_bytes_max)
-            except BaseException:
-                # What is still to come must not be taken for the answer to another request.
-                connection.close()
-                raise
-            # Closes it as well, where the answer was not read to its end.
-            connection.release()
+                is_over = received is not None and not _may_go_on(message)
+            except (RuntimeError, EofStream) as fault:
+                # How aiohttp tells who still reads that the pool was closed.
+                raise aiohttp.ClientPayloadError(repr(fault)) from fault
+            finally:
+                if is_over:
+                    connection.release()
+                else:
+                    # What is still to come must not be taken for the answer to another request.
+                    connection.close()
         return message, received
 
     def _request(
@@ -92,10 +100,15 @@ class Exchanges:
                 host = self._template.url.origin()
                 raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {host}") from late
             protocol = connection.protocol
-            # A server may have answered twice, or late: that is no answer to what was not sent yet.
             if protocol is not None and not protocol.should_close:
                 return connection, protocol
+            # What a server says unasked is no answer to what was not sent yet.
             connection.close()
+            # A new connection, which nothing public tells: another would fare no better.
+            if protocol is None or protocol._parser is None:  # noqa: SLF001
+                raise aiohttp.ClientConnectorError(
+                    self._template.connection_key, ConnectionAbortedError("it spoke first")
+                )
 
 
 async def _answered(
@@ -110,15 +123,16 @@ async def _answered(
             message, payload = await protocol.read()
         except HttpProcessingError as fault:
             raise aiohttp.ClientPayloadError(f"{fault.code}, {fault.message}") from fault
+        if message.code == _SWITCHING_PROTOCOLS:
+            raise aiohttp.ClientPayloadError("it speaks another protocol from now on, unasked")
         # Interim answers come before the one that counts (RFC 9110, section 15.2).
-        if not 100 <= message.code < 200 or message.code == _SWITCHING_PROTOCOLS:
+        if not 100 <= message.code < 200:
             return message, payload
 
 
 async def _read(message: RawResponseMessage, payload: StreamReader, bytes_max: int) -> bytes | None:
     """Read to the end, if it comes within the bound."""
-    length = message.headers.get("Content-Length")
-    if length is not None and int(length) > bytes_max:
+    if _is_longer(message.headers.get("Content-Length", "0"), bytes_max):
         return None
     if payload.is_eof():
         received = payload.read_nowait()
@@ -129,6 +143,17 @@ async def _read(message: RawResponseMessage, payload: StreamReader, bytes_max: i
         if len(gathered) > bytes_max:
             return None
     return bytes(gathered)
+
+
+def _is_longer(length: str, bytes_max: int) -> bool:
+    # Python reads no number of some thousand digits, and the parser takes leading zeros.
+    digits = length.lstrip("0")
+    return len(digits) > len(str(bytes_max)) or int(digits or "0") > bytes_max
+
+
+def _may_go_on(message: RawResponseMessage) -> bool:
+    """Whether a server may believe that its answer has a body, where it has none (RFC 9112, section 6.3)."""
+    return message.code in EMPTY_BODY_STATUS_CODES and "Content-Length" in message.headers
 
 
 def _lines(headers: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,15 @@ NODE_PROCESS = "raylet"
 STOP_TIMEOUT_S = 2.0
 _LOOK_EVERY_S = 0.05
 
+_STANDARD_ERROR = 2
+
 # prctl(2): give us the orphans among our descendants.
 _PR_SET_CHILD_SUBREAPER = 36
 
 # Blocked at all times, and waited for: a handler's word comes too late when its signal comes between the
 # last look and the wait.
-_AWAITED = frozenset({signal.SIGTERM, signal.SIGCHLD})
+_STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
+_AWAITED = _STOPS | {signal.SIGCHLD}
 # Python ignores these, and its children would too.
 _IGNORED = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 
@@ -45,7 +49,7 @@ _PROC = Path("/proc")
 
 
 class _StopWanted(Exception):
-    """SIGTERM came."""
+    """SIGTERM came, or SIGINT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,8 @@ class Program:
 
 
 def pause(seconds: float) -> None:
-    """Do nothing for so long. Raises _StopWanted when SIGTERM comes, or came before."""
-    if signal.sigtimedwait({signal.SIGTERM}, seconds) is not None:
+    """Do nothing for so long. Raises _StopWanted when a stop is wanted, or was before."""
+    if signal.sigtimedwait(_STOPS, seconds) is not None:
         raise _StopWanted
 
 
@@ -98,8 +102,9 @@ class Keeper:
         self._raylet: int | None = None
 
     def run(self) -> int:
-        """Keep the node until SIGTERM (0) or its end (1), and leave nothing of it behind."""
+        """Keep the node until SIGTERM or SIGINT (0) or its end (1), and leave nothing of it behind."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
+        keep_descriptors()
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         try:
             return self._keep()
@@ -157,16 +162,24 @@ class Keeper:
                 os.waitpid(pid, 0)  # what it leaves behind is ours from now on
 
 
+def keep_descriptors() -> None:
+    """Hand on none of our open files but the standard ones: the node would hold them for as long as it lives."""
+    for name in os.listdir(_PROC / "self" / "fd"):
+        # The list itself was read by one that is closed by now.
+        with suppress(OSError):
+            os.set_inheritable(int(name), int(name) <= _STANDARD_ERROR)
+
+
 def next_death() -> tuple[int, int]:
     """Wait until a child has ended, and return its pid and exit code. There must be one.
 
-    Raises _StopWanted when SIGTERM comes first, or came before.
+    Raises _StopWanted when a stop is wanted first, or was before.
     """
     while True:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid:
             return pid, os.waitstatus_to_exitcode(status)
-        if signal.sigwait(_AWAITED) == signal.SIGTERM:
+        if signal.sigwait(_AWAITED) in _STOPS:
             raise _StopWanted
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,13 @@ TIMEOUT_S = 30.0
 class Kept:
     """A running keeper, and what it logs."""
 
-    def __init__(self, argv: list[str]) -> None:
+    def __init__(self, argv: list[str], pass_fds: Sequence[int]) -> None:
         self.process = subprocess.Popen(
-            argv, env={**os.environ, "NODE_ID": "a b"}, stderr=subprocess.PIPE, text=True
+            argv,
+            env={**os.environ, "NODE_ID": "a b"},
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=pass_fds,
         )
 
     def event(self, name: str) -> dict[str, Any]:
@@ -97,14 +101,20 @@ def keep(tmp_path: Path) -> Iterator[Keep]:
     for name in (CONTROL_SERVICE, NODE_PROCESS):
         (tmp_path / name).symlink_to("/bin/sleep")
 
-    def make(*, keeper: list[str] = KEEPER, control_s: str = "60", node_s: str = "60") -> Kept:
+    def make(
+        *,
+        keeper: list[str] = KEEPER,
+        control_s: str = "60",
+        node_s: str = "60",
+        pass_fds: Sequence[int] = (),
+    ) -> Kept:
         programs = ((CONTROL_SERVICE, control_s), (NODE_PROCESS, node_s))
         # As `ray start` does, the shell ends once both are the programs that they are to be.
         script = "; ".join(
             f'{tmp_path}/{name} {seconds} & while [ "$(cat /proc/$!/comm 2>/dev/null)" = sh ]; do :; done'
             for name, seconds in programs
         )
-        kept.append(Kept([*keeper, "/bin/sh", "-c", script]))
+        kept.append(Kept([*keeper, "/bin/sh", "-c", script], pass_fds))
         return kept[-1]
 
     yield make
@@ -209,6 +219,25 @@ def test_the_node_gets_signals_as_any_program_does(keep: Keep) -> None:
             number for number in signal.Signals if int(signals["SigIgn"], 16) >> number - 1 & 1
         }
         assert ignored <= {signal.SIGINT, signal.SIGQUIT}
+
+
+def test_an_interrupt_is_a_stop(keep: Keep) -> None:
+    """Who runs it in a terminal ends it, and nothing of the node is left."""
+    kept = keep()
+    ready = kept.event(READY_EVENT)
+    kept.process.send_signal(signal.SIGINT)
+    assert kept.process.wait(TIMEOUT_S) == 0
+    wait_ended(ready["raylet"])
+
+
+def test_the_node_inherits_no_files_but_the_standard_ones(keep: Keep) -> None:
+    """Whatever the keeper was started with: a pipe or a lock of somebody else would never end."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "w"):
+        kept = keep(pass_fds=[reading])
+        ready = kept.event(READY_EVENT)
+        assert sorted(os.listdir(f"/proc/{ready['raylet']}/fd")) == ["0", "1", "2"]
+        assert str(reading) in os.listdir(f"/proc/{kept.process.pid}/fd")
 
 
 def test_a_stop_right_after_the_nodes_death_ends_the_rest() -> None:

@@ -8,7 +8,10 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+import uvloop
 
+from payments.attempts import PspAnswer, ResultClass
+from psp.http_client import PspHttp
 from psp.http_exchange import Exchanges
 
 Answers = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
@@ -125,6 +128,85 @@ async def test_an_answer_to_nothing_is_not_taken_for_the_next_ones() -> None:
         await asyncio.sleep(0.2)
         assert await it.ask() == (200, b"2")
         assert it.served.connections == 2
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"hi", b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"]
+)
+def test_a_server_that_speaks_first_was_sent_nothing(greeting: bytes) -> None:
+    """One connection shows it, and another would fare no better. Only uvloop reads before it tells of a connection."""
+
+    async def asked() -> tuple[int, int]:
+        connections = 0
+
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            writer.write(greeting)
+            received = await reader.read()
+            writer.close()
+            sent.append(received)
+
+        sent: list[bytes] = []
+        server = await asyncio.start_server(greet, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        http = PspHttp(
+            f"http://127.0.0.1:{port}", headers={}, connections_max=1, answer_bytes_max=1_000
+        )
+        answer = await http.request("POST", "/", headers={}, body=b"{}", timeout_s=2.0)
+        await http.close()
+        server.close()
+        while not sent:
+            await asyncio.sleep(0.01)
+        assert isinstance(answer, PspAnswer)
+        # Where the greeting is taken for the answer, its request was sent, and may have run.
+        assert (answer.result is ResultClass.NOT_SENT) is (sent == [b""])
+        return connections, len(sent)
+
+    assert uvloop.run(asked()) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nContent-Length: 70\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551614\r\n\r\n",
+    ],
+)
+async def test_an_answer_that_may_go_on_ends_its_connection(answer: bytes) -> None:
+    """Else what a server sends later for one request is read as the answer to the next."""
+
+    async def goes_on(writer: asyncio.StreamWriter, number: int) -> None:
+        if number > 1:
+            await echo_number(writer, number)
+            return
+        writer.write(answer)
+        await asyncio.sleep(0.05)
+        writer.write(OK % (5, b"stray"))
+
+    async with way(goes_on) as it:
+        try:
+            code, received = await it.ask()
+        except aiohttp.ClientPayloadError:
+            assert b" 101 " in answer
+        else:
+            assert (code, received) in {(204, b""), (200, None)}
+        assert await it.ask() == (200, b"2")
+        assert it.served.connections == 2
+
+
+async def test_a_length_of_thousands_of_digits_is_a_length() -> None:
+    """Python refuses to read it as a number; the parser takes it for 5."""
+
+    async def long_winded(writer: asyncio.StreamWriter, number: int) -> None:
+        zeros = b"0" * (5_000 if number == 1 else 10)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: " + zeros + b"5\r\n\r\nhello")
+
+    async with way(long_winded) as it:
+        assert await it.ask() == (200, b"hello")
+        assert await it.ask() == (200, b"hello")
 
 
 async def test_interim_answers_are_passed_over() -> None:
