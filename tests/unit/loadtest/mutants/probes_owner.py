@@ -96,9 +96,9 @@ def poison_dropped() -> object:
 
 
 class _Silent:
-    """A client session whose requests time out."""
+    """Requests that time out."""
 
-    def request(self, _method: str, _url: str, **_more: Any) -> Any:
+    async def exchange(self, _method: str, _path: str, **_more: Any) -> Any:
         raise TimeoutError
 
 
@@ -114,7 +114,7 @@ def _http(psp: SimulatorPsp) -> PspHttp:
 def unknown_is_declined() -> object:
     """What a time-out of a charge counts as."""
     psp = _simulator()
-    vars(_http(psp))["session"] = _Silent
+    vars(_http(psp))["_open"] = lambda: (None, _Silent())
     return asyncio.run(psp.charge(psp_key(_ORDER, 1), b"{}", timeout_s=1.0)).result.name
 
 
