@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
-import uvloop
+from aiohttp.connector import Connection
 
-from payments.attempts import PspAnswer, ResultClass
-from psp.http_client import PspHttp
 from psp.http_exchange import Exchanges
 
 Answers = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
@@ -72,21 +71,42 @@ class Way:
 
 
 @asynccontextmanager
-async def way(answers: Answers, *, prefix: str = "") -> AsyncIterator[Way]:
+async def way(
+    answers: Answers,
+    *,
+    prefix: str = "",
+    connector: type[aiohttp.TCPConnector] = aiohttp.TCPConnector,
+) -> AsyncIterator[Way]:
     served = Served(answers)
     server = await asyncio.start_server(served.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    connector = aiohttp.TCPConnector(limit=1)
+    pool = connector(limit=1)
     try:
         origin = f"http://127.0.0.1:{port}{prefix}"
-        yield Way(Exchanges(connector, origin, {"Authorization": "Bearer x"}), served)
+        yield Way(Exchanges(pool, origin, {"Authorization": "Bearer x"}), served)
     finally:
-        await connector.close()
+        await pool.close()
         server.close()
 
 
 async def echo_number(writer: asyncio.StreamWriter, number: int) -> None:
     writer.write(OK % (1, b"%d" % number))
+
+
+async def never(_writer: asyncio.StreamWriter, _number: int) -> None:
+    await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def unanswered(it: Way) -> AsyncIterator[None]:
+    """While a request waits for its answer; it is given up in the end."""
+    asking = asyncio.ensure_future(it.ask())
+    while not it.served.requests:
+        await asyncio.sleep(0.01)
+    yield
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 async def test_a_request_is_as_http_wants_it() -> None:
@@ -133,37 +153,23 @@ async def test_an_answer_to_nothing_is_not_taken_for_the_next_ones() -> None:
 @pytest.mark.parametrize(
     "greeting", [b"hi", b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"]
 )
-def test_a_server_that_speaks_first_was_sent_nothing(greeting: bytes) -> None:
-    """One connection shows it, and another would fare no better. Only uvloop reads before it tells of a connection."""
+async def test_a_server_that_speaks_first_is_sent_nothing(greeting: bytes) -> None:
+    """One connection shows it, and another would fare no better."""
 
-    async def asked() -> tuple[int, int]:
-        connections = 0
+    class Greeted(aiohttp.TCPConnector):
+        """Has heard from the server by the time it tells of a connection, as under uvloop."""
 
-        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            nonlocal connections
-            connections += 1
-            writer.write(greeting)
-            received = await reader.read()
-            writer.close()
-            sent.append(received)
+        async def connect(self, *given: Any) -> Connection:
+            connection = await super().connect(*given)
+            assert connection.protocol is not None
+            connection.protocol.data_received(greeting)
+            return connection
 
-        sent: list[bytes] = []
-        server = await asyncio.start_server(greet, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        http = PspHttp(
-            f"http://127.0.0.1:{port}", headers={}, connections_max=1, answer_bytes_max=1_000
-        )
-        answer = await http.request("POST", "/", headers={}, body=b"{}", timeout_s=2.0)
-        await http.close()
-        server.close()
-        while not sent:
-            await asyncio.sleep(0.01)
-        assert isinstance(answer, PspAnswer)
-        # Where the greeting is taken for the answer, its request was sent, and may have run.
-        assert (answer.result is ResultClass.NOT_SENT) is (sent == [b""])
-        return connections, len(sent)
-
-    assert uvloop.run(asked()) == (1, 1)
+    async with way(echo_number, connector=Greeted) as it:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await it.ask()
+        await it.served.ended.wait()
+        assert (it.served.connections, it.served.requests) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -315,35 +321,19 @@ async def test_what_takes_too_long_ends_with_its_connection() -> None:
 async def test_who_gives_up_ends_the_connection() -> None:
     """A cancelled call leaves nothing behind that another could take for its own."""
 
-    async def never(_writer: asyncio.StreamWriter, _number: int) -> None:
-        await asyncio.sleep(0)
-
     async with way(never) as it:
-        asking = asyncio.ensure_future(it.ask())
-        while not it.served.requests:
-            await asyncio.sleep(0.01)
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
+        async with unanswered(it):
+            pass
         await it.served.ended.wait()
 
 
 async def test_a_connection_that_is_not_free_in_time_was_not_used() -> None:
     """The one there is may be busy: nothing was sent by whoever waited for it."""
 
-    async def never(_writer: asyncio.StreamWriter, _number: int) -> None:
-        await asyncio.sleep(0)
-
-    async with way(never) as it:
-        first = asyncio.ensure_future(it.ask())
-        while not it.served.requests:
-            await asyncio.sleep(0.01)
+    async with way(never) as it, unanswered(it):
         with pytest.raises(aiohttp.ConnectionTimeoutError):
             await it.ask()
         assert len(it.served.requests) == 1
-        first.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await first
 
 
 async def test_nobody_there_is_told_apart() -> None:
