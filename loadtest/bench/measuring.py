@@ -82,9 +82,10 @@ class Reading:
 async def measured(
     stack: BenchStack, extra_roles: Mapping[int, str] | None = None
 ) -> AsyncIterator[Reading]:
-    """Measure what is done inside. Durability is read back at the end, from the servers."""
+    """Measure what is done inside. Durability is read back at the end, from the servers. Raises BenchFailed."""
     stores = stack.stores
     reading = Reading(Meter({**stack.roles(), **(extra_roles or {})}))
+    await stores.rewrite_append_only_files()
     before = await stores.counters()
     reading.meter.start()
     yield reading

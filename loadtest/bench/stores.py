@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 
+from loadtest.bench.append_files import rewrite_append_only_file
 from loadtest.bench.statements import load_own_statements
 from ops.local.resp import ask, info_fields
 
@@ -90,6 +91,11 @@ class Stores:
     async def execute(self, sql: str) -> None:
         """Run one statement on the primary, outside of a transaction."""
         await self._primary.execute(sql)
+
+    async def rewrite_append_only_files(self) -> None:
+        """Have both Valkey servers write their files anew, so that it is not due soon. Raises BenchFailed."""
+        for valkey in self._valkey.values():
+            await rewrite_append_only_file(valkey.port, self._password)
 
     async def counters(self) -> Counters:
         """Read everything that counts upwards."""

@@ -32,7 +32,7 @@ from storage.read_pool import ReadPool
 from tests.books import PASSWORDS, install_books
 from tests.integration.stacks import StartStores, get_key, until
 
-# What the issue promises, on an idle machine; tests share theirs with others.
+# What is promised, on an idle machine; tests share theirs with others.
 REDIS_BACK_S_MAX = 5.0
 POSTGRES_BACK_S_MAX = 10.0
 BUSY_FACTOR = 2.0
