@@ -91,18 +91,37 @@ def run_apart(module: str, names: Sequence[str], options: Mapping[str, object]) 
         elif value is not None and value is not False:
             arguments += [option, str(value)]
     command = [sys.executable, "-P", "-m", module, *arguments]
+    relay = _StopRelay()
+    relay.listen()
     with subprocess.Popen(command, start_new_session=True) as child:
-        returncode = _ended(child)
+        relay.pass_on_to(child)
+        returncode = child.wait()
     if returncode != 0:
-        sys.exit(returncode)
+        # As shells tell the end by a signal.
+        sys.exit(returncode if returncode > 0 else 128 - returncode)
 
 
-def _ended(child: subprocess.Popen[bytes]) -> int:
-    """Wait for the child, which ends its stack first when this command is told to stop."""
+class _StopRelay:
+    """Passes on that this command is told to stop; the child ends its stack first.
 
-    def stop(_signum: int, _frame: object) -> None:
-        child.terminate()
+    It listens before there is a child: one told to stop in between would be left behind at work.
+    """
 
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, stop)
-    return child.wait()
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._is_told = False
+
+    def listen(self) -> None:
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, self._stop)
+
+    def pass_on_to(self, child: subprocess.Popen[bytes]) -> None:
+        """Stop this child from now on, and at once where that was wanted already."""
+        self._child = child
+        if self._is_told:
+            child.terminate()
+
+    def _stop(self, _signum: int, _frame: object) -> None:
+        self._is_told = True
+        if self._child is not None:
+            self._child.terminate()
