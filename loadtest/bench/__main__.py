@@ -37,12 +37,20 @@ EXIT_INTERRUPTED = 130
 def _writable(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
     """Refuse, before minutes of runs, a page that could not be written after them."""
     if path is not None:
+        if path.is_dir():
+            raise click.BadParameter(f"{path} is a directory")
         folder = path.absolute().parent
         if not folder.is_dir():
             raise click.BadParameter(f"there is no directory {folder}")
-        is_there = os.access(path, os.F_OK)
-        if not (os.access(path, os.W_OK) if is_there else os.access(folder, os.W_OK | os.X_OK)):
-            raise click.BadParameter(f"{path} can't be written")
+        is_there = path.exists()
+        try:
+            # Only an attempt tells: whoever is root may write anywhere, and still can't.
+            with path.open("ab"):
+                pass
+        except OSError as fault:
+            raise click.BadParameter(f"{path} can't be written: {fault.strerror}") from None
+        if not is_there:
+            path.unlink()
     return path
 
 
@@ -85,7 +93,9 @@ def main(
     orders: int | None,
 ) -> None:
     """Run what is named. `tally bench` checks the arguments and explains them."""
-    refusal = _refusal(names, repeat, seconds, orders) or _refused_connections(connections)
+    refusal = _refusal(
+        names, repeat=repeat, seconds=seconds, orders=orders, is_short=is_short
+    ) or _refused_connections(connections)
     if refusal is not None:
         raise click.UsageError(refusal)
     output = Output(os.environ)
@@ -118,14 +128,28 @@ def main(
         print_growth(document, output)
     else:
         print_report(document, output)
-    if html_path is not None:
-        html_path.write_text(render_html(document), encoding="utf-8")
-    if document["void"] or not document["verify"]["ok"]:
+    is_written = html_path is None or _write_page(html_path, document, output)
+    if not is_written or document["void"] or not document["verify"]["ok"]:
         sys.exit(EXIT_VOID)
 
 
+def _write_page(path: Path, document: dict[str, Any], output: Output) -> bool:
+    """Whether that could be done; why not is told."""
+    try:
+        path.write_text(render_html(document), encoding="utf-8")
+    except OSError as fault:
+        output.complaint(f"{path}: {fault.strerror}")
+        return False
+    return True
+
+
 def _refusal(
-    names: tuple[str, ...], repeat: int, seconds: float | None, orders: int | None
+    names: tuple[str, ...],
+    *,
+    repeat: int,
+    seconds: float | None,
+    orders: int | None,
+    is_short: bool,
 ) -> str | None:
     """Why these can't be asked for together: what would be ignored is refused."""
     if GROWTH not in names:
@@ -137,6 +161,8 @@ def _refusal(
         return f"--repeat: {GROWTH} is run once; its own readings show the noise"
     if seconds is not None:
         return f"--seconds: {GROWTH} ends with its last order; see --orders"
+    if is_short:
+        return f"--short: {GROWTH} has no short form; see --orders"
     return None
 
 

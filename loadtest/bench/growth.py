@@ -132,6 +132,7 @@ async def _tables(stack: BenchStack, order_count: int) -> list[dict[str, Any]]:
             **dict(row),
             "table_bytes_per_order": round(row["table_bytes"] / count, 1),
             "index_bytes_per_order": round(row["index_bytes"] / count, 1),
+            "other_bytes_per_order": round(row["other_bytes"] / count, 1),
         }
         for row in await stack.stores.fetch("relation_sizes")
     ]

@@ -12,6 +12,8 @@ from markupsafe import Markup
 
 from loadtest.bench.machine import revision_text
 from loadtest.bench.plan import SHORT_FORM
+from loadtest.bench.report_growth import UNDER_THE_TABLES, slopes_text
+from loadtest.bench.report_table import GENERATOR_TOO_SLOW, UNDER_THE_TABLE
 
 _TITLES = {"runs": "benchmark", "growth": "growth"}
 
@@ -29,6 +31,7 @@ def render_html(document: Mapping[str, Any]) -> str:
         revision=revision_text(document["revision"]),
         short_form=SHORT_FORM if "runs" in document and document["options"]["is_short"] else None,
         bounds=list(_bounds(document)),
+        notes=_notes(document),
         conditions=list(_conditions(document)),
         document_json=Markup(json.dumps(document).replace("<", "\\u003c")),  # noqa: S704  # and so no element,
         css=Markup(asset("report.css")),  # noqa: S704  # our own files
@@ -77,6 +80,18 @@ def _bounds(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
                 "bound_text": f"below {figure(ceiling['ceiling'] / scale)} {unit}",
             },
         )
+
+
+def _notes(document: Mapping[str, Any]) -> dict[str, str]:
+    """What is said of the figures, in the words of the terminal's tables."""
+    notes = {
+        "figures": " ".join(UNDER_THE_TABLE),
+        "generator": GENERATOR_TOO_SLOW,
+        "tables": UNDER_THE_TABLES,
+    }
+    if "growth" in document:
+        notes["slopes"] = slopes_text(document["growth"])
+    return notes
 
 
 def _conditions(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,8 @@ UNDER_THE_TABLE = (
     "of engine from intake to outcome, of copy of a batch of payments from BEGIN to COMMIT.",
 )
 
+GENERATOR_TOO_SLOW = "The generator can't send twice what noop answers: noop is faster than this."
+
 
 def print_report(document: Mapping[str, Any], output: Output) -> None:
     """Print what the runs have shown."""
@@ -65,7 +67,7 @@ def print_report(document: Mapping[str, Any], output: Output) -> None:
             output.line(f"{name}: {floor['seen']:,.0f}, floor {floor['floor']:,.0f}: {_met(floor)}")
     generator = document["generator"]
     if generator["is_enough"] is False:
-        output.line("The generator can't send twice what noop answers: noop is faster than this.")
+        output.line(GENERATOR_TOO_SLOW)
     for reason in document["void"]:
         output.line(f"void: {reason}", style="bold red")
     books = "green" if document["verify"]["ok"] else "RED"

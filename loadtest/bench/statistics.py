@@ -6,6 +6,9 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
+# CPU seconds a payment, told to a tenth of a microsecond.
+MEDIAN_DIGITS = 7
+
 
 def percentile(ordered: Sequence[float], percent: int, *, unit: float = 1.0) -> float | None:
     """The nearest-rank percentile of sorted values, times ``unit``; None of none.
@@ -19,9 +22,10 @@ def percentile(ordered: Sequence[float], percent: int, *, unit: float = 1.0) -> 
 
 
 def median(values: Iterable[float | None]) -> float | None:
-    """The median of what was measured; None when nothing was."""
+    """The median of what was measured, of an even number the mean of the middle two; None when nothing was."""
     known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    # Means have digits of their own: no more are kept than the most precise of what is measured has.
+    return round(statistics.median(known), MEDIAN_DIGITS) if known else None
 
 
 def medians_by_name(tables: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:

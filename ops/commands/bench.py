@@ -77,7 +77,7 @@ def bench(names: tuple[str, ...], output_format: str, is_json: bool, **options: 
 
 
 def run_apart(module: str, names: Sequence[str], options: Mapping[str, object]) -> None:
-    """Run a module of the load tests with these options, and end as it ends.
+    """Run a module of the load tests with these options, and end as it ends. Raises click.Abort.
 
     Apart, because it acts as storefront, server and owner at once, which no command may.
     """
@@ -96,6 +96,9 @@ def run_apart(module: str, names: Sequence[str], options: Mapping[str, object]) 
     with subprocess.Popen(command, start_new_session=True) as child:
         relay.pass_on_to(child)
         returncode = child.wait()
+    if returncode < 0 and relay.is_told:
+        # Before it could answer a signal, or start anything.
+        raise click.Abort
     if returncode != 0:
         # As shells tell the end by a signal.
         sys.exit(returncode if returncode > 0 else 128 - returncode)
@@ -109,7 +112,7 @@ class _StopRelay:
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
-        self._is_told = False
+        self.is_told = False
 
     def listen(self) -> None:
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -118,10 +121,10 @@ class _StopRelay:
     def pass_on_to(self, child: subprocess.Popen[bytes]) -> None:
         """Stop this child from now on, and at once where that was wanted already."""
         self._child = child
-        if self._is_told:
+        if self.is_told:
             child.terminate()
 
     def _stop(self, _signum: int, _frame: object) -> None:
-        self._is_told = True
+        self.is_told = True
         if self._child is not None:
             self._child.terminate()

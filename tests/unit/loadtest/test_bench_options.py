@@ -15,6 +15,7 @@ from ops.commands.bench import bench
     [
         (["growth", "noop"], "NAME: growth"),
         (["growth", "--repeat", "2"], "--repeat: growth is run once"),
+        (["growth", "--short"], "--short: growth has no short form"),
         (["growth", "--seconds", "2"], "--seconds: growth ends with its last order"),
         (["noop", "--orders", "20"], "--orders: only growth"),
         (["nope"], "NAME"),

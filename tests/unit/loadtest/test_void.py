@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from loadtest.bench import __main__ as command
+from loadtest.bench.faults import BenchFailed
 from loadtest.bench.figures import GENERATOR
 from loadtest.bench.generator.job import Latencies, LoadResult
 from loadtest.bench.measuring import Reading
@@ -96,24 +96,57 @@ def test_an_unknown_run_is_refused() -> None:
     assert CliRunner().invoke(command.main, ["growth", "noop"]).exit_code == 2
 
 
-@pytest.mark.parametrize("is_folder_there", [False, True])
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("nowhere/page.html", "there is no directory"),
+        ("loop.html", "can't be written: Too many levels of symbolic links"),
+        # An empty variable of a script, say.
+        ("", "is a directory"),
+    ],
+)
 def test_a_page_that_can_not_be_written_is_refused_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_folder_there: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, complaint: str
 ) -> None:
-    """Without its folder, or the right to write there, no minute is spent on measuring."""
+    """No minute is spent on measuring. Found out by trying: root may write anywhere, and still can't."""
 
     async def measured(*_: object) -> dict[str, Any]:
         raise AssertionError("was started")
 
     monkeypatch.setattr(command, "_measure", measured)
-    folder = tmp_path / "pages"
-    if is_folder_there:
-        folder.mkdir()
-        # Whoever runs the tests as root may write anywhere.
-        monkeypatch.setattr(os, "access", lambda *_: False)
-    done = CliRunner().invoke(command.main, ["--html", str(folder / "bench.html")])
-    assert done.exit_code == 2
-    assert ("can't be written" if is_folder_there else "there is no directory") in done.stderr
+    (tmp_path / "loop.html").symlink_to(tmp_path / "loop.html")
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(command.main, ["--html", name])
+    assert done.exit_code == 2, done.output
+    assert complaint in done.stderr
+
+
+def test_trying_to_write_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A page of before stays until there is a new one, and none is left by a run that fails."""
+
+    async def failing(*_: object) -> dict[str, Any]:
+        raise BenchFailed("no stack")
+
+    monkeypatch.setattr(command, "_measure", failing)
+    before = tmp_path / "before.html"
+    before.write_text("of yesterday", encoding="utf-8")
+    for page in (before, tmp_path / "new.html"):
+        assert CliRunner().invoke(command.main, ["--html", str(page)]).exit_code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["before.html"]
+    assert before.read_text(encoding="utf-8") == "of yesterday"
+
+
+def test_a_page_lost_at_the_end_is_told_under_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that has filled up meanwhile costs the page, not what was measured."""
+
+    async def measured(*_: object) -> dict[str, Any]:
+        return document()
+
+    monkeypatch.setattr(command, "_measure", measured)
+    done = CliRunner().invoke(command.main, ["noop", "accept", "--html", "/dev/full"])
+    assert done.exit_code == 1
+    assert "accept" in done.stdout
+    assert "tally: /dev/full: No space left on device" in done.stderr
 
 
 def test_usage_errors_name_the_command() -> None:
