@@ -158,7 +158,7 @@ HOST_REPLIES_DROPPED = CounterSpec(
 )
 HOST_PARTITIONS = GaugeSpec(
     name="tallystick_host_partitions",
-    help="Partitions owned: all, and those halted by a defect or suspended until a new claim.",
+    help="Partitions owned: all, and those halted, suspended until a new claim, or with their intake paused.",
     labels=("state",),
 )
 HOST_COMMIT_AGE_SECONDS = GaugeSpec(
@@ -199,7 +199,7 @@ PARTITION_OLDEST_SECONDS = GaugeSpec(
 
 STORE_READABLE = GaugeSpec(
     name="tallystick_store_readable",
-    help="1 if the lag of this store's copies could be read for this answer; at 0 it is left out.",
+    help="1 if the lag of this store's copies could be read for this answer; at 0 the lag's series are left out.",
     labels=("store",),
 )
 STANDBY_LAG_BYTES = GaugeSpec(

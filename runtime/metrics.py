@@ -48,7 +48,7 @@ GATEWAY_ACCEPT_SECONDS = HistogramSpec(
 )
 GATEWAY_APPEND_ENTRIES = HistogramSpec(
     name="tallystick_gateway_append_entries",
-    help="Entries in one micro-batch, that is in one call of the append script.",
+    help="Orders in one micro-batch, that is in one call of the append script.",
     buckets=BATCH_BUCKETS,
 )
 GATEWAY_APPEND_SECONDS = HistogramSpec(

@@ -70,6 +70,11 @@ class Result:
 
 async def run(options: Options) -> Result:
     """Send the requests, then look at what they left behind."""
+    for pid in options.gateway_pids:
+        try:
+            pss_bytes(pid)
+        except OSError as fault:
+            raise click.UsageError(f"--gateway-pid {pid}: {fault.strerror or fault}") from None
     async with aiohttp.ClientSession() as session:
         inspector = Inspector(session, options.url, options.api_key, options.metrics_urls)
         target = await _target(inspector, options)
@@ -178,7 +183,9 @@ def _print(result: Result) -> None:
     multiple=True,
     help="A gateway process on this machine: sends all twice, and checks that its memory stays.",
 )
-@click.option("--index", type=int, help="Send this one alone, and show it with its answer.")
+@click.option(
+    "--index", type=IntegerRange(0, 10**7), help="Send this one alone, and show it with its answer."
+)
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON document.")
 def main(index: int | None, is_json: bool, metrics_urls: tuple[str, ...], **given: object) -> None:
     """Send bad requests; exit 1 unless each is refused as documented and nothing comes of any."""

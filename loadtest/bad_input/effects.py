@@ -55,6 +55,8 @@ class Inspector:
         """Return what there is now."""
         payments_status, payments = await self._get(f"{self._url}/v1/payments?limit=100")
         sellers_status, sellers = await self._get(f"{self._url}/v1/sellers?limit=100")
+        if payments_status == 401:
+            raise aiohttp.ClientError("it does not know this API key")
         if (payments_status, sellers_status) != (200, 200):
             raise aiohttp.ClientError(f"lists answered {payments_status} and {sellers_status}")
         pages = [(await self._get(metrics_url))[1] for metrics_url in self._metrics_urls]
