@@ -76,8 +76,8 @@ def _bounds(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
             name,
             {
                 "met": ceiling["met"],
-                "seen_text": f"{figure(None if seen is None else seen / scale, 1)} {unit}",
-                "bound_text": f"below {figure(ceiling['ceiling'] / scale)} {unit}",
+                "seen_text": f"{figure(None if seen is None else seen / scale, 1)} {unit}".rstrip(),
+                "bound_text": f"below {figure(ceiling['ceiling'] / scale)} {unit}".rstrip(),
             },
         )
 
