@@ -1,4 +1,7 @@
-"""The short way of a server's busiest routes: past aiohttp's router, and read without a pause that nobody made."""
+"""The servers of gateway and simulator: a short way for the busiest routes, and an end for every connection.
+
+The short way goes past aiohttp's router, and reads without a pause that nobody made.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 DirectRoutes = Mapping[tuple[str, str], AiohttpHandler]
 """Handlers by method and exact request target. They find no ``match_info``, and no middleware runs before them."""
 
 DIRECT_ROUTES: web.AppKey[DirectRoutes] = web.AppKey("direct_routes", Mapping)
+
+
+_UNREADABLE = "The request's target can't be read."
 
 
 class UnpausedRequestHandler(RequestHandler):
@@ -24,6 +31,24 @@ class UnpausedRequestHandler(RequestHandler):
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self._was_paused = False
+
+    async def start(self) -> None:
+        """Answer request after request. A message that no request can be made of is answered 400.
+
+        aiohttp makes the request outside of all that it catches, and yarl reads a host in the target only
+        then: ``http://xn--a/`` ended this task, and left a connection that nobody answers and nobody closes.
+        Caught around the whole connection, so that no request pays for it.
+        """
+        try:
+            try:
+                await super().start()
+            except ValueError as unreadable:
+                self._messages.appendleft((_ErrInfo(400, unreadable, _UNREADABLE), EMPTY_PAYLOAD))
+                await super().start()
+        except Exception:
+            # Nobody would read this connection again.
+            self.force_close()
+            raise
 
     def pause_reading(self) -> None:
         """Stop for a body that is not taken as fast as it comes."""

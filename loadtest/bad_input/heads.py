@@ -86,6 +86,14 @@ def target(draw: Draw) -> BadRequest:
 
 
 @refused(REQUEST_MALFORMED)
+def target_host(draw: Draw) -> BadRequest:
+    """A host in the target that claims to be encoded and can't be decoded."""
+    host = draw.choice(("xn--a", "xn--", "xn--a-ecp.ru", draw.word() + ".xn--a"))
+    odd = draw.choice((f"http://{host}/healthz", f"https://{host}{PAYMENTS}?limit=1"))
+    return _unreadable(head(draw.choice(("GET", "POST", "OPTIONS")), odd, common_fields(draw)))
+
+
+@refused(REQUEST_MALFORMED)
 def header_without_colon(draw: Draw) -> BadRequest:
     return _with_line(draw, draw.word().encode())
 
