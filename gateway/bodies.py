@@ -50,12 +50,15 @@ _TOO_SLOW = Problem(
 
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING_FIELD = re.compile(r"Object missing required field `(\w+)`")
-_AT_PATH = re.compile(r" - at `([^`]*)`$")
+# What the library appends of a place within the body, and of the body itself nothing: a name that
+# ends so is told by its body (_is_of_the_body).
+_AT_PATH = re.compile(r" - at `(\$[^`]*)`\Z")
 # Names of members that are safe to repeat in an answer.
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 # The same for keys of metadata, which often hold hyphens.
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _ANY_METADATA = "$.metadata[...]"
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 async def read_body(request: web.Request, timeout_s: float) -> bytes | Problem:
@@ -168,14 +171,34 @@ def _metadata_key_of_no_text(body: bytes) -> str | None:
     return next((key for key, raw in metadata.items() if not bytes(raw).startswith(b'"')), None)
 
 
+def _is_of_the_body(name: str, body: bytes) -> bool:
+    """Whether the body itself may have a member of this name, which ends as if the library named a place.
+
+    Such a name holds a backtick. Where the body can't be read to its end, as what follows the first
+    wrong member was not, one anywhere in it is enough to believe no place.
+    """
+    if b"`" not in body and b"\\u0060" not in body:
+        return False
+    try:
+        return name in _MEMBERS.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
+
+
+def _place(message: str, body: bytes) -> tuple[str, str]:
+    """Return what is wrong, and the path to it."""
+    found = _AT_PATH.search(message)
+    if found is None:
+        return message, "$"
+    unknown = _UNKNOWN_FIELD.fullmatch(message)
+    if unknown is not None and _is_of_the_body(unknown[1], body):
+        return message, "$"
+    return message[: found.start()], found[1]
+
+
 def shape_problem(message: str, body: bytes) -> Problem:
     """Return the problem of a validation error: the library names the place, we name the code."""
-    found = _AT_PATH.search(message)
-    path = found[1] if found is not None else "$"
-    what = message if found is None else message[: found.start()]
-    if not path.startswith("$"):
-        # An error in a member's name: "`key` in `$.metadata`". The names are what clients make up.
-        path = "$"
+    what, path = _place(message, body)
     if path == _ANY_METADATA:
         # The library does not say which key.
         path = _metadata_path(_metadata_key_of_no_text(body))

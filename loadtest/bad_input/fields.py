@@ -53,6 +53,24 @@ def field_unknown(draw: Draw) -> BadRequest:
     )
 
 
+@refused()
+def field_named_as_a_place(draw: Draw) -> BadRequest:
+    """A name that ends as the library ends its message, with a place: the answer repeats none of it."""
+    place = draw.choice(
+        ("$.amount", "$.buyer", f"$.{draw.word()}", "$<script>", "$", "$.metadata[...]")
+    )
+    name = draw.word() + draw.choice(("` - at `", " - at `", "`", "` - at `$` - at `")) + place
+    quoted = text(name)
+    if draw.is_heads():
+        quoted = quoted.replace(b"`", b"\\u0060")
+    return draw.choice(
+        (
+            post(draw, order()[:-1] + b",%s:1}" % quoted).refused(FIELD_UNKNOWN),
+            post(draw, order(buyer=b"{%s:1}" % quoted)).refused(FIELD_UNKNOWN.at("$.buyer")),
+        )
+    )
+
+
 @refused(FIELD_TYPE_INVALID.at("$.amount"))
 def amount_of_wrong_type(draw: Draw) -> BadRequest:
     """Amounts are integers of minor units, never texts and never fractions."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 import msgspec
 from aiohttp.test_utils import make_mocked_request
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -16,10 +18,12 @@ from gateway.bodies import decode_body
 from gateway.card_search import has_card_number
 from gateway.checks import of_replication
 from gateway.parameters import LIMIT_MAX, METADATA_FILTERS_MAX, payment_filter, read_limit
+from gateway.payment_requests import PAYMENT_DECODER, Buyer, PaymentRequest
 from gateway.problems import Code, Problem
 from gateway.request_headers import prefer_wait_s, read_idempotency_key
 from gateway.sellers import SellerRequest
 from gateway.settings import PREFER_WAIT_S_MAX
+from payments.card_numbers import contains_card_number
 from payments.mode import Mode
 from payments.money import AMOUNT_MINOR_MAX
 from storage.queue_settings import QueueSettings
@@ -134,6 +138,47 @@ def test_any_seller_is_read_or_refused(body: bytes) -> None:
         assert wanted.code.value.status in (400, 422)
     else:
         assert decode_body(msgspec.json.encode(wanted), _SELLER_DECODER) == wanted
+
+
+# Names as the library quotes them, and as a client could imitate what the library appends to them.
+names = st.one_of(
+    st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,45}", fullmatch=True),
+    st.text(st.characters(codec="utf-8"), max_size=12),
+    st.lists(
+        st.sampled_from(
+            ("x", "amount", "`", " - at ", "$", ".amount", ".buyer", "<script>", "[...]", "\n", "$.metadata[...]")
+        ),
+        max_size=8,
+    ).map("".join),
+)  # fmt: skip
+_PLACES = {"$": "%s", "$.buyer": '{"buyer":%s}', "$.splits[0]": '{"splits":[%s]}'}
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+_KNOWN = {*PaymentRequest.__struct_fields__, *Buyer.__struct_fields__, "fee"}
+
+
+@given(name=names, place=st.sampled_from(sorted(_PLACES)), is_escaped=st.booleans())
+@example(name="x - at `$.amount", place="$", is_escaped=False)
+@example(name="x` - at `$.amount", place="$", is_escaped=False)
+@example(name="x` - at `$<script>", place="$", is_escaped=True)
+@example(name="x` - at `$.amount", place="$.buyer", is_escaped=False)
+@example(name="x` - at `$.metadata[...]", place="$", is_escaped=False)
+@example(name="x`", place="$.splits[0]", is_escaped=True)
+def test_no_name_says_where_it_stands(name: str, place: str, is_escaped: bool) -> None:
+    """An unknown member is named when its name is plain, else its place is: whatever the name pretends to be."""
+    assume(name not in _KNOWN and not contains_card_number(name))
+    quoted = json.dumps(name)
+    if is_escaped:
+        quoted = quoted.replace("`", "\\u0060")
+    body = _PLACES[place] % f"{{{quoted}:1}}"
+    refused = decode_body(body.encode(), PAYMENT_DECODER)
+    assert isinstance(refused, Problem)
+    assert refused.code is Code.FIELD_UNKNOWN
+    is_plain = _PLAIN.fullmatch(name) is not None
+    assert refused.param == (f"{place}.{name}" if is_plain else place)
+    # What follows is not read, so that a name which could be a place's imitation is told of the body alone.
+    cut = decode_body(body.encode()[:-1], PAYMENT_DECODER)
+    assert isinstance(cut, Problem)
+    assert cut.param in (refused.param, place, "$")
 
 
 @given(
