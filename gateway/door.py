@@ -123,7 +123,7 @@ class Door:
             answer: Answer
             if isinstance(merchant, Problem):
                 answer = merchant
-            elif request.headers.get(HEADER_VERSION, API_VERSION) not in API_VERSIONS:
+            elif not _is_version_known(request):
                 answer = _VERSION_UNKNOWN
             else:
                 request[MERCHANT] = merchant
@@ -246,6 +246,12 @@ def _authorization(request: web.Request) -> str | None:
     # Two keys at once, joined as RFC 9110 joins repeated headers, are no key: nobody picks one.
     claims = request.headers.getall(hdrs.AUTHORIZATION, [])
     return ", ".join(claims) if claims else None
+
+
+def _is_version_known(request: web.Request) -> bool:
+    # Two versions at once are none, even where both are known: nobody picks one.
+    wanted = request.headers.getall(HEADER_VERSION, None)
+    return wanted is None or (len(wanted) == 1 and wanted[0] in API_VERSIONS)
 
 
 def finish(response: web.StreamResponse, request_id: str) -> None:

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.door import Door, finish, new_request_id
+from gateway.heads import answer_in_spoken_version, is_expectation_met, is_malformed
 from gateway.settings import BODY_BYTES_MAX, GatewaySettings
 from runtime.direct_serving import (
     DIRECT_ROUTES,
@@ -126,9 +127,13 @@ class GatewayRunner(web.AppRunner):
         plain = await super()._make_server()
 
         async def routed(request: web.Request) -> web.StreamResponse:
+            if is_malformed(request):
+                answer_in_spoken_version(request)
+                unread = self._door.of_failure(request, 400, None)
+                unread.force_close()
+                return unread
             try:
-                expect = request.headers.get(hdrs.EXPECT)
-                if expect is not None and expect.lower() != "100-continue":
+                if not is_expectation_met(request):
                     # aiohttp's own refusal quotes the header, and fails on bytes that are no UTF-8.
                     raise web.HTTPExpectationFailed
                 return await plain.request_handler(request)

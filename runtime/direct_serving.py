@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
@@ -19,6 +19,9 @@ DirectRoutes = Mapping[tuple[str, str], AiohttpHandler]
 
 DIRECT_ROUTES: web.AppKey[DirectRoutes] = web.AppKey("direct_routes", Mapping)
 
+
+SPOKEN_VERSIONS = (HttpVersion11, HttpVersion10)
+"""The versions of HTTP that are spoken here. The parser takes 0.9 and 2.0 as well, written in this form."""
 
 _UNREADABLE = "The request's target can't be read."
 
@@ -98,9 +101,16 @@ def past_router(
 
     def handle(request: Any) -> Awaitable[web.StreamResponse]:
         handler = direct.get((request.method, request.raw_path))
-        # What an Expect header asks for is the application's to answer.
-        if handler is not None and hdrs.EXPECT not in request.headers:
-            return handler(request)
-        return routed(request)
+        if handler is None:
+            return routed(request)
+        headers = request.headers
+        # What an Expect header asks for, how a body is coded, and what the version is are the application's to judge.
+        if (
+            hdrs.EXPECT in headers
+            or hdrs.TRANSFER_ENCODING in headers
+            or request.version not in SPOKEN_VERSIONS
+        ):
+            return routed(request)
+        return handler(request)
 
     return handle

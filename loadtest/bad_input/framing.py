@@ -95,6 +95,23 @@ def transfer_encoding(draw: Draw) -> BadRequest:
 
 
 @refused(REQUEST_MALFORMED)
+def coding_before_chunks(draw: Draw) -> BadRequest:
+    """Chunks of something coded, as far as the head says: whoever passes that over reads another body."""
+    odd = draw.choice(
+        (b"gzip, chunked", b"identity, chunked", b"deflate,chunked", b",chunked", b"\xff, chunked")
+    )
+    changes = {"Content-Length": None, "Transfer-Encoding": odd}
+    return _ill_framed(post(draw, chunked(order()), changes=changes))
+
+
+@refused(REQUEST_MALFORMED)
+def coding_empty(draw: Draw) -> BadRequest:
+    """A coding that is none, beside a length: the next reader may see chunks."""
+    extra = [(b"Transfer-Encoding", draw.choice((b"", b" ")))]
+    return _ill_framed(post(draw, order(), extra=extra))
+
+
+@refused(REQUEST_MALFORMED)
 def chunk_size(draw: Draw) -> BadRequest:
     """A chunk whose size is no hexadecimal number, or not that of the chunk."""
     size = draw.choice((b"zz", b"-3f", b"+3f", b"0x3f", b"3f 3f", b"f" * 40, b"", b"2", b"3f\n"))
@@ -168,14 +185,14 @@ def trailer(draw: Draw) -> BadRequest:
 
 @refused(REQUEST_MALFORMED)
 def old_version_with_chunks(draw: Draw) -> BadRequest:
-    """HTTP/1.0 knows no chunks, so a reader of that version would end the body elsewhere."""
+    """HTTP/1.0 knows no chunks, so a reader of that version would end the body elsewhere, or nowhere."""
     key = draw.key()
     fields = [
         *common_fields(
             draw, {"Idempotency-Key": key.encode(), "Content-Type": b"application/json"}
         ),
         (b"Transfer-Encoding", b"chunked"),
-        (b"Content-Length", b"5"),
+        *draw.choice(([], [(b"Content-Length", b"5")])),
     ]
     data = head("POST", PAYMENTS, fields).replace(b"HTTP/1.1", b"HTTP/1.0", 1) + chunked(order())
     return BadRequest(data=data, ending=Ending.CLOSED, keys=(key,))

@@ -110,6 +110,16 @@ def version_unknown(draw: Draw) -> BadRequest:
     return get(draw, f"{PAYMENTS}/{draw.key()}", changes=changes)
 
 
+@refused(VERSION_UNKNOWN)
+def version_repeated(draw: Draw) -> BadRequest:
+    """Two versions are none, also where the first is known, or both are."""
+    first, second = draw.choice(
+        ((b"2026-11-01", b"1999-01-01"), (b"1999-01-01", b"2026-11-01"), (b"2026-11-01",) * 2)
+    )
+    changes: dict[str, bytes | None] = {"Tallystick-Version": first}
+    return post(draw, order(), changes=changes, extra=[(b"tallystick-version", second)])
+
+
 @refused(CONTENT_TYPE_UNSUPPORTED)
 def content_type(draw: Draw) -> BadRequest:
     odd = draw.choice(

@@ -71,6 +71,15 @@ def http_version(draw: Draw) -> BadRequest:
 
 
 @refused(REQUEST_MALFORMED)
+def other_version(draw: Draw) -> BadRequest:
+    """A good order in words of another HTTP: 2.0 is no text, and 0.9 has no headers."""
+    version = draw.choice((b"HTTP/2.0", b"HTTP/0.9"))
+    sent = post(draw, order())
+    data = sent.data.replace(b"HTTP/1.1", version, 1)
+    return replace(sent, data=data, ending=Ending.CLOSED)
+
+
+@refused(REQUEST_MALFORMED)
 def method(draw: Draw) -> BadRequest:
     """A method that HTTP does not know, or that is no token."""
     return _unreadable(head(draw.choice(_METHODS), PAYMENTS, common_fields(draw)))
@@ -148,6 +157,13 @@ def expectation(draw: Draw) -> BadRequest:
         draw.choice((b"200-ok", b"100-continue, more", b"\xff", b"kindness")) + draw.word().encode()
     )
     return post(draw, order(), changes={"Expect": expect})
+
+
+@refused(EXPECTATION_FAILED)
+def expectation_repeated(draw: Draw) -> BadRequest:
+    """What can be met, and something else on a line of its own: lines of one name are one list."""
+    second = draw.choice((b"200-ok", b"100-continue", b"", b"\xff", draw.word().encode()))
+    return post(draw, order(), changes={"Expect": b"100-continue"}, extra=[(b"expect", second)])
 
 
 @refused(REQUEST_MALFORMED)

@@ -62,6 +62,8 @@ def rig(servers: SharedServers, tmp_path_factory: pytest.TempPathFactory) -> Ite
         (b"Content-Encoding: gzip\r\n", BODY, 415),
         (b"Transfer-Encoding: gzip\r\n", BODY, 400),
         (b"Tallystick-Version: \xff\r\n", BODY, 400),
+        (b"Tallystick-Version: 2026-11-01\r\nTallystick-Version: 1\r\n", BODY, 400),
+        (b"Expect: 100-continue\r\nExpect: foo\r\n", BODY, 417),
     ],
 )
 async def test_a_hostile_request_is_refused(

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aiohttp
@@ -194,6 +195,16 @@ async def test_an_unreadable_request_changes_nothing(
     status, _ = await post(simulator.url + path, body, **headers)
     assert status == 400
     assert await oracle(simulator.url) == before
+
+
+async def test_a_target_that_cant_be_read_ends_its_connection(simulator: SimulatorProcess) -> None:
+    """A head that no request can be made of is answered, and holds no connection."""
+    where = urlsplit(simulator.url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    writer.write(b"GET http://xn--a/healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+    writer.close()
 
 
 async def test_a_charge_is_answered_alike_on_both_ways(simulator: SimulatorProcess) -> None:

@@ -64,3 +64,81 @@ async def test_a_host_that_is_no_name_is_malformed(
     assert capsys.readouterr().out == ""
     exposed = (await stack.get("/metrics")).body.decode()
     assert f'{GATEWAY_ANSWERS.name}{{route="unreadable",status="400"}} 1' in exposed
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [
+        b"gzip, chunked",
+        b"Identity, chunked",
+        b",chunked",
+        b"\xff, chunked",
+        b"chunked, chunked",
+        b"gzip\r\nTransfer-Encoding: chunked",
+        b"gzip",
+    ],
+)
+async def test_chunks_of_something_coded_are_malformed(stack: GatewayStack, coding: bytes) -> None:
+    """Chunks are all that is unpacked: whoever says that there is more to undo is refused, on every route."""
+    coded = _order(stack, b"Transfer-Encoding: " + coding, body=_CHUNKS)
+    for data in (coded, coded.replace(b"/payments", b"/sellers", 1)):
+        answer = await _raw(stack, data)
+        assert _code_of(answer) == (400, "request_malformed")
+    assert stack.queued() == []
+
+
+async def test_a_coding_beside_a_length_is_malformed(stack: GatewayStack) -> None:
+    """An empty coding is one that the parser passes over, and that the next reader need not."""
+    answer = await _raw(stack, _order(stack, b"Transfer-Encoding:", _LENGTH))
+    assert _code_of(answer) == (400, "request_malformed")
+    assert stack.queued() == []
+
+
+async def test_plain_chunks_are_an_order(stack: GatewayStack) -> None:
+    """Chunks alone are taken, in any case, on the longer way."""
+    for coding in (b"chunked", b"CHUNKED"):
+        lines = (b"Transfer-Encoding: " + coding, b"Connection: close")
+        answer = await _raw(stack, _order(stack, *lines, body=_CHUNKS))
+        assert answer.startswith(b"HTTP/1.1 202 ")
+
+
+@pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/0.9"])
+async def test_another_version_is_malformed(stack: GatewayStack, version: bytes) -> None:
+    """A head in words of another version is none of it. The answer is in a version that is spoken here."""
+    for data in (
+        _order(stack, _LENGTH, version=version),
+        b"GET /healthz %s\r\nHost: x\r\n\r\n" % version,
+    ):
+        answer = await _raw(stack, data)
+        assert answer.startswith(b"HTTP/1.0 400 ")
+        assert _code_of(answer) == (400, "request_malformed")
+    assert stack.queued() == []
+
+
+async def test_the_old_version_has_lengths_and_no_chunks(stack: GatewayStack) -> None:
+    """HTTP/1.0 is spoken, as proxies do; a coded body in it is malformed."""
+    answer = await _raw(stack, _order(stack, _LENGTH, version=b"HTTP/1.0"))
+    assert answer.startswith(b"HTTP/1.0 202 ")
+    coded = _order(stack, b"Transfer-Encoding: chunked", body=_CHUNKS, version=b"HTTP/1.0")
+    assert _code_of(await _raw(stack, coded)) == (400, "request_malformed")
+    assert len(stack.queued()) == 1
+
+
+@pytest.mark.parametrize("second", [b"foo", b"100-continue", b"", b"\xff"])
+async def test_two_expectations_are_one_list(stack: GatewayStack, second: bytes) -> None:
+    """What can't be met is refused on a line of its own as it is on the first."""
+    lines = (b"Expect: 100-continue", b"Expect: " + second, b"Connection: close")
+    answer = await _raw(stack, _order(stack, *lines, _LENGTH))
+    assert _code_of(answer) == (417, "expectation_failed")
+    assert stack.queued() == []
+
+
+@pytest.mark.parametrize(
+    "pair", [(b"2026-11-01", b"1999-01-01"), (b"1999-01-01", b"2026-11-01"), (b"2026-11-01",) * 2]
+)
+async def test_two_versions_are_none(stack: GatewayStack, pair: tuple[bytes, bytes]) -> None:
+    """A request that names two versions is read by neither: a proxy may have looked at the other."""
+    lines = [b"Tallystick-Version: " + version for version in pair]
+    answer = await _raw(stack, _order(stack, *lines, b"Connection: close", _LENGTH))
+    assert _code_of(answer) == (400, "version_unknown")
+    assert stack.queued() == []
