@@ -96,10 +96,11 @@ def _result(http_status: int, answer: AnswerBody) -> ResultClass:
             return ResultClass.DECLINED_FINAL
         case 410, _ if is_about_key:
             return ResultClass.CANCELED
-        case (429, _) | (503, "did_not_run"):
+        case (429, _) | (503, "did_not_run") if is_about_key:
             return ResultClass.NOT_SENT
         case _:
-            # Among them 500, both kinds of 409, 404, and a 503 of some proxy on the way.
+            # Among them 500, both kinds of 409, 404, a 503 of some proxy on the way, and a refusal that names no
+            # request: it may be the answer to another one, and this one may have run.
             return ResultClass.UNKNOWN
 
 

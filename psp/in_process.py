@@ -18,7 +18,7 @@ from psp.port import Capabilities, ChargeTerms, SettlementLine
 from psp.sandbox_format import CAPABILITIES, canonical_charge, settlement_lines
 from psp.simulator.decided import Decision, Delivery
 from psp.simulator.records import Record
-from psp.simulator.replies import Reply
+from psp.simulator.replies import Reply, named
 from psp.simulator.sandbox import Sandbox, Sleep
 from psp.simulator.state import SandboxState
 from psp.simulator.wire import ChangeKind, ChargeRequest, Faults, OracleRow, Scenario, Totals
@@ -128,7 +128,7 @@ class InProcessPsp:
         reply = await self._within(timeout_s, self._sandbox.query(psp_key))
         if reply is None:
             return unknown("the answer came too late", is_silent=True)
-        return classify_query(psp_key, *_as_http(reply))
+        return classify_query(psp_key, *_as_http(reply, psp_key))
 
     async def cancel(self, *, psp_key: str, reference: str | None, timeout_s: float) -> PspAnswer:
         running = self._sandbox.cancel(psp_key)
@@ -199,7 +199,7 @@ class InProcessPsp:
             await self._sleep(min(delay_s, timeout_s))
         if delay_s >= timeout_s:
             return unknown("the answer came too late", is_silent=True)
-        return classify_send(psp_key, *_as_http(decision.reply))
+        return classify_send(psp_key, *_as_http(decision.reply, psp_key))
 
     def _within(
         self, timeout_s: float, running: Coroutine[None, None, Answer]
@@ -219,5 +219,6 @@ class InProcessPsp:
         return task.result() if task.done() else None
 
 
-def _as_http(reply: Reply) -> tuple[int, bytes]:
-    return reply.status, _ENCODER.encode(reply.body)
+def _as_http(reply: Reply, key: str) -> tuple[int, bytes]:
+    told = named(reply, key)
+    return told.status, _ENCODER.encode(told.body)

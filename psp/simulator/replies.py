@@ -22,6 +22,18 @@ def problem(status: int, code: str, message: str, *, retry_after_s: float | None
     )
 
 
+def named(reply: Reply, key: str) -> Reply:
+    """Return a reply that says that a request did not run with the key of that request.
+
+    Without it, one that strays into another request's place would be proof that the other did not run.
+    """
+    if reply.status not in _DID_NOT_RUN:
+        return reply
+    return Reply(status=reply.status, body=msgspec.structs.replace(reply.body, key=key))
+
+
+_DID_NOT_RUN = frozenset({429, 503})
+
 DID_NOT_RUN = problem(
     503, "did_not_run", "Not available; the request did not run.", retry_after_s=1
 )

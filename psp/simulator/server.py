@@ -17,7 +17,7 @@ from psp.simulator.delivering import Delivering
 from psp.simulator.faults import FaultSwitch
 from psp.simulator.pages import Pages
 from psp.simulator.payment_page import PaymentPages
-from psp.simulator.replies import NOT_FOUND, Reply, problem
+from psp.simulator.replies import NOT_FOUND, Reply, named, problem
 from psp.simulator.sandbox import Sandbox, scenario_changed
 from psp.simulator.stripe_server import StripeServer
 from psp.simulator.webhook_sending import WebhookSender
@@ -121,7 +121,7 @@ class SimulatorServer:
             body = _CHARGE.decode(await request.read())
         except UNREADABLE as unreadable:
             return _invalid(unreadable)
-        return await self._deliver(request, await self._sandbox.charge(key, body))
+        return await self._deliver(request, await self._sandbox.charge(key, body), key)
 
     async def _post_change(self, request: web.Request) -> web.StreamResponse:
         kind = ChangeKind(request.match_info["kind"])
@@ -134,29 +134,31 @@ class SimulatorServer:
             return _invalid(unreadable)
         reference = request.match_info["reference"]
         decision = await self._sandbox.change(key, reference, kind, amount_minor)
-        return await self._deliver(request, decision)
+        return await self._deliver(request, decision, key)
 
     async def _post_cancel(self, request: web.Request) -> web.StreamResponse:
         try:
             key = msgspec.convert(request.match_info["key"], type=Key)
         except msgspec.ValidationError as unreadable:
             return _invalid(unreadable)
-        return await self._deliver(request, await self._sandbox.cancel(key))
+        return await self._deliver(request, await self._sandbox.cancel(key), key)
 
     async def _get_charge_of_key(self, request: web.Request) -> web.Response:
         if (key := request.query.get("key")) is None:
             return _answer(problem(400, "invalid_request", "The parameter `key` is missing."))
-        return _answer(await self._sandbox.query(key))
+        return _answer(named(await self._sandbox.query(key), key))
 
     async def _get_charge(self, request: web.Request) -> web.Response:
         return _answer(await self._sandbox.query_reference(request.match_info["reference"]))
 
-    async def _deliver(self, request: web.Request, decision: Decision) -> web.StreamResponse:
-        """Answer, late or not at all, as the decision says."""
+    async def _deliver(
+        self, request: web.Request, decision: Decision, key: str | None = None
+    ) -> web.StreamResponse:
+        """Answer, late or not at all, as the decision says; ``key`` is the request's own."""
         if decision.reply is None:
             raise web.HTTPInternalServerError
         await self._delivering.hold(request, decision)
-        return _answer(decision.reply)
+        return _answer(decision.reply if key is None else named(decision.reply, key))
 
     # -- reports and the oracle -----------------------------------------------------------------
 

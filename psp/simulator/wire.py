@@ -123,6 +123,7 @@ class AnswerBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     object: str = "problem"
     """``charge``, the kind of a change (``refund`` …), or ``problem``."""
     key: str | None = None
+    """Of a ``problem`` only where it says that the key's request did not run, or is canceled."""
     reference: str | None = None
     status: ChargeStatus | None = None
     amount: int | None = None

@@ -228,8 +228,8 @@ async def test_a_charge_is_answered_alike_on_both_ways(simulator: SimulatorProce
     assert answers[0][1]["Server"] == "psp-simulator"
 
 
-async def test_a_refusal_says_when_to_come_again(simulator: SimulatorProcess) -> None:
-    """A first try that met the rate limit is told for how long, in whole seconds, as the header has it."""
+async def test_a_refusal_says_of_what_and_when_to_come_again(simulator: SimulatorProcess) -> None:
+    """A first try that met the rate limit is told for how long, in whole seconds, as the header has it, and its key."""
     body = request_of(connector(simulator.url), "tok_rate_limited")
     async with (
         aiohttp.ClientSession() as http,
@@ -238,8 +238,9 @@ async def test_a_refusal_says_when_to_come_again(simulator: SimulatorProcess) ->
         ) as response,
     ):
         assert response.status == 429
-        told_s = (await response.json())["retry_after_s"]
-        assert response.headers["Retry-After"] == str(ceil(told_s))
+        told = await response.json()
+        assert told["key"] == "limited"
+        assert response.headers["Retry-After"] == str(ceil(told["retry_after_s"]))
 
 
 @asynccontextmanager

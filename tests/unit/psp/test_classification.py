@@ -32,8 +32,13 @@ TABLE = [
     (410, {"key": KEY, "code": "key_canceled"}, ResultClass.CANCELED),
     (410, {"key": KEY, "status": "voided"}, ResultClass.CANCELED),
     (410, {}, ResultClass.UNKNOWN),
-    (429, {"code": "rate_limited"}, ResultClass.NOT_SENT),
-    (503, {"code": "did_not_run"}, ResultClass.NOT_SENT),
+    (429, {"key": KEY, "code": "rate_limited"}, ResultClass.NOT_SENT),
+    (429, {"key": "another", "code": "rate_limited"}, ResultClass.UNKNOWN),
+    (429, {"code": "rate_limited"}, ResultClass.UNKNOWN),
+    (503, {"key": KEY, "code": "did_not_run"}, ResultClass.NOT_SENT),
+    (503, {"key": "another", "code": "did_not_run"}, ResultClass.UNKNOWN),
+    (503, {"code": "did_not_run"}, ResultClass.UNKNOWN),
+    (503, {"key": KEY}, ResultClass.UNKNOWN),
     (503, {}, ResultClass.UNKNOWN),
     (500, {"code": "did_not_run"}, ResultClass.UNKNOWN),
     (409, {"code": "key_in_progress"}, ResultClass.UNKNOWN),
@@ -111,6 +116,6 @@ def test_what_the_psp_says_is_carried_over() -> None:
     assert (answer.reference, answer.captured_minor, answer.currency) == ("ch_x", 10, "USD")
     assert answer.effective_at is not None
     assert answer.effective_at.isoformat() == "2026-01-02T03:04:05.678000+00:00"
-    limited = classify_send(KEY, 429, b'{"code":"rate_limited","retry_after_s":0.5}')
+    limited = classify_send(KEY, 429, b'{"key":"k","code":"rate_limited","retry_after_s":0.5}')
     assert limited.retry_after_s == 0.5
     assert len(unknown("x" * 500).message) == len(not_sent("x" * 500).message) == 200
