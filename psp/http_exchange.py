@@ -100,7 +100,7 @@ class Exchanges:
                 host = self._template.url.origin()
                 raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {host}") from late
             protocol = connection.protocol
-            if protocol is not None and not protocol.should_close:
+            if protocol is not None and not protocol.should_close and not _hears_more(protocol):
                 return connection, protocol
             # What a server says unasked is no answer to what was not sent yet.
             connection.close()
@@ -128,6 +128,9 @@ async def _answered(
         # Interim answers come before the one that counts (RFC 9110, section 15.2).
         if not 100 <= message.code < 200:
             return message, payload
+        if _may_go_on(message):
+            # What follows is its body for the server, and the next answer for the parser.
+            raise aiohttp.ClientPayloadError(f"an interim answer, HTTP {message.code}, has a body")
 
 
 async def _read(message: RawResponseMessage, payload: StreamReader, bytes_max: int) -> bytes | None:
@@ -153,7 +156,23 @@ def _is_longer(length: str, bytes_max: int) -> bool:
 
 def _may_go_on(message: RawResponseMessage) -> bool:
     """Whether a server may believe that its answer has a body, where it has none (RFC 9112, section 6.3)."""
-    return message.code in EMPTY_BODY_STATUS_CODES and "Content-Length" in message.headers
+    return message.code in EMPTY_BODY_STATUS_CODES and (
+        "Content-Length" in message.headers or "Transfer-Encoding" in message.headers
+    )
+
+
+def _hears_more(protocol: ResponseHandler) -> bool:
+    """Whether an answer to nothing has begun, as far as its head has come.
+
+    Nothing public tells. The next request has a parser of its own, which would take the rest of it for a beginning.
+    """
+    parser = protocol._parser  # noqa: SLF001
+    if parser is None:
+        return False
+    try:
+        return parser.feed_eof() is not None
+    except HttpProcessingError:
+        return True
 
 
 def _lines(headers: Mapping[str, str]) -> str:

@@ -129,3 +129,36 @@ async def test_a_refusal_of_this_request_is_proof(code: int) -> None:
     async with served(refuses, ran) as psp:
         got = [(await psp.charge(key, b"{}", timeout_s=2.0)).result for key in ("k0", "k1")]
     assert got == [ResultClass.NOT_SENT, ResultClass.UNKNOWN]
+
+
+async def test_the_body_of_an_interim_answer_is_no_answer() -> None:
+    """It has none (RFC 9110, section 15.2): whatever is in it was said of no request."""
+    refusal = http(503, key="k0", code="did_not_run")
+
+    async def hints(it: Conversation) -> None:
+        while True:
+            key = await it.heard()
+            it.say(b"HTTP/1.1 103 x\r\nContent-Length: %d\r\n\r\n%s" % (len(refusal), refusal))
+            await asyncio.sleep(0.02)
+            it.say(charged(key))
+
+    assert await results(hints, count=1, pause_s=0) == [ResultClass.UNKNOWN]
+
+
+async def test_the_body_of_an_answer_to_nothing_is_no_answer() -> None:
+    """Its head began while the connection was idle, and ends in the next request's time."""
+    refusal = http(503, key="k1", code="did_not_run")
+
+    async def strays(it: Conversation) -> None:
+        key = await it.heard()
+        it.say(charged(key))
+        if key == "k0":
+            await asyncio.sleep(0.02)
+            it.say(b"HTTP/1.1 200 x\r\nContent-Length: %d\r\n\r" % len(refusal))
+        key = await it.heard()
+        it.say(b"\n" + refusal)
+        await asyncio.sleep(0.02)
+        it.say(charged(key))
+
+    got = await results(strays, count=2, pause_s=0.1)
+    assert got == [ResultClass.APPROVED, ResultClass.APPROVED]
