@@ -74,7 +74,7 @@ class StripeServer:
             if scheme != "Bearer" or not key.startswith(("sk_test_", "rk_test_")):
                 return _response(error(401, "invalid_request_error", message="Invalid API Key."))
             try:
-                return _response(await handler(request))
+                return _response(await handler(request), request.headers.get("Idempotency-Key"))
             except UNREADABLE as unreadable:
                 message = str(unreadable)[:200]
                 return _response(error(400, "invalid_request_error", message=message))
@@ -224,10 +224,12 @@ class StripeServer:
         )
 
 
-def _response(answer: StripeAnswer) -> web.Response:
+def _response(answer: StripeAnswer, key: str | None = None) -> web.Response:
+    """Return the answer as bytes, with the key of its request, which Stripe reflects."""
+    reflected = {} if key is None or not key.isascii() else {"Idempotency-Key": key}
     return web.Response(
         status=answer.status,
         body=answer.encoded(),
         content_type="application/json",
-        headers=answer.headers,
+        headers={**answer.headers, **reflected},
     )

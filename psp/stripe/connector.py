@@ -234,13 +234,19 @@ class StripePsp:
         if timeout_s <= 0:
             return not_sent("no time is left")
         headers: Mapping[str, str] = {} if key is None else {"Idempotency-Key": key}
-        return await self._http.request(
+        answered = await self._http.request(
             "POST",
             path,
             headers={**headers, "Content-Type": "application/x-www-form-urlencoded"},
             body=body,
             timeout_s=timeout_s,
         )
+        if key is None or isinstance(answered, PspAnswer):
+            return answered
+        # Stripe reflects the key. Its documents don't promise it for each refusal, so none is no fault.
+        if answered.headers.get("Idempotency-Key", key) != key:
+            return unknown("the answer is about another key")
+        return answered
 
 
 def _now_s() -> float:
