@@ -144,7 +144,7 @@ SELECT given.partition_index, given.order_no, CASE
         THEN format('stands in state %s, and moved %s', given.status, moved.path)
     WHEN moved.taken_minor <> given.amount_minor OR moved.ended_minor <> given.amount_minor
         OR moved.is_shared_otherwise OR NOT moved.is_of_holders
-        THEN 'moved another amount, or on accounts of others'
+        THEN 'moved another amount, or on accounts of others or of another currency'
     END AS finding
 FROM dispute AS given
 LEFT JOIN payment_order AS o
@@ -170,8 +170,8 @@ LEFT JOIN LATERAL (
                 WHEN 9 THEN (debit.holder, credit.holder) = ('', place.holder)
                 ELSE (debit.holder, credit.holder) = ('', frozen.psp) AND place.position = 0 END
             AND t.currency = given.currency
-            AND (debit.merchant_no, debit.mode, credit.merchant_no, credit.mode)
-                = (o.merchant_no, o.mode, o.merchant_no, o.mode)) AS is_of_holders
+            AND (debit.merchant_no, debit.mode, debit.currency, credit.merchant_no, credit.mode, credit.currency)
+                = (o.merchant_no, o.mode, given.currency, o.merchant_no, o.mode, given.currency)) AS is_of_holders
     FROM transfer AS t
     JOIN account AS debit
         ON debit.partition_index = t.partition_index AND debit.account_no = t.debit_account_no

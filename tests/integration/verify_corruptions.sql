@@ -579,6 +579,13 @@ DELETE FROM transfer USING dispute
 WHERE transfer.partition_index = dispute.partition_index AND transfer.order_no = dispute.order_no
     AND transfer.kind = 9;
 
+-- dispute_on_accounts_of_another_currency --
+-- named by disputes
+UPDATE account SET currency = 'XXX' FROM transfer, dispute
+WHERE dispute.status = 1 AND transfer.partition_index = dispute.partition_index
+    AND transfer.order_no = dispute.order_no AND account.partition_index = transfer.partition_index
+    AND account.account_no IN (transfer.debit_account_no, transfer.credit_account_no);
+
 -- dispute_lost --
 -- named by disputes
 DELETE FROM dispute WHERE status = 1;
