@@ -381,6 +381,10 @@ class OracleStandIn:
         """How much is missing at the end of the record."""
         self.garbage: bytes | None = None
         """What stands in the place of the record's second line."""
+        self.totals_body: bytes | None = None
+        """What is said instead of any totals."""
+        self.endless: dict[str, bytes] = {}
+        """By what is asked for, ``totals`` or ``charges``: what is sent for it again and again."""
         self.url = ""
 
     def renumber(self) -> None:
@@ -405,16 +409,29 @@ class OracleStandIn:
             self.url = str(server.make_url("")).rstrip("/")
             yield
 
-    async def _get_charges(self, _request: web.Request) -> web.Response:
+    async def _get_charges(self, request: web.Request) -> web.StreamResponse:
+        if "charges" in self.endless:
+            return await _sent_for_ever(request, self.endless["charges"])
         lines = [msgspec.json.encode(row) + b"\n" for row in self.rows]
         if self.garbage is not None:
             lines[1] = self.garbage
         body = b"".join(lines)
         return web.Response(body=body[: len(body) - self.cut_bytes], status=self.charges_status)
 
-    async def _get_totals(self, _request: web.Request) -> web.Response:
-        body = msgspec.json.encode(self.totals or totals_of(self.rows))
+    async def _get_totals(self, request: web.Request) -> web.StreamResponse:
+        if "totals" in self.endless:
+            return await _sent_for_ever(request, self.endless["totals"])
+        body = self.totals_body or msgspec.json.encode(self.totals or totals_of(self.rows))
         return web.Response(body=body, status=self.totals_status)
+
+
+async def _sent_for_ever(request: web.Request, piece: bytes) -> web.StreamResponse:
+    """Never silent for long, and never at an end, until whoever asked is gone."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(piece)
+        await asyncio.sleep(0.01)
 
 
 def totals_of(rows: Sequence[OracleRow]) -> Totals:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -16,6 +18,18 @@ SILENCE_S_MAX = 30.0
 
 CONNECT_S_MAX = 5.0
 
+# Totals are a number for each status and currency: some 20 kB with every currency that there is. A server that
+# sends without an end would else be kept in our memory whole.
+TOTALS_BYTES_MAX = 1_048_576
+
+TOTALS_S_MAX = 30.0
+
+# A server may send, and never be silent, for ever. A record is read at some ten thousand charges a second; one that
+# takes ten times as long, beside a minute to begin, does not end. Whatever it says of itself, it has some hours.
+READING_S_MIN = 60
+CHARGES_PER_S_MIN = 1_000
+READING_S_MAX = 6 * 3_600
+
 # Rows have about 300 bytes. What goes on for longer without a line's end is no record of charges.
 LINE_BYTES_MAX = 1_048_576
 
@@ -23,6 +37,9 @@ _TOTALS = msgspec.json.Decoder(Totals)
 _ROW = msgspec.json.Decoder(OracleRow)
 
 _HTTP_OK = 200
+
+# Nesting too deep for the stack is no ValueError.
+_FAULTS = (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError)
 
 
 class OracleUnreadable(Fault):
@@ -84,44 +101,75 @@ class OracleReader:
 
     async def totals(self) -> Totals:
         """Return what the record says of itself."""
+        body = bytearray()
         try:
-            async with self._session.get(
-                f"{self._url}/_oracle/totals", allow_redirects=False
-            ) as response:
-                _require_ok(response)
-                return _TOTALS.decode(await response.read())
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
+            async with self._getting("totals", TOTALS_S_MAX) as response:
+                async for piece in response.content.iter_any():
+                    body += piece
+                    if len(body) > TOTALS_BYTES_MAX:
+                        raise OracleUnreadable(
+                            f"{response.url}: more than {TOTALS_BYTES_MAX} bytes"
+                        )
+            return _TOTALS.decode(body)
+        except _FAULTS as fault:
             raise self._unreadable("totals", fault) from fault
 
-    async def rows(self) -> AsyncIterator[Sequence[OracleRow]]:
+    async def rows(
+        self, *, seconds_max: float = READING_S_MAX
+    ) -> AsyncIterator[Sequence[OracleRow]]:
         """Yield the whole record, a piece at a time as it arrives."""
         rest = b""
+        ends_s = time.monotonic() + seconds_max
         try:
-            async with self._session.get(
-                f"{self._url}/_oracle/charges", params={"after": "0"}, allow_redirects=False
-            ) as response:
-                _require_ok(response)
+            async with self._getting("charges", seconds_max) as response:
                 async for piece in response.content.iter_any():
                     lines, newline, rest = (rest + piece).rpartition(b"\n")
                     if newline:
-                        yield _ROW.decode_lines(lines)
+                        yield _decoded(lines)
                     if len(rest) > LINE_BYTES_MAX:
                         raise OracleUnreadable(f"{response.url}: a line has no end")
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
+                    # What always has a next piece ready is never waited for, so the client's own clock does not end it.
+                    if time.monotonic() > ends_s:
+                        raise TimeoutError(f"no end after {seconds_max:.0f} s")
+        except _FAULTS as fault:
             raise self._unreadable("charges", fault) from fault
         if rest:
             raise OracleUnreadable(f"{self._url}/_oracle/charges: ends in the middle of a line")
+
+    @asynccontextmanager
+    async def _getting(
+        self, what: str, seconds_max: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        timeout = aiohttp.ClientTimeout(
+            total=seconds_max, connect=CONNECT_S_MAX, sock_read=SILENCE_S_MAX
+        )
+        async with self._session.get(
+            f"{self._url}/_oracle/{what}",
+            params={"after": "0"} if what == "charges" else None,
+            allow_redirects=False,
+            timeout=timeout,
+        ) as response:
+            if response.status != _HTTP_OK:
+                raise OracleUnreadable(f"{response.url}: HTTP {response.status}")
+            yield response
 
     def _unreadable(self, what: str, fault: Exception) -> OracleUnreadable:
         return OracleUnreadable(f"{self._url}/_oracle/{what}: {type(fault).__name__}: {fault}")
 
 
+def reading_s_max(charges: int) -> int:
+    """For how long a record that states so many charges may be read."""
+    return min(READING_S_MIN + charges // CHARGES_PER_S_MIN, READING_S_MAX)
+
+
 def open_http() -> aiohttp.ClientSession:
     """Return the session that oracles are read with."""
-    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S_MAX, sock_read=SILENCE_S_MAX)
-    return aiohttp.ClientSession(timeout=timeout, headers={"Accept-Encoding": "identity"})
+    return aiohttp.ClientSession(headers={"Accept-Encoding": "identity"})
 
 
-def _require_ok(response: aiohttp.ClientResponse) -> None:
-    if response.status != _HTTP_OK:
-        raise OracleUnreadable(f"{response.url}: HTTP {response.status}")
+def _decoded(lines: bytes) -> Sequence[OracleRow]:
+    """Return a charge for each line. An empty one would be passed over, however many there are."""
+    rows = _ROW.decode_lines(lines)
+    if len(rows) != lines.count(b"\n") + 1:
+        raise ValueError("a line without a charge")
+    return rows

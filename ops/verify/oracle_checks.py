@@ -8,7 +8,7 @@ import aiohttp
 
 from ops.verify import checks
 from ops.verify.identities import charged_attempt, claimed_order, derived_partition
-from ops.verify.oracle import OracleReader, OracleUnreadable, Tally
+from ops.verify.oracle import OracleReader, OracleUnreadable, Tally, reading_s_max
 from ops.verify.progress import VerifyProgress
 from ops.verify.report import CheckResult, State
 from ops.verify.results import result_of, unreadable, without_record
@@ -108,7 +108,7 @@ class OracleChecks:
         """Return how many charges were read. Raises OracleUnreadable and Unreadable."""
         reader, tally = OracleReader(http, self._record.psp.url), Tally()
         waiting: list[tuple[object, ...]] = []
-        async for rows in reader.rows():
+        async for rows in reader.rows(seconds_max=reading_s_max(before.charges)):
             for row in rows:
                 tally.add(row)
                 waiting.append(self._charge(row))

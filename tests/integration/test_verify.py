@@ -14,7 +14,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from ops.verify import checks, ledger_checks
+from ops.verify import checks, ledger_checks, oracle
+from ops.verify.oracle import TOTALS_BYTES_MAX
 from ops.verify.progress import VerifyProgress
 from ops.verify.report import CheckResult, Report, State
 from ops.verify.verification import step_count, verify
@@ -323,6 +324,9 @@ async def test_a_record_that_differs_from_the_books_is_named(scene: Scene, corru
 
 # --- what can't be read --------------------------------------------------------------------------------
 
+# Deeper than any stack.
+_NESTED = b"[" * 200_000 + b"]" * 200_000
+
 
 def _gap(scene: Scene) -> None:
     del scene.oracle.rows[3]
@@ -330,6 +334,28 @@ def _gap(scene: Scene) -> None:
 
 def _garbled(scene: Scene) -> None:
     scene.oracle.garbage = b'{"n": 2, "reference": \n'
+
+
+def _row_nested_too_deep(scene: Scene) -> None:
+    scene.oracle.garbage = b'{"x":' + _NESTED + b"}\n"
+
+
+def _totals_nested_too_deep(scene: Scene) -> None:
+    scene.oracle.totals_body = _NESTED
+
+
+def _empty_line(scene: Scene) -> None:
+    scene.oracle.totals = totals_of(scene.oracle.rows)
+    scene.oracle.rows.insert(1, scene.oracle.rows[1])
+    scene.oracle.garbage = b"\n"
+
+
+def _empty_lines_for_ever(scene: Scene) -> None:
+    scene.oracle.endless["charges"] = b"\n"
+
+
+def _totals_without_an_end(scene: Scene) -> None:
+    scene.oracle.endless["totals"] = b" " * (TOTALS_BYTES_MAX // 4)
 
 
 def _huge_amount(scene: Scene) -> None:
@@ -369,6 +395,8 @@ def _unreachable(scene: Scene) -> None:
     [
         *(_gap, _garbled, _huge_amount, _cut, _rows_missing_at_the_end, _sums_differ),
         *(_charges_refused, _totals_refused, _unreachable),
+        *(_row_nested_too_deep, _totals_nested_too_deep, _empty_line, _empty_lines_for_ever),
+        _totals_without_an_end,
     ],
 )
 async def test_a_record_that_cannot_be_read_is_red(
@@ -382,6 +410,21 @@ async def test_a_record_that_cannot_be_read_is_red(
         unread = result(report, name)
         assert (unread.state, unread.checked, unread.violations) == (State.UNREADABLE, None, None)
         assert unread.detail
+    assert {result(report, name).state for name in checks.LEDGER} == {State.PASSED}
+
+
+@pytest.mark.parametrize("asked", ["totals", "charges"])
+async def test_a_record_that_is_sent_for_ever_is_red(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """A server that is never silent, and never done, is left when its time is over."""
+    for limit in ("TOTALS_S_MAX", "READING_S_MAX"):
+        monkeypatch.setattr(oracle, limit, 0.3)
+    scene.oracle.endless[asked] = b" "
+    report = await scene.report()
+    unread = result(report, "oracle")
+    assert unread.state is State.UNREADABLE
+    assert asked in (unread.detail or "")
     assert {result(report, name).state for name in checks.LEDGER} == {State.PASSED}
 
 

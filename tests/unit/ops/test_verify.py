@@ -16,7 +16,7 @@ from ops.commands.verify import print_report
 from ops.output import Output
 from ops.verify import checks, progress
 from ops.verify.identities import charged_attempt, derived_partition, derived_uuid
-from ops.verify.oracle import OracleUnreadable, Tally
+from ops.verify.oracle import READING_S_MAX, OracleUnreadable, Tally, reading_s_max
 from ops.verify.progress import LINE_EVERY_S, QUIET_S, VerifyProgress
 from ops.verify.report import CheckResult, Finding, Report, State
 from ops.verify.results import unreadable, without_record
@@ -139,6 +139,14 @@ def test_a_record_with_a_gap_is_unreadable() -> None:
     tally.add(charge(1))
     with pytest.raises(OracleUnreadable, match="charge 3 comes where 2 is due"):
         tally.add(charge(3))
+
+
+@pytest.mark.parametrize(
+    ("charges", "seconds"), [(0, 60), (1_000_000, 1_060), (10**400, READING_S_MAX)]
+)
+def test_a_record_may_be_read_for_as_long_as_it_is(charges: int, seconds: int) -> None:
+    """A long record has its time, whatever it says of itself not more than some hours."""
+    assert reading_s_max(charges) == seconds
 
 
 # --- telling -------------------------------------------------------------------------------------------
