@@ -375,6 +375,8 @@ class OracleStandIn:
         self.rows = list(rows)
         self.totals: Totals | None = None
         """What is said instead of the sums of ``rows``."""
+        self.totals_later: Totals | None = None
+        """What is said from the second time on."""
         self.charges_status = 200
         self.totals_status = 200
         self.cut_bytes = 0
@@ -422,6 +424,7 @@ class OracleStandIn:
         if "totals" in self.endless:
             return await _sent_for_ever(request, self.endless["totals"])
         body = self.totals_body or msgspec.json.encode(self.totals or totals_of(self.rows))
+        self.totals, self.totals_later = self.totals_later or self.totals, None
         return web.Response(body=body, status=self.totals_status)
 
 

@@ -56,8 +56,8 @@ READING: Mapping[str, str] = {
     ORACLE_READ: "the PSP's record can be read to its end, without a gap, and fits its totals",
 }
 COMPARISONS: Mapping[str, str] = {
-    CHARGES_BOOKED: "each charge is booked: order, attempt, reference, amount and currency agree",
-    "transfers_are_charged": "each charge transfer has one charge, of its amount and currency",
+    CHARGES_BOOKED: "each charge or hold is booked: order, attempt, reference, amount and currency agree",
+    "transfers_are_charged": "each charge transfer and each hold has one charge, of its amount and currency",
     "evidence_is_charged": "what ended an order on somebody's word is what the PSP recorded",
     "orders_charged_once": "no merchant's order was charged twice, here or at another PSP",
 }

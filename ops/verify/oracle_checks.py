@@ -127,6 +127,8 @@ class OracleChecks:
             self._psp,
             row.n,
             row.reference,
+            row.status.value,
+            row.amount,
             row.captured,
             row.refunded,
             row.charged_back,

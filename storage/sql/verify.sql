@@ -28,8 +28,8 @@ CREATE TEMPORARY VIEW parted AS
 -- A charge whose key is one of ours (is_ours) names its order by that; key, merchant and order key are
 -- kept of the others alone, which name an order by merchant and key only.
 CREATE TEMPORARY TABLE oracle_charge (
-    psp text, n bigint, reference text, captured_minor bigint, refunded_minor bigint,
-    charged_back_minor bigint, changed_n bigint, currency text,
+    psp text, n bigint, reference text, status text, amount_minor bigint, captured_minor bigint,
+    refunded_minor bigint, charged_back_minor bigint, changed_n bigint, currency text,
     is_ours boolean, partition_index smallint, order_uuid uuid, attempt_no integer, psp_key text,
     merchant_id text, order_key text
 );

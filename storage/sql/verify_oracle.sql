@@ -4,23 +4,42 @@
 -- $2 is how many charges the PSP had before the snapshot: their attempts were committed before, so
 -- their orders are in it. Charges of orders that are open, or newer, are in flight; so are those of which
 -- an operation is open, and those that the PSP changed after it had made $3 changes, which was before, too.
+-- What an attempt asked for was fixed before its call, so amount and currency are looked at in any state.
+-- A charge that was declined, or that the PSP gave back, took nothing; it has to agree with an outcome all
+-- the same where that says that this very attempt was authorized.
 SELECT charge.n, charge.reference, o.partition_index, o.order_no, CASE
     WHEN NOT charge.is_ours THEN 'its key is not one of the merchant''s order that it names'
     WHEN o.order_no IS NULL AND charge.n <= $2::bigint THEN 'the books know no such order'
-    WHEN o.order_no IS NULL OR running.status IS NOT NULL THEN NULL
+    WHEN least(charge.captured_minor, charge.refunded_minor, charge.charged_back_minor) < 0
+        OR greatest(charge.refunded_minor, charge.charged_back_minor) > charge.captured_minor THEN format(
+        'captured %s, refunded %s and charged back %s, which can''t be', charge.captured_minor,
+        charge.refunded_minor, charge.charged_back_minor)
+    WHEN o.order_no IS NULL THEN NULL
+    WHEN (charge.amount_minor, charge.currency) <> (o.amount_minor, o.currency::text) THEN format(
+        'is of %s %s, and its order of %s %s', charge.amount_minor, charge.currency, o.amount_minor, o.currency)
+    -- An open order may have had another attempt since the snapshot.
+    WHEN charge.attempt_no > coalesce(ended.attempt_no, CASE WHEN charge.n <= $2::bigint THEN running.attempt_no END)
+        THEN format('was made by attempt %s, and its order has %s', charge.attempt_no,
+            coalesce(ended.attempt_no, running.attempt_no))
+    WHEN running.status IS NOT NULL THEN NULL
     WHEN ended.status IS NULL THEN 'its order is neither open nor ended'
     -- What is done to it at this moment: its own rows tell when it has ended.
     WHEN moving.is_open OR charge.changed_n > $3::bigint THEN NULL
     WHEN charge.captured_minor = 0 AND booked.captured_minor > 0 AND ended.attempt_no = charge.attempt_no
         THEN 'nothing was captured, and the books say it succeeded'
-    WHEN charge.captured_minor = 0 THEN NULL
-    WHEN ended.status NOT IN (4, 5) THEN format('captured %s, and its order ended without a charge (state %s)',
-        charge.captured_minor, ended.status)
+    WHEN charge.captured_minor = 0 AND charge.status <> 'authorized'
+        AND (ended.status, ended.attempt_no) <> (4, charge.attempt_no) THEN NULL
+    WHEN ended.status NOT IN (4, 5) THEN format('%s, and its order ended without a charge (state %s)',
+        took.told, ended.status)
     WHEN ended.attempt_no <> charge.attempt_no THEN format(
-        'captured by attempt %s, and the order ended by attempt %s',
-        charge.attempt_no, ended.attempt_no)
+        '%s by attempt %s, and the order ended by attempt %s', took.told, charge.attempt_no, ended.attempt_no)
+    WHEN ended.psp IS DISTINCT FROM charge.psp THEN format('the books have it at PSP %s', ended.psp)
     WHEN ended.psp_reference IS DISTINCT FROM charge.reference THEN format(
         'the books know it as %s', ended.psp_reference)
+    WHEN charge.captured_minor = 0
+        AND charge.status <> CASE stands.status WHEN 4 THEN 'authorized' ELSE 'voided' END
+        THEN format('was %s, and the books say it is %s', charge.status,
+            CASE stands.status WHEN 4 THEN 'held' ELSE 'given back' END)
     WHEN ended.currency <> charge.currency THEN format(
         'captured %s, and the books say %s', charge.currency, ended.currency)
     WHEN booked.captured_minor <> charge.captured_minor THEN format(
@@ -56,6 +75,10 @@ CROSS JOIN LATERAL (
             WHERE given.partition_index = o.partition_index AND given.payment_no = o.order_no
                 AND given.status = 3) AS lost_minor
 ) AS booked
+CROSS JOIN LATERAL (
+    SELECT CASE charge.captured_minor WHEN 0 THEN format('holds %s', charge.amount_minor)
+        ELSE format('captured %s', charge.captured_minor) END AS told
+) AS took
 WHERE charge.psp = $1::text;
 
 -- transfers_are_charged --
@@ -84,17 +107,19 @@ LEFT JOIN oracle_charge AS charge ON charge.psp = $1::text AND charge.is_ours
     AND charge.partition_index = o.partition_index AND charge.order_uuid = o.order_uuid
 WHERE moved.kind = 1 AND ended.psp = $1::text
 UNION ALL
--- What was authorized and then captured has its one charge, too; its amounts are looked at above.
-SELECT stands.partition_index, stands.order_no, CASE
-    WHEN charge.n IS NULL THEN format('captured %s, and the PSP captured nothing', stands.captured_minor)
-    END
-FROM payment_standing AS stands
-JOIN order_outcome AS ended USING (partition_index, order_no)
+-- What was authorized has its one charge, too, captured or not; its amounts are looked at above.
+SELECT ended.partition_index, ended.order_no, CASE
+    WHEN charge.n IS NULL THEN 'was authorized, and the PSP recorded no such charge'
+    WHEN stands.captured_minor > 0 AND charge.captured_minor = 0 THEN format(
+        'captured %s, and the PSP captured nothing', stands.captured_minor)
+    END AS finding
+FROM order_outcome AS ended
 JOIN payment_order AS o USING (partition_index, order_no)
+LEFT JOIN payment_standing AS stands USING (partition_index, order_no)
 LEFT JOIN oracle_charge AS charge ON charge.psp = $1::text AND charge.is_ours
-    AND charge.captured_minor > 0
     AND charge.partition_index = o.partition_index AND charge.order_uuid = o.order_uuid
-WHERE ended.status = 4 AND stands.captured_minor > 0 AND ended.psp = $1::text;
+    AND charge.attempt_no = ended.attempt_no
+WHERE ended.status = 4 AND ended.psp = $1::text;
 
 -- orders_charged_once --
 -- One successful charge for each merchant, key and mode, under whatever key at whichever PSP: this
