@@ -21,6 +21,7 @@ LEDGER: Mapping[str, str] = {
     "splits": "the parts of a charge are sellers' and sum to it; no more of one was moved than it has",
     "orders_stand_once": "an order is open or has one outcome; nothing is open or ended without order",
     "outcomes_match_orders": "an outcome has its order's amount, currency, fee and attempt",
+    "references_are_unique": "no two payments are one charge: each has a reference of its own at its PSP",
     "transfers_match_outcomes": "a success moved gross and fee, nothing else moved anything",
     "operations": "a capture, void or refund is of an ended payment, at its PSP, and tells how it ended",
     "operation_transfers": "an operation that was done moved its amount and fee, nothing else did",
@@ -59,6 +60,7 @@ COMPARISONS: Mapping[str, str] = {
     CHARGES_BOOKED: "each charge or hold is booked: order, attempt, reference, amount and currency agree",
     "transfers_are_charged": "each charge transfer and each hold has one charge, of its amount and currency",
     "evidence_is_charged": "what ended an order on somebody's word is what the PSP recorded",
+    "references_recorded_once": "no two charges of the PSP's record have one reference",
     "orders_charged_once": "no merchant's order was charged twice, here or at another PSP",
 }
 ORACLE: Mapping[str, str] = {**READING, **COMPARISONS}

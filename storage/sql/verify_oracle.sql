@@ -121,6 +121,13 @@ LEFT JOIN oracle_charge AS charge ON charge.psp = $1::text AND charge.is_ours
     AND charge.attempt_no = ended.attempt_no
 WHERE ended.status = 4 AND ended.psp = $1::text;
 
+-- references_recorded_once --
+-- The books know a charge by its reference alone, so no two of one PSP have the same, whatever became of them.
+SELECT min(n) AS n, reference, CASE
+    WHEN count(*) > 1 THEN format('is the reference of %s charges', count(*))
+    END AS finding
+FROM oracle_charge WHERE psp = $1::text GROUP BY reference;
+
 -- orders_charged_once --
 -- One successful charge for each merchant, key and mode, under whatever key at whichever PSP: this
 -- one's orders, with what all PSPs charged for them.

@@ -180,6 +180,27 @@ FROM order_outcome AS ended
 JOIN payment_order AS o USING (partition_index, order_no)
 LEFT JOIN attempt AS tried USING (partition_index, order_no, attempt_no);
 
+-- references_are_unique --
+-- A PSP's name for a charge is one payment's, whether that has ended or is open; an operation goes by its
+-- payment's. Grouped over all partitions; of each group the first payment is the place.
+SELECT (min(place) >> 48)::smallint AS partition_index, min(place) & ((1::bigint << 48) - 1) AS order_no, CASE
+    WHEN min(place) <> max(place) THEN format('%s payments are %s at PSP %s', count(*), psp_reference, psp)
+    END AS finding
+FROM (
+    SELECT ended.partition_index::bigint << 48 | ended.order_no AS place, ended.psp, ended.psp_reference
+    FROM order_outcome AS ended
+    WHERE ended.psp_reference IS NOT NULL AND NOT EXISTS (
+        SELECT FROM operation AS op
+        WHERE op.partition_index = ended.partition_index AND op.order_no = ended.order_no)
+    UNION ALL
+    SELECT running.partition_index::bigint << 48 | running.order_no, tried.psp, running.psp_reference
+    FROM open_order AS running
+    JOIN payment_order USING (partition_index, order_no)
+    JOIN attempt AS tried USING (partition_index, order_no, attempt_no)
+    WHERE running.psp_reference IS NOT NULL
+) AS known
+GROUP BY psp, psp_reference;
+
 -- transfers_match_outcomes --
 -- What a success must have moved: in step 1 the gross from the PSP's receivable (account kind 2) to
 -- the seller's wallet (1), in step 2 the fee from there to our income (3), unless it is zero. An

@@ -326,6 +326,16 @@ def _again(victim: str, **changes: object) -> Callable[[Scene], None]:
     return alter
 
 
+def _two_of_one_reference(victim: str) -> Callable[[Scene], None]:
+    """What gives an order's charge the reference of a paid one."""
+
+    def alter(scene: Scene) -> None:
+        reference = scene.oracle.rows[scene.charge_index("paid")].reference
+        scene.oracle.change(scene.charge_index(victim), reference=reference)
+
+    return alter
+
+
 WRONG_RECORDS: Mapping[str, tuple[Callable[[Scene], None], str, str | None]] = {
     "charge_lost": (_charge_lost, "transfers_are_charged", "paid"),
     "charge_amount": (_charge_other_amount, "charges_are_booked", "paid"),
@@ -345,6 +355,10 @@ WRONG_RECORDS: Mapping[str, tuple[Callable[[Scene], None], str, str | None]] = {
     "recorded_twice": (_recorded_twice, "orders_charged_once", "paid"),
     "charge_of_another_merchant": (_charge_of_another_merchant, "charges_are_booked", None),
     "charge_of_no_order": (_charge_of_no_order, "charges_are_booked", None),
+    "one_reference_of_two": (*(_two_of_one_reference("failed"), "references_recorded_once", None),),
+    "one_reference_of_an_open_one": (
+        *(_two_of_one_reference("open"), "references_recorded_once", None),
+    ),
     "hold_lost": (_hold_lost, "transfers_are_charged", "held"),
     "hold_amount": (_hold_of_ten_times_the_amount, "charges_are_booked", "held"),
     "hold_currency": (_change("held", currency="JPY"), "charges_are_booked", "held"),
@@ -388,6 +402,19 @@ async def test_a_record_that_differs_from_the_books_is_named(scene: Scene, corru
     assert found.first is not None
     if victim is not None:
         assert names_order(found, scene.names[f"{victim}_p"], scene.names[f"{victim}_n"])
+
+
+async def test_one_charge_of_two_payments_is_named_where_books_and_record_agree(
+    scene: Scene,
+) -> None:
+    """Two payments under one reference are two payments of one charge, whatever both sides say."""
+    _two_of_one_reference("held")(scene)
+    reference = scene.oracle.rows[scene.charge_index("paid")].reference
+    await scene.plant(f"UPDATE order_outcome SET psp_reference = '{reference}' WHERE {{held}}")
+    report = await scene.report()
+    assert result(report, "charges_are_booked").state is State.PASSED
+    for name in ("references_are_unique", "references_recorded_once"):
+        assert result(report, name).violations == 1
 
 
 async def test_what_is_held_for_an_open_order_is_in_flight(scene: Scene) -> None:

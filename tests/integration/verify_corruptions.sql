@@ -4,6 +4,17 @@
 -- story must tell of. {paid}, {failed}, {open}, {acting} are conditions that find one order of each
 -- kind, {paid_p} and {paid_n} its partition and number, {line} finds the line of its batch.
 
+-- reference_of_another_payment --
+-- named by references_are_unique of paid
+UPDATE order_outcome SET psp_reference = (
+    SELECT psp_reference FROM order_outcome JOIN payment_order USING (partition_index, order_no)
+    WHERE status = 5 AND NOT ({paid}) ORDER BY partition_index DESC, order_no DESC LIMIT 1)
+WHERE {paid};
+
+-- reference_of_another_open_payment --
+-- named by references_are_unique
+UPDATE open_order SET psp_reference = 'ch_same' WHERE status = 3;
+
 -- transfer_amount --
 -- named by transfers_match_outcomes of paid
 UPDATE transfer SET amount_minor = amount_minor + 1 WHERE {paid} AND step = 1;
