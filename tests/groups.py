@@ -23,7 +23,11 @@ ROOT = Path(__file__).parents[1]
 
 # The longest groups go first, then what waits most. The thousands of short tests go last: they even out how
 # long each worker takes.
-LONGEST = (STACK_GROUP, "tests/integration/test_verify.py")
+LONGEST = (
+    STACK_GROUP,
+    "tests/integration/test_verify.py",
+    "tests/integration/test_verify_records.py",
+)
 FOLDERS = ("acceptance", "integration", "contract", "simulation", "migration")
 
 # More would starve each other's servers on two cores, and tests with servers wait for a fifth of their time. What
