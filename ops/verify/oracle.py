@@ -154,7 +154,9 @@ class OracleReader:
             yield response
 
     def _unreadable(self, what: str, fault: Exception) -> OracleUnreadable:
-        return OracleUnreadable(f"{self._url}/_oracle/{what}: {type(fault).__name__}: {fault}")
+        # A client's time that is over has no text of its own.
+        text = str(fault) or "no answer, or no end of it, in the time that it has"
+        return OracleUnreadable(f"{self._url}/_oracle/{what}: {type(fault).__name__}: {text}")
 
 
 def reading_s_max(charges: int) -> int:
