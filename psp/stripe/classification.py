@@ -88,8 +88,7 @@ def classify_confirm(psp_key: str, reference: str, answer: HttpAnswer) -> PspAns
     if error.payment_intent is not None and error.payment_intent.id != reference:
         return unknown("the answer is about another PaymentIntent")
     is_decline = error.type == "card_error" or error.code == "card_declined"
-    # Where it shows no PaymentIntent, a query finds the decline in ours, if it is there.
-    if answer.status == 402 and is_decline and error.payment_intent is not None:
+    if answer.status == 402 and is_decline:
         code = error.decline_code or error.code or "card_declined"
         return declined(code, error.message)._replace(reference=reference)
     return _of_refused(psp_key, reference, answer, error)
