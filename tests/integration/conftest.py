@@ -11,6 +11,9 @@ import pytest
 
 from ops.local.stores import LocalStores
 from tests.integration.stacks import StartStores, quiet
+from tests.servers import SharedServers
+from tests.verified_books import TEMPLATE, VerifiedBooks, make_books
+from tests.verified_scene import Scene, a_scene
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,3 +47,20 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sleep", "100"]) as process:
         yield process
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def books(
+    servers: SharedServers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VerifiedBooks]:
+    """Books in which all is right, of everything that can happen: made once a module, and copied for each change."""
+    servers.drop_database(TEMPLATE)
+    yield make_books(servers, tmp_path_factory.mktemp("verified-books"))
+    servers.drop_database(TEMPLATE)
+
+
+@pytest.fixture
+async def scene(books: VerifiedBooks) -> AsyncIterator[Scene]:
+    """A copy of them with a record of its own."""
+    async with a_scene(books) as scene:
+        yield scene

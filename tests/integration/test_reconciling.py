@@ -16,19 +16,10 @@ from storage.connections import Connector
 from storage.evidence import PostgresEvidence
 from storage.read_pool import ReadPool
 from tests.books import PARTITION_COUNT
-from tests.servers import SharedServers
-from tests.verified_books import PSP, TEMPLATE, VerifiedBooks, ask, make_books
+from tests.verified_books import PSP, TEMPLATE, VerifiedBooks, ask
 
 # Charged, but their orders are still open.
 CHARGES_OF_OPEN_ORDERS = 4
-
-
-@pytest.fixture(scope="module")
-def books(
-    servers: SharedServers, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[VerifiedBooks]:
-    yield make_books(servers, tmp_path_factory.mktemp("reconciled-books"))
-    servers.drop_database(TEMPLATE)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,7 @@ from loadtest.checker.report import InvariantResult
 from loadtest.history.snapshots import snapshot_line
 from runtime.config import Config
 from storage.recounting import BooksReader, BooksUnread
-from tests.servers import SharedServers
-from tests.verified_books import TEMPLATE, TOKENS, VerifiedBooks, make_books
+from tests.verified_books import TEMPLATE, TOKENS, VerifiedBooks
 
 _COPIES = itertools.count(1)
 
@@ -50,16 +49,6 @@ class Copy:
             unread_inputs=frozenset({Input.HISTORY, Input.ORACLE, Input.QUEUE}),
         )
         return {each.invariant: each for each in check_records(records).invariants}
-
-
-@pytest.fixture(scope="module")
-def books(
-    servers: SharedServers, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[VerifiedBooks]:
-    """Made once; every test gets a copy."""
-    servers.drop_database(TEMPLATE)
-    yield make_books(servers, tmp_path_factory.mktemp("secrets"))
-    servers.drop_database(TEMPLATE)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,24 +23,8 @@ from tests.verified_books import (
     TEMPLATE,
     VerifiedBooks,
     config_of,
-    make_books,
 )
-from tests.verified_scene import Scene, a_scene, copy_name, names_order, result
-
-
-@pytest.fixture(scope="module")
-def books(
-    servers: SharedServers, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[VerifiedBooks]:
-    yield make_books(servers, tmp_path_factory.mktemp("verified-books"))
-    servers.drop_database(TEMPLATE)
-
-
-@pytest.fixture
-async def scene(books: VerifiedBooks) -> AsyncIterator[Scene]:
-    async with a_scene(books) as scene:
-        yield scene
-
+from tests.verified_scene import Scene, copy_name, names_order, result
 
 # --- right books ---------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 import msgspec
@@ -14,24 +14,8 @@ from ops.verify.report import State
 from payments.identity import order_uuid, psp_key
 from payments.mode import Mode
 from psp.simulator.wire import ChargeStatus, CurrencyTotals
-from tests.servers import SharedServers
-from tests.verified_books import SPLIT_KEYS, TEMPLATE, VerifiedBooks, make_books, totals_of
-from tests.verified_scene import Scene, a_scene, names_order, result
-
-
-@pytest.fixture(scope="module")
-def books(
-    servers: SharedServers, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[VerifiedBooks]:
-    yield make_books(servers, tmp_path_factory.mktemp("verified-books"))
-    servers.drop_database(TEMPLATE)
-
-
-@pytest.fixture
-async def scene(books: VerifiedBooks) -> AsyncIterator[Scene]:
-    async with a_scene(books) as scene:
-        yield scene
-
+from tests.verified_books import SPLIT_KEYS, totals_of
+from tests.verified_scene import Scene, names_order, result
 
 # --- wrong records -------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from actors.webhook_sending import (
 )
 from runtime.clock import SystemClock
 from storage.webhook_ports import DeliveryState
+from tests.raw_server import saying
 
 OLD, NEW = b"o" * 32, b"n" * 32
 BODY = b'{"id":"evt_b"}'
@@ -63,20 +64,6 @@ async def receiving(handler: Handler = _fine) -> AsyncIterator[Receiver]:
         yield receiver
     finally:
         await runner.cleanup()
-
-
-@asynccontextmanager
-async def raw_receiver(answer: bytes) -> AsyncIterator[str]:
-    """A receiver that writes these bytes, whatever it is asked, and closes."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
 
 
 async def tried(
@@ -193,8 +180,8 @@ async def test_a_slow_receiver_is_let_go(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 async def test_what_is_no_answer_is_a_failure(answer: bytes) -> None:
     """A receiver that speaks no HTTP, too much of it, or half of it, is told apart from a delivery."""
-    async with raw_receiver(answer) as url:
-        result = await tried(url)
+    async with saying(answer) as url:
+        result = await tried(f"{url}/")
         assert result.error is TryError.CONNECTION
 
 

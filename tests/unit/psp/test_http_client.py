@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ import pytest
 
 from payments.attempts import PspAnswer, ResultClass
 from psp.http_client import HttpAnswer, PspHttp
+from tests.raw_server import saying
 
 BYTES_MAX = 1_000
 
@@ -18,22 +18,12 @@ BYTES_MAX = 1_000
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[PspHttp]:
     """A client of a server that says this, whatever it is asked, and hangs up."""
-
-    async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        writer.close()
-
-    server = await asyncio.start_server(answered, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    http = PspHttp(
-        f"http://127.0.0.1:{port}", headers={}, connections_max=1, answer_bytes_max=BYTES_MAX
-    )
-    try:
-        yield http
-    finally:
-        await http.close()
-        server.close()
+    async with saying(answer) as url:
+        http = PspHttp(url, headers={}, connections_max=1, answer_bytes_max=BYTES_MAX)
+        try:
+            yield http
+        finally:
+            await http.close()
 
 
 async def asked(answer: bytes) -> HttpAnswer | PspAnswer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -13,6 +12,7 @@ from payments.attempts import PspAnswer, ResultClass
 from psp.port import ChargeTerms
 from psp.stripe.connector import StripePsp
 from psp.stripe.format import CONFIRM_SUFFIX
+from tests.raw_server import saying
 
 KEY, PI = "tly_key", "pi_abc"
 ERROR = b'{"error":{"type":"invalid_request_error","code":"rate_limit"}}'
@@ -27,27 +27,19 @@ def refusal(reflected: str | None) -> bytes:
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[StripePsp]:
     """A connector to a server that says this, whatever it is asked, and hangs up."""
-
-    async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        writer.close()
-
-    server = await asyncio.start_server(answered, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    psp = StripePsp(
-        name="stripe",
-        account="default",
-        secret_key="sk_test_x",
-        is_live=False,
-        return_url="https://shop.example/back",
-        url=f"http://127.0.0.1:{port}",
-    )
-    try:
-        yield psp
-    finally:
-        await psp.close()
-        server.close()
+    async with saying(answer) as url:
+        psp = StripePsp(
+            name="stripe",
+            account="default",
+            secret_key="sk_test_x",
+            is_live=False,
+            return_url="https://shop.example/back",
+            url=url,
+        )
+        try:
+            yield psp
+        finally:
+            await psp.close()
 
 
 async def sent(answer: bytes, *, reference: str | None) -> PspAnswer:
